@@ -1,0 +1,194 @@
+"""Frozen dataclasses from YAML, and back: the one source of every option.
+
+The loader is strict. An unknown key is answered with the nearest known one and its line, a value of the wrong type with the
+type that was expected, and all errors of a file come at once. `1e-4` is a float here, as everywhere but in YAML 1.1.
+"""
+
+import dataclasses
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from unweave.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+
+def to_plain(value: Any) -> Any:
+    """A config as nested dictionaries, lists and scalars.
+
+    Args:
+        value: A dataclass instance, or anything inside one.
+
+    Returns:
+        What YAML and JSON can hold.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def dump_yaml(command: str, config: Any) -> str:
+    """A config file that `unweave run` replays.
+
+    Args:
+        command: The subcommand the config belongs to.
+        config: The dataclass instance.
+
+    Returns:
+        The text of the file; its first line is the command that runs it.
+    """
+    body = yaml.safe_dump({"command": command, **to_plain(config)}, sort_keys=False, allow_unicode=True, width=110)
+    return f"# unweave run THIS_FILE\n{body}"
+
+
+def read_command(path: Path) -> str:
+    """The subcommand that a config file is for.
+
+    Args:
+        path: The YAML file.
+
+    Returns:
+        The value of its `command` key.
+
+    Raises:
+        ConfigError: When the file can't be read or has no such key.
+    """
+    for key, node in _mapping(path):
+        if key.value == "command":
+            return str(node.value)
+    raise ConfigError("The config names no command.", where=f"{path}:1", remedy="add a line such as `command: forget`")
+
+
+def load_yaml(config_type: type[T], path: Path, *, command: str | None = None) -> T:
+    """Read a config file into its dataclass.
+
+    Args:
+        config_type: The frozen dataclass.
+        path: The YAML file.
+        command: The subcommand that reads it; a file made for another one is refused.
+
+    Returns:
+        The config, with defaults for the keys that the file leaves out.
+
+    Raises:
+        ConfigError: With every error of the file, each with its line.
+    """
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for key, node in _mapping(path):
+        if key.value == "command":
+            if command is not None and node.value != command:
+                problems.append(f"line {node.start_mark.line + 1}: this file is for `unweave {node.value}`, not `unweave {command}`")
+            continue
+        _read_field(config_type, key, node, values, problems)
+    missing = [
+        field.name
+        for field in dataclasses.fields(config_type)  # type: ignore[arg-type]
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING and field.name not in values
+    ]
+    problems += [f"the key '{name}' is missing" for name in missing]
+    if problems:
+        raise ConfigError("The config has errors:\n  - " + "\n  - ".join(problems), where=str(path), remedy="mend these lines")
+    return config_type(**values)
+
+
+def _mapping(path: Path) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
+    """The top-level pairs of a YAML file, with their marks."""
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except FileNotFoundError as error:
+        raise ConfigError("Config file not found.", where=str(path), remedy="check the path") from error
+    except (IsADirectoryError, UnicodeDecodeError) as error:
+        raise ConfigError("The config is not a text file.", where=str(path), remedy="give a YAML file") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"Not valid YAML: {getattr(error, 'problem', error)}.", where=f"{path}{line}", remedy="mend the line") from error
+    if root is None:
+        return []
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError("A config is a mapping of option to value.", where=f"{path}:1", remedy="write `option: value` lines")
+    return root.value
+
+
+def _read_field(config_type: type, key: yaml.Node, node: yaml.Node, values: dict[str, Any], problems: list[str]) -> None:
+    """Check one pair and put it into `values`, or say in `problems` why not."""
+    hints = typing.get_type_hints(config_type)
+    known = {field.name for field in dataclasses.fields(config_type)}
+    name = str(getattr(key, "value", "")).replace("-", "_")
+    line = key.start_mark.line + 1
+    if name not in known:
+        problems.append(f"line {line}: unknown key '{name}'; {nearest(name, known)}")
+        return
+    if name in values:
+        problems.append(f"line {line}: the key '{name}' stands twice")
+        return
+    try:
+        values[name] = _convert(hints[name], node)
+    except ValueError as error:
+        problems.append(f"line {node.start_mark.line + 1}: {name}: {error}")
+
+
+def _convert(hint: Any, node: yaml.Node) -> Any:
+    """The node's value as `hint` asks; a ValueError says what was expected."""
+    origin = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _convert(arguments[0], node)
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(arguments, node)
+    if origin is typing.Literal:
+        if isinstance(node, yaml.ScalarNode) and node.value in arguments:
+            return node.value
+        raise ValueError(f"'{_shown(node)}' is not one of {', '.join(map(str, arguments))}")
+    if origin in (tuple, list):
+        if not isinstance(node, yaml.SequenceNode):
+            raise ValueError("expected a list")
+        items = [_convert(arguments[0], item) for item in node.value]
+        return tuple(items) if origin is tuple else items
+    if origin is dict:
+        if not isinstance(node, yaml.MappingNode):
+            raise ValueError("expected `key: value` pairs")
+        return {str(key.value): _convert(arguments[1], item) for key, item in node.value}
+    return _convert_scalar(hint, node)
+
+
+def _convert_union(options: tuple[Any, ...], node: yaml.Node) -> Any:
+    if type(None) in options and isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null"):
+        return None
+    errors = []
+    for option in options:
+        if option is not type(None):
+            try:
+                return _convert(option, node)
+            except ValueError as error:
+                errors.append(str(error))
+    raise ValueError(errors[0])
+
+
+def _convert_scalar(hint: Any, node: yaml.Node) -> Any:
+    if not isinstance(node, yaml.ScalarNode):
+        raise ValueError(f"expected one {getattr(hint, '__name__', hint)}")
+    text = node.value
+    if hint is bool:
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise ValueError(f"expected true or false, got '{text}'")
+    if hint in (int, float):
+        try:
+            return hint(text.replace("_", ""))
+        except ValueError:
+            raise ValueError(f"expected {'a whole number' if hint is int else 'a number'}, got '{text}'") from None
+    return Path(text) if hint is Path else text
+
+
+def _shown(node: yaml.Node) -> str:
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else node.id

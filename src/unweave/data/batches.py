@@ -1,0 +1,137 @@
+"""Batches by token budget: examples of like length together, padded on the right or packed end to end.
+
+A batch is what the model gets plus `segments`, which says for every token which example it belongs to:
+
+    input_ids       [B, T]   padded: one example a row; packed: B = 1 and T = the sum of the lengths
+    attention_mask  [B, T]   1 on tokens, 0 on padding; absent when packed
+    position_ids    [B, T]   each example counts from 0
+    labels          [B, T]   the token itself on completions, -100 elsewhere; a label stands at its own token, not at the one before
+    segments        [B, T]   index of the example in the batch, -1 on padding
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from unweave.data.encoding import Example
+
+IGNORE = -100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several examples as tensors; the module says which is what.
+
+    Attributes:
+        row_ids: The ids of the examples, in order.
+        input_ids: Tokens.
+        labels: Tokens on completions, `IGNORE` elsewhere.
+        segments: Which example a token belongs to.
+        position_ids: Position within the example.
+        attention_mask: Where tokens are; `None` when packed.
+    """
+
+    row_ids: tuple[str, ...]
+    input_ids: Int[Tensor, "B T"]
+    labels: Int[Tensor, "B T"]
+    segments: Int[Tensor, "B T"]
+    position_ids: Int[Tensor, "B T"]
+    attention_mask: Int[Tensor, "B T"] | None
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The batch on a device.
+
+        Args:
+            device: Where to.
+
+        Returns:
+            A batch whose tensors are there.
+        """
+        mask = None if self.attention_mask is None else self.attention_mask.to(device)
+        moved = (tensor.to(device) for tensor in (self.input_ids, self.labels, self.segments, self.position_ids))
+        return Batch(self.row_ids, *moved, mask)
+
+    def model_inputs(self) -> dict[str, Tensor]:
+        """Keyword arguments for a Hugging Face causal model.
+
+        Returns:
+            `input_ids`, and `attention_mask` when padded or `position_ids` when packed.
+        """
+        if self.attention_mask is None:
+            return {"input_ids": self.input_ids, "position_ids": self.position_ids}
+        return {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+
+
+def plan_batches(lengths: Sequence[int], *, token_budget: int, max_rows: int | None = None) -> list[list[int]]:
+    """Group examples so that no padded batch exceeds a number of tokens.
+
+    Args:
+        lengths: Tokens of each example.
+        token_budget: The most tokens in a batch, padding included; a longer example gets a batch of its own.
+        max_rows: The most examples in a batch.
+
+    Returns:
+        Lists of indices, longest examples first (so that a machine that is too small fails at once). Every index stands in
+        exactly one list, and the plan depends on nothing but the arguments.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    batches: list[list[int]] = []
+    for index in order:
+        batch = batches[-1] if batches else None
+        if batch is not None and (len(batch) + 1) * lengths[batch[0]] <= token_budget and len(batch) != max_rows:
+            batch.append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+def collate(examples: Sequence[Example], *, pad_token_id: int) -> Batch:
+    """Pad examples on the right.
+
+    Args:
+        examples: The examples.
+        pad_token_id: What to pad with; it may equal EOS, since masks go by position and never by id.
+
+    Returns:
+        A batch of one example a row.
+    """
+    width = max(len(example) for example in examples)
+    shape = (len(examples), width)
+    input_ids = torch.full(shape, pad_token_id, dtype=torch.long)
+    labels = torch.full(shape, IGNORE, dtype=torch.long)
+    segments = torch.full(shape, -1, dtype=torch.long)
+    for index, example in enumerate(examples):
+        ids = torch.tensor(example.input_ids, dtype=torch.long)
+        input_ids[index, : len(ids)] = ids
+        labels[index, example.prompt_length : len(ids)] = ids[example.prompt_length :]
+        segments[index, : len(ids)] = index
+    position_ids = torch.arange(width).expand(shape)
+    row_ids = tuple(example.row_id for example in examples)
+    return Batch(row_ids, input_ids, labels, segments, position_ids, (segments >= 0).long())
+
+
+def pack(examples: Sequence[Example]) -> Batch:
+    """Put examples end to end in one sequence, without padding.
+
+    The model keeps them apart by `position_ids`, which restart at 0; transformers then builds a block-diagonal mask.
+
+    Args:
+        examples: The examples.
+
+    Returns:
+        A batch of one row.
+    """
+    ids, labels, segments, positions = [], [], [], []
+    for index, example in enumerate(examples):
+        ids += example.input_ids
+        labels += [IGNORE] * example.prompt_length + list(example.input_ids[example.prompt_length :])
+        segments += [index] * len(example)
+        positions += range(len(example))
+    tensors = (torch.tensor([values], dtype=torch.long) for values in (ids, labels, segments, positions))
+    return Batch(tuple(example.row_id for example in examples), *tensors, None)

@@ -1,0 +1,86 @@
+"""The errors a user may see: each says what is wrong, where, and how to mend it.
+
+The command line prints an `UnweaveError` without a traceback and exits with its `exit_code`.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UnweaveError(Exception):
+    """A failure that the user can mend.
+
+    Args:
+        what: What is wrong, in one sentence.
+        where: The file, line, option or field at fault; `None` where `what` says it all.
+        remedy: What to do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None):
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.where:
+            parts.append(f"  where: {self.where}")
+        if self.remedy:
+            parts.append(f"  remedy: {self.remedy}")
+        return "\n".join(parts)
+
+
+class ConfigError(UnweaveError):
+    """An option or a configuration file is wrong; nothing was run."""
+
+    exit_code = 2
+
+
+class DataError(UnweaveError):
+    """Rows can't be read or used."""
+
+
+class ModelError(UnweaveError):
+    """A model, adapter or tokenizer can't be loaded or used."""
+
+
+class StoreError(UnweaveError):
+    """A gradient store is damaged, or was made by something else than what asks for it."""
+
+
+class TrainingError(UnweaveError):
+    """A training run can't go on."""
+
+
+class MissingExtraError(UnweaveError):
+    """An optional dependency is not installed.
+
+    Args:
+        package: The module that failed to import.
+        extra: The extra of unweave that brings it.
+        purpose: What needs it.
+    """
+
+    def __init__(self, package: str, *, extra: str, purpose: str):
+        super().__init__(
+            f"{purpose} needs the package '{package}', which is not installed.",
+            remedy=f"pip install 'unweave[{extra}]'",
+        )
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """A hint that names the closest of `options`, or lists them all when none is close.
+
+    Args:
+        word: What the user wrote.
+        options: What would have been accepted.
+
+    Returns:
+        A phrase for the end of an error message.
+    """
+    choices = sorted(options)
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(choices)}"

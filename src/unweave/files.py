@@ -1,0 +1,126 @@
+"""Writing files so that a reader, or a rerun after a kill, never meets half of one.
+
+The pattern: write to a temporary name in the same folder, flush and fsync, rename over the target, fsync the folder.
+The rename is atomic on POSIX file systems, so the target holds either the old content or the new. A kill leaves at most a
+`.tmp-*` file behind, which nothing reads and the next writer of the folder may delete.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from unweave.errors import DataError
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path that becomes `path`, whole, when the block ends without an error.
+
+    Args:
+        path: The file to write; its folder is made where needed.
+
+    Yields:
+        The path to write to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames within `folder` durable.
+
+    Args:
+        folder: The folder whose entries changed.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, all of it or nothing.
+
+    Args:
+        path: The file to write.
+        text: Its whole content.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, all of it or nothing.
+
+    Args:
+        path: The file to write.
+        value: What to write; NaN and infinities become null, since JSON has neither.
+    """
+    write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Write one JSON object a line, all of it or nothing.
+
+    Args:
+        path: The file to write.
+        records: The objects.
+    """
+    write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+
+
+def read_json(path: Path, *, what: str) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        what: What the file is, for the error message.
+
+    Returns:
+        The decoded value.
+
+    Raises:
+        DataError: When the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{what} not found.", where=str(path), remedy="check the path") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{what} is not valid JSON: {error}.", where=str(path), remedy="write the file anew") from error
+
+
+def finite(value: Any) -> Any:
+    """Replace NaN and infinities by `None`, all the way down.
+
+    Args:
+        value: Nested dictionaries, lists and scalars.
+
+    Returns:
+        The same structure, fit for strict JSON.
+    """
+    if isinstance(value, dict):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
