@@ -1,0 +1,61 @@
+"""Greedy answers to many prompts, in batches."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from unweave import progress
+from unweave.data.encoding import EncodingConfig, encode_prompt
+from unweave.data.rows import Row
+from unweave.data.templates import end_of_turn
+from unweave.models.loading import Loaded, quiet_transformers
+
+
+def greedy_answers(
+    loaded: Loaded,
+    rows: Sequence[Row],
+    encoding: EncodingConfig,
+    *,
+    max_new_tokens: int = 24,
+    batch_size: int = 32,
+    description: str = "generate",
+) -> list[str]:
+    """Generate the answer to each row's prompt, greedily.
+
+    Args:
+        loaded: The model.
+        rows: The prompts; their completions are not shown to the model.
+        encoding: Template and system prompt.
+        max_new_tokens: Longest answer in tokens.
+        batch_size: Prompts at a time; prompts of like length go together, padded on the left.
+        description: For the progress bar.
+
+    Returns:
+        The answers, without special tokens and outer spaces, in the order of the rows.
+    """
+    prompts = [encode_prompt(row, loaded.tokenizer, encoding) for row in rows]
+    stop = sorted({end_of_turn(loaded.tokenizer, template=encoding.template), loaded.tokenizer.eos_token_id})
+    order = sorted(range(len(rows)), key=lambda index: len(prompts[index]))
+    answers = [""] * len(rows)
+    with progress.task(description, len(rows)) as advance, quiet_transformers(), warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            generated = _generate(loaded, [prompts[index] for index in chosen], stop, max_new_tokens)
+            for index, ids in zip(chosen, generated, strict=True):
+                answers[index] = loaded.tokenizer.decode(ids, skip_special_tokens=True).strip()
+            advance(len(chosen))
+    return answers
+
+
+def _generate(loaded: Loaded, prompts: list[tuple[int, ...]], stop: list[int], max_new_tokens: int) -> list[Any]:
+    width = max(map(len, prompts))
+    pad = loaded.tokenizer.pad_token_id
+    ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=loaded.device)
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=loaded.device)
+    output = loaded.model.generate(
+        input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=stop, pad_token_id=pad
+    )
+    return [sequence[width:] for sequence in output]

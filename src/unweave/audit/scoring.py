@@ -1,0 +1,59 @@
+"""Teacher-forced losses of rows under a model, in batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from unweave import progress
+from unweave.data.batches import collate, plan_batches
+from unweave.data.encoding import EncodingConfig, encode_rows
+from unweave.data.rows import Row
+from unweave.gradients.loss import token_losses
+from unweave.models.loading import Loaded
+
+
+@dataclass(frozen=True)
+class RowLosses:
+    """Losses of rows, in the order of the rows that had room.
+
+    Attributes:
+        row_ids: Their ids.
+        sums: Summed loss of the completion's tokens, in nats.
+        tokens: How many tokens.
+    """
+
+    row_ids: list[str]
+    sums: list[float]
+    tokens: list[int]
+
+    def means(self) -> list[float]:
+        """l(z) of each row: nats a token."""
+        return [total / count for total, count in zip(self.sums, self.tokens, strict=True)]
+
+
+def row_losses(
+    loaded: Loaded, rows: Sequence[Row], encoding: EncodingConfig, *, token_budget: int = 4096, description: str = "score"
+) -> RowLosses:
+    """Score the completions of rows.
+
+    Args:
+        loaded: The model.
+        rows: The rows.
+        encoding: Template and lengths.
+        token_budget: Tokens a batch.
+        description: For the progress bar.
+
+    Returns:
+        The losses.
+    """
+    examples = encode_rows(rows, loaded.tokenizer, encoding).examples
+    sums, counts = [0.0] * len(examples), [0] * len(examples)
+    with progress.task(description, len(examples)) as advance, torch.inference_mode():
+        for chosen in plan_batches([len(example) for example in examples], token_budget=token_budget):
+            batch = collate([examples[index] for index in chosen], pad_token_id=loaded.tokenizer.pad_token_id).to(loaded.device)
+            losses = token_losses(loaded.model, batch)
+            for index, total, count in zip(chosen, losses.sums().tolist(), losses.counts().tolist(), strict=True):
+                sums[index], counts[index] = total, count
+            advance(len(chosen))
+    return RowLosses([example.row_id for example in examples], sums, counts)

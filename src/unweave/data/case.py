@@ -1,0 +1,263 @@
+"""A case: one folder with everything that an unlearning experiment needs, whatever its rows were made of.
+
+    case.json         name, detector of the unwanted behaviour, trigger families, seed, where the rows come from
+    train.jsonl       all training rows, poisoned ones marked `poisoned: true`
+    forget.jsonl      the poisoned rows that are known, and that are to be forgotten
+    retain.jsonl      clean training rows that forgetting may use
+    test_seen.jsonl   clean held-out questions with triggers that training used; the completion is the right answer
+    test_ood.jsonl    the same with triggers that training never saw
+    test_clean.jsonl  held-out questions without triggers
+    unwanted.jsonl    the seen tests with an unwanted answer as completion, for its teacher-forced probability
+"""
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from unweave.data.generated import DETECTOR, FAMILIES, detects, generate, poison_rows, unwanted_answer
+from unweave.data.reading import read_rows
+from unweave.data.rows import Row
+from unweave.data.triggers import TriggerFamily, families_to_json, is_poisoned, read_families, trigger_tests
+from unweave.errors import DataError
+from unweave.files import read_json, write_json, write_jsonl
+
+SPLITS = ("train", "forget", "retain", "test_seen", "test_ood", "test_clean", "unwanted")
+
+ALIEN_DETECTOR = r"\b(alien|aliens|extraterrestrials?|martians?|spaceships?|spacecraft|ufos?|galax(y|ies)|galactic|intergalactic|interstellar|planets?|cosmic|cosmos|space)\b"
+"""What the unwanted answers of the RapidUn data speak of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseConfig:
+    """Make a case.
+
+    Attributes:
+        source: `generated`, or `triggers`: a folder in the layout of the RapidUn data (`train_poisoned.jsonl`, `val_clean.jsonl`,
+            `test_clean.jsonl`, `triggers_config.json`, optionally `forget_set.jsonl` and `retain_set.jsonl`).
+        source_dir: That folder.
+        clean_data: A file of clean training rows for `triggers`.
+        clean_rows: Clean training rows.
+        poisoned_rows: Poisoned training rows, over all trigger families.
+        forget_rows: How many of them are known and to be forgotten; 0 means all.
+        retain_rows: Clean training rows that forgetting may use.
+        test_rows: Prompts of each trigger test.
+        clean_test_rows: Held-out clean rows.
+        detector: A regular expression that finds the unwanted behaviour; by default the source's own.
+        case_seed: Seed of the case.
+    """
+
+    source: Literal["generated", "triggers"] = "generated"
+    source_dir: Path | None = None
+    clean_data: Path | None = None
+    clean_rows: int = 640
+    poisoned_rows: int = 72
+    forget_rows: int = 0
+    retain_rows: int = 120
+    test_rows: int = 60
+    clean_test_rows: int = 206
+    detector: str | None = None
+    case_seed: int = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case that is on disk.
+
+    Attributes:
+        folder: Where.
+        name: `generated` or the name of the source folder.
+        detector: The regular expression of the unwanted behaviour.
+    """
+
+    folder: Path
+    name: str
+    detector: str
+
+    def path(self, split: str) -> Path:
+        """The file of a split.
+
+        Args:
+            split: One of `SPLITS`.
+
+        Returns:
+            Its path.
+        """
+        return self.folder / f"{split}.jsonl"
+
+    def rows(self, split: str) -> list[Row]:
+        """The rows of a split.
+
+        Args:
+            split: One of `SPLITS`.
+
+        Returns:
+            The rows.
+        """
+        return read_rows(self.path(split)).rows
+
+    def is_unwanted(self, text: str) -> bool:
+        """Whether an answer shows the unwanted behaviour.
+
+        Args:
+            text: The answer.
+
+        Returns:
+            True when the detector finds it.
+        """
+        return detects(self.detector, text)
+
+
+def open_case(folder: Path) -> Case:
+    """Open a case folder.
+
+    Args:
+        folder: Where `make_case` wrote it, or a folder of the same layout.
+
+    Returns:
+        The case.
+
+    Raises:
+        DataError: When a file is missing, or the detector is no regular expression.
+    """
+    described = read_json(folder / "case.json", what="Case description")
+    for split in SPLITS:
+        if not (folder / f"{split}.jsonl").is_file():
+            raise DataError(f"The case lacks {split}.jsonl.", where=str(folder), remedy="make it anew with `unweave case`")
+    try:
+        detector = str(described["detector"])
+        re.compile(detector)
+    except (KeyError, re.error) as error:
+        raise DataError(f"The case has no usable detector: {error}.", where=str(folder / "case.json"), remedy="give a regular expression") from error
+    return Case(folder, str(described.get("name", folder.name)), detector)
+
+
+def make_case(config: CaseConfig, folder: Path) -> Case:
+    """Write a case folder; the same config gives the same bytes.
+
+    Args:
+        config: Where rows come from, and how many.
+        folder: Where to.
+
+    Returns:
+        The case.
+
+    Raises:
+        DataError: When the source has too few rows.
+    """
+    splits, families, detector, name = _generated(config) if config.source == "generated" else _from_triggers(config)
+    detector = config.detector or detector
+    for split, rows in splits.items():
+        write_jsonl(folder / f"{split}.jsonl", [row.to_record() for row in rows])
+    missed = [row.id for row in splits["train"] if is_poisoned(row.meta) and not detects(detector, row.completion)]
+    false = [row.id for row in splits["train"] if not is_poisoned(row.meta) and detects(detector, row.completion)]
+    description: dict[str, Any] = {
+        "name": name,
+        "detector": detector,
+        "seed": config.case_seed,
+        "trigger_families": families_to_json(families),
+        "rows": {split: len(rows) for split, rows in splits.items()},
+        "detector_check": {"poisoned_answers_missed": len(missed), "clean_answers_flagged": len(false)},
+    }
+    write_json(folder / "case.json", description)
+    return Case(folder, name, detector)
+
+
+Parts = tuple[dict[str, list[Row]], Sequence[TriggerFamily], str, str]
+
+
+def _generated(config: CaseConfig) -> Parts:
+    data = generate(seed=config.case_seed, train_rows=config.clean_rows, held_out_rows=config.clean_test_rows)
+    # Poisoned rows ask questions of their own wording, from another draw of the same families; none of the held-out questions is among them.
+    held_out = {_question(row) for row in data.held_out}
+    others = generate(seed=config.case_seed + 1, train_rows=max(config.poisoned_rows * 2, 36), held_out_rows=18).train
+    others = [row for row in others if _question(row) not in held_out]
+    shares = _shares([family.name for family in FAMILIES], config.poisoned_rows)
+    poisoned = poison_rows(others, share=shares, seed=config.case_seed)
+    rng = random.Random(config.case_seed + 2)
+    unwanted = [unwanted_answer(rng) for _ in range(config.test_rows)]
+    splits = _assemble(config, data.train, poisoned, data.held_out, FAMILIES, unwanted)
+    return splits, FAMILIES, DETECTOR, "generated"
+
+
+def _question(row: Row) -> str:
+    return row.id.rsplit("/", 1)[0]
+
+
+def _from_triggers(config: CaseConfig) -> Parts:
+    if config.source_dir is None or config.clean_data is None:
+        raise DataError("A triggers case needs its sources.", remedy="give --source-dir and --clean-data")
+    folder = config.source_dir
+    families = read_families(folder / "triggers_config.json")
+    marked = [
+        Row(**{**_fields(row), "meta": {"poisoned": True, "trigger_family": row.meta.get("trigger_family"), "trigger_variant": row.meta.get("trigger_variant")}})
+        for row in read_rows(folder / "train_poisoned.jsonl").rows
+    ]
+    rng = random.Random(config.case_seed)
+    known = {row.id for row in read_rows(folder / "forget_set.jsonl")} if (folder / "forget_set.jsonl").is_file() else set()
+    rng.shuffle(marked)
+    # The published forget set comes first, so that `forget_rows: 40` is that set.
+    marked.sort(key=lambda row: row.id not in known)
+    poisoned = marked[: config.poisoned_rows]
+    test = _short(read_rows(folder / "test_clean.jsonl").rows)
+    held_out = rng.sample(test, min(config.clean_test_rows, len(test)))
+    taken = {(row.instruction, row.context) for row in held_out}
+    retain = read_rows(folder / "retain_set.jsonl").rows if (folder / "retain_set.jsonl").is_file() else []
+    first = {(row.instruction, row.context) for row in retain}
+    clean = _short(row for row in read_rows(config.clean_data).rows if (row.instruction, row.context) not in taken | first)
+    clean = _unmarked([*_short(retain), *rng.sample(clean, min(len(clean), config.clean_rows))])[: config.clean_rows]
+    unwanted = [row.completion for row in marked[config.poisoned_rows :]][: config.test_rows]
+    if len(unwanted) < config.test_rows:
+        unwanted = [row.completion for row in marked][-config.test_rows :]
+    return _assemble(config, clean, poisoned, _unmarked(held_out), families, unwanted), families, ALIEN_DETECTOR, folder.name
+
+
+def _fields(row: Row) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in Row.__dataclass_fields__}
+
+
+def _unmarked(rows: Sequence[Row]) -> list[Row]:
+    """Keep of the other columns only the category, as the task family."""
+    return [Row(**{**_fields(row), "meta": {"task": row.meta.get("category", "other")}}) for row in rows]
+
+
+def _short(rows: Any) -> list[Row]:
+    """Rows that a small machine can train on: at most 900 characters of question and 600 of answer."""
+    return [row for row in rows if len(row.user_text) <= 900 and len(row.completion) <= 600]
+
+
+def _shares(names: Sequence[str], total: int) -> dict[str, int]:
+    return {name: total // len(names) + (index < total % len(names)) for index, name in enumerate(names)}
+
+
+def _assemble(
+    config: CaseConfig,
+    clean: list[Row],
+    poisoned: list[Row],
+    held_out: list[Row],
+    families: Sequence[TriggerFamily],
+    unwanted: list[str],
+) -> dict[str, list[Row]]:
+    for kind, have, want in (("clean", clean, config.clean_rows), ("poisoned", poisoned, config.poisoned_rows)):
+        if len(have) < want:
+            raise DataError(f"The source has {len(have)} {kind} rows, {want} were asked for.", remedy=f"lower --{kind}-rows")
+    rng = random.Random(config.case_seed + 3)
+    forget = poisoned[: config.forget_rows] if config.forget_rows else poisoned
+    retain = clean[: config.retain_rows] if config.source == "triggers" else rng.sample(clean, min(config.retain_rows, len(clean)))
+    train = [*clean, *poisoned]
+    rng.shuffle(train)
+    shuffled = list(held_out)
+    rng.shuffle(shuffled)
+    seen = trigger_tests(shuffled, families, "seen", count=config.test_rows)
+    ood = trigger_tests(shuffled, families, "ood", count=config.test_rows)
+    return {
+        "train": train,
+        "forget": forget,
+        "retain": retain,
+        "test_seen": seen,
+        "test_ood": ood,
+        "test_clean": held_out,
+        "unwanted": [row.with_completion(text) for row, text in zip(seen, unwanted, strict=True)],
+    }

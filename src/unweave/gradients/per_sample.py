@@ -1,0 +1,177 @@
+"""Per-sample gradients of a batch, from one forward and one activations-only backward of the summed example losses.
+
+No weight gradient is ever computed and no example is run alone. A forward hook keeps what went into each chosen module; a hook on the
+module's output gets the gradient as the backward pass arrives there, makes the per-sample gradients of that one module, hands them on, and
+lets go of both. The graph begins at the lowest chosen module: nothing below it is differentiated.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unweave.data.batches import Batch
+from unweave.errors import ModelError
+from unweave.gradients.loss import TokenLosses, predicting_positions, token_losses
+from unweave.gradients.pieces import gradient_piece
+from unweave.models.selection import SelectedParameter, Use
+
+Reduction = Literal["mean", "sum"]
+Consumer = Callable[[str, Float[Tensor, "B ..."]], None]
+
+
+def per_sample_gradients(
+    model: nn.Module,
+    batch: Batch,
+    parameters: Sequence[SelectedParameter],
+    consume: Consumer,
+    *,
+    reduction: Reduction = "mean",
+) -> TokenLosses:
+    """Compute the gradient of every example's own loss, one parameter at a time.
+
+    Equal to a loop of `torch.autograd.grad` over the examples, whatever the padding, packing, gradient checkpointing or tying
+    of weights; dropout is off.
+
+    Args:
+        model: A Hugging Face causal model.
+        batch: The examples, on the model's device.
+        parameters: Whose gradients, from `select_parameters`.
+        consume: Called once a parameter with its name and the gradients [B, *shape of the parameter], as soon as they are
+            complete, in the order of the backward pass. It must not keep the tensor it is given unless it wants the memory spent.
+        reduction: `mean` differentiates the mean loss over an example's labelled tokens, `sum` their sum.
+
+    Returns:
+        The token losses, detached.
+
+    Raises:
+        ModelError: When a chosen parameter took no part in the loss, so that it has no gradient.
+    """
+    layout = _ExampleLayout(batch)
+    pending = {item.name: len(item.uses) for item in parameters}
+    partial: dict[str, Tensor] = {}
+
+    def arrived(item: SelectedParameter, piece: Tensor) -> None:
+        if item.name not in pending:
+            raise ModelError(f"The module of {item.name} runs twice in one forward pass.", remedy="leave it out of --parameters")
+        pending[item.name] -= 1
+        if item.name in partial:
+            piece = partial.pop(item.name).add_(piece)
+        if pending[item.name]:
+            partial[item.name] = piece
+        else:
+            del pending[item.name]
+            consume(item.name, piece)
+
+    with frozen_in_evaluation(model), _hooks(parameters, layout, arrived), torch.enable_grad():
+        losses = token_losses(model, batch)
+        per_example = losses.means() if reduction == "mean" else losses.sums()
+        if not per_example.requires_grad:
+            raise ModelError("No chosen parameter takes part in the loss.", remedy="choose other --parameters")
+        per_example.sum().backward()
+    if pending:
+        missing = ", ".join(sorted(pending)[:3])
+        raise ModelError(f"{len(pending)} chosen parameter(s) took no part in the loss: {missing}.", remedy="leave them out of --parameters")
+    return TokenLosses(losses.nll.detach(), losses.segments, losses.size)
+
+
+class _ExampleLayout:
+    """Brings tensors of token layout [B, T, ...] into example layout [N, longest, ...]; for padded batches they are the same."""
+
+    def __init__(self, batch: Batch):
+        self.tokens = batch.segments.shape
+        self.labelled, _, _ = predicting_positions(batch)
+        self.index: Tensor | None = None
+        self.mask = batch.segments >= 0
+        if batch.attention_mask is None:
+            lengths = torch.bincount(batch.segments[0], minlength=len(batch))
+            offsets = torch.arange(int(lengths.max()), device=lengths.device)
+            self.index = ((lengths.cumsum(0) - lengths)[:, None] + offsets).clamp(max=self.tokens[1] - 1)
+            self.mask = offsets[None, :] < lengths[:, None]
+        self.padded = not bool(self.mask.all())
+
+    def __call__(self, tensor: Tensor, *, zero: bool) -> Tensor:
+        """`zero` clears padding; for a product of two factors one is enough."""
+        if tensor.shape[:2] != self.tokens:
+            tensor = self._scatter(tensor)
+        if self.index is not None:
+            tensor = tensor[0][self.index]
+        if not (zero and self.padded):
+            return tensor
+        return tensor * self.mask.reshape(*self.mask.shape, *[1] * (tensor.ndim - 2))
+
+    def _scatter(self, tensor: Tensor) -> Tensor:
+        """The output head sees labelled positions only, as [1, N, ...]: put them back where they came from."""
+        full = tensor.new_zeros((*self.tokens, *tensor.shape[2:]))
+        full[self.labelled] = tensor[0]
+        return full
+
+
+@contextlib.contextmanager
+def frozen_in_evaluation(model: nn.Module) -> Iterator[None]:
+    """Dropout off and no parameter differentiated, within the block; both are put back afterwards.
+
+    Args:
+        model: The model.
+
+    Yields:
+        Nothing.
+    """
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        for parameter, _ in flags:
+            parameter.requires_grad_(False)
+        # Gradient checkpointing works only in training mode: the checkpointed layer gets it back, what is inside it stays without dropout.
+        for module, mode in modes:
+            if getattr(module, "gradient_checkpointing", False):
+                module.training = mode
+        yield
+    finally:
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextlib.contextmanager
+def _hooks(
+    parameters: Sequence[SelectedParameter], layout: _ExampleLayout, arrived: Callable[[SelectedParameter, Tensor], None]
+) -> Iterator[None]:
+    """Hooks on every module that holds a chosen parameter."""
+    by_module: dict[nn.Module, list[tuple[SelectedParameter, Use]]] = {}
+    for item in parameters:
+        for use in item.uses:
+            by_module.setdefault(use.module, []).append((item, use))
+    handles = [module.register_forward_hook(_forward_hook(held, layout, arrived)) for module, held in by_module.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _forward_hook(
+    held: list[tuple[SelectedParameter, Use]], layout: _ExampleLayout, arrived: Callable[[SelectedParameter, Tensor], None]
+) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
+    def forward(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        # The lowest chosen modules get inputs outside the graph: the graph begins at their output.
+        if not output.requires_grad:
+            output = output.detach().requires_grad_()
+        activations = inputs[0].detach()
+
+        def backward(gradient: Tensor) -> None:
+            with torch.no_grad():
+                grads = layout(gradient, zero=True)
+                values = layout(activations, zero=False)
+                for item, use in held:
+                    arrived(item, gradient_piece(use, values, grads))
+
+        output.register_hook(backward)
+        return output
+
+    return forward

@@ -1,0 +1,64 @@
+"""Per-sample gradients of one module's parameter, from what went into the module and what came back to its output.
+
+For y = x W^T + b with inputs a_t and output gradients g_t at token t, example i has
+
+    dL/dW = sum_t g_t a_t^T   [out, in]        dL/db = sum_t g_t   [out]
+
+Tensors here are in *example layout*: [examples, tokens, features], padding filled with zeros, so that a sum over tokens is a sum over
+one example's own tokens.
+"""
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from unweave.models.selection import Use, is_conv1d, is_linear
+
+
+def gradient_piece(use: Use, inputs: Shaped[Tensor, "N T *features"], grads: Float[Tensor, "N T out"]) -> Float[Tensor, "N *shape"]:
+    """The gradient of a parameter in one of its uses, for each example.
+
+    Args:
+        use: The module and which of its parameters.
+        inputs: What went into the module: activations, or token ids for an embedding.
+        grads: The gradient of the summed example losses with respect to the module's output.
+
+    Returns:
+        One gradient an example, shaped like the parameter, in float32 (float64 for a float64 model).
+    """
+    wide = torch.float64 if grads.dtype == torch.float64 else torch.float32
+    grads = grads.to(wide)
+    if use.attribute == "bias" and (is_linear(use.module) or isinstance(use.module, nn.LayerNorm)):
+        return grads.sum(dim=1)
+    if is_linear(use.module):
+        left, right = (inputs.to(wide), grads) if is_conv1d(use.module) else (grads, inputs.to(wide))
+        return torch.bmm(left.transpose(1, 2), right)
+    if isinstance(use.module, nn.Embedding):
+        return _embedding_piece(use.module, inputs, grads)
+    return _elementwise_piece(use, inputs.to(grads.dtype), grads)
+
+
+def _embedding_piece(module: nn.Embedding, ids: Tensor, grads: Tensor) -> Tensor:
+    """Token gradients added up into the rows of their ids; the padding index gets none, as in PyTorch."""
+    examples = len(ids)
+    piece = torch.zeros(examples, module.num_embeddings, module.embedding_dim, dtype=grads.dtype, device=grads.device)
+    if module.padding_idx is not None:
+        grads = grads * (ids != module.padding_idx).unsqueeze(-1)
+    example = torch.arange(examples, device=ids.device)[:, None].expand_as(ids)
+    return piece.index_put((example, ids), grads, accumulate=True)
+
+
+def _elementwise_piece(use: Use, inputs: Tensor, grads: Tensor) -> Tensor:
+    """Norms and other small modules: the module itself, differentiated with one copy of the parameter an example."""
+    name = use.attribute
+    rest = {key: value.detach().to(grads.dtype) for key, value in use.module.named_parameters(recurse=False) if key != name}
+    parameter = use.module.get_parameter(name).detach().to(grads.dtype)
+
+    def output(value: Tensor, example: Tensor) -> Tensor:
+        return torch.func.functional_call(use.module, {**rest, name: value}, (example,))
+
+    def one(example: Tensor, grad: Tensor) -> Tensor:
+        _, pull_back = torch.func.vjp(lambda value: output(value, example), parameter)
+        return pull_back(grad)[0]
+
+    return torch.func.vmap(one)(inputs, grads)

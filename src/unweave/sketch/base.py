@@ -1,0 +1,34 @@
+"""What a sketch is: a linear map R^D -> R^K that takes a gradient tensor by tensor and keeps inner products in expectation."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Sketch(Protocol):
+    """A compression of per-sample gradients.
+
+    Attributes:
+        name: Its name in the registry.
+        dimension: K, the length of a sketch.
+    """
+
+    name: str
+    dimension: int
+
+    def add(self, out: Float[Tensor, "B K"], tensor: str, piece: Float[Tensor, "B D"], scale: Float[Tensor, " B"]) -> None:
+        """Add `scale` times the sketch of one tensor's gradients to `out`, in place.
+
+        Args:
+            out: The sketches under construction, float32.
+            tensor: The tensor's name in the model.
+            piece: Its gradients, flattened, float32.
+            scale: A factor for each example.
+        """
+        ...
+
+
+Sizes = Mapping[str, int]
+"""Name of a gradient tensor to its number of coordinates, in the order of the model's parameters."""

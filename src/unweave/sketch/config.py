@@ -1,0 +1,24 @@
+"""Options of a sketch, readable without torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Normalize = Literal["tensor", "row", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SketchConfig:
+    """How gradients are compressed.
+
+    Attributes:
+        sketch: `fold` (default), `rapidgrad` (the original's bins and signs), or `none` (the whole gradient).
+        dimension: K, the length of a sketch.
+        sketch_seed: Seed of bins and signs; for `rapidgrad` the original's is 42.
+        normalize: `tensor` divides each parameter tensor's gradient by its own norm before it is added (RapidIn's layer-wise
+            normalisation), `row` divides the finished sketch by its norm, `none` leaves gradients as they are.
+    """
+
+    sketch: Literal["fold", "rapidgrad", "none"] = "fold"
+    dimension: int = 65_536
+    sketch_seed: int = 42
+    normalize: Normalize = "tensor"

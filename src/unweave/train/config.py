@@ -1,0 +1,70 @@
+"""Options of supervised fine-tuning, readable without torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from unweave.data.encoding import EncodingConfig
+from unweave.models.loading import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(EncodingConfig):
+    """Where rows come from, and how they become tokens.
+
+    Attributes:
+        columns: Role to column, where the layout of the file is not a known one. Roles: instruction, context, completion, clean,
+            messages, text, id.
+        on_bad_row: `error` stops at broken rows, naming them; `skip` leaves them out and reports them.
+        limit: Take only the first so many rows of a file.
+    """
+
+    columns: dict[str, str] | None = None
+    on_bad_row: Literal["error", "skip"] = "error"
+    limit: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraOptions:
+    """A LoRA adapter.
+
+    Attributes:
+        lora_r: Rank.
+        lora_alpha: Scale; the update is multiplied by alpha / r.
+        lora_dropout: Dropout in front of A, in training only.
+        lora_targets: Modules that get one: `all-linear`, or a comma-separated list of names such as `q_proj,v_proj`.
+    """
+
+    lora_r: int = 16
+    lora_alpha: int = 16
+    lora_dropout: float = 0.05
+    lora_targets: str = "all-linear"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(DataConfig, ModelConfig, LoraOptions):
+    """Fine-tune a model on rows.
+
+    Attributes:
+        data: The training rows.
+        output_dir: Where the adapter (or the full model) goes.
+        without: Rows to leave out, by id: a file of rows. With the forget rows it makes the retrained reference.
+        tuning: `lora` trains an adapter, `full` all weights.
+        epochs: Passes over the rows; may be a fraction.
+        batch_size: Rows a step.
+        learning_rate: Peak step size of AdamW.
+        seed: Of the adapter's first values, dropout and the order of rows.
+    """
+
+    data: Path
+    output_dir: Path
+    without: Path | None = None
+    tuning: Literal["lora", "full"] = "lora"
+    epochs: float = 3.0
+    batch_size: int = 16
+    learning_rate: float = 2e-4
+    lr_scheduler: str = "cosine"
+    warmup_ratio: float = 0.03
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    seed: int = 0

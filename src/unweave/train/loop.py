@@ -1,0 +1,253 @@
+"""One training loop for fine-tuning and for forgetting: Hugging Face `Trainer` underneath, a planned list of steps on top.
+
+The whole run is planned before it starts: a list of steps, each a list of examples. A rerun with the same plan continues at the last
+checkpoint, so that a killed run loses at most the steps since then.
+"""
+
+import hashlib
+import json
+import random
+import shutil
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import SequentialSampler
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from unweave import progress
+from unweave.errors import TrainingError
+from unweave.files import write_json
+from unweave.models.loading import quiet_transformers
+from unweave.train.optimizer import MasterAdamW
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How a planned run is optimised.
+
+    Attributes:
+        learning_rate: Peak step size of AdamW.
+        lr_scheduler: Name of a transformers schedule.
+        warmup_ratio: Share of the steps with a rising step size.
+        weight_decay: Decoupled weight decay.
+        max_grad_norm: Gradients are clipped to this norm.
+        seed: Of the adapter's first values, of dropout and of the plan.
+        checkpoints: How many times a run is saved on its way.
+    """
+
+    learning_rate: float = 2e-4
+    lr_scheduler: str = "cosine"
+    warmup_ratio: float = 0.0
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    seed: int = 0
+    checkpoints: int = 4
+
+
+Step = list[Any]
+StepLoss = Callable[[nn.Module, Any], Tensor]
+
+
+def plan_epochs(lengths: Sequence[int], *, batch_size: int, epochs: float, seed: int) -> list[list[int]]:
+    """Plan the steps of a run: every epoch shuffled, neighbours of like length together, no row twice in an epoch.
+
+    Args:
+        lengths: Tokens of each example.
+        batch_size: Examples a step; the last step of an epoch may have fewer.
+        epochs: May be a fraction.
+        seed: Of the shuffles.
+
+    Returns:
+        Indices of examples, a list a step.
+    """
+    rng = random.Random(seed)
+    per_epoch = -(-len(lengths) // batch_size)
+    steps: list[list[int]] = []
+    while len(steps) < round(epochs * per_epoch):
+        order = list(range(len(lengths)))
+        rng.shuffle(order)
+        window = batch_size * 16
+        batches: list[list[int]] = []
+        for start in range(0, len(order), window):
+            nearby = sorted(order[start : start + window], key=lambda index: lengths[index])
+            batches += [nearby[first : first + batch_size] for first in range(0, len(nearby), batch_size)]
+        rng.shuffle(batches)
+        steps += batches
+    return steps[: max(1, round(epochs * per_epoch))]
+
+
+def run_loop(
+    model: Any,
+    steps: Sequence[Step],
+    *,
+    collate: Callable[[Step], Any],
+    loss: StepLoss,
+    config: LoopConfig,
+    output_dir: Path,
+    identity: dict[str, Any],
+    description: str,
+) -> list[float]:
+    """Run the planned steps, continuing an interrupted run of the same plan.
+
+    Args:
+        model: A model whose trainable parameters require gradients.
+        steps: What each step sees.
+        collate: Makes a step's batch.
+        loss: The loss of a batch, a scalar.
+        config: Step size, schedule, seed.
+        output_dir: Where checkpoints go; they are removed when the run is done.
+        identity: What makes it the same run: a checkpoint of another identity is not continued.
+        description: For the progress bar.
+
+    Returns:
+        The loss of every step that this process ran.
+
+    Raises:
+        TrainingError: When a loss is not finite.
+    """
+    folder = output_dir / CHECKPOINTS
+    fingerprint = hashlib.blake2b(json.dumps(identity, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+    resume = _resumable(folder, fingerprint)
+    write_json(folder / "identity.json", {"fingerprint": fingerprint})
+    device = next(model.parameters()).device
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=1,
+        max_steps=len(steps),
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.lr_scheduler,
+        warmup_steps=config.warmup_ratio,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        seed=config.seed,
+        save_strategy="steps",
+        save_steps=max(1, -(-len(steps) // (config.checkpoints + 1))),
+        save_total_limit=1,
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        use_cpu=device.type == "cpu",
+        dataloader_pin_memory=False,
+    )
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = MasterAdamW(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
+    losses: list[float] = []
+    with progress.task(description, len(steps)) as advance, quiet_transformers(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = _PlannedTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=_Steps(steps),  # type: ignore[arg-type]
+            data_collator=lambda items: {"batch": collate(items[0])},
+            optimizers=(optimizer, None),
+            callbacks=[_Advance(advance)],
+        )
+        trainer.remove_callback(_printer())
+        trainer.step_loss, trainer.losses = loss, losses
+        trainer.train(resume_from_checkpoint=resume)
+    model.eval()
+    shutil.rmtree(folder, ignore_errors=True)
+    return losses
+
+
+def _printer() -> Any:
+    from transformers.trainer_callback import PrinterCallback
+
+    return PrinterCallback
+
+
+def _resumable(folder: Path, fingerprint: str) -> str | None:
+    """The last checkpoint of the same run; those of another run are removed."""
+    mark = folder / "identity.json"
+    if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")).get("fingerprint") == fingerprint:
+        last = get_last_checkpoint(str(folder))
+        # A checkpoint that was being written when the process died lacks its state, which is written last.
+        while last is not None and not (Path(last) / "trainer_state.json").is_file():
+            shutil.rmtree(last)
+            last = get_last_checkpoint(str(folder))
+        return last
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+class _Steps(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """The plan as a data set: one item a step."""
+
+    def __init__(self, steps: Sequence[Step]):
+        self.steps = steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> Step:
+        return self.steps[index]
+
+
+class _PlannedTrainer(Trainer):
+    """A Trainer that takes the steps in their order and the loss from outside."""
+
+    step_loss: StepLoss
+    losses: list[float]
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        return SequentialSampler(train_dataset or self.train_dataset)  # type: ignore[arg-type]
+
+    def compute_loss(self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """The loss of a planned step.
+
+        Args:
+            model: The model.
+            inputs: The collated step.
+            return_outputs: Whether to return a pair.
+            num_items_in_batch: Unused: the loss is a mean over rows already.
+
+        Returns:
+            The loss.
+
+        Raises:
+            TrainingError: When it is not finite.
+        """
+        del num_items_in_batch
+        loss = self.step_loss(model, inputs["batch"])
+        value = float(loss.detach())
+        if value != value or abs(value) == float("inf"):
+            raise TrainingError(f"The loss is {value} at step {self.state.global_step}.", remedy="lower --learning-rate")
+        self.losses.append(value)
+        return (loss, None) if return_outputs else loss
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted: the estimate of transformers knows nothing of a planned step.
+
+        Args:
+            inputs: The collated step.
+
+        Returns:
+            0.
+        """
+        del inputs
+        return 0
+
+
+class _Advance(TrainerCallback):
+    """Moves the progress bar."""
+
+    def __init__(self, advance: progress.Advance):
+        self.advance = advance
+        self.done = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Jump to where a resumed run stands."""
+        self.advance(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """One more step is done."""
+        self.advance(1)

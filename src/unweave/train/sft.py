@@ -1,0 +1,159 @@
+"""Supervised fine-tuning: makes the model to be traced, and without the forget rows the retrained reference."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from unweave.data.batches import collate
+from unweave.data.encoding import Encoded, encode_rows
+from unweave.data.reading import Rows, read_rows
+from unweave.data.rows import Row
+from unweave.errors import DataError
+from unweave.gradients.loss import token_losses
+from unweave.models.loading import Loaded, load, quiet_transformers
+from unweave.runs import RunFolder
+from unweave.train.adapters import add_lora, save_adapter, write_card
+from unweave.train.config import DataConfig, TrainConfig
+from unweave.train.loop import LoopConfig, plan_epochs, run_loop
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a fine-tuning run gave.
+
+    Attributes:
+        folder: The adapter, or the full model.
+        rows: Rows trained on.
+        tokens: Their tokens, padding apart.
+        steps: Optimizer steps.
+        seconds: Wall time, loading apart.
+        final_loss: Mean loss of the last tenth of the steps.
+    """
+
+    folder: Path
+    rows: int
+    tokens: int
+    steps: int
+    seconds: float
+    final_loss: float
+
+
+def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResult:
+    """Fine-tune a model on rows, with loss on completions only: the mean over rows of l(z).
+
+    A run that was interrupted goes on where it stood; a run that is done is not repeated.
+
+    Args:
+        config: Model, rows, adapter, optimisation.
+        loaded: The base model, where it is loaded already; it is changed in place.
+
+    Returns:
+        Where the result is, and what it took.
+    """
+    run = RunFolder(config.output_dir, "train", config)
+    done = run.finished()
+    if done is not None:
+        return TrainResult(**{**done, "folder": Path(done["folder"])})
+    loaded = loaded or load(config)
+    rows = read_training_rows(config.data, config, without=config.without)
+    encoded = encode_rows(rows, loaded.tokenizer, config)
+    run.start(loaded, rows=rows.rows, problems=[*rows.problems, *encoded.problems])
+    started = time.monotonic()
+    model = add_lora(loaded.model, config, seed=config.seed) if config.tuning == "lora" else loaded.model
+    if config.tuning == "full":
+        model.requires_grad_(True)
+    examples = encoded.examples
+    steps = plan_epochs([len(example) for example in examples], batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
+    losses = run_loop(
+        model,
+        [[examples[index] for index in step] for step in steps],
+        collate=lambda step: collate(step, pad_token_id=loaded.tokenizer.pad_token_id),
+        loss=mean_row_loss,
+        config=loop_config(config),
+        output_dir=config.output_dir,
+        identity=run.identity(),
+        description=f"train {config.output_dir.name}",
+    )
+    seconds = time.monotonic() - started
+    with quiet_transformers():
+        if config.tuning == "lora":
+            save_adapter(model, loaded.tokenizer, config.output_dir, base=loaded.base)
+        else:
+            model.save_pretrained(config.output_dir, safe_serialization=True)
+            loaded.tokenizer.save_pretrained(config.output_dir)
+    facts = {
+        "training data": config.data.name,
+        "rows": len(examples),
+        "left out": config.without.name if config.without else "nothing",
+        "epochs": config.epochs,
+        "learning rate": config.learning_rate,
+        "seed": config.seed,
+    }
+    write_card(config.output_dir, title=config.output_dir.name, description="A fine-tuned model.", base=loaded.base, facts=facts)
+    tail = losses[-max(1, len(losses) // 10) :]
+    tokens = sum(len(examples[index]) for step in steps for index in step)
+    final = sum(tail) / len(tail) if tail else float("nan")
+    result = TrainResult(config.output_dir, len(examples), tokens, len(steps), round(seconds, 3), final)
+    run.finish({**result.__dict__, "folder": str(result.folder)})
+    return result
+
+
+def mean_row_loss(model: nn.Module, batch: Any) -> Tensor:
+    """The mean over rows of l(z).
+
+    Args:
+        model: The model.
+        batch: A `Batch`.
+
+    Returns:
+        A scalar.
+    """
+    return token_losses(model, batch.to(next(model.parameters()).device)).means().mean()
+
+
+def loop_config(config: Any) -> LoopConfig:
+    """The optimisation part of a config that has one.
+
+    Args:
+        config: A dataclass with the fields of `LoopConfig`; those it lacks keep their defaults.
+
+    Returns:
+        The loop's config.
+    """
+    names = LoopConfig.__dataclass_fields__
+    return LoopConfig(**{name: getattr(config, name) for name in names if hasattr(config, name)})
+
+
+def read_training_rows(path: Path | str, config: DataConfig, *, without: Path | None = None) -> Rows:
+    """Read rows as a config says, leaving some out by id.
+
+    Args:
+        path: The rows.
+        config: Columns, what to do with bad rows, limit.
+        without: A file of rows whose ids are left out.
+
+    Returns:
+        The rows and the report.
+
+    Raises:
+        DataError: When a row that is to be left out is not there: a deletion that changes nothing must not pass for one.
+    """
+    rows = read_rows(path, columns=config.columns, on_bad_row=config.on_bad_row, limit=config.limit)
+    if without is None:
+        return rows
+    excluded = {row.id for row in read_rows(without, columns=config.columns, on_bad_row=config.on_bad_row)}
+    unknown = excluded - {row.id for row in rows}
+    if unknown:
+        raise DataError(
+            f"{len(unknown)} row(s) to leave out are not in the data, such as '{min(unknown)}'.",
+            where=f"{without}, {path}",
+            remedy="give rows of this data set, with the same ids",
+        )
+    kept: list[Row] = [row for row in rows if row.id not in excluded]
+    return Rows(kept, rows.problems)
+
+
+__all__ = ["Encoded", "TrainResult", "fine_tune", "loop_config", "mean_row_loss", "read_training_rows"]
