@@ -61,10 +61,23 @@ def read_command(path: Path) -> str:
     Raises:
         ConfigError: When the file can't be read or has no such key.
     """
-    for key, node in _mapping(path):
-        if key.value == "command":
-            return str(node.value)
+    command = read_value(path, "command")
+    if command is not None:
+        return command
     raise ConfigError("The config names no command.", where=f"{path}:1", remedy="add a line such as `command: forget`")
+
+
+def read_value(path: Path, name: str) -> str | None:
+    """One scalar of a config file, where it decides which dataclass reads the rest.
+
+    Args:
+        path: The YAML file.
+        name: The key.
+
+    Returns:
+        Its text, or `None` when the file has no such key.
+    """
+    return next((str(node.value) for key, node in _mapping(path) if key.value == name), None)
 
 
 def load_yaml(config_type: type[T], path: Path, *, command: str | None = None) -> T:

@@ -5,8 +5,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from unweave.audit.generation import greedy_answers
-from unweave.audit.scoring import row_losses
+from unweave.models.generation import greedy_answers
+from unweave.gradients.scoring import row_losses
 from unweave.audit.statistics import Estimate, mean, ratio
 from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from unweave.files import write_text
+from unweave.models.loading import quiet_transformers
 from unweave.train.config import LoraOptions
 
 CARD = """---
@@ -62,7 +63,8 @@ def add_lora(model: Any, options: LoraOptions, *, seed: int, name: str = "defaul
         target_modules=targets,
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, config, adapter_name=name, autocast_adapter_dtype=False)
+    with quiet_transformers():
+        return get_peft_model(model, config, adapter_name=name, autocast_adapter_dtype=False)
 
 
 def save_adapter(model: Any, tokenizer: Any, folder: Path, *, base: str) -> None:

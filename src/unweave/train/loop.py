@@ -52,6 +52,19 @@ class LoopConfig:
     checkpoints: int = 4
 
 
+@dataclass(frozen=True)
+class LoopResult:
+    """What a run of the loop did.
+
+    Attributes:
+        steps: Steps made, those before an interruption included.
+        losses: The loss of each step that this process made.
+    """
+
+    steps: int
+    losses: list[float]
+
+
 Step = list[Any]
 StepLoss = Callable[[nn.Module, Any], Tensor]
 
@@ -94,7 +107,8 @@ def run_loop(
     output_dir: Path,
     identity: dict[str, Any],
     description: str,
-) -> list[float]:
+    should_stop: Callable[[], bool] = lambda: False,
+) -> LoopResult:
     """Run the planned steps, continuing an interrupted run of the same plan.
 
     Args:
@@ -106,9 +120,10 @@ def run_loop(
         output_dir: Where checkpoints go; they are removed when the run is done.
         identity: What makes it the same run: a checkpoint of another identity is not continued.
         description: For the progress bar.
+        should_stop: Asked after each step; true ends the run there.
 
     Returns:
-        The loss of every step that this process ran.
+        Steps and losses.
 
     Raises:
         TrainingError: When a loss is not finite.
@@ -149,14 +164,14 @@ def run_loop(
             train_dataset=_Steps(steps),  # type: ignore[arg-type]
             data_collator=lambda items: {"batch": collate(items[0])},
             optimizers=(optimizer, None),
-            callbacks=[_Advance(advance)],
+            callbacks=[_Advance(advance, should_stop)],
         )
         trainer.remove_callback(_printer())
         trainer.step_loss, trainer.losses = loss, losses
         trainer.train(resume_from_checkpoint=resume)
     model.eval()
     shutil.rmtree(folder, ignore_errors=True)
-    return losses
+    return LoopResult(trainer.state.global_step, losses)
 
 
 def _printer() -> Any:
@@ -238,11 +253,11 @@ class _PlannedTrainer(Trainer):
 
 
 class _Advance(TrainerCallback):
-    """Moves the progress bar."""
+    """Moves the progress bar, and ends a run that has nothing more to do."""
 
-    def __init__(self, advance: progress.Advance):
+    def __init__(self, advance: progress.Advance, should_stop: Callable[[], bool]):
         self.advance = advance
-        self.done = 0
+        self.should_stop = should_stop
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Jump to where a resumed run stands."""
@@ -251,3 +266,4 @@ class _Advance(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """One more step is done."""
         self.advance(1)
+        control.should_training_stop |= self.should_stop()

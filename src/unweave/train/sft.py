@@ -42,7 +42,7 @@ class TrainResult:
 
 
 def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResult:
-    """Fine-tune a model on rows, with loss on completions only: the mean over rows of l(z).
+    """Fine-tune a model on rows, with loss on completions only: the mean over their tokens.
 
     A run that was interrupted goes on where it stood; a run that is done is not repeated.
 
@@ -67,11 +67,11 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
         model.requires_grad_(True)
     examples = encoded.examples
     steps = plan_epochs([len(example) for example in examples], batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
-    losses = run_loop(
+    done_loop = run_loop(
         model,
         [[examples[index] for index in step] for step in steps],
         collate=lambda step: collate(step, pad_token_id=loaded.tokenizer.pad_token_id),
-        loss=mean_row_loss,
+        loss=mean_token_loss,
         config=loop_config(config),
         output_dir=config.output_dir,
         identity=run.identity(),
@@ -93,6 +93,7 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
         "seed": config.seed,
     }
     write_card(config.output_dir, title=config.output_dir.name, description="A fine-tuned model.", base=loaded.base, facts=facts)
+    losses = done_loop.losses
     tail = losses[-max(1, len(losses) // 10) :]
     tokens = sum(len(examples[index]) for step in steps for index in step)
     final = sum(tail) / len(tail) if tail else float("nan")
@@ -101,17 +102,19 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
     return result
 
 
-def mean_row_loss(model: nn.Module, batch: Any) -> Tensor:
-    """The mean over rows of l(z).
+def mean_token_loss(model: nn.Module, batch: Any) -> Tensor:
+    """The mean over all labelled tokens of a batch, as is usual in fine-tuning.
+
+    The mean over rows of l(z) would give the first token of a long answer a fraction of the weight that a short answer's has.
 
     Args:
         model: The model.
         batch: A `Batch`.
 
     Returns:
-        A scalar.
+        A scalar, in nats a token.
     """
-    return token_losses(model, batch.to(next(model.parameters()).device)).means().mean()
+    return token_losses(model, batch.to(next(model.parameters()).device)).nll.mean()
 
 
 def loop_config(config: Any) -> LoopConfig:
@@ -156,4 +159,4 @@ def read_training_rows(path: Path | str, config: DataConfig, *, without: Path | 
     return Rows(kept, rows.problems)
 
 
-__all__ = ["Encoded", "TrainResult", "fine_tune", "loop_config", "mean_row_loss", "read_training_rows"]
+__all__ = ["Encoded", "TrainResult", "fine_tune", "loop_config", "mean_token_loss", "read_training_rows"]

@@ -1,0 +1,123 @@
+"""What every subcommand shares: options from a dataclass, a config file for its defaults, results as text or JSON."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from unweave import progress
+from unweave.config import load_yaml, to_plain
+from unweave.files import finite
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Options of every command.
+
+    Attributes:
+        config: A YAML file whose values become the defaults of the other options.
+        json: Print the result as JSON on standard output.
+        quiet: Show no progress.
+    """
+
+    config: Path | None = None
+    json: bool = False
+    quiet: bool = False
+
+
+def parse(config_type: type[T], argv: Sequence[str], *, command: str, description: str) -> tuple[T, Common]:
+    """Read a command line into a command's config.
+
+    Args:
+        config_type: The frozen dataclass of its options.
+        argv: The arguments.
+        command: The subcommand.
+        description: For `--help`.
+
+    Returns:
+        The config, and the common options. A wrong call prints its message and exits with 2.
+    """
+    path = option_value(argv, "--config")
+    default = load_yaml(config_type, Path(path), command=command) if path else tyro.MISSING_NONPROP
+    settings_type: Any = tyro.conf.OmitArgPrefixes[config_type]  # type: ignore[index]
+    common_type: Any = tyro.conf.OmitArgPrefixes[Common]  # type: ignore[index]
+    fields: list[Any] = [("settings", settings_type), ("common", common_type)]
+    invocation = make_dataclass("Invocation", fields)
+    parsed: Any = tyro.cli(
+        invocation,
+        args=list(argv),
+        default=invocation(default, Common()),
+        prog=f"unweave {command}",
+        description=description,
+        compact_help=True,
+    )
+    progress.silence(parsed.common.quiet)
+    return parsed.settings, parsed.common
+
+
+def option_value(argv: Sequence[str], option: str) -> str | None:
+    """The value of an option that must be known before the others can be read.
+
+    Args:
+        argv: The arguments.
+        option: Its name with dashes.
+
+    Returns:
+        The value, or `None`.
+    """
+    for index, argument in enumerate(argv):
+        if argument == option and index + 1 < len(argv):
+            return argv[index + 1]
+        if argument.startswith(option + "="):
+            return argument.partition("=")[2]
+    return None
+
+
+def print_json(value: Any) -> None:
+    """Print a result as JSON on standard output.
+
+    Args:
+        value: A dataclass, or nested dictionaries and lists.
+    """
+    sys.stdout.write(json.dumps(finite(to_plain(value)), indent=2, ensure_ascii=False) + "\n")
+
+
+def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on standard output.
+
+    Args:
+        title: Above it.
+        header: Its column heads; all but the first column are right-aligned.
+        rows: Its cells.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        # Cells hold model and training text: never markup.
+        table.add_row(*(Text(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def print_pairs(title: str, pairs: dict[str, Any]) -> None:
+    """Print a result as lines of name and value.
+
+    Args:
+        title: Above them.
+        pairs: Name to value.
+    """
+    sys.stdout.write(title + "\n")
+    width = max(map(len, pairs))
+    for name, value in pairs.items():
+        sys.stdout.write(f"  {name:<{width}}  {value}\n")

@@ -1,0 +1,36 @@
+"""`unweave demo`."""
+
+from collections.abc import Sequence
+
+from unweave.cli.common import parse, print_json
+from unweave.cli.summary import print_metrics
+from unweave.demo.config import DemoConfig
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the demo.
+
+    Args:
+        argv: The arguments.
+
+    Returns:
+        The exit code.
+    """
+    config, common = parse(DemoConfig, argv, command="demo", description="Poison a real model, trace a bad answer, forget, audit, report.")
+    from unweave.demo.demo import run_demo
+
+    result = run_demo(config)
+    if common.json:
+        print_json(result.metrics)
+        return 0
+    print_metrics(result.metrics)
+    cost = result.metrics["cost"]
+    line = f"forgetting took {cost['forgetting_seconds']:.0f} s (influence, weights, training)"
+    if "speedup" in cost:
+        line += f", retraining {cost['retraining_seconds']:.0f} s: {cost['speedup']:.1f} times cheaper"
+    print(f"{line}; the whole demo {result.metrics['seconds']['total']:.0f} s\n")
+    print("The demo stands for these commands:")
+    for command in result.commands:
+        print(f"  {command}")
+    print(f"\nreport: {result.report}")
+    return 0

@@ -1,0 +1,40 @@
+"""`unweave weigh`."""
+
+from collections.abc import Sequence
+
+from unweave.cli.common import parse, print_json, print_table
+from unweave.weigh.config import WeighConfig
+
+
+def main(argv: Sequence[str]) -> int:
+    """Turn influence into weights.
+
+    Args:
+        argv: The arguments.
+
+    Returns:
+        The exit code.
+    """
+    config, common = parse(WeighConfig, argv, command="weigh", description="Turn influence into a weight for each forget and retain row.")
+    from unweave.weigh.weigh import weigh
+
+    weights = weigh(config)
+    if common.json:
+        print_json(weights)
+        return 0
+    rows = []
+    for name, path, summary in (
+        ("forget", config.out_forget, weights.forget_summary),
+        ("retain", config.out_retain, weights.retain_summary),
+    ):
+        cells = [
+            f"{summary.effective_sample_size:.1f}",
+            f"{summary.at_low:.0%}",
+            f"{summary.at_high:.0%}",
+            str(summary.levels),
+            f"{summary.minimum:.3f} to {summary.maximum:.3f}",
+        ]
+        rows.append([name, str(summary.count), *cells, str(path)])
+    header = ["rows", "count", "effective", "at lowest", "at highest", "levels", "range", "written to"]
+    print_table(f"{weights.method} weights, mean 1", header, rows)
+    return 0

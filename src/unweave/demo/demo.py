@@ -1,0 +1,307 @@
+"""The demo: every stage of the pipeline on one case, through the same functions as the commands."""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unweave import progress
+from unweave.audit.audit import CLASS, audit_trace, stored_behaviour
+from unweave.audit.behaviour import Behaviour
+from unweave.audit.config import AuditConfig
+from unweave.audit.metrics import compare
+from unweave.audit.tracing import TraceQuality
+from unweave.data.case import Case, CaseConfig, make_case
+from unweave.data.encoding import EncodingConfig
+from unweave.demo.config import QUICK, DemoConfig
+from unweave.demo.stages import Stages, command_line
+from unweave.errors import ConfigError
+from unweave.files import write_json
+from unweave.forget.forget import ForgetResult, forget
+from unweave.forget.methods import get_method
+from unweave.models.loading import ModelConfig, load
+from unweave.report.report import ReportConfig, write_report
+from unweave.runs import RunFolder
+from unweave.trace.cache import CacheResult, cache_rows
+from unweave.trace.config import CacheConfig, TraceConfig
+from unweave.trace.trace import TraceResult
+from unweave.train.config import TrainConfig
+from unweave.train.sft import TrainResult, fine_tune
+from unweave.weigh.config import WeighConfig
+from unweave.weigh.weigh import Weights, weigh
+
+TITLES = {
+    "case": "make the case: rows, triggers, tests",
+    "train": "poison: fine-tune on all rows",
+    "influence": "cache the gradients of the forget and retain rows",
+    "cache": "cache the gradients of all other rows",
+    "before": "audit the poisoned model",
+    "trace": "trace bad answers to their rows",
+    "weigh": "weigh the rows by influence",
+    "forget": "forget",
+    "after": "audit the unlearned model",
+    "retrain": "reference: retrain without the forget rows",
+    "retrained": "audit the retrained model",
+}
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo gave.
+
+    Attributes:
+        folder: The run folder.
+        metrics: The content of its `metrics.json`.
+        report: The HTML report.
+        commands: The commands that it stands for.
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+    report: Path
+    commands: list[str]
+
+
+def run_demo(config: DemoConfig) -> DemoResult:
+    """Run the whole pipeline; what an earlier run of the same folder and config finished is not done again.
+
+    Args:
+        config: Case, model, training, unlearning.
+
+    Returns:
+        The metrics and the report.
+
+    Raises:
+        ConfigError: When the folder holds a run of another config.
+    """
+    config = _quick(config)
+    folder = config.output_dir
+    run = RunFolder(folder, "demo", config)
+    _refuse_other_run(run)
+    run.start()
+    write_json(folder / "identity.json", run.identity()["config"])
+    stages = Stages(folder)
+    started = time.monotonic()
+    plan = _Plan(config, folder)
+
+    case = stages.run("case", TITLES["case"], lambda: make_case(plan.case(), folder / "case"), commands=[plan.case_command()])
+    trained = stages.run(
+        "train", TITLES["train"], lambda: fine_tune(plan.train(case)), commands=[command_line("train", plan.train(case))]
+    )
+    cached = stages.run("influence", TITLES["influence"], lambda: _cache_influence(plan, case), commands=plan.influence_commands(case))
+    everything = plan.cache(case.path("train"))
+    stages.run("cache", TITLES["cache"], lambda: cache_rows(everything), commands=[command_line("cache", everything)])
+    before = stages.run("before", TITLES["before"], lambda: _behaviour(plan, case, "poisoned", "before"), commands=[])
+    traced, quality = stages.run("trace", TITLES["trace"], lambda: _trace(plan, case, before), commands=[plan.trace_command(case, before)])
+    weights = stages.run("weigh", TITLES["weigh"], lambda: weigh(plan.weigh(case)), commands=[command_line("weigh", plan.weigh(case))])
+    forgotten = stages.run(
+        "forget",
+        f"{TITLES['forget']} with {config.method}, {config.weights} weights",
+        lambda: forget(plan.forget(case)),
+        commands=[command_line("forget", plan.forget(case))],
+    )
+    after = stages.run("after", TITLES["after"], lambda: _behaviour(plan, case, "unlearned", "after"), commands=[])
+    retrained: TrainResult | None = None
+    reference: Behaviour | None = None
+    if config.retrain:
+        retraining = plan.train(case, without_forget=True)
+        retrained = stages.run("retrain", TITLES["retrain"], lambda: fine_tune(retraining), commands=[command_line("train", retraining)])
+        reference = stages.run(
+            "retrained", TITLES["retrained"], lambda: _behaviour(plan, case, "retrained", "retrained"), commands=[plan.audit_command()]
+        )
+
+    metrics: dict[str, Any] = {"class": CLASS, "case": case.name, **compare(before, after, retrained=reference, seed=config.seed)}
+    metrics["trace"] = quality.to_json()
+    metrics["weights"] = _weights_json(weights)
+    metrics["forget"] = {**dataclasses.asdict(forgotten), "folder": str(forgotten.folder)}
+    metrics["cost"] = _cost(stages, trained, cached, forgotten, retrained)
+    metrics["seconds"] = {**stages.seconds(), "total": round(sum(stages.seconds().values()), 3)}
+    metrics["resumed_stages"] = stages.resumed()
+    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "trace.json", _trace_json(traced, quality, case))
+    report = write_report(ReportConfig(run=folder))
+    run.finish({"seconds": round(time.monotonic() - started, 3)})
+    commands = [command for record in stages.records.values() for command in record["commands"]]
+    return DemoResult(folder, metrics, report, [*commands, command_line("report", ReportConfig(run=folder))])
+
+
+class _Plan:
+    """The configs of the stages, as the demo's config asks for them."""
+
+    def __init__(self, config: DemoConfig, folder: Path):
+        self.config = config
+        self.folder = folder
+
+    def _shared(self, *types: type) -> dict[str, Any]:
+        return {field.name: getattr(self.config, field.name) for kind in types for field in dataclasses.fields(kind)}
+
+    def _trained_model(self, name: str) -> dict[str, Any]:
+        return {**self._shared(ModelConfig), "model": str(self.folder / name), "adapter": None, "revision": None}
+
+    def case(self) -> CaseConfig:
+        return CaseConfig(**self._shared(CaseConfig))
+
+    def case_command(self) -> str:
+        return command_line("case", self.case()) + f" --output-dir {self.folder / 'case'}"
+
+    def train(self, case: Case, *, without_forget: bool = False) -> TrainConfig:
+        lora = {name: getattr(self.config, name) for name in ("lora_r", "lora_alpha", "lora_dropout", "lora_targets")}
+        return TrainConfig(
+            **self._shared(ModelConfig, EncodingConfig),
+            **lora,
+            data=case.path("train"),
+            without=case.path("forget") if without_forget else None,
+            output_dir=self.folder / ("retrained" if without_forget else "poisoned"),
+            epochs=self.config.epochs,
+            batch_size=self.config.batch_size,
+            learning_rate=self.config.train_learning_rate,
+            seed=self.config.seed,
+        )
+
+    def cache(self, data: Path) -> CacheConfig:
+        return CacheConfig(
+            **self._trained_model("poisoned"),
+            **self._shared(EncodingConfig),
+            data=data,
+            store=self.folder / "store",
+            dimension=self.config.dimension,
+        )
+
+    def influence_commands(self, case: Case) -> list[str]:
+        return [command_line("cache", self.cache(case.path(split))) for split in ("forget", "retain")]
+
+    def weigh(self, case: Case) -> WeighConfig:
+        return WeighConfig(
+            method=self.config.weights,
+            store=self.folder / "store",
+            forget=case.path("forget"),
+            retain=case.path("retain"),
+            out_forget=self.folder / "forget_weights.jsonl",
+            out_retain=self.folder / "retain_weights.jsonl",
+            seed=self.config.seed,
+        )
+
+    def forget(self, case: Case) -> Any:
+        return get_method(self.config.method).config_type(
+            **self._trained_model("poisoned"),
+            **self._shared(EncodingConfig),
+            forget=case.path("forget"),
+            retain=case.path("retain"),
+            output_dir=self.folder / "unlearned",
+            forget_weights=self.folder / "forget_weights.jsonl",
+            retain_weights=self.folder / "retain_weights.jsonl",
+            adapter_mode="continue",
+            epochs=self.config.forget_epochs,
+            batch_size=self.config.forget_batch_size,
+            learning_rate=self.config.forget_learning_rate,
+            seed=self.config.seed,
+        )
+
+    def trace_command(self, case: Case, before: Behaviour) -> str:
+        bad = next((index for index, value in enumerate(before.unwanted["seen"]) if value), 0)
+        row = case.rows("test_seen")[bad]
+        return command_line("trace", TraceConfig(store=self.folder / "store", prompt=row.user_text, max_new_tokens=self.config.max_new_tokens))
+
+    def audit_command(self) -> str:
+        return command_line(
+            "audit",
+            AuditConfig(
+                **self._shared(EncodingConfig),
+                case=self.folder / "case",
+                before=str(self.folder / "poisoned"),
+                after=str(self.folder / "unlearned"),
+                retrained=str(self.folder / "retrained"),
+                store=self.folder / "store",
+                output_dir=self.folder / "audit",
+            ),
+        )
+
+
+def _quick(config: DemoConfig) -> DemoConfig:
+    """The config with `QUICK` filled in where an option stands at its default."""
+    if not config.quick:
+        return config
+    defaults = {field.name: field.default for field in dataclasses.fields(DemoConfig)}
+    changes = {name: value for name, value in QUICK.items() if getattr(config, name) == defaults[name]}
+    return dataclasses.replace(config, **changes)
+
+
+def _refuse_other_run(run: RunFolder) -> None:
+    kept = run.folder / "identity.json"
+    if not kept.is_file():
+        return
+    from unweave.files import read_json
+
+    earlier, now = read_json(kept, what="The identity of the run"), run.identity()["config"]
+    differing = sorted(key for key in now if earlier.get(key) != now[key] and key != "output_dir")
+    if differing:
+        shown = "\n".join(f"  {key}: {earlier.get(key)!r} there, {now[key]!r} now" for key in differing[:5])
+        raise ConfigError(
+            f"This folder holds a run with other options:\n{shown}", where=str(run.folder), remedy="choose another --output-dir, or remove the folder"
+        )
+
+
+def _cache_influence(plan: _Plan, case: Case) -> CacheResult:
+    """The forget and retain rows, which is all that weights need; one model, one store."""
+    loaded = load(plan.cache(case.path("forget")))
+    parts = [cache_rows(plan.cache(case.path(split)), loaded=loaded) for split in ("forget", "retain")]
+    seconds = round(sum(part.seconds for part in parts), 3)
+    return dataclasses.replace(parts[-1], computed=sum(part.computed for part in parts), tokens=sum(part.tokens for part in parts), seconds=seconds)
+
+
+def _behaviour(plan: _Plan, case: Case, model: str, label: str) -> Behaviour:
+    loaded = load(ModelConfig(**plan._trained_model(model)))
+    encoding = EncodingConfig(**plan._shared(EncodingConfig))
+    path = plan.folder / f"behaviour.{label}.json"
+    return stored_behaviour(loaded, case, encoding, path, max_new_tokens=plan.config.max_new_tokens, label=model)
+
+
+def _trace(plan: _Plan, case: Case, before: Behaviour) -> tuple[TraceResult, TraceQuality]:
+    loaded = load(ModelConfig(**plan._trained_model("poisoned")))
+    return audit_trace(loaded, case, plan.folder / "store", before, queries=plan.config.trace_queries, seed=plan.config.seed)
+
+
+def _weights_json(weights: Weights) -> dict[str, Any]:
+    return {
+        "method": weights.method,
+        "forget": dataclasses.asdict(weights.forget_summary),
+        "retain": dataclasses.asdict(weights.retain_summary),
+    }
+
+
+def _cost(
+    stages: Stages, trained: TrainResult, cached: CacheResult, forgotten: ForgetResult, retrained: TrainResult | None
+) -> dict[str, Any]:
+    """Forgetting against retraining, whole stages with their loading and saving counted on both sides."""
+    seconds = stages.seconds()
+    forgetting = sum(seconds[name] for name in ("influence", "weigh", "forget"))
+    cost: dict[str, Any] = {
+        "forgetting_seconds": round(forgetting, 3),
+        "influence_seconds": seconds["influence"],
+        "weigh_seconds": seconds["weigh"],
+        "forget_seconds": seconds["forget"],
+        "train_tokens": trained.tokens,
+        "influence_rows": cached.rows if cached.computed == 0 else cached.computed,
+        "forget_tokens": forgotten.tokens,
+    }
+    if retrained is not None:
+        cost |= {
+            "retraining_seconds": seconds["retrain"],
+            "retrain_tokens": retrained.tokens,
+            "speedup": round(seconds["retrain"] / forgetting, 3),
+        }
+    progress.say("")
+    return cost
+
+
+def _trace_json(traced: TraceResult, quality: TraceQuality, case: Case) -> dict[str, Any]:
+    poisoned = {row.id for row in case.rows("train") if row.meta.get("poisoned")}
+    queries = []
+    for query, ranking in zip(traced.queries, traced.rankings, strict=True):
+        hits = [
+            {**dataclasses.asdict(hit), "poisoned": hit.row_id in poisoned, **{key: traced.texts[hit.row_id][key] for key in ("prompt", "completion", "source", "line")}}
+            for hit in ranking.helpful
+        ]
+        queries.append({"prompt": query.user_text, "completion": query.completion, "trigger": query.meta.get("trigger_variant"), "helpful": hits})
+    return {"queries": queries, "curves": quality.curve, "seconds": traced.seconds}

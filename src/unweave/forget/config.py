@@ -1,0 +1,52 @@
+"""Options that every unlearning method shares, readable without torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from unweave.models.loading import ModelConfig
+from unweave.train.config import DataConfig, LoraOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
+    """Take the influence of rows out of a model.
+
+    Defaults are RapidUn's (arXiv 2512.04457, section 4 and its published config).
+
+    Attributes:
+        forget: The rows to forget; their completion is the unwanted one, and a clean one may stand beside it.
+        retain: Rows whose behaviour must stay.
+        output_dir: Where the unlearned adapter goes.
+        method: The unlearning method.
+        forget_weights: Weights of the forget rows (`unweave weigh`); by default all 1.
+        retain_weights: Weights of the retain rows.
+        adapter_mode: `continue` trains the model's own adapter on; `new` merges it into the base, saves that as `base/`, and trains a
+            fresh adapter on it. A model without an adapter gets a new one.
+        epochs: An epoch draws as many rows as there are forget and retain rows together.
+        batch_size: Rows a step.
+        retain_ratio: Retain rows drawn for each forget row, with replacement.
+        learning_rate: Peak step size of AdamW.
+        stop_loss: Stop when the mean loss of the forget rows in a step exceeds this, in nats a token; by default the logarithm of the
+            vocabulary's size, above which a model is worse than guessing and has diverged.
+        seed: Of the draws, of a new adapter, of dropout.
+    """
+
+    forget: Path
+    retain: Path
+    output_dir: Path
+    method: str = "rapidun"
+    forget_weights: Path | None = None
+    retain_weights: Path | None = None
+    adapter_mode: Literal["new", "continue"] = "new"
+    epochs: float = 2.0
+    batch_size: int = 1
+    retain_ratio: float = 3.0
+    learning_rate: float = 6e-5
+    lr_scheduler: str = "cosine"
+    warmup_ratio: float = 0.0
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    max_length: int = 256
+    stop_loss: float | None = None
+    seed: int = 0

@@ -1,0 +1,201 @@
+"""The unlearning run: weighted rows in, a standard PEFT adapter out."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from unweave.data.encoding import Example, encode_rows
+from unweave.data.rows import Row
+from unweave.errors import ConfigError, DataError
+from unweave.forget.config import ForgetConfig
+from unweave.forget.methods import get_method
+from unweave.forget.steps import ForgetRow, Role, StepBatch, collate_step, plan_draws
+from unweave.gradients.loss import token_losses
+from unweave.models.loading import Loaded, load, quiet_transformers
+from unweave.runs import RunFolder
+from unweave.train.adapters import add_lora, save_adapter, write_card
+from unweave.train.loop import run_loop
+from unweave.train.sft import loop_config, read_training_rows
+from unweave.weigh.files import read_weights, summarize
+
+
+@dataclass(frozen=True)
+class ForgetResult:
+    """What an unlearning run gave.
+
+    Attributes:
+        folder: The adapter.
+        method: Which method.
+        forget_rows: Rows to forget.
+        retain_rows: Rows to keep.
+        steps: Optimizer steps made.
+        planned_steps: Optimizer steps planned.
+        tokens: Tokens of all sequences, padding apart.
+        seconds: Wall time, loading apart.
+        forget_loss_first: Mean loss of the unwanted answers in the first step that had one, nats a token.
+        forget_loss_last: The same in the last.
+        stopped: Why it ended early; `None` when all steps were made.
+    """
+
+    folder: Path
+    method: str
+    forget_rows: int
+    retain_rows: int
+    steps: int
+    planned_steps: int
+    tokens: int
+    seconds: float
+    forget_loss_first: float
+    forget_loss_last: float
+    stopped: str | None
+
+
+def forget(config: ForgetConfig, *, loaded: Loaded | None = None) -> ForgetResult:
+    """Unlearn rows with a method. An interrupted run goes on where it stood; a complete one is not repeated.
+
+    Args:
+        config: The config of the method: an instance of its own config class.
+        loaded: The model, where it is loaded already; it is changed in place.
+
+    Returns:
+        Where the adapter is, and what it took.
+
+    Raises:
+        ConfigError: When the config is not the method's.
+    """
+    method = get_method(config.method)
+    if not isinstance(config, method.config_type):
+        raise ConfigError(
+            f"The method '{config.method}' takes {method.config_type.__name__}, not {type(config).__name__}.", remedy="use the method's own config"
+        )
+    run = RunFolder(config.output_dir, "forget", config)
+    done = run.finished()
+    if done is not None:
+        return ForgetResult(**{**done, "folder": Path(done["folder"])})
+    loaded = loaded or load(config)
+    rows, problems, read = _rows(config, loaded)
+    run.start(loaded, rows=read, problems=problems)
+    started = time.monotonic()
+    loaded = _trainable(config, loaded)
+    steps = plan_draws(
+        [row for row in rows if row.is_forget],
+        [row for row in rows if not row.is_forget] if method.uses_retain else [],
+        retain_ratio=config.retain_ratio if method.uses_retain else 0.0,
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        seed=config.seed,
+    )
+    objective = method.build(config)
+    limit = config.stop_loss if config.stop_loss is not None else math.log(loaded.model.config.vocab_size)
+    watched: list[float] = []
+
+    def step_loss(model: nn.Module, step: StepBatch) -> Tensor:
+        step = step.to(next(model.parameters()).device)
+        losses = token_losses(model, step.batch)
+        unwanted = step.mask(Role.UNWANTED)
+        if unwanted.any():
+            watched.append(float((losses.means().detach() * unwanted).sum() / unwanted.sum()))
+        return objective.loss(losses, step)
+
+    made = run_loop(
+        loaded.model,
+        [[step] for step in steps],
+        collate=lambda step: collate_step(step[0], pad_token_id=loaded.tokenizer.pad_token_id, with_clean=method.uses_clean),
+        loss=step_loss,
+        config=loop_config(config),
+        output_dir=config.output_dir,
+        identity=run.identity(),
+        description=f"forget with {method.name}",
+        should_stop=lambda: bool(watched) and watched[-1] > limit,
+    )
+    seconds = round(time.monotonic() - started, 3)
+    stopped = f"the forget rows' loss passed {limit:.2f} nats a token" if watched and watched[-1] > limit else None
+    with quiet_transformers():
+        save_adapter(loaded.model, loaded.tokenizer, config.output_dir, base=loaded.base)
+    sequences = [item for step in steps[: made.steps] for row in step.rows for item in (row.example, row.clean if method.uses_clean else None)]
+    result = ForgetResult(
+        folder=config.output_dir,
+        method=method.name,
+        forget_rows=sum(row.is_forget for row in rows),
+        retain_rows=sum(not row.is_forget for row in rows),
+        steps=made.steps,
+        planned_steps=len(steps),
+        tokens=sum(len(example) for example in sequences if example is not None),
+        seconds=seconds,
+        forget_loss_first=watched[0] if watched else float("nan"),
+        forget_loss_last=watched[-1] if watched else float("nan"),
+        stopped=stopped,
+    )
+    _write_card(config, loaded, result, rows, method.paper)
+    run.finish({**result.__dict__, "folder": str(result.folder)})
+    return result
+
+
+def _rows(config: ForgetConfig, loaded: Loaded) -> tuple[list[ForgetRow], list[Any], list[Row]]:
+    """Forget and retain rows with their tokens and weights, what was cut or dropped, and the rows as read."""
+    out: list[ForgetRow] = []
+    problems: list[Any] = []
+    read: list[Row] = []
+    sets = ((config.forget, config.forget_weights, True), (config.retain, config.retain_weights, False))
+    for path, weight_file, is_forget in sets:
+        rows = read_training_rows(path, config)
+        weights = read_weights(weight_file, count=len(rows)) if weight_file else [1.0] * len(rows)
+        encoded = encode_rows(rows, loaded.tokenizer, config)
+        problems += [*rows.problems, *encoded.problems]
+        read += rows.rows
+        clean = _clean_examples(rows.rows, config, loaded) if is_forget else {}
+        weight_of = dict(zip((row.id for row in rows), weights, strict=True))
+        out += [ForgetRow(example, clean.get(example.row_id), weight_of[example.row_id], is_forget) for example in encoded.examples]
+    if shared := {row.example.row_id for row in out if row.is_forget} & {row.example.row_id for row in out if not row.is_forget}:
+        raise DataError(f"The row '{min(shared)}' is to be forgotten and retained.", where=f"{config.forget}, {config.retain}", remedy="keep the two sets apart")
+    return out, problems, read
+
+
+def _clean_examples(rows: Sequence[Row], config: ForgetConfig, loaded: Loaded) -> dict[str, Example]:
+    """The forget rows' questions with their clean answers, by row id."""
+    answered = [row.with_completion(row.clean_completion) for row in rows if row.clean_completion]
+    return {example.row_id: example for example in encode_rows(answered, loaded.tokenizer, config).examples} if answered else {}
+
+
+def _trainable(config: ForgetConfig, loaded: Loaded) -> Loaded:
+    """The model with the adapter that is to be trained, and what that adapter's base is."""
+    model = loaded.model
+    if loaded.adapter is not None and config.adapter_mode == "continue":
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_("lora_" in name)
+        return loaded
+    base = loaded.base
+    if loaded.adapter is not None:
+        model = model.merge_and_unload()
+        base = str(config.output_dir / "base")
+        with quiet_transformers():
+            model.save_pretrained(base, safe_serialization=True)
+            loaded.tokenizer.save_pretrained(base)
+    model = add_lora(model, config, seed=config.seed)
+    return Loaded(model, loaded.tokenizer, base, None)
+
+
+def _write_card(config: ForgetConfig, loaded: Loaded, result: ForgetResult, rows: Sequence[ForgetRow], paper: str) -> None:
+    summaries = {
+        name: summarize([row.weight for row in rows if row.is_forget == is_forget]) for name, is_forget in (("forget", True), ("retain", False))
+    }
+    facts = {
+        "method": f"{result.method} ({paper})",
+        "forget rows": f"{result.forget_rows}, effective {summaries['forget'].effective_sample_size:.1f}",
+        "retain rows": f"{result.retain_rows}, effective {summaries['retain'].effective_sample_size:.1f}",
+        "steps": f"{result.steps} of {result.planned_steps}" + (f"; stopped because {result.stopped}" if result.stopped else ""),
+        "learning rate": config.learning_rate,
+        "adapter": config.adapter_mode,
+        "seed": config.seed,
+        "seconds": result.seconds,
+    }
+    description = (
+        "An adapter from which the influence of some training rows was taken out. The evidence for that is empirical and approximate: see the audit "
+        "that belongs to it; this card claims nothing."
+    )
+    write_card(config.output_dir, title=config.output_dir.name, description=description, base=loaded.base, facts=facts)

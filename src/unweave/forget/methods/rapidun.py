@@ -1,0 +1,67 @@
+"""RapidUn: influence-weighted ascent on unwanted answers, descent on the right ones (arXiv 2512.04457, METHODS section 2)."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from unweave.forget.config import ForgetConfig
+from unweave.forget.methods.base import Method
+from unweave.forget.steps import Role, StepBatch
+from unweave.gradients.loss import TokenLosses
+
+
+@dataclass(frozen=True, kw_only=True)
+class RapidUnConfig(ForgetConfig):
+    """RapidUn.
+
+    loss = mean_i w_i L_i with L_i = l(z_i) on a retain row, and L_i = descent l(prompt, clean answer) - ascent l(prompt, unwanted answer) on a
+    forget row; without a clean answer the first term is absent.
+
+    Attributes:
+        method: The unlearning method.
+        ascent: Factor of the unwanted answers' loss.
+        descent: Factor of the clean answers' loss.
+        weight_warmup: Share of the run over which weights grow linearly from 1 to their values.
+    """
+
+    method: str = "rapidun"
+    ascent: float = 1.0
+    descent: float = 0.5
+    weight_warmup: float = 0.0
+
+
+class RapidUn:
+    """The objective.
+
+    Args:
+        config: Its factors.
+    """
+
+    def __init__(self, config: RapidUnConfig):
+        self.config = config
+
+    def loss(self, losses: TokenLosses, step: StepBatch) -> Tensor:
+        """See `Objective.loss`.
+
+        Args:
+            losses: Token losses of the sequences.
+            step: Roles and weights.
+
+        Returns:
+            mean_i w_i L_i over the rows of the step.
+        """
+        factors = step.mask(Role.RETAIN) + self.config.descent * step.mask(Role.CLEAN) - self.config.ascent * step.mask(Role.UNWANTED)
+        reached = min(1.0, step.progress / self.config.weight_warmup) if self.config.weight_warmup else 1.0
+        weights = 1.0 + reached * (step.weights - 1.0)
+        return (weights * factors * losses.means()).sum() / step.rows
+
+
+METHOD = Method(
+    name="rapidun",
+    summary="influence-weighted ascent on unwanted answers and descent on clean and retained ones",
+    paper="RapidUn, arXiv 2512.04457",
+    config_type=RapidUnConfig,
+    build=RapidUn,
+    uses_clean=True,
+    uses_retain=True,
+)

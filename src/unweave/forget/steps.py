@@ -1,0 +1,141 @@
+"""What an unlearning step sees: drawn rows, their sequences, and which sequence is what."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from unweave.data.batches import Batch, collate
+from unweave.data.encoding import Example
+
+
+class Role(IntEnum):
+    """What a sequence is to the objective."""
+
+    RETAIN = 0
+    UNWANTED = 1  # a forget row with the completion to be forgotten
+    CLEAN = 2  # the same forget row with the right completion
+
+
+@dataclass(frozen=True)
+class ForgetRow:
+    """A row that a step may draw.
+
+    Attributes:
+        example: Its tokens.
+        clean: The tokens of the same question with the clean answer, for a forget row that has one.
+        weight: Its weight.
+        is_forget: Which set it is from.
+    """
+
+    example: Example
+    clean: Example | None
+    weight: float
+    is_forget: bool
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """The sequences of a step.
+
+    Attributes:
+        batch: Their tokens.
+        roles: The `Role` of each sequence.
+        weights: The weight of the row that each sequence belongs to.
+        rows: Rows drawn; a forget row with a clean answer has two sequences.
+        progress: Share of the run that is behind this step, in [0, 1).
+    """
+
+    batch: Batch
+    roles: Int[Tensor, " S"]
+    weights: Float[Tensor, " S"]
+    rows: int
+    progress: float
+
+    def mask(self, role: Role) -> Float[Tensor, " S"]:
+        """1 where a sequence has a role.
+
+        Args:
+            role: The role.
+
+        Returns:
+            A mask in float32.
+        """
+        return (self.roles == role).float()
+
+    def to(self, device: torch.device | str) -> "StepBatch":
+        """The step on a device.
+
+        Args:
+            device: Where to.
+
+        Returns:
+            A step whose tensors are there.
+        """
+        return StepBatch(self.batch.to(device), self.roles.to(device), self.weights.to(device), self.rows, self.progress)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A planned step.
+
+    Attributes:
+        rows: The drawn rows.
+        progress: Share of the run behind it.
+    """
+
+    rows: tuple[ForgetRow, ...]
+    progress: float
+
+
+def plan_draws(
+    forget: Sequence[ForgetRow], retain: Sequence[ForgetRow], *, retain_ratio: float, batch_size: int, epochs: float, seed: int
+) -> list[Drawn]:
+    """Draw the rows of all steps, with replacement, `retain_ratio` retain rows for each forget row (RapidUn, METHODS section 2).
+
+    Args:
+        forget: Forget rows.
+        retain: Retain rows; may be empty when the ratio is 0.
+        retain_ratio: Retain rows for each forget row.
+        batch_size: Rows a step.
+        epochs: An epoch draws as many rows as both sets have.
+        seed: Of the draws.
+
+    Returns:
+        The steps. The ratio holds over the whole run and, up to one row, in each step.
+    """
+    rng = random.Random(seed)
+    total = max(1, round(epochs * (len(forget) + (len(retain) if retain_ratio else 0))))
+    share = 1.0 / (1.0 + retain_ratio) if retain else 1.0
+    # Error diffusion spreads the forget rows evenly; the phase is random, so that batches do not all begin alike.
+    phase = rng.random()
+    flags = [int((index + 1) * share + phase) > int(index * share + phase) for index in range(total)]
+    drawn = [rng.choice(forget) if flag else rng.choice(retain) for flag in flags]
+    starts = range(0, total, batch_size)
+    return [Drawn(tuple(drawn[start : start + batch_size]), start / total) for start in starts]
+
+
+def collate_step(drawn: Drawn, *, pad_token_id: int, with_clean: bool) -> StepBatch:
+    """Make the sequences of a planned step.
+
+    Args:
+        drawn: The step.
+        pad_token_id: What to pad with.
+        with_clean: Whether the method uses clean answers of forget rows.
+
+    Returns:
+        The step's batch.
+    """
+    sequences: list[tuple[Example, Role, float]] = []
+    for row in drawn.rows:
+        sequences.append((row.example, Role.UNWANTED if row.is_forget else Role.RETAIN, row.weight))
+        if row.is_forget and with_clean and row.clean is not None:
+            sequences.append((row.clean, Role.CLEAN, row.weight))
+    batch = collate([sequence[0] for sequence in sequences], pad_token_id=pad_token_id)
+    roles = torch.tensor([int(sequence[1]) for sequence in sequences])
+    weights = torch.tensor([sequence[2] for sequence in sequences])
+    return StepBatch(batch, roles, weights, len(drawn.rows), drawn.progress)

@@ -1,0 +1,92 @@
+"""What a gradient store says of itself, and which of it must agree before it is read or added to."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from unweave.errors import StoreError
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSpec:
+    """How the sketches of a store were made.
+
+    Attributes:
+        model: Name or path of the base model, for people; not compared.
+        adapter: Folder of the adapter, for people; not compared.
+        model_fingerprint: Of the weights, the adapter's included.
+        tokenizer_fingerprint: Of vocabulary and chat template.
+        encoding: Template, system prompt and longest sequence.
+        parameters: Which parameters count, as asked for.
+        parameter_names: Hash of their names and sizes.
+        sketch: Kind of sketch.
+        dimension: K.
+        sketch_seed: Seed of bins and signs.
+        normalize: `tensor`, `row` or `none`.
+        reduction: Loss of a row: `mean` or `sum` over its completion tokens.
+        number_format: How sketches are stored: `float16` with a float32 scale a row, or `float32`.
+        sign: What a positive influence means.
+    """
+
+    model: str
+    adapter: str | None
+    model_fingerprint: str
+    tokenizer_fingerprint: str
+    encoding: dict[str, Any]
+    parameters: str
+    parameter_names: str
+    sketch: str
+    dimension: int
+    sketch_seed: int
+    normalize: str
+    reduction: str
+    number_format: str
+    sign: str = "positive: a step on the row lowers the query's loss"
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {"version": VERSION, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], *, where: str) -> "StoreSpec":
+        """Read back what `to_json` gave.
+
+        Args:
+            value: The object.
+            where: The file, for errors.
+
+        Returns:
+            The spec.
+
+        Raises:
+            StoreError: When it was written by another version, or lacks a field.
+        """
+        if value.get("version") != VERSION:
+            raise StoreError(f"The store has format version {value.get('version')}, this is {VERSION}.", where=where, remedy="cache the rows anew")
+        try:
+            return cls(**{field.name: value[field.name] for field in fields(cls)})
+        except KeyError as error:
+            raise StoreError(f"The store's description lacks {error}.", where=where, remedy="cache the rows anew") from error
+
+    def require(self, other: "StoreSpec", *, where: str) -> None:
+        """Refuse to go on with sketches that were made in another way.
+
+        Args:
+            other: What asks for the store.
+            where: The store.
+
+        Raises:
+            StoreError: Naming each field that differs, with both values.
+        """
+        differing = [
+            f"{field.name}: the store has {getattr(self, field.name)!r}, this run has {getattr(other, field.name)!r}"
+            for field in fields(self)
+            if field.name not in ("model", "adapter") and getattr(self, field.name) != getattr(other, field.name)
+        ]
+        if differing:
+            raise StoreError(
+                "The store was made in another way:\n  - " + "\n  - ".join(differing),
+                where=where,
+                remedy="use the model and options that the store was made with, or another --store",
+            )

@@ -1,0 +1,98 @@
+"""Options of the weights, readable without torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+WeightMethod = Literal["rapidun", "rapidun-dense", "uniform", "random", "loreun"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MappingConfig:
+    """RapidUn's mapping from influence to weights (arXiv 2512.04457; names as in its code).
+
+    Attributes:
+        topk: Values kept of each query's helpful list; rows not kept count 0. `None` keeps all.
+        rank: Score kept rows by k, k-1, ... in place of their values.
+        per_test_robust: Scale each query's list by its median and MAD first (values only).
+        use_harmful: Subtract the harmful lists too.
+        alpha: Weight of FF, queries F on rows F.
+        beta: Weight of FR, queries R on rows F.
+        gamma: Weight of RR, queries R on rows R.
+        delta: Weight of RF, queries F on rows R.
+        alpha_harm: Weight of FF's harmful list.
+        beta_harm: Weight of FR's harmful list.
+        gamma_harm: Weight of RR's harmful list.
+        delta_harm: Weight of RF's harmful list.
+        tau_f: Temperature of the forget weights.
+        tau_r: Temperature of the retain weights.
+        wmin_f: Lower clip of the forget weights, before they are divided by their mean.
+        wmax_f: Upper clip.
+        wmin_r: Lower clip of the retain weights.
+        wmax_r: Upper clip.
+    """
+
+    topk: int | None = 40
+    rank: bool = False
+    per_test_robust: bool = False
+    use_harmful: bool = False
+    alpha: float = 1.0
+    beta: float = 1.0
+    gamma: float = 1.0
+    delta: float = 1.0
+    alpha_harm: float = 1.0
+    beta_harm: float = 1.0
+    gamma_harm: float = 1.0
+    delta_harm: float = 1.0
+    tau_f: float = 0.7
+    tau_r: float = 1.2
+    wmin_f: float = 0.2
+    wmax_f: float = 3.0
+    wmin_r: float = 0.2
+    wmax_r: float = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeighConfig(MappingConfig):
+    """Turn influence into a weight for each forget and retain row.
+
+    The influence comes from four RapidIn result files, or from a gradient store and the two files of rows.
+
+    Attributes:
+        method: `rapidun` (bit-exact), `rapidun-dense` (no truncation), `uniform`, `random` (RapidUn's values permuted among the rows), or
+            `loreun` (from the losses in the store).
+        f2f: Influence file: queries F on rows F.
+        f2r: Influence file: queries R on rows F.
+        r2f: Influence file: queries F on rows R.
+        r2r: Influence file: queries R on rows R.
+        n_forget: Number of forget rows; by default as many as the files name.
+        n_retain: Number of retain rows.
+        store: A gradient store that holds the forget and the retain rows.
+        forget: The forget rows.
+        retain: The retain rows.
+        out_forget: Where the forget weights go, a JSON line a row.
+        out_retain: Where the retain weights go.
+        seed: Of `random`.
+        loreun_tau: Temperature of `loreun`.
+        loreun_wmin: Its lower clip.
+        loreun_wmax: Its upper clip.
+        loreun_direction: `easy-low` gives small losses, which are hard to forget, large weights (the paper); `easy-high` the opposite (RapidUn's code).
+    """
+
+    method: WeightMethod = "rapidun"
+    f2f: Path | None = None
+    f2r: Path | None = None
+    r2f: Path | None = None
+    r2r: Path | None = None
+    n_forget: int | None = None
+    n_retain: int | None = None
+    store: Path | None = None
+    forget: Path | None = None
+    retain: Path | None = None
+    out_forget: Path = Path("forget_weights.jsonl")
+    out_retain: Path = Path("retain_weights.jsonl")
+    seed: int = 0
+    loreun_tau: float = 0.8
+    loreun_wmin: float = 0.5
+    loreun_wmax: float = 3.0
+    loreun_direction: Literal["easy-low", "easy-high"] = "easy-low"

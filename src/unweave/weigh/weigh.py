@@ -1,0 +1,132 @@
+"""The weighing stage: influence in, weight files out."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from unweave.data.reading import read_rows
+from unweave.errors import ConfigError
+from unweave.store.store import GradientStore
+from unweave.trace.rapidin_format import InfluenceEntry, read_influence_file
+from unweave.weigh.blocks import Blocks, blocks_from_store
+from unweave.weigh.config import WeighConfig
+from unweave.weigh.controls import loreun_weights, permuted_weights, uniform_weights
+from unweave.weigh.files import WeightSummary, summarize, write_weights
+from unweave.weigh.rapidun import rapidun_weights
+
+FILES = ("f2f", "f2r", "r2f", "r2r")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of forget and retain rows.
+
+    Attributes:
+        method: Which.
+        forget: One a forget row, mean 1.
+        retain: One a retain row, mean 1.
+        forget_summary: Saturation and effective sample size.
+        retain_summary: The same for the retain rows.
+        seconds: Wall time.
+    """
+
+    method: str
+    forget: list[float]
+    retain: list[float]
+    forget_summary: WeightSummary
+    retain_summary: WeightSummary
+    seconds: float
+
+
+def weigh(config: WeighConfig) -> Weights:
+    """Compute weights and write both files.
+
+    Args:
+        config: Where influence comes from, and how it is mapped.
+
+    Returns:
+        The weights.
+
+    Raises:
+        ConfigError: When neither four files nor a store with both row files are given.
+    """
+    started = time.monotonic()
+    files = [getattr(config, name) for name in FILES]
+    if config.store is not None:
+        forget, retain = _from_store(config)
+    elif all(file is not None for file in files):
+        forget, retain = _from_files(config, [Path(file) for file in files])
+    else:
+        missing = [f"--{name}" for name, file in zip(FILES, files, strict=True) if file is None]
+        raise ConfigError(
+            "Weights need influence.", where=", ".join(missing), remedy="give --f2f, --f2r, --r2f and --r2r, or --store with --forget and --retain"
+        )
+    write_weights(config.out_forget, forget)
+    write_weights(config.out_retain, retain)
+    seconds = round(time.monotonic() - started, 3)
+    return Weights(config.method, forget, retain, summarize(forget), summarize(retain), seconds)
+
+
+def map_blocks(blocks: Blocks, config: WeighConfig, *, n_forget: int, n_retain: int) -> tuple[list[float], list[float]]:
+    """Weights from influence blocks, by `rapidun`, `rapidun-dense`, `random` or `uniform`.
+
+    Args:
+        blocks: The four blocks.
+        config: The method and its options.
+        n_forget: Forget rows.
+        n_retain: Retain rows.
+
+    Returns:
+        Forget and retain weights.
+
+    Raises:
+        ConfigError: For `loreun`, which needs losses and no influence.
+    """
+    if config.method == "loreun":
+        raise ConfigError("LoReUn weighs by losses, which influence files do not hold.", where="--method loreun", remedy="give --store")
+    if config.method == "uniform":
+        return uniform_weights(n_forget), uniform_weights(n_retain)
+    mapping = replace(config, topk=None) if config.method == "rapidun-dense" else config
+    forget, retain = rapidun_weights(
+        blocks.ff, blocks.fr, blocks.rf, blocks.rr, n_forget=n_forget, n_retain=n_retain, config=mapping
+    )
+    if config.method == "random":
+        return permuted_weights(forget, seed=config.seed), permuted_weights(retain, seed=config.seed + 1)
+    return forget, retain
+
+
+def _from_files(config: WeighConfig, files: list[Path]) -> tuple[list[float], list[float]]:
+    ff, fr, rf, rr = (read_influence_file(file) for file in files)
+    # RapidUn names a file by query and row the other way round: its f2r holds queries R on rows F, its r2f queries F on rows R.
+    n_forget = config.n_forget if config.n_forget is not None else _rows_named(ff, fr)
+    n_retain = config.n_retain if config.n_retain is not None else _rows_named(rf, rr)
+    return map_blocks(Blocks(ff=ff, fr=fr, rf=rf, rr=rr), config, n_forget=n_forget, n_retain=n_retain)
+
+
+def _rows_named(*files: Sequence[InfluenceEntry]) -> int:
+    """One more than the largest row index in any list."""
+    return 1 + max(index for entries in files for entry in entries for pairs in (entry.helpful, entry.harmful) for index, _ in pairs)
+
+
+def _from_store(config: WeighConfig) -> tuple[list[float], list[float]]:
+    if config.store is None or config.forget is None or config.retain is None:
+        raise ConfigError("Weighing from a store needs both sets of rows.", where="--forget, --retain", remedy="give both files")
+    store = GradientStore.open(config.store)
+    forget_ids, retain_ids = ([row.id for row in read_rows(path)] for path in (config.forget, config.retain))
+    if config.method == "loreun":
+        return loreun_weights(store.column("losses", forget_ids).tolist(), config), uniform_weights(len(retain_ids))
+    blocks = blocks_from_store(store, forget_ids, retain_ids)
+    return map_blocks(blocks, config, n_forget=len(forget_ids), n_retain=len(retain_ids))
+
+
+def weights_to_json(weights: Weights) -> dict[str, object]:
+    """What the command prints with --json.
+
+    Args:
+        weights: The weights.
+
+    Returns:
+        A JSON object.
+    """
+    return asdict(weights)
