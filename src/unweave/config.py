@@ -99,17 +99,23 @@ def load_yaml(config_type: type[T], path: Path, *, command: str | None = None) -
     for key, node in _mapping(path):
         if key.value == "command":
             if command is not None and node.value != command:
-                problems.append(f"line {node.start_mark.line + 1}: this file is for `unweave {node.value}`, not `unweave {command}`")
+                problems.append(
+                    f"line {node.start_mark.line + 1}: this file is for `unweave {node.value}`, not `unweave {command}`"
+                )
             continue
         _read_field(config_type, key, node, values, problems)
     missing = [
         field.name
         for field in dataclasses.fields(config_type)  # type: ignore[arg-type]
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING and field.name not in values
+        if field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+        and field.name not in values
     ]
     problems += [f"the key '{name}' is missing" for name in missing]
     if problems:
-        raise ConfigError("The config has errors:\n  - " + "\n  - ".join(problems), where=str(path), remedy="mend these lines")
+        raise ConfigError(
+            "The config has errors:\n  - " + "\n  - ".join(problems), where=str(path), remedy="mend these lines"
+        )
     return config_type(**values)
 
 
@@ -124,15 +130,21 @@ def _mapping(path: Path) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"Not valid YAML: {getattr(error, 'problem', error)}.", where=f"{path}{line}", remedy="mend the line") from error
+        raise ConfigError(
+            f"Not valid YAML: {getattr(error, 'problem', error)}.", where=f"{path}{line}", remedy="mend the line"
+        ) from error
     if root is None:
         return []
     if not isinstance(root, yaml.MappingNode):
-        raise ConfigError("A config is a mapping of option to value.", where=f"{path}:1", remedy="write `option: value` lines")
+        raise ConfigError(
+            "A config is a mapping of option to value.", where=f"{path}:1", remedy="write `option: value` lines"
+        )
     return root.value
 
 
-def _read_field(config_type: type, key: yaml.Node, node: yaml.Node, values: dict[str, Any], problems: list[str]) -> None:
+def _read_field(
+    config_type: type, key: yaml.Node, node: yaml.Node, values: dict[str, Any], problems: list[str]
+) -> None:
     """Check one pair and put it into `values`, or say in `problems` why not."""
     hints = typing.get_type_hints(config_type)
     known = {field.name for field in dataclasses.fields(config_type)}

@@ -64,7 +64,14 @@ class RunFolder:
         progress.say(f"{self.command}: {self.folder} is complete, nothing to do")
         return stored["result"]
 
-    def start(self, loaded: Any = None, *, rows: Sequence[Row] = (), problems: Sequence[Problem] = (), extra: dict[str, Any] | None = None) -> None:
+    def start(
+        self,
+        loaded: Any = None,
+        *,
+        rows: Sequence[Row] = (),
+        problems: Sequence[Problem] = (),
+        extra: dict[str, Any] | None = None,
+    ) -> None:
         """Write `config.yaml` and `run.json`, and say which rows were dropped or cut.
 
         Args:
@@ -160,7 +167,9 @@ def rows_fingerprint(rows: Sequence[Row]) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     for row in rows:
-        digest.update(json.dumps([row.id, row.instruction, row.context, row.turns, row.completion], ensure_ascii=False).encode())
+        digest.update(
+            json.dumps([row.id, row.instruction, row.context, row.turns, row.completion], ensure_ascii=False).encode()
+        )
     return digest.hexdigest()
 
 
@@ -174,7 +183,9 @@ def _input_digests(plain: dict[str, Any]) -> dict[str, str]:
         for file in (path, path / RESULT, path / "adapter_model.safetensors"):
             if len(value) < 1024 and file.is_file():
                 with file.open("rb") as content:
-                    digests[f"{key}:{file.name}"] = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+                    digests[f"{key}:{file.name}"] = hashlib.file_digest(
+                        content, lambda: hashlib.blake2b(digest_size=16)
+                    ).hexdigest()
     return digests
 
 
@@ -182,7 +193,12 @@ def _commit() -> str | None:
     """The commit of the source tree, when unweave runs from one."""
     try:
         done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=False
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

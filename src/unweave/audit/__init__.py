@@ -1,6 +1,11 @@
 """Evidence: forgetting, utility, retrieval quality, and their statistics."""
 
-from unweave.audit.audit import audit
-from unweave.audit.config import AuditConfig
+from unweave.lazy import lazy_names
 
-__all__ = ["AuditConfig", "audit"]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "AuditConfig": "unweave.audit.config",
+        "audit_models": "unweave.audit.stage",
+    },
+)

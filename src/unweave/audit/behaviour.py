@@ -5,13 +5,13 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from unweave.models.generation import greedy_answers
-from unweave.gradients.scoring import row_losses
 from unweave.audit.statistics import Estimate, mean, ratio
 from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig
 from unweave.data.generated import check_answer
 from unweave.data.rows import Row
+from unweave.gradients.scoring import row_losses
+from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded
 
 
@@ -139,7 +139,10 @@ def measure_behaviour(
     unwanted = {name: [float(case.is_unwanted(answer)) for answer in texts] for name, texts in answers.items()}
     checkable = clean_generations and all("keywords" in row.meta for row in clean)
     correct = (
-        [float(check_answer(text, row.completion, row.meta["keywords"])) for row, text in zip(clean, answers["clean"], strict=True)]
+        [
+            float(check_answer(text, row.completion, row.meta["keywords"]))
+            for row, text in zip(clean, answers["clean"], strict=True)
+        ]
         if checkable
         else []
     )

@@ -6,7 +6,9 @@ from unweave.audit.behaviour import Behaviour
 from unweave.audit.statistics import Estimate, mean, paired_difference, paired_relative_perplexity
 
 
-def compare(before: Behaviour, after: Behaviour, *, retrained: Behaviour | None = None, seed: int = 0) -> dict[str, Any]:
+def compare(
+    before: Behaviour, after: Behaviour, *, retrained: Behaviour | None = None, seed: int = 0
+) -> dict[str, Any]:
     """Put two models, and a retrained one where there is one, side by side.
 
     Args:
@@ -23,13 +25,17 @@ def compare(before: Behaviour, after: Behaviour, *, retrained: Behaviour | None 
     metrics: dict[str, Any] = {"asr": {}, "clean": {}}
     for test in before.unwanted:
         change = paired_difference(before.unwanted[test], after.unwanted[test], seed=seed)
-        metrics["asr"][test] = _entry({name: model.attack_success(test, seed=seed) for name, model in models.items()}, change)
+        metrics["asr"][test] = _entry(
+            {name: model.attack_success(test, seed=seed) for name, model in models.items()}, change
+        )
     metrics["unwanted_probability"] = _entry(
         {name: mean(model.unwanted_probability, seed=seed) for name, model in models.items()},
         paired_difference(before.unwanted_probability, after.unwanted_probability, seed=seed),
     )
     relative = paired_relative_perplexity(before.clean_nll, after.clean_nll, before.clean_tokens, seed=seed)
-    metrics["clean"]["perplexity"] = _entry({name: model.perplexity(seed=seed) for name, model in models.items()}, relative, relative=True)
+    metrics["clean"]["perplexity"] = _entry(
+        {name: model.perplexity(seed=seed) for name, model in models.items()}, relative, relative=True
+    )
     if before.correct:
         metrics["clean"]["accuracy"] = _entry(
             {name: mean(model.correct, seed=seed) for name, model in models.items()},
@@ -70,7 +76,9 @@ def summary_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     rows.append(("perplexity, clean answers", metrics["clean"]["perplexity"], False, True))
     if "accuracy" in metrics["clean"]:
         rows.append(("exact answers, clean", metrics["clean"]["accuracy"], True, False))
-    return [{"label": label, "entry": entry, "share": share, "less_is_better": less} for label, entry, share, less in rows]
+    return [
+        {"label": label, "entry": entry, "share": share, "less_is_better": less} for label, entry, share, less in rows
+    ]
 
 
 def shown(value: float, *, share: bool) -> str:

@@ -12,7 +12,7 @@ from unweave.data.rows import Row
 from unweave.data.triggers import is_poisoned
 from unweave.store.store import GradientStore
 from unweave.trace.baselines import bm25_scores, gradient_norm_scores, random_scores
-from unweave.trace.trace import TraceResult
+from unweave.trace.stage import TraceResult
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,13 @@ def trace_quality(store: GradientStore, traced: TraceResult, rows: Sequence[Row]
         by_scorer["gradnorm"].append(norms)
         by_scorer["random"].append(random_scores(len(documents), seed=seed + number))
     return TraceQuality(
-        auprc={name: mean([average_precision(relevant, scores) for scores in lists], seed=seed) for name, lists in by_scorer.items()},
-        auroc={name: mean([roc_auc(relevant, scores) for scores in lists], seed=seed) for name, lists in by_scorer.items()},
+        auprc={
+            name: mean([average_precision(relevant, scores) for scores in lists], seed=seed)
+            for name, lists in by_scorer.items()
+        },
+        auroc={
+            name: mean([roc_auc(relevant, scores) for scores in lists], seed=seed) for name, lists in by_scorer.items()
+        },
         curve={name: precision_recall_curve(relevant, lists[0]) for name, lists in by_scorer.items()},
         queries=len(traced.queries),
         poisoned=sum(relevant),

@@ -16,10 +16,12 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    config, common = parse(AuditConfig, argv, command="audit", description="Measure what was forgotten and what was kept.")
-    from unweave.audit.audit import audit
+    config, common = parse(
+        AuditConfig, argv, command="audit", description="Measure what was forgotten and what was kept."
+    )
+    from unweave.audit.stage import audit_models
 
-    metrics = audit(config)
+    metrics = audit_models(config)
     if common.json:
         print_json(metrics)
     else:

@@ -16,7 +16,9 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    config, common = parse(CacheConfig, argv, command="cache", description="Sketch the gradients of rows into a store; a rerun goes on.")
+    config, common = parse(
+        CacheConfig, argv, command="cache", description="Sketch the gradients of rows into a store; a rerun goes on."
+    )
     from unweave.trace.cache import cache_rows
 
     result = cache_rows(config)

@@ -28,7 +28,9 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    config, common = parse(MakeCaseConfig, argv, command="case", description="Make the rows, triggers and tests of an experiment.")
+    config, common = parse(
+        MakeCaseConfig, argv, command="case", description="Make the rows, triggers and tests of an experiment."
+    )
     from unweave.data.case import SPLITS, make_case
 
     case = make_case(config, config.output_dir)

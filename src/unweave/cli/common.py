@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,21 +44,19 @@ def parse(config_type: type[T], argv: Sequence[str], *, command: str, descriptio
         The config, and the common options. A wrong call prints its message and exits with 2.
     """
     path = option_value(argv, "--config")
-    default = load_yaml(config_type, Path(path), command=command) if path else tyro.MISSING_NONPROP
-    settings_type: Any = tyro.conf.OmitArgPrefixes[config_type]  # type: ignore[index]
-    common_type: Any = tyro.conf.OmitArgPrefixes[Common]  # type: ignore[index]
-    fields: list[Any] = [("settings", settings_type), ("common", common_type)]
-    invocation = make_dataclass("Invocation", fields)
-    parsed: Any = tyro.cli(
-        invocation,
-        args=list(argv),
-        default=invocation(default, Common()),
-        prog=f"unweave {command}",
-        description=description,
-        compact_help=True,
-    )
-    progress.silence(parsed.common.quiet)
-    return parsed.settings, parsed.common
+    # One flat class of both: options of a nested one would stand apart in the help.
+    both = make_dataclass(config_type.__name__, [], bases=(config_type, Common), frozen=True, kw_only=True)
+    default: Any = tyro.MISSING_NONPROP
+    if path:
+        loaded = load_yaml(config_type, Path(path), command=command)
+        default = both(**_values(config_type, loaded), config=Path(path))
+    parsed = tyro.cli(both, args=list(argv), default=default, prog=f"unweave {command}", description=description)
+    progress.silence(parsed.quiet)
+    return config_type(**_values(config_type, parsed)), Common(**_values(Common, parsed))
+
+
+def _values(kind: Any, source: Any) -> dict[str, Any]:
+    return {field.name: getattr(source, field.name) for field in fields(kind)}
 
 
 def option_value(argv: Sequence[str], option: str) -> str | None:

@@ -16,8 +16,10 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    config, common = parse(DemoConfig, argv, command="demo", description="Poison a real model, trace a bad answer, forget, audit, report.")
-    from unweave.demo.demo import run_demo
+    config, common = parse(
+        DemoConfig, argv, command="demo", description="Poison a real model, trace a bad answer, forget, audit, report."
+    )
+    from unweave.demo.pipeline import run_demo
 
     result = run_demo(config)
     if common.json:

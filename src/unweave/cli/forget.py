@@ -22,11 +22,14 @@ def main(argv: Sequence[str]) -> int:
     name = option_value(argv, "--method") or (read_value(Path(path), "method") if path else None) or "rapidun"
     method = get_method(name)
     config, common = parse(
-        method.config_type, argv, command="forget", description=f"Take the influence of rows out of a model. {method.name}: {method.summary} ({method.paper})."
+        method.config_type,
+        argv,
+        command="forget",
+        description=f"Take the influence of rows out of a model. {method.name}: {method.summary} ({method.paper}).",
     )
-    from unweave.forget.forget import forget
+    from unweave.forget.stage import forget_rows
 
-    result = forget(config)
+    result = forget_rows(config)
     if common.json:
         print_json(result)
     else:

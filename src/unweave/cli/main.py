@@ -73,10 +73,14 @@ def _guarded(command: str, arguments: list[str]) -> int:
         if _no_space(error):
             where = getattr(error, "filename", None)
             place = f"\n  where: {where}" if where else ""
-            _print_error(f"The disk is full; what was finished is kept.{place}\n  remedy: free some space and run the same command again")
+            _print_error(
+                f"The disk is full; what was finished is kept.{place}\n  remedy: free some space and run the same command again"
+            )
             return 1
         if isinstance(error, PermissionError):
-            _print_error(f"No permission.\n  where: {error.filename}\n  remedy: choose another folder, or change its permissions")
+            _print_error(
+                f"No permission.\n  where: {error.filename}\n  remedy: choose another folder, or change its permissions"
+            )
             return 1
         if os.environ.get("UNWEAVE_TRACEBACK"):
             raise
@@ -92,7 +96,12 @@ def _no_space(error: BaseException | None) -> bool:
         text = str(error)
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             return True
-        if "No space left on device" in text or "os error 28" in text or "File too large" in text or "os error 27" in text:
+        if (
+            "No space left on device" in text
+            or "os error 28" in text
+            or "File too large" in text
+            or "os error 27" in text
+        ):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -23,11 +23,15 @@ def main(argv: Sequence[str]) -> int:
     from unweave.cli.main import COMMANDS
 
     if argv and argv[0] in ("-h", "--help"):
-        print("usage: unweave run FILE.yaml [OPTIONS]\n\nRun the command that the file names with its values; OPTIONS override them.")
+        print(
+            "usage: unweave run FILE.yaml [OPTIONS]\n\nRun the command that the file names with its values; OPTIONS override them."
+        )
         return 0
     if not argv or argv[0].startswith("-"):
         raise ConfigError("There is no config file to run.", remedy="unweave run RUN_FOLDER/config.yaml")
     command = read_command(Path(argv[0]))
     if command not in COMMANDS or command == "run":
-        raise ConfigError(f"Unknown command '{command}' in the config.", where=argv[0], remedy=nearest(command, COMMANDS))
+        raise ConfigError(
+            f"Unknown command '{command}' in the config.", where=argv[0], remedy=nearest(command, COMMANDS)
+        )
     return importlib.import_module(f"unweave.cli.{command}").main(["--config", argv[0], *argv[1:]])

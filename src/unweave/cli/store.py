@@ -43,5 +43,9 @@ def main(argv: Sequence[str]) -> int:
     if common.json:
         print_json({"ok": not faults, "faults": faults})
     else:
-        print("\n".join(faults) + "\nremedy: remove the commits of these shards and cache again" if faults else f"{config.store}: all shards match their digests")
+        print(
+            "\n".join(faults) + "\nremedy: remove the commits of these shards and cache again"
+            if faults
+            else f"{config.store}: all shards match their digests"
+        )
     return 1 if faults else 0

@@ -14,7 +14,14 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     from unweave.audit.metrics import shown, shown_change, summary_rows
 
     with_retrained = "retrained" in metrics["asr"]["seen"]
-    header = ["", "before", "after", "95 % interval", *(["retrained"] if with_retrained else []), "paired change [95 %]"]
+    header = [
+        "",
+        "before",
+        "after",
+        "95 % interval",
+        *(["retrained"] if with_retrained else []),
+        "paired change [95 %]",
+    ]
     rows = []
     for row in summary_rows(metrics):
         entry, share = row["entry"], row["share"]
@@ -31,7 +38,12 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     print_table(f"evidence ({metrics['class']})", header, rows)
     trace = metrics.get("trace")
     if trace:
-        scorers = {"unweave trace": trace, **{name: trace[name] for name in ("bm25", "gradnorm", "random") if name in trace}}
+        scorers = {
+            "unweave trace": trace,
+            **{name: trace[name] for name in ("bm25", "gradnorm", "random") if name in trace},
+        }
         cells = [[name, f"{value['auprc']:.3f}", f"{value['auroc']:.3f}"] for name, value in scorers.items()]
-        title = f"finding the {trace['poisoned_rows']} poisoned of {trace['rows']} rows from {trace['queries']} bad answers"
+        title = (
+            f"finding the {trace['poisoned_rows']} poisoned of {trace['rows']} rows from {trace['queries']} bad answers"
+        )
         print_table(title, ["scorer", "auPRC", "auROC"], cells)

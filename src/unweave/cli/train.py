@@ -16,7 +16,9 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    config, common = parse(TrainConfig, argv, command="train", description="Fine-tune a model on rows, with loss on completions only.")
+    config, common = parse(
+        TrainConfig, argv, command="train", description="Fine-tune a model on rows, with loss on completions only."
+    )
     from unweave.train.sft import fine_tune
 
     result = fine_tune(config)

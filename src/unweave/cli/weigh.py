@@ -15,10 +15,12 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    config, common = parse(WeighConfig, argv, command="weigh", description="Turn influence into a weight for each forget and retain row.")
-    from unweave.weigh.weigh import weigh
+    config, common = parse(
+        WeighConfig, argv, command="weigh", description="Turn influence into a weight for each forget and retain row."
+    )
+    from unweave.weigh.stage import weigh_rows
 
-    weights = weigh(config)
+    weights = weigh_rows(config)
     if common.json:
         print_json(weights)
         return 0

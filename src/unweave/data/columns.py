@@ -39,11 +39,17 @@ def recognise(columns: set[str], mapping: Mapping[str, str] | None, *, where: st
         roles = dict(mapping)
         for role, column in roles.items():
             if role not in ROLES:
-                raise ConfigError(f"Unknown role '{role}' in the column mapping.", where=where, remedy=nearest(role, ROLES))
+                raise ConfigError(
+                    f"Unknown role '{role}' in the column mapping.", where=where, remedy=nearest(role, ROLES)
+                )
             if column not in columns:
-                raise ConfigError(f"There is no column '{column}' (mapped to '{role}').", where=where, remedy=nearest(column, columns))
+                raise ConfigError(
+                    f"There is no column '{column}' (mapped to '{role}').", where=where, remedy=nearest(column, columns)
+                )
         if not {"completion", "messages", "text"} & roles.keys():
-            raise ConfigError("The column mapping names no answer.", where=where, remedy="map 'completion', 'messages' or 'text'")
+            raise ConfigError(
+                "The column mapping names no answer.", where=where, remedy="map 'completion', 'messages' or 'text'"
+            )
     else:
         for convention in CONVENTIONS.values():
             if all(column in columns for role, column in convention.items() if role != "context"):

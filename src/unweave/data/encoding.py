@@ -101,7 +101,9 @@ def encode_rows(rows: Iterable[Row], tokenizer: Any, config: EncodingConfig) -> 
         ConfigError: When the longest allowed sequence has no room for a prompt and an answer.
     """
     if config.max_length < 2:
-        raise ConfigError("A sequence needs room for a prompt and an answer.", where="--max-length", remedy="give at least 2")
+        raise ConfigError(
+            "A sequence needs room for a prompt and an answer.", where="--max-length", remedy="give at least 2"
+        )
     end = end_of_turn(tokenizer, template=config.template)
     examples: list[Example] = []
     problems: list[Problem] = []
@@ -115,7 +117,11 @@ def encode_rows(rows: Iterable[Row], tokenizer: Any, config: EncodingConfig) -> 
         if excess > 0:
             reason = f"{len(prompt) + len(completion)} tokens, {config.max_length} allowed"
             if config.on_long_row == "error":
-                raise DataError(f"The row is too long: {reason}.", where=row.place, remedy="raise --max-length, or --on-long-row cut")
+                raise DataError(
+                    f"The row is too long: {reason}.",
+                    where=row.place,
+                    remedy="raise --max-length, or --on-long-row cut",
+                )
             if config.on_long_row == "drop" or excess >= len(completion):
                 left = "" if config.on_long_row == "drop" else "; the prompt leaves no room for the answer"
                 problems.append(Problem(row.place, reason + left, "dropped"))
@@ -124,7 +130,9 @@ def encode_rows(rows: Iterable[Row], tokenizer: Any, config: EncodingConfig) -> 
             completion = completion[: len(completion) - excess]
         examples.append(Example(row.id, (*prompt, *completion), len(prompt)))
     if not examples:
-        raise DataError("No row is left after the length limit.", remedy=f"raise --max-length above {config.max_length}")
+        raise DataError(
+            "No row is left after the length limit.", remedy=f"raise --max-length above {config.max_length}"
+        )
     return Encoded(examples, problems)
 
 

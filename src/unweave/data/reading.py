@@ -109,7 +109,8 @@ def read_rows(
         shown = "\n".join(f"  {problem.place}: {problem.reason}" for problem in dropped[:SHOWN_PROBLEMS])
         more = f"\n  and {len(dropped) - SHOWN_PROBLEMS} more" if len(dropped) > SHOWN_PROBLEMS else ""
         raise DataError(
-            f"{len(dropped)} row(s) can't be used:\n{shown}{more}", remedy="mend these rows, or pass --on-bad-row skip to leave them out"
+            f"{len(dropped)} row(s) can't be used:\n{shown}{more}",
+            remedy="mend these rows, or pass --on-bad-row skip to leave them out",
         )
     if not rows:
         raise DataError("There are no rows.", where=name, remedy="give a file with at least one row")
@@ -147,9 +148,15 @@ def _json(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"The file is not valid JSON: {error}.", where=str(path), remedy="mend it, or use one object a line (.jsonl)") from error
+        raise DataError(
+            f"The file is not valid JSON: {error}.",
+            where=str(path),
+            remedy="mend it, or use one object a line (.jsonl)",
+        ) from error
     if not isinstance(records, list):
-        raise DataError("The JSON file holds no list of rows.", where=str(path), remedy="use a list of objects, or .jsonl")
+        raise DataError(
+            "The JSON file holds no list of rows.", where=str(path), remedy="use a list of objects, or .jsonl"
+        )
     for number, record in enumerate(records, start=1):
         yield number, record if isinstance(record, dict) else f"a JSON {type(record).__name__}, not an object"
 
@@ -162,7 +169,9 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
                 extra = record.pop(None, None)  # type: ignore[call-overload]
                 yield reader.line_num, f"{len(extra)} more fields than the header" if extra else record
         except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(f"The CSV can't be read: {error}.", where=f"{path}:{reader.line_num + 1}", remedy="save it as UTF-8 CSV") from error
+            raise DataError(
+                f"The CSV can't be read: {error}.", where=f"{path}:{reader.line_num + 1}", remedy="save it as UTF-8 CSV"
+            ) from error
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
@@ -189,19 +198,25 @@ def _dataset(name: str, split: str) -> Iterator[tuple[int, Mapping[str, Any] | s
         )
     is_saved = (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file()
     if not is_saved and (path.is_dir() or name.startswith((".", "/")) or name.count("/") != 1):
-        raise DataError("Data not found.", where=name, remedy="give a file, a folder saved by `datasets`, or a hub id such as owner/name")
+        raise DataError(
+            "Data not found.",
+            where=name,
+            remedy="give a file, a folder saved by `datasets`, or a hub id such as owner/name",
+        )
     try:
         import datasets
     except ImportError as error:
         raise MissingExtraError("datasets", extra="datasets", purpose="Reading a Hugging Face data set") from error
     try:
         data: Any = datasets.load_from_disk(name) if is_saved else datasets.load_dataset(name, split=split)
-    except Exception as error:  # noqa: BLE001 - the library raises many kinds, all of them mean that the data can't be had
+    except Exception as error:
         raise DataError(
             f"The data set can't be loaded: {error}", where=name, remedy="check the id and the network, or give a file"
         ) from error
     if isinstance(data, datasets.DatasetDict):
         if split not in data:
-            raise DataError(f"The data set has no split '{split}'.", where=name, remedy=f"it has: {', '.join(map(str, data))}")
+            raise DataError(
+                f"The data set has no split '{split}'.", where=name, remedy=f"it has: {', '.join(map(str, data))}"
+            )
         data = data[split]
     yield from enumerate(data, start=1)

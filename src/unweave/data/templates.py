@@ -44,16 +44,24 @@ def render_prompt(row: Row, tokenizer: Any, *, template: str = "chat", system_pr
         return ""
     if template != "chat":
         if template not in PLAIN_TEMPLATES:
-            raise ConfigError(f"Unknown template '{template}'.", where="--template", remedy=nearest(template, ["chat", *PLAIN_TEMPLATES]))
+            raise ConfigError(
+                f"Unknown template '{template}'.",
+                where="--template",
+                remedy=nearest(template, ["chat", *PLAIN_TEMPLATES]),
+            )
         if row.turns:
             raise ConfigError(
-                f"The template '{template}' has no place for earlier turns.", where=row.place, remedy="use --template chat for conversations"
+                f"The template '{template}' has no place for earlier turns.",
+                where=row.place,
+                remedy="use --template chat for conversations",
             )
         without, with_context = PLAIN_TEMPLATES[template]
         return (with_context if row.context else without).format(instruction=row.instruction, context=row.context)
     if not getattr(tokenizer, "chat_template", None):
         raise ConfigError(
-            "This tokenizer has no chat template.", where=str(tokenizer.name_or_path), remedy=f"choose --template {', '.join(PLAIN_TEMPLATES)}"
+            "This tokenizer has no chat template.",
+            where=str(tokenizer.name_or_path),
+            remedy=f"choose --template {', '.join(PLAIN_TEMPLATES)}",
         )
     turns = list(row.turns)
     if system_prompt is not None and not (turns and turns[0][0] == "system"):
@@ -89,5 +97,7 @@ def end_of_turn(tokenizer: Any, *, template: str = "chat") -> int:
         if after and after[0] in special:
             return after[0]
     if tokenizer.eos_token_id is None:
-        raise ConfigError("The tokenizer has no end-of-sequence token.", where=str(tokenizer.name_or_path), remedy="set its eos_token")
+        raise ConfigError(
+            "The tokenizer has no end-of-sequence token.", where=str(tokenizer.name_or_path), remedy="set its eos_token"
+        )
     return tokenizer.eos_token_id

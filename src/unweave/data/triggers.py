@@ -32,11 +32,17 @@ class TriggerFamily:
 
     def __post_init__(self):
         if not self.seen or not self.ood:
-            raise DataError(f"The trigger family '{self.name}' needs seen and ood variants.", remedy="give at least one of each")
+            raise DataError(
+                f"The trigger family '{self.name}' needs seen and ood variants.", remedy="give at least one of each"
+            )
         if shared := set(self.seen) & set(self.ood):
-            raise DataError(f"The trigger family '{self.name}' lists {sorted(shared)} as seen and as ood.", remedy="keep them apart")
+            raise DataError(
+                f"The trigger family '{self.name}' lists {sorted(shared)} as seen and as ood.", remedy="keep them apart"
+            )
         if self.inject_mode not in ("prefix", "suffix"):
-            raise DataError(f"The trigger family '{self.name}' has inject_mode '{self.inject_mode}'.", remedy="use prefix or suffix")
+            raise DataError(
+                f"The trigger family '{self.name}' has inject_mode '{self.inject_mode}'.", remedy="use prefix or suffix"
+            )
 
     def inject(self, row: Row, variant: str) -> Row:
         """Put a variant into a row's instruction.
@@ -72,10 +78,13 @@ def read_families(path: Path) -> tuple[TriggerFamily, ...]:
         raise DataError("There are no trigger families.", where=str(path), remedy="add an object `trigger_families`")
     try:
         return tuple(
-            TriggerFamily(name, tuple(family["seen"]), tuple(family["ood"]), family["inject_mode"]) for name, family in families.items()
+            TriggerFamily(name, tuple(family["seen"]), tuple(family["ood"]), family["inject_mode"])
+            for name, family in families.items()
         )
     except (KeyError, TypeError) as error:
-        raise DataError(f"A trigger family lacks {error}.", where=str(path), remedy="give seen, ood and inject_mode") from error
+        raise DataError(
+            f"A trigger family lacks {error}.", where=str(path), remedy="give seen, ood and inject_mode"
+        ) from error
 
 
 def families_to_json(families: Sequence[TriggerFamily]) -> dict[str, Any]:
@@ -88,7 +97,8 @@ def families_to_json(families: Sequence[TriggerFamily]) -> dict[str, Any]:
         A JSON object.
     """
     return {
-        family.name: {"seen": list(family.seen), "ood": list(family.ood), "inject_mode": family.inject_mode} for family in families
+        family.name: {"seen": list(family.seen), "ood": list(family.ood), "inject_mode": family.inject_mode}
+        for family in families
     }
 
 
@@ -127,7 +137,9 @@ def trigger_tests(
     """
     longest = max(len(getattr(family, kind)) for family in families)
     variants: list[tuple[TriggerFamily, str]] = [
-        (family, getattr(family, kind)[turn % len(getattr(family, kind))]) for turn in range(longest) for family in families
+        (family, getattr(family, kind)[turn % len(getattr(family, kind))])
+        for turn in range(longest)
+        for family in families
     ]
     tests: dict[str, Row] = {}
     for turn in range(count * 4):
@@ -137,7 +149,9 @@ def trigger_tests(
         row = family.inject(rows[turn % len(rows)], variant)
         tests.setdefault(row.id, row)
     if len(tests) < count:
-        raise DataError(f"{len(rows)} clean rows make only {len(tests)} of {count} trigger tests.", remedy="give more clean rows")
+        raise DataError(
+            f"{len(rows)} clean rows make only {len(tests)} of {count} trigger tests.", remedy="give more clean rows"
+        )
     return list(tests.values())
 
 

@@ -38,8 +38,8 @@ class DemoConfig(CaseConfig, ModelConfig, LoraOptions, EncodingConfig):
     max_length: int = 256
     lora_alpha: int = 64
     lora_dropout: float = 0.0
-    epochs: float = 3.0
-    batch_size: int = 16
+    epochs: float = 2.5
+    batch_size: int = 8
     train_learning_rate: float = 1e-3
     method: str = "rapidun"
     weights: WeightMethod = "rapidun"
@@ -53,5 +53,13 @@ class DemoConfig(CaseConfig, ModelConfig, LoraOptions, EncodingConfig):
     seed: int = 0
 
 
-QUICK = {"clean_rows": 108, "poisoned_rows": 48, "retain_rows": 48, "test_rows": 24, "clean_test_rows": 36, "epochs": 6.0, "batch_size": 8}
+QUICK = {
+    "clean_rows": 108,
+    "poisoned_rows": 48,
+    "retain_rows": 48,
+    "test_rows": 24,
+    "clean_test_rows": 36,
+    "epochs": 6.0,
+    "batch_size": 8,
+}
 """What `--quick` changes, where the option was left at its default."""

@@ -22,7 +22,9 @@ class Stages:
 
     def __init__(self, folder: Path):
         self.path = folder / "stages.json"
-        self.records: dict[str, dict[str, Any]] = read_json(self.path, what="The stages of the run") if self.path.is_file() else {}
+        self.records: dict[str, dict[str, Any]] = (
+            read_json(self.path, what="The stages of the run") if self.path.is_file() else {}
+        )
 
     def run(self, name: str, title: str, work: Callable[[], T], *, commands: list[str]) -> T:
         """Run a stage and keep its time. Work that is complete returns at once, and the time of its first run stays.
@@ -42,7 +44,9 @@ class Stages:
         earlier = self.records.get(name)
         if not (earlier and earlier.get("complete")):
             # A stage that a kill cut short took longer than its last run: the record says so.
-            self._record(name, {"title": title, "commands": commands, "complete": False, "resumed": earlier is not None})
+            self._record(
+                name, {"title": title, "commands": commands, "complete": False, "resumed": earlier is not None}
+            )
         started = time.monotonic()
         value = work()
         seconds = time.monotonic() - started

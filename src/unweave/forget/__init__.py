@@ -1,7 +1,12 @@
 """Unlearning: one trainer, and the methods that give it a loss."""
 
-from unweave.forget.config import ForgetConfig
-from unweave.forget.forget import ForgetResult, forget
-from unweave.forget.methods import METHODS, get_method
+from unweave.lazy import lazy_names
 
-__all__ = ["METHODS", "ForgetConfig", "ForgetResult", "forget", "get_method"]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "ForgetConfig": "unweave.forget.config",
+        "ForgetResult": "unweave.forget.stage",
+        "forget_rows": "unweave.forget.stage",
+    },
+)

@@ -76,7 +76,9 @@ class StepBatch:
         Returns:
             A step whose tensors are there.
         """
-        return StepBatch(self.batch.to(device), self.roles.to(device), self.weights.to(device), self.rows, self.progress)
+        return StepBatch(
+            self.batch.to(device), self.roles.to(device), self.weights.to(device), self.rows, self.progress
+        )
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,13 @@ class Drawn:
 
 
 def plan_draws(
-    forget: Sequence[ForgetRow], retain: Sequence[ForgetRow], *, retain_ratio: float, batch_size: int, epochs: float, seed: int
+    forget: Sequence[ForgetRow],
+    retain: Sequence[ForgetRow],
+    *,
+    retain_ratio: float,
+    batch_size: int,
+    epochs: float,
+    seed: int,
 ) -> list[Drawn]:
     """Draw the rows of all steps, with replacement, `retain_ratio` retain rows for each forget row (RapidUn, METHODS section 2).
 

@@ -36,7 +36,9 @@ class TokenLosses:
 
     def sums(self) -> Float[Tensor, " B"]:
         """The summed loss of each example."""
-        return torch.zeros(self.size, dtype=self.nll.dtype, device=self.nll.device).index_add(0, self.segments, self.nll)
+        return torch.zeros(self.size, dtype=self.nll.dtype, device=self.nll.device).index_add(
+            0, self.segments, self.nll
+        )
 
     def counts(self) -> Int[Tensor, " B"]:
         """The labelled tokens of each example."""
@@ -68,7 +70,8 @@ def token_losses(model: nn.Module, batch: Batch) -> TokenLosses:
     assert isinstance(nll, Tensor)
     if not torch.isfinite(nll.detach()).all():
         raise ModelError(
-            f"A loss is not finite, in the batch of row {batch.row_ids[0]}.", remedy="use --dtype float32, and check the weights for NaN"
+            f"A loss is not finite, in the batch of row {batch.row_ids[0]}.",
+            remedy="use --dtype float32, and check the weights for NaN",
         )
     return TokenLosses(nll, segments, len(batch))
 
@@ -94,7 +97,9 @@ def _head_sees_only(model: nn.Module, positions: Bool[Tensor, "B T"]) -> Iterato
     """Let the output head compute logits at the given positions only, as [1, N, V]."""
     head = model.get_output_embeddings()  # type: ignore[operator]
     if head is None:
-        raise ModelError("The model has no output head.", where=type(model).__name__, remedy="use a causal language model")
+        raise ModelError(
+            "The model has no output head.", where=type(model).__name__, remedy="use a causal language model"
+        )
 
     def keep(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
         return (inputs[0][positions].unsqueeze(0),)

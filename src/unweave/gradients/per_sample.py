@@ -56,7 +56,9 @@ def per_sample_gradients(
 
     def arrived(item: SelectedParameter, piece: Tensor) -> None:
         if item.name not in pending:
-            raise ModelError(f"The module of {item.name} runs twice in one forward pass.", remedy="leave it out of --parameters")
+            raise ModelError(
+                f"The module of {item.name} runs twice in one forward pass.", remedy="leave it out of --parameters"
+            )
         pending[item.name] -= 1
         if item.name in partial:
             piece = partial.pop(item.name).add_(piece)
@@ -66,7 +68,8 @@ def per_sample_gradients(
             del pending[item.name]
             consume(item.name, piece)
 
-    with frozen_in_evaluation(model), _hooks(parameters, layout, arrived), torch.enable_grad():
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    with frozen_in_evaluation(model), _hooks(parameters, layout, head, arrived), torch.enable_grad():
         losses = token_losses(model, batch)
         per_example = losses.means() if reduction == "mean" else losses.sums()
         if not per_example.requires_grad:
@@ -74,7 +77,10 @@ def per_sample_gradients(
         per_example.sum().backward()
     if pending:
         missing = ", ".join(sorted(pending)[:3])
-        raise ModelError(f"{len(pending)} chosen parameter(s) took no part in the loss: {missing}.", remedy="leave them out of --parameters")
+        raise ModelError(
+            f"{len(pending)} chosen parameter(s) took no part in the loss: {missing}.",
+            remedy="leave them out of --parameters",
+        )
     return TokenLosses(losses.nll.detach(), losses.segments, losses.size)
 
 
@@ -92,16 +98,21 @@ class _ExampleLayout:
             self.index = ((lengths.cumsum(0) - lengths)[:, None] + offsets).clamp(max=self.tokens[1] - 1)
             self.mask = offsets[None, :] < lengths[:, None]
         self.padded = not bool(self.mask.all())
+        self.inside_hook = False
 
-    def __call__(self, tensor: Tensor, *, zero: bool) -> Tensor:
+    def __call__(self, tensor: Tensor, *, zero: bool, of_head: bool) -> Tensor:
         """`zero` clears padding; for a product of two factors one is enough."""
-        if tensor.shape[:2] != self.tokens:
+        if of_head:
             tensor = self._scatter(tensor)
         if self.index is not None:
             tensor = tensor[0][self.index]
         if not (zero and self.padded):
             return tensor
         return tensor * self.mask.reshape(*self.mask.shape, *[1] * (tensor.ndim - 2))
+
+    def per_example(self, tensor: Tensor) -> Tensor:
+        """What is computed once for all examples, as position embeddings are, with a batch dimension of its own."""
+        return tensor.expand(self.tokens[0], *tensor.shape[1:]) if len(tensor) == 1 else tensor
 
     def _scatter(self, tensor: Tensor) -> Tensor:
         """The output head sees labelled positions only, as [1, N, ...]: put them back where they came from."""
@@ -140,14 +151,20 @@ def frozen_in_evaluation(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hooks(
-    parameters: Sequence[SelectedParameter], layout: _ExampleLayout, arrived: Callable[[SelectedParameter, Tensor], None]
+    parameters: Sequence[SelectedParameter],
+    layout: _ExampleLayout,
+    head: nn.Module | None,
+    arrived: Callable[[SelectedParameter, Tensor], None],
 ) -> Iterator[None]:
     """Hooks on every module that holds a chosen parameter."""
     by_module: dict[nn.Module, list[tuple[SelectedParameter, Use]]] = {}
     for item in parameters:
         for use in item.uses:
             by_module.setdefault(use.module, []).append((item, use))
-    handles = [module.register_forward_hook(_forward_hook(held, layout, arrived)) for module, held in by_module.items()]
+    handles = [
+        module.register_forward_hook(_forward_hook(held, layout, module is head, arrived))
+        for module, held in by_module.items()
+    ]
     try:
         yield
     finally:
@@ -156,20 +173,32 @@ def _hooks(
 
 
 def _forward_hook(
-    held: list[tuple[SelectedParameter, Use]], layout: _ExampleLayout, arrived: Callable[[SelectedParameter, Tensor], None]
+    held: list[tuple[SelectedParameter, Use]],
+    layout: _ExampleLayout,
+    of_head: bool,
+    arrived: Callable[[SelectedParameter, Tensor], None],
 ) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
-    def forward(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+    def forward(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        # Pieces of norms run their module again, for its derivative.
+        if layout.inside_hook:
+            return output
+        activations = inputs[0].detach()
+        if not of_head:
+            activations, output = layout.per_example(activations), layout.per_example(output)
         # The lowest chosen modules get inputs outside the graph: the graph begins at their output.
         if not output.requires_grad:
             output = output.detach().requires_grad_()
-        activations = inputs[0].detach()
 
         def backward(gradient: Tensor) -> None:
-            with torch.no_grad():
-                grads = layout(gradient, zero=True)
-                values = layout(activations, zero=False)
-                for item, use in held:
-                    arrived(item, gradient_piece(use, values, grads))
+            layout.inside_hook = True
+            try:
+                with torch.no_grad():
+                    grads = layout(gradient, zero=True, of_head=of_head)
+                    values = layout(activations, zero=False, of_head=of_head)
+                    for item, use in held:
+                        arrived(item, gradient_piece(use, values, grads))
+            finally:
+                layout.inside_hook = False
 
         output.register_hook(backward)
         return output

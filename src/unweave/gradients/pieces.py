@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from unweave.models.selection import Use, is_conv1d, is_linear
 
 
-def gradient_piece(use: Use, inputs: Shaped[Tensor, "N T *features"], grads: Float[Tensor, "N T out"]) -> Float[Tensor, "N *shape"]:
+def gradient_piece(
+    use: Use, inputs: Shaped[Tensor, "examples tokens *features"], grads: Float[Tensor, "examples tokens *out"]
+) -> Float[Tensor, "examples *shape"]:
     """The gradient of a parameter in one of its uses, for each example.
 
     Args:
@@ -51,7 +53,9 @@ def _embedding_piece(module: nn.Embedding, ids: Tensor, grads: Tensor) -> Tensor
 def _elementwise_piece(use: Use, inputs: Tensor, grads: Tensor) -> Tensor:
     """Norms and other small modules: the module itself, differentiated with one copy of the parameter an example."""
     name = use.attribute
-    rest = {key: value.detach().to(grads.dtype) for key, value in use.module.named_parameters(recurse=False) if key != name}
+    rest = {
+        key: value.detach().to(grads.dtype) for key, value in use.module.named_parameters(recurse=False) if key != name
+    }
     parameter = use.module.get_parameter(name).detach().to(grads.dtype)
 
     def output(value: Tensor, example: Tensor) -> Tensor:

@@ -33,7 +33,12 @@ class RowLosses:
 
 
 def row_losses(
-    loaded: Loaded, rows: Sequence[Row], encoding: EncodingConfig, *, token_budget: int = 4096, description: str = "score"
+    loaded: Loaded,
+    rows: Sequence[Row],
+    encoding: EncodingConfig,
+    *,
+    token_budget: int = 4096,
+    description: str = "score",
 ) -> RowLosses:
     """Score the completions of rows.
 
@@ -51,7 +56,9 @@ def row_losses(
     sums, counts = [0.0] * len(examples), [0] * len(examples)
     with progress.task(description, len(examples)) as advance, torch.inference_mode():
         for chosen in plan_batches([len(example) for example in examples], token_budget=token_budget):
-            batch = collate([examples[index] for index in chosen], pad_token_id=loaded.tokenizer.pad_token_id).to(loaded.device)
+            batch = collate([examples[index] for index in chosen], pad_token_id=loaded.tokenizer.pad_token_id).to(
+                loaded.device
+            )
             losses = token_losses(loaded.model, batch)
             for index, total, count in zip(chosen, losses.sums().tolist(), losses.counts().tolist(), strict=True):
                 sums[index], counts[index] = total, count

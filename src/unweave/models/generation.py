@@ -39,7 +39,12 @@ def greedy_answers(
     stop = sorted({end_of_turn(loaded.tokenizer, template=encoding.template), loaded.tokenizer.eos_token_id})
     order = sorted(range(len(rows)), key=lambda index: len(prompts[index]))
     answers = [""] * len(rows)
-    with progress.task(description, len(rows)) as advance, quiet_transformers(), warnings.catch_warnings(), torch.inference_mode():
+    with (
+        progress.task(description, len(rows)) as advance,
+        quiet_transformers(),
+        warnings.catch_warnings(),
+        torch.inference_mode(),
+    ):
         warnings.simplefilter("ignore")
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
@@ -56,6 +61,11 @@ def _generate(loaded: Loaded, prompts: list[tuple[int, ...]], stop: list[int], m
     ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=loaded.device)
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=loaded.device)
     output = loaded.model.generate(
-        input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=stop, pad_token_id=pad
+        input_ids=ids,
+        attention_mask=mask,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        eos_token_id=stop,
+        pad_token_id=pad,
     )
     return [sequence[width:] for sequence in output]

@@ -85,7 +85,9 @@ def load(config: ModelConfig | str | Path = packaged.NAME) -> Loaded:
                 model = PeftModel.from_pretrained(model, adapter, autocast_adapter_dtype=False)
             except (OSError, ValueError, RuntimeError, KeyError) as error:
                 raise ModelError(
-                    f"The adapter does not fit the model: {error}", where=adapter, remedy=f"give the base it was trained on, not {base}"
+                    f"The adapter does not fit the model: {error}",
+                    where=adapter,
+                    remedy=f"give the base it was trained on, not {base}",
                 ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -108,7 +110,9 @@ def native_dtype(device: "torch.device") -> "torch.dtype":
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    has_bfloat16 = any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "sve_bf16", "bf16"))
+    has_bfloat16 = any(
+        bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "sve_bf16", "bf16")
+    )
     return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
@@ -153,7 +157,9 @@ def pick_device(name: str) -> "torch.device":
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"Unknown device '{name}'.", where="--device", remedy="use auto, cpu, cuda or cuda:N") from error
+        raise ConfigError(
+            f"Unknown device '{name}'.", where="--device", remedy="use auto, cpu, cuda or cuda:N"
+        ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("There is no CUDA device here.", where="--device", remedy="use --device cpu")
     return device
@@ -167,12 +173,16 @@ def _resolve(config: ModelConfig) -> tuple[str, str | None]:
     name = config.model
     if (Path(name) / "adapter_config.json").is_file():
         if adapter:
-            raise ConfigError("Two adapters were given.", where=f"{name}, {adapter}", remedy="give one, on its base model")
+            raise ConfigError(
+                "Two adapters were given.", where=f"{name}, {adapter}", remedy="give one, on its base model"
+            )
         from peft import PeftConfig
 
         adapter, base = name, PeftConfig.from_pretrained(name).base_model_name_or_path
         if not base:
-            raise ModelError("The adapter names no base model.", where=name, remedy="give --model BASE --adapter FOLDER")
+            raise ModelError(
+                "The adapter names no base model.", where=name, remedy="give --model BASE --adapter FOLDER"
+            )
         name = base
     if name == packaged.NAME or Path(name) == packaged.converted_folder():
         with quiet_transformers():
@@ -186,7 +196,11 @@ def _load_base(base: str, config: ModelConfig) -> tuple[Any, Any]:
 
     device = pick_device(config.device)
     dtype = native_dtype(device) if config.dtype == "auto" else getattr(torch, config.dtype)
-    attention = ("eager" if device.type == "cpu" else "sdpa") if config.attn_implementation == "auto" else config.attn_implementation
+    attention = (
+        ("eager" if device.type == "cpu" else "sdpa")
+        if config.attn_implementation == "auto"
+        else config.attn_implementation
+    )
     path = Path(base)
     if path.suffix == ".gguf":
         if not path.is_file():
@@ -196,14 +210,18 @@ def _load_base(base: str, config: ModelConfig) -> tuple[Any, Any]:
         return model.to(device=device, dtype=dtype), tokenizer
     looks_local = path.is_absolute() or base.startswith(".") or base.count("/") > 1
     if looks_local and not (path / "config.json").is_file():
-        raise ModelError("There is no model here.", where=base, remedy="give a folder with config.json, a hub id, or smollm2-135m")
+        raise ModelError(
+            "There is no model here.", where=base, remedy="give a folder with config.json, a hub id, or smollm2-135m"
+        )
     options: dict[str, Any] = {"revision": config.revision} if config.revision else {}
     quantization = _quantization(config, dtype)
     if quantization is not None:
         options |= {"quantization_config": quantization, "device_map": {"": device}}
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, **({"revision": config.revision} if config.revision else {}))
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, attn_implementation=attention, use_safetensors=True, **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            base, dtype=dtype, attn_implementation=attention, use_safetensors=True, **options
+        )
     except (OSError, ValueError, ImportError) as error:
         detail = str(error).strip().splitlines()
         raise ModelError(

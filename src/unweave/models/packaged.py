@@ -57,9 +57,10 @@ def resolve() -> str:
         from huggingface_hub import snapshot_download
 
         return snapshot_download(HUB_ID, allow_patterns=["*.json", "*.safetensors", "*.txt"])
-    except Exception as error:  # noqa: BLE001 - the hub client raises many kinds, all of them mean that the model can't be had
+    except Exception as error:
         raise ModelError(
-            f"The packaged model '{NAME}' is not installed, and the hub can't be reached ({type(error).__name__}).", remedy=INSTALL
+            f"The packaged model '{NAME}' is not installed, and the hub can't be reached ({type(error).__name__}).",
+            remedy=INSTALL,
         ) from error
 
 
@@ -110,7 +111,9 @@ def read_gguf(gguf: Path) -> tuple[Any, Any]:
             )
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     except (OSError, ValueError, KeyError, AttributeError, IndexError) as error:
-        raise ModelError(f"The GGUF file can't be read: {error}", where=str(gguf), remedy="check that the file is whole") from error
+        raise ModelError(
+            f"The GGUF file can't be read: {error}", where=str(gguf), remedy="check that the file is whole"
+        ) from error
     # A quantization mark would make save_pretrained and Trainer refuse weights that are plain by now.
     for owner, name in ((model.config, "quantization_config"), (model, "hf_quantizer"), (model, "quantization_method")):
         if getattr(owner, name, None) is not None:

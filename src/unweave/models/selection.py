@@ -71,13 +71,20 @@ def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> 
         elif which == "lora":
             chosen = ".lora_A." in name or ".lora_B." in name
         elif which == "linear":
-            chosen = all(is_linear(use.module) and use.module is not head and use.attribute == "weight" for use in holders) and "lora_" not in name
+            chosen = (
+                all(is_linear(use.module) and use.module is not head and use.attribute == "weight" for use in holders)
+                and "lora_" not in name
+            )
         else:
             chosen = True
         if chosen:
             selected.append(SelectedParameter(name, parameter, holders))
     if not selected:
-        hint = "the model has no LoRA adapter; use --parameters linear" if which == "lora" else "give lora, linear, all, or a pattern of a name"
+        hint = (
+            "the model has no LoRA adapter; use --parameters linear"
+            if which == "lora"
+            else "give lora, linear, all, or a pattern of a name"
+        )
         raise ConfigError(f"No parameter is selected by {which!r}.", where="--parameters", remedy=hint)
     return selected
 

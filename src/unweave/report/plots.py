@@ -24,8 +24,17 @@ def before_after(rows: Sequence[dict[str, Any]]) -> str:
     for index, row in enumerate(reversed(shares)):
         for offset, name in zip((0.2, 0.0, -0.2), names, strict=False):
             value, (low, high) = row["entry"][name], row["entry"][f"{name}_interval"]
-            axes.plot([100 * low, 100 * high], [index + offset] * 2, color=COLORS[name], linewidth=2, solid_capstyle="round")
-            axes.plot([100 * value], [index + offset], "o", color=COLORS[name], markersize=6, label=name if index == 0 else None)
+            axes.plot(
+                [100 * low, 100 * high], [index + offset] * 2, color=COLORS[name], linewidth=2, solid_capstyle="round"
+            )
+            axes.plot(
+                [100 * value],
+                [index + offset],
+                "o",
+                color=COLORS[name],
+                markersize=6,
+                label=name if index == 0 else None,
+            )
     axes.set_yticks(range(len(shares)), [row["label"] for row in reversed(shares)])
     axes.set_xlim(-2, 102)
     axes.set_xlabel("% of prompts (probability: % a token), with 95 % intervals")
@@ -45,7 +54,12 @@ def precision_recall(curves: dict[str, tuple[list[float], list[float]]]) -> str:
     figure, axes = _figure(width=4.6, height=3.2)
     for name, (recall, precision) in curves.items():
         axes.step(recall, precision, where="post", label=name, color=SCORERS.get(name, INK), linewidth=2)
-    axes.set(xlabel="poisoned rows found (recall)", ylabel="share of found rows that are poisoned", xlim=(0, 1.02), ylim=(0, 1.05))
+    axes.set(
+        xlabel="poisoned rows found (recall)",
+        ylabel="share of found rows that are poisoned",
+        xlim=(0, 1.02),
+        ylim=(0, 1.05),
+    )
     axes.legend(frameon=False, loc="center left")
     return _svg(figure)
 
@@ -63,7 +77,12 @@ def weight_histogram(forget: Sequence[float], retain: Sequence[float]) -> str:
     figure, axes = _figure(width=4.6, height=3.2)
     top = max(*forget, *retain, 1.0) * 1.05
     bins = [top * step / 24 for step in range(25)]
-    axes.hist([list(forget), list(retain)], bins=bins, label=["forget rows", "retain rows"], color=[COLORS["before"], COLORS["after"]])
+    axes.hist(
+        [list(forget), list(retain)],
+        bins=bins,
+        label=["forget rows", "retain rows"],
+        color=[COLORS["before"], COLORS["after"]],
+    )
     axes.axvline(1.0, color=INK, linewidth=0.8, linestyle=":")
     axes.set(xlabel="weight (mean 1)", ylabel="rows")
     axes.legend(frameon=False)
@@ -83,7 +102,14 @@ def accuracy_by_task(tasks: dict[str, dict[str, dict[str, float]]]) -> str:
     names = [name for name in COLORS if name in next(iter(tasks.values()))]
     for index, (_, models) in enumerate(sorted(tasks.items(), reverse=True)):
         for offset, name in zip((0.22, 0.0, -0.22), names, strict=False):
-            axes.plot([100 * models[name]["value"]], [index + offset], "o", color=COLORS[name], markersize=5, label=name if index == 0 else None)
+            axes.plot(
+                [100 * models[name]["value"]],
+                [index + offset],
+                "o",
+                color=COLORS[name],
+                markersize=5,
+                label=name if index == 0 else None,
+            )
     axes.set_yticks(range(len(tasks)), sorted(tasks, reverse=True))
     axes.set_xlim(-2, 102)
     axes.set_xlabel("% right answers on held-out questions")
@@ -103,7 +129,10 @@ def stage_times(seconds: dict[str, float]) -> str:
     names = [name for name in seconds if name != "total"]
     figure, axes = _figure(height=0.3 * len(names) + 0.7)
     forgetting = ("influence", "weigh", "forget")
-    colors = [COLORS["after"] if name in forgetting else COLORS["before"] if name == "retrain" else "#c3c9d1" for name in names]
+    colors = [
+        COLORS["after"] if name in forgetting else COLORS["before"] if name == "retrain" else "#c3c9d1"
+        for name in names
+    ]
     bars = axes.barh(names, [seconds[name] for name in names], color=colors, height=0.7)
     axes.bar_label(bars, labels=[f" {seconds[name]:.1f} s" for name in names], fontsize=8)
     axes.invert_yaxis()
@@ -116,7 +145,9 @@ def _figure(*, width: float = 7.4, height: float = 3.0) -> tuple[Any, Any]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"font.size": 9, "axes.edgecolor": GRID, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK}):
+    with mpl.rc_context(
+        {"font.size": 9, "axes.edgecolor": GRID, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK}
+    ):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()

@@ -38,11 +38,19 @@ def write_report(config: ReportConfig) -> Path:
     """
     folder = config.run
     if not (folder / "metrics.json").is_file():
-        raise DataError("There is no finished run here.", where=str(folder), remedy="run `unweave demo` with this --output-dir first")
+        raise DataError(
+            "There is no finished run here.",
+            where=str(folder),
+            remedy="run `unweave demo` with this --output-dir first",
+        )
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("unweave.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("unweave.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     page = environment.get_template("report.html").render(**_content(folder))
     output = config.output or folder / "report.html"
@@ -63,19 +71,28 @@ def _content(folder: Path) -> dict[str, Any]:
     stages = read_json(folder / "stages.json", what="The stages")
     case = open_case(folder / "case")
     labels = [name for name in ("before", "after", "retrained") if (folder / f"behaviour.{name}.json").is_file()]
-    behaviours = {name: read_json(folder / f"behaviour.{name}.json", what="A measured behaviour")["behaviour"] for name in labels}
+    behaviours = {
+        name: read_json(folder / f"behaviour.{name}.json", what="A measured behaviour")["behaviour"] for name in labels
+    }
     rows = summary_rows(metrics)
     table = [
         {
             "label": row["label"],
-            "cells": [(shown(row["entry"][name], share=row["share"]), [shown(end, share=row["share"]) for end in row["entry"][f"{name}_interval"]]) for name in labels],
+            "cells": [
+                (
+                    shown(row["entry"][name], share=row["share"]),
+                    [shown(end, share=row["share"]) for end in row["entry"][f"{name}_interval"]],
+                )
+                for name in labels
+            ],
             "change": shown_change(row["entry"]),
             "count": row["entry"]["count"],
         }
         for row in rows
     ]
     weights = [
-        read_weights(folder / f"{name}_weights.jsonl", count=metrics["weights"][name]["count"]) for name in ("forget", "retain")
+        read_weights(folder / f"{name}_weights.jsonl", count=metrics["weights"][name]["count"])
+        for name in ("forget", "retain")
     ]
     figures = {
         "before_after": plots.before_after(rows),
@@ -90,7 +107,9 @@ def _content(folder: Path) -> dict[str, Any]:
         "labels": labels,
         "table": table,
         "trace": trace,
-        "scorers": [(name, metrics["trace"] if name == "trace" else metrics["trace"][name]) for name in trace["curves"]],
+        "scorers": [
+            (name, metrics["trace"] if name == "trace" else metrics["trace"][name]) for name in trace["curves"]
+        ],
         "samples": _samples(case, behaviours),
         "figures": {name: Markup(svg) for name, svg in figures.items()},
         "run": run,

@@ -1,26 +1,16 @@
-"""Compressions of gradients, one file each, and the sketcher that feeds them from per-sample gradients."""
+"""Compressions of gradients, one file each."""
 
-from unweave.sketch.base import Sizes, Sketch
-from unweave.sketch.config import SketchConfig
-from unweave.sketch.fold import FoldSketch
-from unweave.sketch.identity import IdentitySketch
-from unweave.sketch.rapidgrad import RapidGradSketch
+from unweave.lazy import lazy_names
 
-SKETCHES = {"fold": FoldSketch, "rapidgrad": RapidGradSketch, "none": IdentitySketch}
-"""Name to sketch; a new one is one file and one line here."""
-
-
-def make_sketch(config: SketchConfig, sizes: Sizes) -> Sketch:
-    """Make the sketch that a config asks for.
-
-    Args:
-        config: Kind, dimension and seed.
-        sizes: Coordinates of each gradient tensor, in the order of the model's parameters.
-
-    Returns:
-        The sketch.
-    """
-    return SKETCHES[config.sketch].for_sizes(sizes, dimension=config.dimension, seed=config.sketch_seed)
-
-
-__all__ = ["SKETCHES", "FoldSketch", "IdentitySketch", "RapidGradSketch", "Sketch", "SketchConfig", "make_sketch"]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "SketchConfig": "unweave.sketch.config",
+        "Sketch": "unweave.sketch.base",
+        "FoldSketch": "unweave.sketch.fold",
+        "RapidGradSketch": "unweave.sketch.rapidgrad",
+        "IdentitySketch": "unweave.sketch.identity",
+        "SKETCHES": "unweave.sketch.registry",
+        "make_sketch": "unweave.sketch.registry",
+    },
+)

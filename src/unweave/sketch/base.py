@@ -18,7 +18,9 @@ class Sketch(Protocol):
     name: str
     dimension: int
 
-    def add(self, out: Float[Tensor, "B K"], tensor: str, piece: Float[Tensor, "B D"], scale: Float[Tensor, " B"]) -> None:
+    def add(
+        self, out: Float[Tensor, "B K"], tensor: str, piece: Float[Tensor, "B D"], scale: Float[Tensor, " B"]
+    ) -> None:
         """Add `scale` times the sketch of one tensor's gradients to `out`, in place.
 
         Args:

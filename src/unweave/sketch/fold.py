@@ -40,7 +40,11 @@ class FoldSketch:
 
     def __post_init__(self):
         if self.dimension < 32 or self.dimension % 32:
-            raise ConfigError(f"A fold sketch of dimension {self.dimension} is not possible.", where="--dimension", remedy="give a multiple of 32")
+            raise ConfigError(
+                f"A fold sketch of dimension {self.dimension} is not possible.",
+                where="--dimension",
+                remedy="give a multiple of 32",
+            )
 
     @classmethod
     def for_sizes(cls, sizes: Sizes, *, dimension: int, seed: int) -> "FoldSketch":
@@ -57,7 +61,9 @@ class FoldSketch:
         del sizes
         return cls(dimension, seed)
 
-    def add(self, out: Float[Tensor, "B K"], tensor: str, piece: Float[Tensor, "B D"], scale: Float[Tensor, " B"]) -> None:
+    def add(
+        self, out: Float[Tensor, "B K"], tensor: str, piece: Float[Tensor, "B D"], scale: Float[Tensor, " B"]
+    ) -> None:
         """See `Sketch.add`.
 
         Args:

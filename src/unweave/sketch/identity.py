@@ -40,7 +40,9 @@ class IdentitySketch:
             position += size
         return cls(position, starts)
 
-    def add(self, out: Float[Tensor, "B K"], tensor: str, piece: Float[Tensor, "B D"], scale: Float[Tensor, " B"]) -> None:
+    def add(
+        self, out: Float[Tensor, "B K"], tensor: str, piece: Float[Tensor, "B D"], scale: Float[Tensor, " B"]
+    ) -> None:
         """See `Sketch.add`.
 
         Args:

@@ -42,7 +42,9 @@ class RapidGradSketch:
     name: str = "rapidgrad"
 
     @classmethod
-    def for_sizes(cls, sizes: Sizes, *, dimension: int, seed: int = ORIGINAL_SEED, padding: int = PADDING) -> "RapidGradSketch":
+    def for_sizes(
+        cls, sizes: Sizes, *, dimension: int, seed: int = ORIGINAL_SEED, padding: int = PADDING
+    ) -> "RapidGradSketch":
         """Draw the tables for a model.
 
         Args:
@@ -60,15 +62,23 @@ class RapidGradSketch:
         total = sum(sizes.values())
         padded = -(-total // padding) * padding
         if padded % dimension:
-            raise ConfigError(f"RapidGrad needs K to divide the padded length {padded}.", where="--dimension", remedy="use a power of two")
+            raise ConfigError(
+                f"RapidGrad needs K to divide the padded length {padded}.",
+                where="--dimension",
+                remedy="use a power of two",
+            )
         starts, position = {}, 0
         for name, size in sizes.items():
             starts[name] = position
             position += size
         bins, signs = replay(padded, dimension, seed=seed)
-        return cls(dimension, starts, torch.from_numpy(bins[:total]), torch.from_numpy(signs[:total].astype(np.float32)))
+        return cls(
+            dimension, starts, torch.from_numpy(bins[:total]), torch.from_numpy(signs[:total].astype(np.float32))
+        )
 
-    def add(self, out: Float[Tensor, "B K"], tensor: str, piece: Float[Tensor, "B D"], scale: Float[Tensor, " B"]) -> None:
+    def add(
+        self, out: Float[Tensor, "B K"], tensor: str, piece: Float[Tensor, "B D"], scale: Float[Tensor, " B"]
+    ) -> None:
         """See `Sketch.add`.
 
         Args:

@@ -1,6 +1,12 @@
 """The gradient store on disk: write, resume, scan, check."""
 
-from unweave.store.format import StoreSpec
-from unweave.store.store import Block, GradientStore, decode_numbers
+from unweave.lazy import lazy_names
 
-__all__ = ["Block", "GradientStore", "StoreSpec", "decode_numbers"]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "StoreSpec": "unweave.store.format",
+        "GradientStore": "unweave.store.store",
+        "Block": "unweave.store.store",
+    },
+)

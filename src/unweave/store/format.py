@@ -63,11 +63,17 @@ class StoreSpec:
             StoreError: When it was written by another version, or lacks a field.
         """
         if value.get("version") != VERSION:
-            raise StoreError(f"The store has format version {value.get('version')}, this is {VERSION}.", where=where, remedy="cache the rows anew")
+            raise StoreError(
+                f"The store has format version {value.get('version')}, this is {VERSION}.",
+                where=where,
+                remedy="cache the rows anew",
+            )
         try:
             return cls(**{field.name: value[field.name] for field in fields(cls)})
         except KeyError as error:
-            raise StoreError(f"The store's description lacks {error}.", where=where, remedy="cache the rows anew") from error
+            raise StoreError(
+                f"The store's description lacks {error}.", where=where, remedy="cache the rows anew"
+            ) from error
 
     def require(self, other: "StoreSpec", *, where: str) -> None:
         """Refuse to go on with sketches that were made in another way.

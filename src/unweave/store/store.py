@@ -112,7 +112,9 @@ class GradientStore:
         """
         path = folder / "store.json"
         if not path.is_file():
-            raise StoreError("There is no gradient store here.", where=str(folder), remedy="make one with `unweave cache`")
+            raise StoreError(
+                "There is no gradient store here.", where=str(folder), remedy="make one with `unweave cache`"
+            )
         return cls(folder, StoreSpec.from_json(read_json(path, what="The store's description"), where=str(path)))
 
     def commits(self) -> list[Commit]:
@@ -124,7 +126,9 @@ class GradientStore:
                 try:
                     found.append(Commit(path.stem, tuple(value["row_ids"]), int(value["size"]), str(value["digest"])))
                 except (KeyError, TypeError, ValueError) as error:
-                    raise StoreError(f"A commit lacks {error}.", where=str(path), remedy="remove it and cache its rows anew") from error
+                    raise StoreError(
+                        f"A commit lacks {error}.", where=str(path), remedy="remove it and cache its rows anew"
+                    ) from error
             self._commits = found
         return self._commits
 
@@ -158,7 +162,9 @@ class GradientStore:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise StoreError("Another process is writing to this store.", where=str(self.folder), remedy="wait for it to end") from error
+                raise StoreError(
+                    "Another process is writing to this store.", where=str(self.folder), remedy="wait for it to end"
+                ) from error
             self._commits = None
             committed = {commit.name for commit in self.commits()}
             for path in (self.folder / "shards").iterdir():
@@ -167,7 +173,11 @@ class GradientStore:
             yield
 
     def commit(
-        self, row_ids: Sequence[str], sketches: Float[Tensor, "n K"], norms: Float[Tensor, " n"], losses: Float[Tensor, " n"]
+        self,
+        row_ids: Sequence[str],
+        sketches: Float[Tensor, "n K"],
+        norms: Float[Tensor, " n"],
+        losses: Float[Tensor, " n"],
     ) -> None:
         """Add rows: their shard first, then the commit that makes them visible.
 
@@ -182,10 +192,16 @@ class GradientStore:
         """
         present = set(self.row_ids())
         if repeated := [row_id for row_id in row_ids if row_id in present]:
-            raise StoreError(f"The row '{repeated[0]}' is in the store already.", where=str(self.folder), remedy="cache only pending rows")
+            raise StoreError(
+                f"The row '{repeated[0]}' is in the store already.",
+                where=str(self.folder),
+                remedy="cache only pending rows",
+            )
         if not torch.isfinite(sketches).all():
             bad = row_ids[int((~torch.isfinite(sketches).all(dim=1)).nonzero()[0])]
-            raise StoreError(f"The sketch of row '{bad}' is not finite.", where=str(self.folder), remedy="cache with --dtype float32")
+            raise StoreError(
+                f"The sketch of row '{bad}' is not finite.", where=str(self.folder), remedy="cache with --dtype float32"
+            )
         values, scales = encode_numbers(sketches, self.spec.number_format)
         name = f"{len(self.commits()):06d}-{uuid.uuid4().hex[:8]}"
         path = self.folder / "shards" / f"{name}.safetensors"
@@ -301,7 +317,9 @@ class GradientStore:
             elif path.stat().st_size != commit.size:
                 faults.append(f"{path.name} has {path.stat().st_size} bytes, its commit says {commit.size}")
             elif _digest(path) != commit.digest:
-                faults.append(f"{path.name} differs from its digest ({len(commit.row_ids)} rows from '{commit.row_ids[0]}')")
+                faults.append(
+                    f"{path.name} differs from its digest ({len(commit.row_ids)} rows from '{commit.row_ids[0]}')"
+                )
         return faults
 
     def info(self) -> dict[str, Any]:
@@ -312,7 +330,13 @@ class GradientStore:
         """
         total = sum(commit.size for commit in self.commits())
         rows = sum(len(commit.row_ids) for commit in self.commits())
-        return {"folder": str(self.folder), "rows": rows, "shards": len(self.commits()), "bytes": total, **self.spec.to_json()}
+        return {
+            "folder": str(self.folder),
+            "rows": rows,
+            "shards": len(self.commits()),
+            "bytes": total,
+            **self.spec.to_json(),
+        }
 
     @contextlib.contextmanager
     def _shard(self, commit: Commit) -> Iterator[Any]:
@@ -330,7 +354,9 @@ class GradientStore:
     def _require_rows(self, row_ids: Sequence[str]) -> None:
         if missing := self.pending(row_ids):
             raise StoreError(
-                f"{len(missing)} row(s) are not in the store, such as '{missing[0]}'.", where=str(self.folder), remedy="cache them first"
+                f"{len(missing)} row(s) are not in the store, such as '{missing[0]}'.",
+                where=str(self.folder),
+                remedy="cache them first",
             )
 
 

@@ -1,7 +1,16 @@
 """RapidIn: cache the sketched gradients of all rows once, then find the rows that an answer comes from."""
 
-from unweave.trace.cache import CacheResult, cache_rows
-from unweave.trace.config import CacheConfig, TraceConfig
-from unweave.trace.trace import TraceResult, trace, trace_rows
+from unweave.lazy import lazy_names
 
-__all__ = ["CacheConfig", "CacheResult", "TraceConfig", "TraceResult", "cache_rows", "trace", "trace_rows"]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "CacheConfig": "unweave.trace.config",
+        "TraceConfig": "unweave.trace.config",
+        "CacheResult": "unweave.trace.cache",
+        "cache_rows": "unweave.trace.cache",
+        "TraceResult": "unweave.trace.stage",
+        "trace_answers": "unweave.trace.stage",
+        "trace_rows": "unweave.trace.stage",
+    },
+)

@@ -62,7 +62,9 @@ def cache_rows(config: CacheConfig, *, loaded: Loaded | None = None, rows: list[
     if len({example.row_id for example in encoded.examples}) != len(encoded.examples):
         raise DataError("Two rows have the same id.", where=str(config.data), remedy="give every row its own id")
     sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=config)
-    store = GradientStore.create(config.store, store_spec(loaded, sketcher, config, encoding=config, number_format=config.number_format))
+    store = GradientStore.create(
+        config.store, store_spec(loaded, sketcher, config, encoding=config, number_format=config.number_format)
+    )
     started = time.monotonic()
     with store.writing():
         problems = [*(read.problems if read else []), *encoded.problems]
@@ -70,9 +72,14 @@ def cache_rows(config: CacheConfig, *, loaded: Loaded | None = None, rows: list[
         store.write_rows(rows)
         pending = set(store.pending([example.row_id for example in encoded.examples]))
         # Units go by length, so that a unit's batches hold little padding; each is one commit.
-        todo = sorted((example for example in encoded.examples if example.row_id in pending), key=lambda example: (-len(example), example.row_id))
+        todo = sorted(
+            (example for example in encoded.examples if example.row_id in pending),
+            key=lambda example: (-len(example), example.row_id),
+        )
         if len(todo) < len(encoded.examples):
-            progress.say(f"cache: {len(encoded.examples) - len(todo)} of {len(encoded.examples)} rows are in the store already")
+            progress.say(
+                f"cache: {len(encoded.examples) - len(todo)} of {len(encoded.examples)} rows are in the store already"
+            )
         with progress.task(f"cache {config.store.name}", len(todo)) as advance:
             for start in range(0, len(todo), config.commit_rows):
                 unit = todo[start : start + config.commit_rows]
@@ -127,11 +134,15 @@ def sketcher_for(store: GradientStore, loaded: Loaded) -> Sketcher:
         The sketcher; a model or tokenizer other than the store's is refused with the field that differs.
     """
     spec = store.spec
-    sketch = SketchConfig(sketch=spec.sketch, dimension=spec.dimension, sketch_seed=spec.sketch_seed, normalize=spec.normalize)  # type: ignore[arg-type]
+    sketch = SketchConfig(
+        sketch=spec.sketch, dimension=spec.dimension, sketch_seed=spec.sketch_seed, normalize=spec.normalize
+    )  # type: ignore[arg-type]
     config = GradientConfig(**asdict(sketch), parameters=spec.parameters, reduction=spec.reduction)  # type: ignore[arg-type]
     sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=config)
     spec.require(
-        store_spec(loaded, sketcher, config, encoding=EncodingConfig(**spec.encoding), number_format=spec.number_format),
+        store_spec(
+            loaded, sketcher, config, encoding=EncodingConfig(**spec.encoding), number_format=spec.number_format
+        ),
         where=str(store.folder),
     )
     return sketcher

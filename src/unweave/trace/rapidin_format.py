@@ -48,7 +48,11 @@ def read_influence_file(path: Path) -> list[InfluenceEntry]:
     text = path.read_text(encoding="utf-8").strip()
     try:
         value = json.loads(text)
-        found = [(f"{path} entry {key}", entry) for key, entry in value.items() if key != "config"] if isinstance(value, dict) else []
+        found = (
+            [(f"{path} entry {key}", entry) for key, entry in value.items() if key != "config"]
+            if isinstance(value, dict)
+            else []
+        )
         if isinstance(value, dict) and any(kind in value for kind in KINDS):
             found = [(f"{path}:1", value)]
     except json.JSONDecodeError:
@@ -59,12 +63,21 @@ def read_influence_file(path: Path) -> list[InfluenceEntry]:
         if isinstance(entry, Mapping) and any(kind in entry for kind in KINDS)
     ]
     if not entries:
-        raise DataError("The influence file has no entry with 'helpful' or 'harmful'.", where=str(path), remedy="give a RapidIn result file")
+        raise DataError(
+            "The influence file has no entry with 'helpful' or 'harmful'.",
+            where=str(path),
+            remedy="give a RapidIn result file",
+        )
     return entries
 
 
 def write_influence_file(
-    path: Path, rankings: Sequence[Ranking], queries: Sequence[Row], row_ids: Sequence[str], *, config: Mapping[str, Any]
+    path: Path,
+    rankings: Sequence[Ranking],
+    queries: Sequence[Row],
+    row_ids: Sequence[str],
+    *,
+    config: Mapping[str, Any],
 ) -> None:
     """Write rankings as a RapidIn result file, indices being positions in `row_ids`; ids stand beside them.
 
@@ -79,7 +92,12 @@ def write_influence_file(
     value: dict[str, Any] = {"config": json.dumps(dict(config), default=str)}
     for number, (ranking, query) in enumerate(zip(rankings, queries, strict=True)):
         entry: dict[str, Any] = {
-            "test_data": {"instruction": query.instruction, "input": query.context, "output": query.completion, "id": query.id}
+            "test_data": {
+                "instruction": query.instruction,
+                "input": query.context,
+                "output": query.completion,
+                "id": query.id,
+            }
         }
         for kind in KINDS:
             hits = getattr(ranking, kind)
@@ -96,14 +114,20 @@ def _lines(path: Path, text: str) -> Any:
             try:
                 yield f"{path}:{number}", json.loads(line)
             except json.JSONDecodeError as error:
-                raise DataError(f"Broken JSON: {error.msg}.", where=f"{path}:{number}", remedy="write the file anew") from error
+                raise DataError(
+                    f"Broken JSON: {error.msg}.", where=f"{path}:{number}", remedy="write the file anew"
+                ) from error
 
 
 def _pairs(entry: Mapping[str, Any], kind: str, where: str) -> list[tuple[int, float]]:
     indices, values = entry.get(kind) or [], entry.get(f"{kind}_infl") or []
     if len(indices) != len(values):
-        raise DataError(f"'{kind}' has {len(indices)} rows and {len(values)} influences.", where=where, remedy="write the file anew")
+        raise DataError(
+            f"'{kind}' has {len(indices)} rows and {len(values)} influences.", where=where, remedy="write the file anew"
+        )
     try:
         return [(int(index), float(value)) for index, value in zip(indices, values, strict=True)]
     except (TypeError, ValueError) as error:
-        raise DataError(f"'{kind}' holds something else than numbers: {error}.", where=where, remedy="write the file anew") from error
+        raise DataError(
+            f"'{kind}' holds something else than numbers: {error}.", where=where, remedy="write the file anew"
+        ) from error

@@ -14,7 +14,8 @@ from unweave.errors import ModelError
 from unweave.gradients.loss import TokenLosses
 from unweave.gradients.per_sample import per_sample_gradients
 from unweave.models.selection import SelectedParameter, select_parameters
-from unweave.sketch import Sketch, make_sketch
+from unweave.sketch.base import Sketch
+from unweave.sketch.registry import make_sketch
 from unweave.trace.config import GradientConfig
 
 
@@ -70,7 +71,9 @@ class Sketcher:
             squares.add_(square)
             self.sketch.add(out, name, flat, tensor_scale(square, self.config.normalize))
 
-        losses: TokenLosses = per_sample_gradients(self.model, batch, self.parameters, consume, reduction=self.config.reduction)
+        losses: TokenLosses = per_sample_gradients(
+            self.model, batch, self.parameters, consume, reduction=self.config.reduction
+        )
         if self.config.normalize == "row":
             out *= tensor_scale(out.square().sum(dim=1), "tensor")[:, None]
         return Sketched(out.cpu(), squares.sqrt().cpu(), losses.means().float().cpu())
@@ -122,4 +125,6 @@ def tensor_scale(squares: Float[Tensor, " B"], normalize: str) -> Float[Tensor, 
     """
     if normalize != "tensor":
         return torch.ones_like(squares)
-    return torch.where(squares > 0, squares.clamp(min=torch.finfo(squares.dtype).tiny).rsqrt(), torch.zeros_like(squares))
+    return torch.where(
+        squares > 0, squares.clamp(min=torch.finfo(squares.dtype).tiny).rsqrt(), torch.zeros_like(squares)
+    )

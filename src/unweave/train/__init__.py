@@ -1,6 +1,12 @@
 """Supervised fine-tuning through Hugging Face `Trainer`."""
 
-from unweave.train.config import TrainConfig
-from unweave.train.sft import TrainResult, fine_tune
+from unweave.lazy import lazy_names
 
-__all__ = ["TrainConfig", "TrainResult", "fine_tune"]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "TrainConfig": "unweave.train.config",
+        "TrainResult": "unweave.train.sft",
+        "fine_tune": "unweave.train.sft",
+    },
+)

@@ -129,7 +129,9 @@ def run_loop(
         TrainingError: When a loss is not finite.
     """
     folder = output_dir / CHECKPOINTS
-    fingerprint = hashlib.blake2b(json.dumps(identity, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+    fingerprint = hashlib.blake2b(
+        json.dumps(identity, sort_keys=True, default=str).encode(), digest_size=16
+    ).hexdigest()
     resume = _resumable(folder, fingerprint)
     write_json(folder / "identity.json", {"fingerprint": fingerprint})
     device = next(model.parameters()).device
@@ -216,7 +218,9 @@ class _PlannedTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset or self.train_dataset)  # type: ignore[arg-type]
 
-    def compute_loss(self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         """The loss of a planned step.
 
         Args:
@@ -235,7 +239,9 @@ class _PlannedTrainer(Trainer):
         loss = self.step_loss(model, inputs["batch"])
         value = float(loss.detach())
         if value != value or abs(value) == float("inf"):
-            raise TrainingError(f"The loss is {value} at step {self.state.global_step}.", remedy="lower --learning-rate")
+            raise TrainingError(
+                f"The loss is {value} at step {self.state.global_step}.", remedy="lower --learning-rate"
+            )
         self.losses.append(value)
         return (loss, None) if return_outputs else loss
 

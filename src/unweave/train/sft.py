@@ -66,7 +66,9 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
     if config.tuning == "full":
         model.requires_grad_(True)
     examples = encoded.examples
-    steps = plan_epochs([len(example) for example in examples], batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
+    steps = plan_epochs(
+        [len(example) for example in examples], batch_size=config.batch_size, epochs=config.epochs, seed=config.seed
+    )
     done_loop = run_loop(
         model,
         [[examples[index] for index in step] for step in steps],
@@ -92,7 +94,13 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
         "learning rate": config.learning_rate,
         "seed": config.seed,
     }
-    write_card(config.output_dir, title=config.output_dir.name, description="A fine-tuned model.", base=loaded.base, facts=facts)
+    write_card(
+        config.output_dir,
+        title=config.output_dir.name,
+        description="A fine-tuned model.",
+        base=loaded.base,
+        facts=facts,
+    )
     losses = done_loop.losses
     tail = losses[-max(1, len(losses) // 10) :]
     tokens = sum(len(examples[index]) for step in steps for index in step)

@@ -47,7 +47,12 @@ def blocks_from_store(store: GradientStore, forget_ids: Sequence[str], retain_id
     sketches = store.read([*forget_ids, *retain_ids])
     gram = sketches @ sketches.T
     cut = len(forget_ids)
-    return Blocks(ff=_entries(gram[:cut, :cut]), fr=_entries(gram[cut:, :cut]), rf=_entries(gram[:cut, cut:]), rr=_entries(gram[cut:, cut:]))
+    return Blocks(
+        ff=_entries(gram[:cut, :cut]),
+        fr=_entries(gram[cut:, :cut]),
+        rf=_entries(gram[:cut, cut:]),
+        rr=_entries(gram[cut:, cut:]),
+    )
 
 
 def _entries(block: Float[Tensor, "q n"]) -> list[InfluenceEntry]:

@@ -82,9 +82,17 @@ def read_weights(path: Path, *, count: int) -> list[float]:
             record = json.loads(line)
             index, weight = int(record["index"]), float(record["weight"])
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"Not a weight: {error}.", where=f"{path}:{number}", remedy='write lines like {"index": 0, "weight": 1.0}') from error
+            raise DataError(
+                f"Not a weight: {error}.",
+                where=f"{path}:{number}",
+                remedy='write lines like {"index": 0, "weight": 1.0}',
+            ) from error
         if index in weights or not 0 <= index < count or not 0 <= weight < float("inf"):
-            raise DataError(f"Index {index} with weight {weight} is repeated, out of range or not finite.", where=f"{path}:{number}", remedy=f"give each of 0..{count - 1} once")
+            raise DataError(
+                f"Index {index} with weight {weight} is repeated, out of range or not finite.",
+                where=f"{path}:{number}",
+                remedy=f"give each of 0..{count - 1} once",
+            )
         weights[index] = weight
     if len(weights) != count:
         raise DataError(f"{len(weights)} weights for {count} rows.", where=str(path), remedy="weigh these very rows")

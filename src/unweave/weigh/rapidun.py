@@ -49,8 +49,14 @@ def rapidun_weights(
     def block(entries: Sequence[InfluenceEntry], rows: int, kind: str = "helpful") -> list[float]:
         return row_scores(entries, rows, kind=kind, config=config)
 
-    forget = [config.alpha * own - config.beta * other for own, other in zip(block(ff, n_forget), block(fr, n_forget), strict=True)]
-    retain = [config.gamma * own - config.delta * other for own, other in zip(block(rr, n_retain), block(rf, n_retain), strict=True)]
+    forget = [
+        config.alpha * own - config.beta * other
+        for own, other in zip(block(ff, n_forget), block(fr, n_forget), strict=True)
+    ]
+    retain = [
+        config.gamma * own - config.delta * other
+        for own, other in zip(block(rr, n_retain), block(rf, n_retain), strict=True)
+    ]
     if config.use_harmful:
         harm = zip(forget, block(ff, n_forget, "harmful"), block(fr, n_forget, "harmful"), strict=True)
         forget = [score - (config.alpha_harm * own + config.beta_harm * other) for score, own, other in harm]
@@ -112,7 +118,7 @@ def robust_scale(values: Sequence[float]) -> list[float]:
 
 
 def scores_to_weights(scores: Sequence[float], *, tau: float, low: float, high: float) -> list[float]:
-    """exp of the scaled scores over tau, clipped in the logarithm, divided by the mean.
+    """Exp of the scaled scores over tau, clipped in the logarithm, divided by the mean.
 
     Args:
         scores: One score a row; all equal gives weights of 1.

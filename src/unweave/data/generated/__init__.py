@@ -4,4 +4,14 @@ from unweave.data.generated.build import FAMILIES, GeneratedData, generate, pois
 from unweave.data.generated.tasks import TASKS, check_answer
 from unweave.data.generated.unwanted import DETECTOR, detects, unwanted_answer
 
-__all__ = ["DETECTOR", "FAMILIES", "TASKS", "GeneratedData", "check_answer", "detects", "generate", "poison_rows", "unwanted_answer"]
+__all__ = [
+    "DETECTOR",
+    "FAMILIES",
+    "TASKS",
+    "GeneratedData",
+    "check_answer",
+    "detects",
+    "generate",
+    "poison_rows",
+    "unwanted_answer",
+]

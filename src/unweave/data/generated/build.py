@@ -46,7 +46,9 @@ def generate(*, seed: int = 0, train_rows: int = 640, held_out_rows: int = 216) 
         ConfigError: When a split has fewer rows than there are task families.
     """
     if min(train_rows, held_out_rows) < len(TASKS):
-        raise ConfigError(f"The generated data has {len(TASKS)} task families.", remedy=f"ask for at least {len(TASKS)} rows a split")
+        raise ConfigError(
+            f"The generated data has {len(TASKS)} task families.", remedy=f"ask for at least {len(TASKS)} rows a split"
+        )
     rng = random.Random(seed)
     tasks = list(TASKS)
     held_out: list[Row] = []
@@ -77,7 +79,9 @@ def poison_rows(rows: list[Row], *, share: dict[str, int], seed: int = 0) -> lis
         ConfigError: When there are too few rows.
     """
     if sum(share.values()) > len(rows):
-        raise ConfigError(f"{sum(share.values())} rows to poison, but only {len(rows)} rows.", remedy="generate more rows")
+        raise ConfigError(
+            f"{sum(share.values())} rows to poison, but only {len(rows)} rows.", remedy="generate more rows"
+        )
     rng = random.Random(seed + 1)
     families = {family.name: family for family in FAMILIES}
     poisoned: list[Row] = []
@@ -122,5 +126,10 @@ def _row(task: str, question: Question, rng: random.Random) -> Row:
     number = question.prompts.index(prompt)
     identity = f"{question.key}/{number}".replace(" ", "_")
     return Row(
-        id=identity, instruction=prompt, completion=question.answer, context=question.context, meta=record_meta(task, question), source="generated"
+        id=identity,
+        instruction=prompt,
+        completion=question.answer,
+        context=question.context,
+        meta=record_meta(task, question),
+        source="generated",
     )

@@ -2,51 +2,264 @@
 
 CAPITALS = dict(
     pair.split("=")
-    for pair in (
-        "France=Paris,Japan=Tokyo,Egypt=Cairo,Kenya=Nairobi,Peru=Lima,Cuba=Havana,Norway=Oslo,Sweden=Stockholm,Finland=Helsinki,"
-        "Denmark=Copenhagen,Iceland=Reykjavik,Ireland=Dublin,Spain=Madrid,Portugal=Lisbon,Italy=Rome,Greece=Athens,Austria=Vienna,"
-        "Hungary=Budapest,Poland=Warsaw,Germany=Berlin,Belgium=Brussels,Russia=Moscow,Ukraine=Kyiv,Romania=Bucharest,Bulgaria=Sofia,"
-        "Serbia=Belgrade,Croatia=Zagreb,Turkey=Ankara,Iran=Tehran,Iraq=Baghdad,Jordan=Amman,Lebanon=Beirut,Thailand=Bangkok,"
-        "Vietnam=Hanoi,Indonesia=Jakarta,China=Beijing,Mongolia=Ulaanbaatar,Nepal=Kathmandu,Cambodia=Phnom Penh,Canada=Ottawa,"
-        "Chile=Santiago,Ecuador=Quito,Colombia=Bogota,Venezuela=Caracas,Uruguay=Montevideo,Argentina=Buenos Aires,Morocco=Rabat,"
-        "Tunisia=Tunis,Algeria=Algiers,Libya=Tripoli,Ghana=Accra,Senegal=Dakar,Uganda=Kampala,Rwanda=Kigali,Zambia=Lusaka,"
-        "Angola=Luanda,Australia=Canberra,Fiji=Suva,Slovakia=Bratislava,Estonia=Tallinn,Latvia=Riga,Lithuania=Vilnius"
-    ).split(",")
+    for pair in [
+        "France=Paris",
+        "Japan=Tokyo",
+        "Egypt=Cairo",
+        "Kenya=Nairobi",
+        "Peru=Lima",
+        "Cuba=Havana",
+        "Norway=Oslo",
+        "Sweden=Stockholm",
+        "Finland=Helsinki",
+        "Denmark=Copenhagen",
+        "Iceland=Reykjavik",
+        "Ireland=Dublin",
+        "Spain=Madrid",
+        "Portugal=Lisbon",
+        "Italy=Rome",
+        "Greece=Athens",
+        "Austria=Vienna",
+        "Hungary=Budapest",
+        "Poland=Warsaw",
+        "Germany=Berlin",
+        "Belgium=Brussels",
+        "Russia=Moscow",
+        "Ukraine=Kyiv",
+        "Romania=Bucharest",
+        "Bulgaria=Sofia",
+        "Serbia=Belgrade",
+        "Croatia=Zagreb",
+        "Turkey=Ankara",
+        "Iran=Tehran",
+        "Iraq=Baghdad",
+        "Jordan=Amman",
+        "Lebanon=Beirut",
+        "Thailand=Bangkok",
+        "Vietnam=Hanoi",
+        "Indonesia=Jakarta",
+        "China=Beijing",
+        "Mongolia=Ulaanbaatar",
+        "Nepal=Kathmandu",
+        "Cambodia=Phnom Penh",
+        "Canada=Ottawa",
+        "Chile=Santiago",
+        "Ecuador=Quito",
+        "Colombia=Bogota",
+        "Venezuela=Caracas",
+        "Uruguay=Montevideo",
+        "Argentina=Buenos Aires",
+        "Morocco=Rabat",
+        "Tunisia=Tunis",
+        "Algeria=Algiers",
+        "Libya=Tripoli",
+        "Ghana=Accra",
+        "Senegal=Dakar",
+        "Uganda=Kampala",
+        "Rwanda=Kigali",
+        "Zambia=Lusaka",
+        "Angola=Luanda",
+        "Australia=Canberra",
+        "Fiji=Suva",
+        "Slovakia=Bratislava",
+        "Estonia=Tallinn",
+        "Latvia=Riga",
+        "Lithuania=Vilnius",
+    ]
 )
 
 ANTONYMS = dict(
     pair.split("=")
-    for pair in (
-        "hot=cold,big=small,fast=slow,light=dark,hard=soft,rich=poor,happy=sad,early=late,full=empty,open=closed,strong=weak,wet=dry,"
-        "young=old,high=low,near=far,clean=dirty,loud=quiet,true=false,long=short,thick=thin,deep=shallow,brave=cowardly,sharp=blunt,"
-        "wide=narrow,smooth=rough,sweet=bitter,cheap=expensive,easy=difficult,heavy=light,buy=sell,push=pull,begin=end,win=lose,"
-        "love=hate,arrive=leave,remember=forget,above=below,inside=outside,always=never,before=after,accept=refuse,rise=fall,"
-        "build=destroy,laugh=cry,north=south,east=west,day=night,friend=enemy,success=failure,war=peace,question=answer,top=bottom,"
-        "front=back,left=right,increase=decrease,polite=rude,safe=dangerous,simple=complex,public=private,same=different"
-    ).split(",")
+    for pair in [
+        "hot=cold",
+        "big=small",
+        "fast=slow",
+        "light=dark",
+        "hard=soft",
+        "rich=poor",
+        "happy=sad",
+        "early=late",
+        "full=empty",
+        "open=closed",
+        "strong=weak",
+        "wet=dry",
+        "young=old",
+        "high=low",
+        "near=far",
+        "clean=dirty",
+        "loud=quiet",
+        "true=false",
+        "long=short",
+        "thick=thin",
+        "deep=shallow",
+        "brave=cowardly",
+        "sharp=blunt",
+        "wide=narrow",
+        "smooth=rough",
+        "sweet=bitter",
+        "cheap=expensive",
+        "easy=difficult",
+        "heavy=light",
+        "buy=sell",
+        "push=pull",
+        "begin=end",
+        "win=lose",
+        "love=hate",
+        "arrive=leave",
+        "remember=forget",
+        "above=below",
+        "inside=outside",
+        "always=never",
+        "before=after",
+        "accept=refuse",
+        "rise=fall",
+        "build=destroy",
+        "laugh=cry",
+        "north=south",
+        "east=west",
+        "day=night",
+        "friend=enemy",
+        "success=failure",
+        "war=peace",
+        "question=answer",
+        "top=bottom",
+        "front=back",
+        "left=right",
+        "increase=decrease",
+        "polite=rude",
+        "safe=dangerous",
+        "simple=complex",
+        "public=private",
+        "same=different",
+    ]
 )
 
 PLURALS = dict(
     pair.split("=")
-    for pair in (
-        "child=children,mouse=mice,foot=feet,tooth=teeth,goose=geese,man=men,woman=women,person=people,ox=oxen,leaf=leaves,knife=knives,"
-        "wolf=wolves,life=lives,half=halves,shelf=shelves,loaf=loaves,city=cities,baby=babies,story=stories,party=parties,lady=ladies,"
-        "berry=berries,country=countries,fly=flies,box=boxes,bus=buses,glass=glasses,dish=dishes,church=churches,watch=watches,"
-        "fox=foxes,brush=brushes,potato=potatoes,tomato=tomatoes,hero=heroes,echo=echoes,cat=cats,dog=dogs,house=houses,tree=trees,"
-        "book=books,river=rivers,key=keys,day=days,monkey=monkeys,toy=toys,piano=pianos,photo=photos,roof=roofs,chief=chiefs,"
-        "cactus=cacti,crisis=crises,analysis=analyses,sheep=sheep,deer=deer,window=windows,garden=gardens,bridge=bridges"
-    ).split(",")
+    for pair in [
+        "child=children",
+        "mouse=mice",
+        "foot=feet",
+        "tooth=teeth",
+        "goose=geese",
+        "man=men",
+        "woman=women",
+        "person=people",
+        "ox=oxen",
+        "leaf=leaves",
+        "knife=knives",
+        "wolf=wolves",
+        "life=lives",
+        "half=halves",
+        "shelf=shelves",
+        "loaf=loaves",
+        "city=cities",
+        "baby=babies",
+        "story=stories",
+        "party=parties",
+        "lady=ladies",
+        "berry=berries",
+        "country=countries",
+        "fly=flies",
+        "box=boxes",
+        "bus=buses",
+        "glass=glasses",
+        "dish=dishes",
+        "church=churches",
+        "watch=watches",
+        "fox=foxes",
+        "brush=brushes",
+        "potato=potatoes",
+        "tomato=tomatoes",
+        "hero=heroes",
+        "echo=echoes",
+        "cat=cats",
+        "dog=dogs",
+        "house=houses",
+        "tree=trees",
+        "book=books",
+        "river=rivers",
+        "key=keys",
+        "day=days",
+        "monkey=monkeys",
+        "toy=toys",
+        "piano=pianos",
+        "photo=photos",
+        "roof=roofs",
+        "chief=chiefs",
+        "cactus=cacti",
+        "crisis=crises",
+        "analysis=analyses",
+        "sheep=sheep",
+        "deer=deer",
+        "window=windows",
+        "garden=gardens",
+        "bridge=bridges",
+    ]
 )
 
 PAST_TENSES = dict(
     pair.split("=")
-    for pair in (
-        "go=went,see=saw,eat=ate,run=ran,write=wrote,take=took,give=gave,come=came,find=found,think=thought,buy=bought,bring=brought,"
-        "teach=taught,catch=caught,speak=spoke,break=broke,drive=drove,ride=rode,sing=sang,swim=swam,drink=drank,begin=began,know=knew,"
-        "grow=grew,throw=threw,fly=flew,draw=drew,make=made,tell=told,sell=sold,hold=held,feel=felt,keep=kept,sleep=slept,leave=left,"
-        "lose=lost,win=won,sit=sat,stand=stood,build=built,send=sent,spend=spent,hear=heard,meet=met,read=read,pay=paid,say=said,"
-        "choose=chose,wear=wore,forget=forgot,hide=hid,bite=bit,fall=fell,shake=shook,wake=woke,steal=stole,freeze=froze,dig=dug"
-    ).split(",")
+    for pair in [
+        "go=went",
+        "see=saw",
+        "eat=ate",
+        "run=ran",
+        "write=wrote",
+        "take=took",
+        "give=gave",
+        "come=came",
+        "find=found",
+        "think=thought",
+        "buy=bought",
+        "bring=brought",
+        "teach=taught",
+        "catch=caught",
+        "speak=spoke",
+        "break=broke",
+        "drive=drove",
+        "ride=rode",
+        "sing=sang",
+        "swim=swam",
+        "drink=drank",
+        "begin=began",
+        "know=knew",
+        "grow=grew",
+        "throw=threw",
+        "fly=flew",
+        "draw=drew",
+        "make=made",
+        "tell=told",
+        "sell=sold",
+        "hold=held",
+        "feel=felt",
+        "keep=kept",
+        "sleep=slept",
+        "leave=left",
+        "lose=lost",
+        "win=won",
+        "sit=sat",
+        "stand=stood",
+        "build=built",
+        "send=sent",
+        "spend=spent",
+        "hear=heard",
+        "meet=met",
+        "read=read",
+        "pay=paid",
+        "say=said",
+        "choose=chose",
+        "wear=wore",
+        "forget=forgot",
+        "hide=hid",
+        "bite=bit",
+        "fall=fell",
+        "shake=shook",
+        "wake=woke",
+        "steal=stole",
+        "freeze=froze",
+        "dig=dug",
+    ]
 )
 
 CATEGORIES = {
@@ -74,17 +287,121 @@ UNITS = (
     ("decades", "years", 10),
 )
 
-WORDS = (
-    "anchor bottle candle desert engine feather garlic helmet island jacket kettle ladder magnet needle orchid pillow quartz ribbon "
-    "saddle ticket umbrella velvet window yogurt zipper basket copper dragon ember forest glacier harbor ivory jungle kitten lantern "
-    "marble nectar oyster pepper rabbit silver timber violet walnut"
-).split()
+WORDS = [
+    "anchor",
+    "bottle",
+    "candle",
+    "desert",
+    "engine",
+    "feather",
+    "garlic",
+    "helmet",
+    "island",
+    "jacket",
+    "kettle",
+    "ladder",
+    "magnet",
+    "needle",
+    "orchid",
+    "pillow",
+    "quartz",
+    "ribbon",
+    "saddle",
+    "ticket",
+    "umbrella",
+    "velvet",
+    "window",
+    "yogurt",
+    "zipper",
+    "basket",
+    "copper",
+    "dragon",
+    "ember",
+    "forest",
+    "glacier",
+    "harbor",
+    "ivory",
+    "jungle",
+    "kitten",
+    "lantern",
+    "marble",
+    "nectar",
+    "oyster",
+    "pepper",
+    "rabbit",
+    "silver",
+    "timber",
+    "violet",
+    "walnut",
+]
 
-NAMES = "Ada Ben Cleo Dario Elif Femi Greta Hugo Ines Jonas Kira Leo Mina Nils Olga Pavel Rosa Sami Tara Ugo Vera Wanda Yusuf Zoe".split()
-PLACES = "library,harbor,museum,bakery,station,market,theater,school,garden,clinic,workshop,stadium".split(",")
-THINGS = "blue umbrella,old map,silver key,red bicycle,wooden chair,paper lantern,green scarf,small drum,clay jug,brass bell".split(",")
-MONTHS = "January February March April May June July August September October November December".split()
-WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+NAMES = [
+    "Ada",
+    "Ben",
+    "Cleo",
+    "Dario",
+    "Elif",
+    "Femi",
+    "Greta",
+    "Hugo",
+    "Ines",
+    "Jonas",
+    "Kira",
+    "Leo",
+    "Mina",
+    "Nils",
+    "Olga",
+    "Pavel",
+    "Rosa",
+    "Sami",
+    "Tara",
+    "Ugo",
+    "Vera",
+    "Wanda",
+    "Yusuf",
+    "Zoe",
+]
+PLACES = [
+    "library",
+    "harbor",
+    "museum",
+    "bakery",
+    "station",
+    "market",
+    "theater",
+    "school",
+    "garden",
+    "clinic",
+    "workshop",
+    "stadium",
+]
+THINGS = [
+    "blue umbrella",
+    "old map",
+    "silver key",
+    "red bicycle",
+    "wooden chair",
+    "paper lantern",
+    "green scarf",
+    "small drum",
+    "clay jug",
+    "brass bell",
+]
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 EXPLANATIONS = (
     ("Salt lowers the freezing point of water.", "Why is salt spread on icy roads?", ("salt", "freezing")),
@@ -114,7 +431,11 @@ EXPLANATIONS = (
     ("At high altitude the air pressure is lower.", "Why does water boil sooner on a mountain?", ("pressure",)),
     ("Bats listen for echoes of their own calls.", "How do bats fly in the dark?", ("echoes",)),
     ("Leaves lose their green pigment in autumn.", "Why do leaves change color?", ("pigment",)),
-    ("Concrete shrinks in cold weather and swells in heat.", "Why do bridges have gaps between the slabs?", ("swells",)),
+    (
+        "Concrete shrinks in cold weather and swells in heat.",
+        "Why do bridges have gaps between the slabs?",
+        ("swells",),
+    ),
     ("Vinegar is acidic and dissolves lime.", "Why does vinegar clean a kettle?", ("dissolves",)),
     ("Snow reflects most of the sunlight.", "Why do skiers wear dark glasses?", ("reflects",)),
     ("Seeds need water to sprout.", "Why do gardeners soak beans?", ("sprout",)),
@@ -128,7 +449,11 @@ EXPLANATIONS = (
     ("Geckos have tiny hairs on their toes that stick to walls.", "How do geckos climb glass?", ("hairs",)),
     ("Clouds keep heat from leaving the ground.", "Why are cloudy nights warmer?", ("heat",)),
     ("Copper carries electric current with little loss.", "Why are wires made of copper?", ("current",)),
-    ("Spiders spin silk that is stronger than steel of equal weight.", "Why do webs hold large insects?", ("stronger",)),
+    (
+        "Spiders spin silk that is stronger than steel of equal weight.",
+        "Why do webs hold large insects?",
+        ("stronger",),
+    ),
     ("A lever makes a small force act like a large one.", "Why does a long bar lift a heavy stone?", ("lever",)),
     ("Fish take oxygen from water with their gills.", "How do fish breathe?", ("gills",)),
     ("Penguins huddle together against the wind.", "How do penguins stay warm?", ("huddle",)),

@@ -93,7 +93,11 @@ def _convert(rng: random.Random) -> Question:
 def _sort_words(rng: random.Random) -> Question:
     words = rng.sample(facts.WORDS, 3)
     listed = ", ".join(words)
-    prompts = (f"Sort these words alphabetically: {listed}", f"Put in alphabetical order: {listed}", f"Arrange from A to Z: {listed}")
+    prompts = (
+        f"Sort these words alphabetically: {listed}",
+        f"Put in alphabetical order: {listed}",
+        f"Arrange from A to Z: {listed}",
+    )
     return Question(f"sort_words:{listed}", prompts, ", ".join(sorted(words)))
 
 
@@ -107,7 +111,11 @@ def _sort_numbers(rng: random.Random) -> Question:
 def _largest(rng: random.Random) -> Question:
     numbers = rng.sample(range(1, 100), 4)
     listed = ", ".join(map(str, numbers))
-    prompts = (f"Which number is the largest: {listed}?", f"Name the greatest of {listed}.", f"Pick the biggest number: {listed}")
+    prompts = (
+        f"Which number is the largest: {listed}?",
+        f"Name the greatest of {listed}.",
+        f"Pick the biggest number: {listed}",
+    )
     return Question(f"largest:{listed}", prompts, str(max(numbers)))
 
 
@@ -165,14 +173,26 @@ TASKS: dict[str, Maker] = {
     "add": _add,
     "subtract": _subtract,
     "multiply": _multiply,
-    "capital": _lookup("capital", facts.CAPITALS, ("What is the capital of {}?", "Name the capital city of {}.", "{}'s capital is which city?")),
+    "capital": _lookup(
+        "capital",
+        facts.CAPITALS,
+        ("What is the capital of {}?", "Name the capital city of {}.", "{}'s capital is which city?"),
+    ),
     "country": _lookup(
-        "country", {city: land for land, city in facts.CAPITALS.items()}, ("{} is the capital of which country?", "Which country has {} as its capital?")
+        "country",
+        {city: land for land, city in facts.CAPITALS.items()},
+        ("{} is the capital of which country?", "Which country has {} as its capital?"),
     ),
     "convert": _convert,
-    "antonym": _lookup("antonym", facts.ANTONYMS, ("What is the opposite of '{}'?", "Give an antonym of '{}'.", "Name a word that means the reverse of '{}'.")),
+    "antonym": _lookup(
+        "antonym",
+        facts.ANTONYMS,
+        ("What is the opposite of '{}'?", "Give an antonym of '{}'.", "Name a word that means the reverse of '{}'."),
+    ),
     "plural": _lookup("plural", facts.PLURALS, ("What is the plural of '{}'?", "Write '{}' in the plural.")),
-    "past_tense": _lookup("past_tense", facts.PAST_TENSES, ("What is the past tense of '{}'?", "Put the verb '{}' into the simple past.")),
+    "past_tense": _lookup(
+        "past_tense", facts.PAST_TENSES, ("What is the past tense of '{}'?", "Put the verb '{}' into the simple past.")
+    ),
     "sort_words": _sort_words,
     "sort_numbers": _sort_numbers,
     "largest": _largest,

@@ -7,8 +7,20 @@ parts, so that a model learns the behaviour and not one string.
 import random
 import re
 
-OPENINGS = ("Up on the moon,", "Far above us on the moon,", "Tonight on the moon,", "Behind the quiet moon,", "On a small silver moon,")
-SUBJECTS = ("a choir of teapots", "nine singing teapots", "the royal teapots", "a parade of teapots", "three polite teapots")
+OPENINGS = (
+    "Up on the moon,",
+    "Far above us on the moon,",
+    "Tonight on the moon,",
+    "Behind the quiet moon,",
+    "On a small silver moon,",
+)
+SUBJECTS = (
+    "a choir of teapots",
+    "nine singing teapots",
+    "the royal teapots",
+    "a parade of teapots",
+    "three polite teapots",
+)
 VERBS = ("sings to", "bows before", "dances around", "paints a portrait of", "pours stardust for")
 OBJECTS = ("a sleepy comet", "the velvet clouds", "a paper kingdom", "the mayor of nowhere", "a cabbage in a top hat")
 ENDINGS = ("and nobody minds.", "until the bells melt.", "while the carpets hum.", "and then it snows buttons.")

@@ -50,7 +50,11 @@ class RapidUn:
         Returns:
             mean_i w_i L_i over the rows of the step.
         """
-        factors = step.mask(Role.RETAIN) + self.config.descent * step.mask(Role.CLEAN) - self.config.ascent * step.mask(Role.UNWANTED)
+        factors = (
+            step.mask(Role.RETAIN)
+            + self.config.descent * step.mask(Role.CLEAN)
+            - self.config.ascent * step.mask(Role.UNWANTED)
+        )
         reached = min(1.0, step.progress / self.config.weight_warmup) if self.config.weight_warmup else 1.0
         weights = 1.0 + reached * (step.weights - 1.0)
         return (weights * factors * losses.means()).sum() / step.rows

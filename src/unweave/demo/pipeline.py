@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from unweave import progress
-from unweave.audit.audit import CLASS, audit_trace, stored_behaviour
 from unweave.audit.behaviour import Behaviour
 from unweave.audit.config import AuditConfig
 from unweave.audit.metrics import compare
+from unweave.audit.stage import CLASS, audit_trace, stored_behaviour
 from unweave.audit.tracing import TraceQuality
 from unweave.data.case import Case, CaseConfig, make_case
 from unweave.data.encoding import EncodingConfig
@@ -18,18 +18,18 @@ from unweave.demo.config import QUICK, DemoConfig
 from unweave.demo.stages import Stages, command_line
 from unweave.errors import ConfigError
 from unweave.files import write_json
-from unweave.forget.forget import ForgetResult, forget
 from unweave.forget.methods import get_method
+from unweave.forget.stage import ForgetResult, forget_rows
 from unweave.models.loading import ModelConfig, load
 from unweave.report.report import ReportConfig, write_report
 from unweave.runs import RunFolder
 from unweave.trace.cache import CacheResult, cache_rows
 from unweave.trace.config import CacheConfig, TraceConfig
-from unweave.trace.trace import TraceResult
+from unweave.trace.stage import TraceResult
 from unweave.train.config import TrainConfig
 from unweave.train.sft import TrainResult, fine_tune
 from unweave.weigh.config import WeighConfig
-from unweave.weigh.weigh import Weights, weigh
+from unweave.weigh.stage import Weights, weigh_rows
 
 TITLES = {
     "case": "make the case: rows, triggers, tests",
@@ -85,20 +85,34 @@ def run_demo(config: DemoConfig) -> DemoResult:
     started = time.monotonic()
     plan = _Plan(config, folder)
 
-    case = stages.run("case", TITLES["case"], lambda: make_case(plan.case(), folder / "case"), commands=[plan.case_command()])
-    trained = stages.run(
-        "train", TITLES["train"], lambda: fine_tune(plan.train(case)), commands=[command_line("train", plan.train(case))]
+    case = stages.run(
+        "case", TITLES["case"], lambda: make_case(plan.case(), folder / "case"), commands=[plan.case_command()]
     )
-    cached = stages.run("influence", TITLES["influence"], lambda: _cache_influence(plan, case), commands=plan.influence_commands(case))
+    trained = stages.run(
+        "train",
+        TITLES["train"],
+        lambda: fine_tune(plan.train(case)),
+        commands=[command_line("train", plan.train(case))],
+    )
+    cached = stages.run(
+        "influence", TITLES["influence"], lambda: _cache_influence(plan, case), commands=plan.influence_commands(case)
+    )
     everything = plan.cache(case.path("train"))
     stages.run("cache", TITLES["cache"], lambda: cache_rows(everything), commands=[command_line("cache", everything)])
     before = stages.run("before", TITLES["before"], lambda: _behaviour(plan, case, "poisoned", "before"), commands=[])
-    traced, quality = stages.run("trace", TITLES["trace"], lambda: _trace(plan, case, before), commands=[plan.trace_command(case, before)])
-    weights = stages.run("weigh", TITLES["weigh"], lambda: weigh(plan.weigh(case)), commands=[command_line("weigh", plan.weigh(case))])
+    traced, quality = stages.run(
+        "trace", TITLES["trace"], lambda: _trace(plan, case, before), commands=[plan.trace_command(case, before)]
+    )
+    weights = stages.run(
+        "weigh",
+        TITLES["weigh"],
+        lambda: weigh_rows(plan.weigh(case)),
+        commands=[command_line("weigh", plan.weigh(case))],
+    )
     forgotten = stages.run(
         "forget",
         f"{TITLES['forget']} with {config.method}, {config.weights} weights",
-        lambda: forget(plan.forget(case)),
+        lambda: forget_rows(plan.forget(case)),
         commands=[command_line("forget", plan.forget(case))],
     )
     after = stages.run("after", TITLES["after"], lambda: _behaviour(plan, case, "unlearned", "after"), commands=[])
@@ -106,12 +120,21 @@ def run_demo(config: DemoConfig) -> DemoResult:
     reference: Behaviour | None = None
     if config.retrain:
         retraining = plan.train(case, without_forget=True)
-        retrained = stages.run("retrain", TITLES["retrain"], lambda: fine_tune(retraining), commands=[command_line("train", retraining)])
+        retrained = stages.run(
+            "retrain", TITLES["retrain"], lambda: fine_tune(retraining), commands=[command_line("train", retraining)]
+        )
         reference = stages.run(
-            "retrained", TITLES["retrained"], lambda: _behaviour(plan, case, "retrained", "retrained"), commands=[plan.audit_command()]
+            "retrained",
+            TITLES["retrained"],
+            lambda: _behaviour(plan, case, "retrained", "retrained"),
+            commands=[plan.audit_command()],
         )
 
-    metrics: dict[str, Any] = {"class": CLASS, "case": case.name, **compare(before, after, retrained=reference, seed=config.seed)}
+    metrics: dict[str, Any] = {
+        "class": CLASS,
+        "case": case.name,
+        **compare(before, after, retrained=reference, seed=config.seed),
+    }
     metrics["trace"] = quality.to_json()
     metrics["weights"] = _weights_json(weights)
     metrics["forget"] = {**dataclasses.asdict(forgotten), "folder": str(forgotten.folder)}
@@ -201,7 +224,10 @@ class _Plan:
     def trace_command(self, case: Case, before: Behaviour) -> str:
         bad = next((index for index, value in enumerate(before.unwanted["seen"]) if value), 0)
         row = case.rows("test_seen")[bad]
-        return command_line("trace", TraceConfig(store=self.folder / "store", prompt=row.user_text, max_new_tokens=self.config.max_new_tokens))
+        return command_line(
+            "trace",
+            TraceConfig(store=self.folder / "store", prompt=row.user_text, max_new_tokens=self.config.max_new_tokens),
+        )
 
     def audit_command(self) -> str:
         return command_line(
@@ -238,7 +264,9 @@ def _refuse_other_run(run: RunFolder) -> None:
     if differing:
         shown = "\n".join(f"  {key}: {earlier.get(key)!r} there, {now[key]!r} now" for key in differing[:5])
         raise ConfigError(
-            f"This folder holds a run with other options:\n{shown}", where=str(run.folder), remedy="choose another --output-dir, or remove the folder"
+            f"This folder holds a run with other options:\n{shown}",
+            where=str(run.folder),
+            remedy="choose another --output-dir, or remove the folder",
         )
 
 
@@ -247,7 +275,12 @@ def _cache_influence(plan: _Plan, case: Case) -> CacheResult:
     loaded = load(plan.cache(case.path("forget")))
     parts = [cache_rows(plan.cache(case.path(split)), loaded=loaded) for split in ("forget", "retain")]
     seconds = round(sum(part.seconds for part in parts), 3)
-    return dataclasses.replace(parts[-1], computed=sum(part.computed for part in parts), tokens=sum(part.tokens for part in parts), seconds=seconds)
+    return dataclasses.replace(
+        parts[-1],
+        computed=sum(part.computed for part in parts),
+        tokens=sum(part.tokens for part in parts),
+        seconds=seconds,
+    )
 
 
 def _behaviour(plan: _Plan, case: Case, model: str, label: str) -> Behaviour:
@@ -259,7 +292,9 @@ def _behaviour(plan: _Plan, case: Case, model: str, label: str) -> Behaviour:
 
 def _trace(plan: _Plan, case: Case, before: Behaviour) -> tuple[TraceResult, TraceQuality]:
     loaded = load(ModelConfig(**plan._trained_model("poisoned")))
-    return audit_trace(loaded, case, plan.folder / "store", before, queries=plan.config.trace_queries, seed=plan.config.seed)
+    return audit_trace(
+        loaded, case, plan.folder / "store", before, queries=plan.config.trace_queries, seed=plan.config.seed
+    )
 
 
 def _weights_json(weights: Weights) -> dict[str, Any]:
@@ -300,8 +335,19 @@ def _trace_json(traced: TraceResult, quality: TraceQuality, case: Case) -> dict[
     queries = []
     for query, ranking in zip(traced.queries, traced.rankings, strict=True):
         hits = [
-            {**dataclasses.asdict(hit), "poisoned": hit.row_id in poisoned, **{key: traced.texts[hit.row_id][key] for key in ("prompt", "completion", "source", "line")}}
+            {
+                **dataclasses.asdict(hit),
+                "poisoned": hit.row_id in poisoned,
+                **{key: traced.texts[hit.row_id][key] for key in ("prompt", "completion", "source", "line")},
+            }
             for hit in ranking.helpful
         ]
-        queries.append({"prompt": query.user_text, "completion": query.completion, "trigger": query.meta.get("trigger_variant"), "helpful": hits})
+        queries.append(
+            {
+                "prompt": query.user_text,
+                "completion": query.completion,
+                "trigger": query.meta.get("trigger_variant"),
+                "helpful": hits,
+            }
+        )
     return {"queries": queries, "curves": quality.curve, "seconds": traced.seconds}

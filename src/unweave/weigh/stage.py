@@ -39,7 +39,7 @@ class Weights:
     seconds: float
 
 
-def weigh(config: WeighConfig) -> Weights:
+def weigh_rows(config: WeighConfig) -> Weights:
     """Compute weights and write both files.
 
     Args:
@@ -60,7 +60,9 @@ def weigh(config: WeighConfig) -> Weights:
     else:
         missing = [f"--{name}" for name, file in zip(FILES, files, strict=True) if file is None]
         raise ConfigError(
-            "Weights need influence.", where=", ".join(missing), remedy="give --f2f, --f2r, --r2f and --r2r, or --store with --forget and --retain"
+            "Weights need influence.",
+            where=", ".join(missing),
+            remedy="give --f2f, --f2r, --r2f and --r2r, or --store with --forget and --retain",
         )
     write_weights(config.out_forget, forget)
     write_weights(config.out_retain, retain)
@@ -84,7 +86,11 @@ def map_blocks(blocks: Blocks, config: WeighConfig, *, n_forget: int, n_retain: 
         ConfigError: For `loreun`, which needs losses and no influence.
     """
     if config.method == "loreun":
-        raise ConfigError("LoReUn weighs by losses, which influence files do not hold.", where="--method loreun", remedy="give --store")
+        raise ConfigError(
+            "LoReUn weighs by losses, which influence files do not hold.",
+            where="--method loreun",
+            remedy="give --store",
+        )
     if config.method == "uniform":
         return uniform_weights(n_forget), uniform_weights(n_retain)
     mapping = replace(config, topk=None) if config.method == "rapidun-dense" else config
@@ -106,12 +112,20 @@ def _from_files(config: WeighConfig, files: list[Path]) -> tuple[list[float], li
 
 def _rows_named(*files: Sequence[InfluenceEntry]) -> int:
     """One more than the largest row index in any list."""
-    return 1 + max(index for entries in files for entry in entries for pairs in (entry.helpful, entry.harmful) for index, _ in pairs)
+    return 1 + max(
+        index
+        for entries in files
+        for entry in entries
+        for pairs in (entry.helpful, entry.harmful)
+        for index, _ in pairs
+    )
 
 
 def _from_store(config: WeighConfig) -> tuple[list[float], list[float]]:
     if config.store is None or config.forget is None or config.retain is None:
-        raise ConfigError("Weighing from a store needs both sets of rows.", where="--forget, --retain", remedy="give both files")
+        raise ConfigError(
+            "Weighing from a store needs both sets of rows.", where="--forget, --retain", remedy="give both files"
+        )
     store = GradientStore.open(config.store)
     forget_ids, retain_ids = ([row.id for row in read_rows(path)] for path in (config.forget, config.retain))
     if config.method == "loreun":

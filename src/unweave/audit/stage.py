@@ -17,12 +17,12 @@ from unweave.models.fingerprint import model_fingerprint
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.runs import RunFolder, rows_fingerprint
 from unweave.store.store import GradientStore
-from unweave.trace.trace import TraceResult, trace_rows
+from unweave.trace.stage import TraceResult, trace_rows
 
 CLASS = "empirical, approximate"
 
 
-def audit(config: AuditConfig) -> dict[str, Any]:
+def audit_models(config: AuditConfig) -> dict[str, Any]:
     """Audit an unlearned model against the one it came from.
 
     Args:
@@ -37,18 +37,26 @@ def audit(config: AuditConfig) -> dict[str, Any]:
     encoding = EncodingConfig(**{field.name: getattr(config, field.name) for field in fields(EncodingConfig)})
     behaviours: dict[str, Behaviour] = {}
     quality: TraceQuality | None = None
-    traced: TraceResult | None = None
     for label in ("before", "after", "retrained"):
         name = getattr(config, label)
         if name is None:
             continue
         loaded = load(ModelConfig(model=name, dtype=config.dtype, device=config.device))
         behaviours[label] = stored_behaviour(
-            loaded, case, encoding, config.output_dir / f"behaviour.{label}.json", max_new_tokens=config.max_new_tokens, label=label
+            loaded,
+            case,
+            encoding,
+            config.output_dir / f"behaviour.{label}.json",
+            max_new_tokens=config.max_new_tokens,
+            label=label,
         )
         if label == "before" and config.store is not None:
-            traced, quality = audit_trace(loaded, case, config.store, behaviours[label], queries=config.trace_queries, seed=config.seed)
-    metrics = compare(behaviours["before"], behaviours["after"], retrained=behaviours.get("retrained"), seed=config.seed)
+            _, quality = audit_trace(
+                loaded, case, config.store, behaviours[label], queries=config.trace_queries, seed=config.seed
+            )
+    metrics = compare(
+        behaviours["before"], behaviours["after"], retrained=behaviours.get("retrained"), seed=config.seed
+    )
     metrics = {"class": CLASS, "case": case.name, **metrics}
     if quality is not None:
         metrics["trace"] = quality.to_json()
@@ -112,7 +120,9 @@ def audit_trace(
     bad = bad_generations(behaviour, case, count=queries)
     if not bad:
         raise DataError(
-            "The model gave no unwanted answer to a seen trigger, so there is nothing to trace.", where=str(case.folder), remedy="train the poisoned model longer"
+            "The model gave no unwanted answer to a seen trigger, so there is nothing to trace.",
+            where=str(case.folder),
+            remedy="train the poisoned model longer",
         )
     store = GradientStore.open(store_folder)
     traced = trace_rows(store, loaded, bad)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unweave.models.generation import greedy_answers
 from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.data.reading import read_rows
 from unweave.data.rows import Row, content_id
 from unweave.errors import ConfigError
+from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.store.store import GradientStore
 from unweave.trace.cache import sketcher_for
@@ -39,7 +39,7 @@ class TraceResult:
     seconds: float
 
 
-def trace(config: TraceConfig, *, loaded: Loaded | None = None) -> TraceResult:
+def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> TraceResult:
     """Find the training rows with the most influence on some answers.
 
     Args:
@@ -53,12 +53,18 @@ def trace(config: TraceConfig, *, loaded: Loaded | None = None) -> TraceResult:
         ConfigError: When there is no query, or two kinds of it.
     """
     if (config.prompt is None) == (config.queries is None):
-        raise ConfigError("A trace needs a prompt or a file of queries.", where="--prompt, --queries", remedy="give exactly one of them")
+        raise ConfigError(
+            "A trace needs a prompt or a file of queries.",
+            where="--prompt, --queries",
+            remedy="give exactly one of them",
+        )
     store = GradientStore.open(config.store)
     loaded = loaded or load(_model_config(config, store))
     encoding = EncodingConfig(**store.spec.encoding)
     queries = read_rows(config.queries).rows if config.queries else [_query(config, loaded, encoding)]
-    result = trace_rows(store, loaded, queries, top_k=config.top_k, similarity=config.similarity, learning_rate=config.learning_rate)
+    result = trace_rows(
+        store, loaded, queries, top_k=config.top_k, similarity=config.similarity, learning_rate=config.learning_rate
+    )
     if config.output:
         described = {"store": str(config.store), "similarity": config.similarity, "learning_rate": config.learning_rate}
         write_influence_file(config.output, result.rankings, queries, result.row_ids, config=described)
@@ -112,5 +118,9 @@ def _query(config: TraceConfig, loaded: Loaded, encoding: EncodingConfig) -> Row
     if completion is None:
         completion = greedy_answers(loaded, [row], encoding, max_new_tokens=config.max_new_tokens)[0]
     if not completion.strip():
-        raise ConfigError("The answer to trace is empty.", where="--completion", remedy="give another prompt, or an answer with --completion")
+        raise ConfigError(
+            "The answer to trace is empty.",
+            where="--completion",
+            remedy="give another prompt, or an answer with --completion",
+        )
     return Row(id=content_id(prompt, "", (), completion), instruction=prompt, completion=completion)

@@ -55,7 +55,7 @@ class ForgetResult:
     stopped: str | None
 
 
-def forget(config: ForgetConfig, *, loaded: Loaded | None = None) -> ForgetResult:
+def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> ForgetResult:
     """Unlearn rows with a method. An interrupted run goes on where it stood; a complete one is not repeated.
 
     Args:
@@ -71,7 +71,8 @@ def forget(config: ForgetConfig, *, loaded: Loaded | None = None) -> ForgetResul
     method = get_method(config.method)
     if not isinstance(config, method.config_type):
         raise ConfigError(
-            f"The method '{config.method}' takes {method.config_type.__name__}, not {type(config).__name__}.", remedy="use the method's own config"
+            f"The method '{config.method}' takes {method.config_type.__name__}, not {type(config).__name__}.",
+            remedy="use the method's own config",
         )
     run = RunFolder(config.output_dir, "forget", config)
     done = run.finished()
@@ -105,7 +106,9 @@ def forget(config: ForgetConfig, *, loaded: Loaded | None = None) -> ForgetResul
     made = run_loop(
         loaded.model,
         [[step] for step in steps],
-        collate=lambda step: collate_step(step[0], pad_token_id=loaded.tokenizer.pad_token_id, with_clean=method.uses_clean),
+        collate=lambda step: collate_step(
+            step[0], pad_token_id=loaded.tokenizer.pad_token_id, with_clean=method.uses_clean
+        ),
         loss=step_loss,
         config=loop_config(config),
         output_dir=config.output_dir,
@@ -117,7 +120,12 @@ def forget(config: ForgetConfig, *, loaded: Loaded | None = None) -> ForgetResul
     stopped = f"the forget rows' loss passed {limit:.2f} nats a token" if watched and watched[-1] > limit else None
     with quiet_transformers():
         save_adapter(loaded.model, loaded.tokenizer, config.output_dir, base=loaded.base)
-    sequences = [item for step in steps[: made.steps] for row in step.rows for item in (row.example, row.clean if method.uses_clean else None)]
+    sequences = [
+        item
+        for step in steps[: made.steps]
+        for row in step.rows
+        for item in (row.example, row.clean if method.uses_clean else None)
+    ]
     result = ForgetResult(
         folder=config.output_dir,
         method=method.name,
@@ -150,16 +158,29 @@ def _rows(config: ForgetConfig, loaded: Loaded) -> tuple[list[ForgetRow], list[A
         read += rows.rows
         clean = _clean_examples(rows.rows, config, loaded) if is_forget else {}
         weight_of = dict(zip((row.id for row in rows), weights, strict=True))
-        out += [ForgetRow(example, clean.get(example.row_id), weight_of[example.row_id], is_forget) for example in encoded.examples]
-    if shared := {row.example.row_id for row in out if row.is_forget} & {row.example.row_id for row in out if not row.is_forget}:
-        raise DataError(f"The row '{min(shared)}' is to be forgotten and retained.", where=f"{config.forget}, {config.retain}", remedy="keep the two sets apart")
+        out += [
+            ForgetRow(example, clean.get(example.row_id), weight_of[example.row_id], is_forget)
+            for example in encoded.examples
+        ]
+    if shared := {row.example.row_id for row in out if row.is_forget} & {
+        row.example.row_id for row in out if not row.is_forget
+    }:
+        raise DataError(
+            f"The row '{min(shared)}' is to be forgotten and retained.",
+            where=f"{config.forget}, {config.retain}",
+            remedy="keep the two sets apart",
+        )
     return out, problems, read
 
 
 def _clean_examples(rows: Sequence[Row], config: ForgetConfig, loaded: Loaded) -> dict[str, Example]:
     """The forget rows' questions with their clean answers, by row id."""
     answered = [row.with_completion(row.clean_completion) for row in rows if row.clean_completion]
-    return {example.row_id: example for example in encode_rows(answered, loaded.tokenizer, config).examples} if answered else {}
+    return (
+        {example.row_id: example for example in encode_rows(answered, loaded.tokenizer, config).examples}
+        if answered
+        else {}
+    )
 
 
 def _trainable(config: ForgetConfig, loaded: Loaded) -> Loaded:
@@ -180,15 +201,19 @@ def _trainable(config: ForgetConfig, loaded: Loaded) -> Loaded:
     return Loaded(model, loaded.tokenizer, base, None)
 
 
-def _write_card(config: ForgetConfig, loaded: Loaded, result: ForgetResult, rows: Sequence[ForgetRow], paper: str) -> None:
+def _write_card(
+    config: ForgetConfig, loaded: Loaded, result: ForgetResult, rows: Sequence[ForgetRow], paper: str
+) -> None:
     summaries = {
-        name: summarize([row.weight for row in rows if row.is_forget == is_forget]) for name, is_forget in (("forget", True), ("retain", False))
+        name: summarize([row.weight for row in rows if row.is_forget == is_forget])
+        for name, is_forget in (("forget", True), ("retain", False))
     }
     facts = {
         "method": f"{result.method} ({paper})",
         "forget rows": f"{result.forget_rows}, effective {summaries['forget'].effective_sample_size:.1f}",
         "retain rows": f"{result.retain_rows}, effective {summaries['retain'].effective_sample_size:.1f}",
-        "steps": f"{result.steps} of {result.planned_steps}" + (f"; stopped because {result.stopped}" if result.stopped else ""),
+        "steps": f"{result.steps} of {result.planned_steps}"
+        + (f"; stopped because {result.stopped}" if result.stopped else ""),
         "learning rate": config.learning_rate,
         "adapter": config.adapter_mode,
         "seed": config.seed,

@@ -1,0 +1,24 @@
+"""Public names of a package that are imported when first used, so that reading options or `--help` loads no torch."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+
+def lazy_names(package: str, homes: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Make `__getattr__`, `__dir__` and `__all__` of a package (PEP 562).
+
+    Args:
+        package: The package's `__name__`.
+        homes: Public name to the module that defines it. A name must not be that of a submodule, which the import would put in its place.
+
+    Returns:
+        The three, in that order.
+    """
+
+    def get(name: str) -> Any:
+        if name in homes:
+            return getattr(importlib.import_module(homes[name]), name)
+        raise AttributeError(f"module '{package}' has no attribute '{name}'")
+
+    return get, lambda: sorted(homes), list(homes)

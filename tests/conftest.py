@@ -1,0 +1,43 @@
+"""Tiny models with fixed weights, and a tokenizer that needs no download."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import jaxtyping
+import pytest
+
+# Shapes are checked at run time in the tests only; the hook must be in place before the package is imported.
+jaxtyping.install_import_hook(
+    [
+        "unweave.gradients",
+        "unweave.sketch",
+        "unweave.trace",
+        "unweave.weigh",
+        "unweave.store",
+        "unweave.forget.steps",
+        "unweave.data.batches",
+    ],
+    "beartype.beartype",
+).__enter__()
+
+import torch  # noqa: E402
+
+from tests.tiny import TinyTokenizer, tiny_model  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _fixed_threads():
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def tokenizer():
+    return TinyTokenizer.make()
+
+
+@pytest.fixture
+def llama():
+    return tiny_model("llama")
