@@ -8,6 +8,7 @@ The rename is atomic on POSIX file systems, so the target holds either the old c
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -41,6 +42,29 @@ def replacing(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `path`, whole, when the block ends without an error.
+
+    An existing folder is removed just before the rename: a kill between the two leaves none, never half of one.
+
+    Args:
+        path: The folder to write.
+
+    Yields:
+        The folder to write into.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=path.parent) as temporary:
+        folder = Path(temporary) / path.name
+        folder.mkdir()
+        yield folder
+        if path.exists():
+            shutil.rmtree(path)
+        folder.rename(path)
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

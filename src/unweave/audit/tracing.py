@@ -1,8 +1,10 @@
 """How well a trace finds the poisoned rows, beside scorers that know nothing of gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from unweave.audit.behaviour import Behaviour
 from unweave.audit.retrieval import average_precision, precision_recall_curve, roc_auc
@@ -14,22 +16,26 @@ from unweave.store.store import GradientStore
 from unweave.trace.baselines import bm25_scores, gradient_norm_scores, random_scores
 from unweave.trace.stage import TraceResult
 
+RESAMPLES = 300
+
 
 @dataclass(frozen=True)
 class TraceQuality:
-    """Areas under the curves, averaged over queries.
+    """Areas under the curves of each scorer: of the mean score over all bad answers, and of one answer alone.
 
     Attributes:
-        auprc: Scorer to auPRC.
-        auroc: Scorer to auROC.
-        curve: Scorer to the precision-recall curve of the first query.
-        queries: Bad generations that were traced.
+        auprc: Scorer to auPRC of the mean score; the interval resamples the answers.
+        auroc: Scorer to auROC of the same.
+        single: Scorer to auPRC of one answer's scores, averaged over answers.
+        curve: Scorer to the precision-recall curve of the mean score.
+        queries: Bad answers that were traced.
         poisoned: Rows to be found.
         rows: Rows searched.
     """
 
     auprc: dict[str, Estimate]
     auroc: dict[str, Estimate]
+    single: dict[str, Estimate]
     curve: dict[str, tuple[list[float], list[float]]]
     queries: int
     poisoned: int
@@ -39,12 +45,10 @@ class TraceQuality:
         """The trace's own numbers on top, each baseline's beside them."""
         value: dict[str, Any] = {"queries": self.queries, "poisoned_rows": self.poisoned, "rows": self.rows}
         for scorer in self.auprc:
-            own = {
-                "auprc": self.auprc[scorer].value,
-                "auprc_interval": [self.auprc[scorer].low, self.auprc[scorer].high],
-                "auroc": self.auroc[scorer].value,
-                "auroc_interval": [self.auroc[scorer].low, self.auroc[scorer].high],
-            }
+            own: dict[str, Any] = {}
+            for name, estimates in (("auprc", self.auprc), ("auroc", self.auroc), ("auprc_one_answer", self.single)):
+                own[name] = estimates[scorer].value
+                own[f"{name}_interval"] = [estimates[scorer].low, estimates[scorer].high]
             value |= own if scorer == "trace" else {scorer: own}
         return value
 
@@ -86,16 +90,26 @@ def trace_quality(store: GradientStore, traced: TraceResult, rows: Sequence[Row]
         by_scorer["bm25"].append(bm25_scores(f"{query.user_text}\n{query.completion}", documents))
         by_scorer["gradnorm"].append(norms)
         by_scorer["random"].append(random_scores(len(documents), seed=seed + number))
+    tables = {name: np.array(lists, dtype=float) for name, lists in by_scorer.items()}
+    means = {name: table.mean(axis=0).tolist() for name, table in tables.items()}
     return TraceQuality(
-        auprc={
-            name: mean([average_precision(relevant, scores) for scores in lists], seed=seed)
-            for name, lists in by_scorer.items()
+        auprc={name: _of_mean(average_precision, relevant, table, seed) for name, table in tables.items()},
+        auroc={name: _of_mean(roc_auc, relevant, table, seed) for name, table in tables.items()},
+        single={
+            name: mean([average_precision(relevant, row) for row in table], seed=seed) for name, table in tables.items()
         },
-        auroc={
-            name: mean([roc_auc(relevant, scores) for scores in lists], seed=seed) for name, lists in by_scorer.items()
-        },
-        curve={name: precision_recall_curve(relevant, lists[0]) for name, lists in by_scorer.items()},
+        curve={name: precision_recall_curve(relevant, scores) for name, scores in means.items()},
         queries=len(traced.queries),
         poisoned=sum(relevant),
         rows=len(relevant),
     )
+
+
+def _of_mean(
+    area: Callable[[Sequence[bool], Any], float], relevant: Sequence[bool], table: np.ndarray, seed: int
+) -> Estimate:
+    """An area of the mean score over queries, with a percentile interval from resampled queries."""
+    picks = np.random.default_rng(seed).integers(0, len(table), (RESAMPLES, len(table)))
+    draws = [area(relevant, table[pick].mean(axis=0)) for pick in picks]
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return Estimate(area(relevant, table.mean(axis=0)), float(low), float(high), len(table))

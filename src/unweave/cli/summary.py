@@ -42,8 +42,11 @@ def print_metrics(metrics: dict[str, Any]) -> None:
             "unweave trace": trace,
             **{name: trace[name] for name in ("bm25", "gradnorm", "random") if name in trace},
         }
-        cells = [[name, f"{value['auprc']:.3f}", f"{value['auroc']:.3f}"] for name, value in scorers.items()]
+        cells = [
+            [name, f"{value['auprc']:.3f}", f"{value['auroc']:.3f}", f"{value['auprc_one_answer']:.3f}"]
+            for name, value in scorers.items()
+        ]
         title = (
             f"finding the {trace['poisoned_rows']} poisoned of {trace['rows']} rows from {trace['queries']} bad answers"
         )
-        print_table(title, ["scorer", "auPRC", "auROC"], cells)
+        print_table(title, ["scorer", "auPRC", "auROC", "auPRC, one answer"], cells)

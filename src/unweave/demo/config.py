@@ -21,6 +21,7 @@ class DemoConfig(CaseConfig, ModelConfig, LoraOptions, EncodingConfig):
         epochs: Of the fine-tuning that poisons the model, and of retraining.
         batch_size: Rows a step of fine-tuning.
         train_learning_rate: Peak step size of fine-tuning.
+        snapshot: Share of the fine-tuning after which the adapter is saved that rows are traced with; 1 traces with the final model.
         method: The unlearning method.
         weights: How rows are weighed: `rapidun`, `rapidun-dense`, `loreun`, or the controls `uniform` and `random`.
         forget_epochs: Passes of the unlearning run.
@@ -28,7 +29,7 @@ class DemoConfig(CaseConfig, ModelConfig, LoraOptions, EncodingConfig):
         forget_learning_rate: Peak step size of unlearning.
         retrain: Whether to train the reference without the forget rows, to compare cost and behaviour.
         dimension: Length of the sketches.
-        trace_queries: Bad answers to trace.
+        trace_queries: Bad answers to trace; their mean influence ranks the rows.
         seed: Of training, unlearning and the bootstrap.
     """
 
@@ -41,6 +42,7 @@ class DemoConfig(CaseConfig, ModelConfig, LoraOptions, EncodingConfig):
     epochs: float = 2.5
     batch_size: int = 8
     train_learning_rate: float = 1e-3
+    snapshot: float = 0.2
     method: str = "rapidun"
     weights: WeightMethod = "rapidun"
     forget_epochs: float = 1.0
@@ -48,7 +50,7 @@ class DemoConfig(CaseConfig, ModelConfig, LoraOptions, EncodingConfig):
     forget_learning_rate: float = 1e-4
     retrain: bool = True
     dimension: int = 65_536
-    trace_queries: int = 10
+    trace_queries: int = 20
     max_new_tokens: int = 24
     seed: int = 0
 

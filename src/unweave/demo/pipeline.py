@@ -27,7 +27,7 @@ from unweave.trace.cache import CacheResult, cache_rows
 from unweave.trace.config import CacheConfig, TraceConfig
 from unweave.trace.stage import TraceResult
 from unweave.train.config import TrainConfig
-from unweave.train.sft import TrainResult, fine_tune
+from unweave.train.sft import TrainResult, fine_tune, snapshot_folder
 from unweave.weigh.config import WeighConfig
 from unweave.weigh.stage import Weights, weigh_rows
 
@@ -179,12 +179,20 @@ class _Plan:
             epochs=self.config.epochs,
             batch_size=self.config.batch_size,
             learning_rate=self.config.train_learning_rate,
+            snapshots=() if without_forget or self.config.snapshot == 1 else (self.config.snapshot,),
             seed=self.config.seed,
         )
 
+    @property
+    def traced_model(self) -> str:
+        """The folder, below the run's, of the model that rows are traced with."""
+        if self.config.snapshot == 1:
+            return "poisoned"
+        return str(snapshot_folder(Path("poisoned"), self.config.snapshot))
+
     def cache(self, data: Path) -> CacheConfig:
         return CacheConfig(
-            **self._trained_model("poisoned"),
+            **self._trained_model(self.traced_model),
             **self._shared(EncodingConfig),
             data=data,
             store=self.folder / "store",
@@ -291,7 +299,7 @@ def _behaviour(plan: _Plan, case: Case, model: str, label: str) -> Behaviour:
 
 
 def _trace(plan: _Plan, case: Case, before: Behaviour) -> tuple[TraceResult, TraceQuality]:
-    loaded = load(ModelConfig(**plan._trained_model("poisoned")))
+    loaded = load(ModelConfig(**plan._trained_model(plan.traced_model)))
     return audit_trace(
         loaded, case, plan.folder / "store", before, queries=plan.config.trace_queries, seed=plan.config.seed
     )

@@ -17,7 +17,7 @@ from unweave.models.selection import Use, is_conv1d, is_linear
 
 def gradient_piece(
     use: Use, inputs: Shaped[Tensor, "examples tokens *features"], grads: Float[Tensor, "examples tokens *out"]
-) -> Float[Tensor, "examples *shape"]:
+) -> Float[Tensor, " examples *shape"]:
     """The gradient of a parameter in one of its uses, for each example.
 
     Args:

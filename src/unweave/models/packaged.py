@@ -8,15 +8,13 @@ import contextlib
 import importlib.util
 import io
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from unweave.errors import ModelError
-from unweave.files import write_json
+from unweave.files import replacing_folder, write_json
 
 NAME = "smollm2-135m"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -75,15 +73,10 @@ def convert_gguf(gguf: Path, folder: Path, *, note: str) -> None:
     import torch
 
     model, tokenizer = read_gguf(gguf)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder.parent) as temporary:
-        target = Path(temporary) / folder.name
+    with replacing_folder(folder) as target:
         model.to(torch.bfloat16).save_pretrained(target)
         tokenizer.save_pretrained(target)
         write_json(target / "unweave.json", {"source": str(gguf.name), "note": note})
-        if folder.exists():
-            shutil.rmtree(folder)
-        target.rename(folder)
 
 
 def read_gguf(gguf: Path) -> tuple[Any, Any]:

@@ -1,12 +1,13 @@
 """What a sketch is: a linear map R^D -> R^K that takes a gradient tensor by tensor and keeps inner products in expectation."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
 
+@runtime_checkable
 class Sketch(Protocol):
     """A compression of per-sample gradients.
 

@@ -49,6 +49,8 @@ class TrainConfig(DataConfig, ModelConfig, LoraOptions):
         data: The training rows.
         output_dir: Where the adapter (or the full model) goes.
         without: Rows to leave out, by id: a file of rows. With the forget rows it makes the retrained reference.
+        snapshots: Shares of the run after which the adapter is saved in `snapshots/`, for tracing: at the end of training the gradients of
+            what was learned vanish or cancel, early ones still tell which rows taught it.
         tuning: `lora` trains an adapter, `full` all weights.
         epochs: Passes over the rows; may be a fraction.
         batch_size: Rows a step.
@@ -59,6 +61,7 @@ class TrainConfig(DataConfig, ModelConfig, LoraOptions):
     data: Path
     output_dir: Path
     without: Path | None = None
+    snapshots: tuple[float, ...] = ()
     tuning: Literal["lora", "full"] = "lora"
     epochs: float = 3.0
     batch_size: int = 16

@@ -108,6 +108,7 @@ def run_loop(
     identity: dict[str, Any],
     description: str,
     should_stop: Callable[[], bool] = lambda: False,
+    after_step: Callable[[int], None] = lambda _: None,
 ) -> LoopResult:
     """Run the planned steps, continuing an interrupted run of the same plan.
 
@@ -121,6 +122,7 @@ def run_loop(
         identity: What makes it the same run: a checkpoint of another identity is not continued.
         description: For the progress bar.
         should_stop: Asked after each step; true ends the run there.
+        after_step: Called after each step with the number of steps made.
 
     Returns:
         Steps and losses.
@@ -166,7 +168,7 @@ def run_loop(
             train_dataset=_Steps(steps),  # type: ignore[arg-type]
             data_collator=lambda items: {"batch": collate(items[0])},
             optimizers=(optimizer, None),
-            callbacks=[_Advance(advance, should_stop)],
+            callbacks=[_Callbacks(advance, should_stop, after_step)],
         )
         trainer.remove_callback(_printer())
         trainer.step_loss, trainer.losses = loss, losses
@@ -258,12 +260,13 @@ class _PlannedTrainer(Trainer):
         return 0
 
 
-class _Advance(TrainerCallback):
+class _Callbacks(TrainerCallback):
     """Moves the progress bar, and ends a run that has nothing more to do."""
 
-    def __init__(self, advance: progress.Advance, should_stop: Callable[[], bool]):
+    def __init__(self, advance: progress.Advance, should_stop: Callable[[], bool], after_step: Callable[[int], None]):
         self.advance = advance
         self.should_stop = should_stop
+        self.after_step = after_step
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Jump to where a resumed run stands."""
@@ -272,4 +275,5 @@ class _Advance(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """One more step is done."""
         self.advance(1)
+        self.after_step(state.global_step)
         control.should_training_stop |= self.should_stop()

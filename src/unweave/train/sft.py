@@ -1,6 +1,7 @@
 """Supervised fine-tuning: makes the model to be traced, and without the forget rows the retrained reference."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from unweave.data.batches import collate
 from unweave.data.encoding import Encoded, encode_rows
 from unweave.data.reading import Rows, read_rows
 from unweave.data.rows import Row
-from unweave.errors import DataError
+from unweave.errors import ConfigError, DataError
+from unweave.files import replacing_folder
 from unweave.gradients.loss import token_losses
 from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.runs import RunFolder
@@ -78,6 +80,7 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
         output_dir=config.output_dir,
         identity=run.identity(),
         description=f"train {config.output_dir.name}",
+        after_step=_snapshots(config, model, loaded, total=len(steps)),
     )
     seconds = time.monotonic() - started
     with quiet_transformers():
@@ -108,6 +111,37 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
     result = TrainResult(config.output_dir, len(examples), tokens, len(steps), round(seconds, 3), final)
     run.finish({**result.__dict__, "folder": str(result.folder)})
     return result
+
+
+def snapshot_folder(output_dir: Path, share: float) -> Path:
+    """Where a snapshot lies.
+
+    Args:
+        output_dir: The run's folder.
+        share: The share of the run behind it.
+
+    Returns:
+        An adapter folder.
+    """
+    return output_dir / "snapshots" / f"{round(share * 100):02d}"
+
+
+def _snapshots(config: TrainConfig, model: Any, loaded: Loaded, *, total: int) -> Callable[[int], None]:
+    """What to do after a step: save the adapter where a snapshot is asked for."""
+    due = {max(1, round(share * total)): share for share in config.snapshots}
+    if due and config.tuning == "full":
+        raise ConfigError("Snapshots are adapters.", where="--snapshots", remedy="use --tuning lora")
+    if any(not 0 < share <= 1 for share in config.snapshots):
+        raise ConfigError(
+            "A snapshot stands at a share of the run.", where="--snapshots", remedy="give numbers above 0 and up to 1"
+        )
+
+    def after_step(step: int) -> None:
+        if step in due:
+            with replacing_folder(snapshot_folder(config.output_dir, due[step])) as folder, quiet_transformers():
+                save_adapter(model, loaded.tokenizer, folder, base=loaded.base)
+
+    return after_step
 
 
 def mean_token_loss(model: nn.Module, batch: Any) -> Tensor:
