@@ -37,7 +37,13 @@ CONFIGS = {
 def tiny_model(kind, *, dtype=torch.float64, attention="eager", lora=False, checkpointing=False):
     """A model with random weights from a fixed seed; with LoRA, both factors are random, so that both have gradients."""
     torch.manual_seed(7)
-    special = {"vocab_size": VOCABULARY, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    special = {
+        "initializer_range": 0.3,
+        "vocab_size": VOCABULARY,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+    }
     config = AutoConfig.for_model(kind, **CONFIGS[kind], **special)
     with quiet_transformers(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -216,4 +216,4 @@ def _convert_scalar(hint: Any, node: yaml.Node) -> Any:
 
 
 def _shown(node: yaml.Node) -> str:
-    return str(node.value) if isinstance(node, yaml.ScalarNode) else node.id
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else type(node).__name__

@@ -108,7 +108,8 @@ def paired_relative_perplexity(
         The relative change; 0.03 is 3 % worse.
     """
     change = ratio(np.asarray(after, dtype=float) - np.asarray(before, dtype=float), tokens, seed=seed)  # type: ignore[arg-type]
-    return Estimate(*(float(np.expm1(end)) for end in (change.value, change.low, change.high)), change.count)
+    value, low, high = (float(np.expm1(end)) for end in (change.value, change.low, change.high))
+    return Estimate(value, low, high, change.count)
 
 
 def _resamples(size: int, seed: int) -> np.ndarray:

@@ -54,8 +54,14 @@ class Batch:
             A batch whose tensors are there.
         """
         mask = None if self.attention_mask is None else self.attention_mask.to(device)
-        moved = (tensor.to(device) for tensor in (self.input_ids, self.labels, self.segments, self.position_ids))
-        return Batch(self.row_ids, *moved, mask)
+        return Batch(
+            row_ids=self.row_ids,
+            input_ids=self.input_ids.to(device),
+            labels=self.labels.to(device),
+            segments=self.segments.to(device),
+            position_ids=self.position_ids.to(device),
+            attention_mask=mask,
+        )
 
     def model_inputs(self) -> dict[str, Tensor]:
         """Keyword arguments for a Hugging Face causal model.
@@ -133,5 +139,11 @@ def pack(examples: Sequence[Example]) -> Batch:
         labels += [IGNORE] * example.prompt_length + list(example.input_ids[example.prompt_length :])
         segments += [index] * len(example)
         positions += range(len(example))
-    tensors = (torch.tensor([values], dtype=torch.long) for values in (ids, labels, segments, positions))
-    return Batch(tuple(example.row_id for example in examples), *tensors, None)
+    return Batch(
+        row_ids=tuple(example.row_id for example in examples),
+        input_ids=torch.tensor([ids]),
+        labels=torch.tensor([labels]),
+        segments=torch.tensor([segments]),
+        position_ids=torch.tensor([positions]),
+        attention_mask=None,
+    )

@@ -62,7 +62,7 @@ def _elementwise_piece(use: Use, inputs: Tensor, grads: Tensor) -> Tensor:
         return torch.func.functional_call(use.module, {**rest, name: value}, (example,))
 
     def one(example: Tensor, grad: Tensor) -> Tensor:
-        _, pull_back = torch.func.vjp(lambda value: output(value, example), parameter)
+        pull_back = torch.func.vjp(lambda value: output(value, example), parameter)[1]
         return pull_back(grad)[0]
 
     return torch.func.vmap(one)(inputs, grads)

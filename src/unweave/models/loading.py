@@ -229,7 +229,8 @@ def _load_base(base: str, config: ModelConfig) -> tuple[Any, Any]:
             where=base,
             remedy="check the name; where the hub can't be reached, give a local folder or the packaged smollm2-135m",
         ) from error
-    return (model if quantization is not None else model.to(device)), tokenizer
+    moved: Any = model
+    return (model if quantization is not None else moved.to(device)), tokenizer
 
 
 def _quantization(config: ModelConfig, dtype: "torch.dtype") -> Any:

@@ -111,7 +111,7 @@ def read_gguf(gguf: Path) -> tuple[Any, Any]:
     for owner, name in ((model.config, "quantization_config"), (model, "hf_quantizer"), (model, "quantization_method")):
         if getattr(owner, name, None) is not None:
             delattr(owner, name)
-    model.is_quantized = False
+    setattr(model, "is_quantized", False)  # noqa: B010 - nn.Module types its attributes as tensors
     if "smollm2" in str(getattr(model.config, "_name_or_path", "") or gguf.name).casefold():
         from tokenizers import pre_tokenizers
 

@@ -115,4 +115,5 @@ def is_conv1d(module: nn.Module) -> bool:
 
 def _output_head(model: nn.Module) -> nn.Module | None:
     getter = getattr(model, "get_output_embeddings", None)
-    return getter() if callable(getter) else None
+    head = getter() if callable(getter) else None
+    return head if isinstance(head, nn.Module) else None

@@ -19,8 +19,8 @@ def bm25_scores(query: str, documents: Sequence[str]) -> list[float]:
     import bm25s
 
     retriever = bm25s.BM25()
-    retriever.index(bm25s.tokenize(list(documents), stopwords=None, show_progress=False), show_progress=False)  # type: ignore[arg-type]
-    tokens = bm25s.tokenize([query], stopwords=None, show_progress=False, return_ids=False)
+    retriever.index(bm25s.tokenize(list(documents), stopwords=[], show_progress=False), show_progress=False)  # type: ignore[arg-type]
+    tokens = bm25s.tokenize([query], stopwords=[], show_progress=False, return_ids=False)
     return [float(score) for score in retriever.get_scores(tokens[0])]  # type: ignore[index]
 
 

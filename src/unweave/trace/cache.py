@@ -1,7 +1,7 @@
 """Caching: the sketches of all rows, into the store, resumable at any kill."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from unweave import progress
@@ -11,7 +11,6 @@ from unweave.errors import DataError
 from unweave.models.fingerprint import model_fingerprint, tokenizer_fingerprint
 from unweave.models.loading import Loaded, load
 from unweave.runs import RunFolder
-from unweave.sketch.config import SketchConfig
 from unweave.store.format import StoreSpec
 from unweave.store.store import GradientStore, names_hash
 from unweave.trace.config import CacheConfig, GradientConfig
@@ -134,10 +133,8 @@ def sketcher_for(store: GradientStore, loaded: Loaded) -> Sketcher:
         The sketcher; a model or tokenizer other than the store's is refused with the field that differs.
     """
     spec = store.spec
-    sketch = SketchConfig(
-        sketch=spec.sketch, dimension=spec.dimension, sketch_seed=spec.sketch_seed, normalize=spec.normalize
-    )  # type: ignore[arg-type]
-    config = GradientConfig(**asdict(sketch), parameters=spec.parameters, reduction=spec.reduction)  # type: ignore[arg-type]
+    names = ("sketch", "dimension", "sketch_seed", "normalize", "parameters", "reduction")
+    config = GradientConfig(**{name: getattr(spec, name) for name in names})
     sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=config)
     spec.require(
         store_spec(

@@ -1,0 +1,207 @@
+"""Unlearning: each objective is its formula, draws hold their ratio, and a tiny poisoned model forgets and keeps."""
+
+import json
+import math
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from tests.folders import ROWS, save_model, write_rows
+from tests.tiny import random_examples, tiny_model
+from unweave.errors import ConfigError, DataError
+from unweave.forget.methods import METHODS, get_method
+from unweave.forget.methods.ga import GaConfig
+from unweave.forget.methods.graddiff import GradDiffConfig
+from unweave.forget.methods.rapidun import RapidUnConfig
+from unweave.forget.stage import forget_rows
+from unweave.forget.steps import Drawn, ForgetRow, collate_step, plan_draws
+from unweave.gradients.loss import token_losses
+from unweave.gradients.scoring import row_losses
+from unweave.models.loading import ModelConfig, load
+from unweave.train.config import TrainConfig
+from unweave.train.sft import fine_tune, read_training_rows
+from unweave.weigh.files import write_weights
+
+PATHS = {"forget": "f", "retain": "r", "output_dir": "o"}
+
+
+def row_loss(model, example):
+    ids = torch.tensor([example.input_ids])
+    log_probabilities = torch.log_softmax(model(input_ids=ids).logits[0, :-1], dim=-1)
+    picked = -log_probabilities[torch.arange(len(example) - 1), ids[0, 1:]]
+    return picked[example.prompt_length - 1 :].mean()
+
+
+@pytest.fixture
+def drawn():
+    examples = random_examples([6, 9, 5, 7, 8])
+    rows = (
+        ForgetRow(examples[0], examples[1], 1.5, True),
+        ForgetRow(examples[2], None, 0.5, True),
+        ForgetRow(examples[3], None, 2.0, False),
+        ForgetRow(examples[4], None, 0.25, False),
+    )
+    return Drawn(rows, 0.5)
+
+
+def loss_of(method, options, drawn):
+    model = tiny_model("llama")
+    step = collate_step(drawn, pad_token_id=0, with_clean=METHODS[method].uses_clean)
+    objective = METHODS[method].build(METHODS[method].config_type(**PATHS, **options))
+    return (
+        objective.loss(token_losses(model, step.batch), step),
+        [row_loss(model, row.example) for row in drawn.rows],
+        row_loss(model, drawn.rows[0].clean),
+    )
+
+
+def test_rapidun_loss_is_its_formula(drawn):
+    loss, rows, clean = loss_of("rapidun", {"ascent": 1.0, "descent": 0.5}, drawn)
+    expected = (1.5 * (0.5 * clean - rows[0]) + 0.5 * -rows[1] + 2.0 * rows[2] + 0.25 * rows[3]) / 4
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_rapidun_weights_warm_up_from_one(drawn):
+    loss, rows, clean = loss_of("rapidun", {"weight_warmup": 1.0}, drawn)
+    expected = (1.25 * (0.5 * clean - rows[0]) + 0.75 * -rows[1] + 1.5 * rows[2] + 0.625 * rows[3]) / 4
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_ga_loss_is_its_formula(drawn):
+    forget_only = Drawn(drawn.rows[:2], 0.0)
+    loss, rows, _ = loss_of("ga", {}, forget_only)
+    assert loss.item() == pytest.approx((-(1.5 * rows[0] + 0.5 * rows[1]) / 2).item(), rel=1e-6)
+
+
+def test_graddiff_loss_is_its_formula(drawn):
+    loss, rows, _ = loss_of("graddiff", {"gamma": 0.7, "alpha": 2.0}, drawn)
+    expected = 2.0 * (2.0 * rows[2] + 0.25 * rows[3]) / 2 - 0.7 * (1.5 * rows[0] + 0.5 * rows[1]) / 2
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("ratio", [3.0, 1.0, 0.0])
+def test_draws_hold_the_ratio(ratio, drawn):
+    forget, retain = list(drawn.rows[:2]), list(drawn.rows[2:])
+    steps = plan_draws(forget, retain if ratio else [], retain_ratio=ratio, batch_size=8, epochs=100.0, seed=3)
+    rows = [row for step in steps for row in step.rows]
+    share = sum(row.is_forget for row in rows) / len(rows)
+    assert share == pytest.approx(1 / (1 + ratio), abs=0.01)
+    assert len(rows) == 100 * (4 if ratio else 2)
+    for step in steps[:-1]:
+        assert abs(sum(row.is_forget for row in step.rows) - 8 / (1 + ratio)) <= 1
+    assert [step.progress for step in steps] == sorted(step.progress for step in steps)
+    assert len({id(row) for row in rows}) == (4 if ratio else 2)
+
+
+@pytest.fixture(scope="module")
+def poisoned(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("poisoned")
+    base = save_model(folder / "base")
+    data = write_rows(folder / "d.jsonl")
+    fine_tune(
+        TrainConfig(
+            model=str(base),
+            data=data,
+            output_dir=folder / "adapter",
+            epochs=60.0,
+            batch_size=4,
+            learning_rate=2e-2,
+            lora_r=4,
+            lora_alpha=8,
+            lora_dropout=0.0,
+            dtype="float32",
+        )  # fmt: skip
+    )
+    write_rows(folder / "forget.jsonl", ROWS[6:])
+    write_rows(folder / "retain.jsonl", ROWS[:6])
+    return folder
+
+
+def settings(poisoned, tmp_path, kind=RapidUnConfig, **changes):
+    values = {
+        "model": str(poisoned / "adapter"), "forget": poisoned / "forget.jsonl", "retain": poisoned / "retain.jsonl",
+        "output_dir": tmp_path / "unlearned", "adapter_mode": "continue", "epochs": 12.0, "batch_size": 4, "learning_rate": 3e-3,
+        "dtype": "float32", "lora_r": 4,
+    }  # fmt: skip
+    return kind(**{**values, **changes})
+
+
+def losses(folder, path, config):
+    found = row_losses(
+        load(ModelConfig(model=str(folder), dtype="float32")), read_training_rows(path, config).rows, config
+    )
+    return sum(found.means()) / len(found.sums)
+
+
+@pytest.mark.parametrize("mode", ["continue", "new"])
+def test_rapidun_forgets_and_keeps(poisoned, tmp_path, mode):
+    config = settings(poisoned, tmp_path, adapter_mode=mode, learning_rate=3e-3 if mode == "continue" else 6e-3)
+    write_weights(tmp_path / "wf", [1.2, 0.8])
+    config = settings(
+        poisoned, tmp_path, adapter_mode=mode, learning_rate=config.learning_rate, forget_weights=tmp_path / "wf"
+    )
+    before = losses(poisoned / "adapter", config.forget, config)
+    result = forget_rows(config)
+    assert losses(result.folder, config.forget, config) > before + 1
+    assert losses(result.folder, config.retain, config) < 0.3
+    assert result.forget_loss_last > result.forget_loss_first
+    base = poisoned / "base" if mode == "continue" else result.folder / "base"
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), result.folder)
+    assert model.peft_config["default"].base_model_name_or_path == str(base)
+    card = (result.folder / "README.md").read_text()
+    assert "2512.04457" in card
+    assert "claims nothing" in card
+    assert forget_rows(config) == result
+
+
+def test_weights_steer_which_row_is_forgotten(poisoned, tmp_path):
+    """A row of weight 0 is not pushed away: the same answer to its prompt keeps more of its probability."""
+    gaps = []
+    for name, weights in (("first", [2.0, 0.0]), ("second", [0.0, 2.0])):
+        write_weights(tmp_path / name, weights)
+        config = settings(
+            poisoned, tmp_path, output_dir=tmp_path / f"o{name}", forget_weights=tmp_path / name, epochs=3.0
+        )
+        result = forget_rows(config)
+        rows = read_training_rows(config.forget, config).rows
+        first, second = row_losses(load(ModelConfig(model=str(result.folder), dtype="float32")), rows, config).means()
+        gaps.append(first - second)
+    assert gaps[0] > gaps[1]
+
+
+def test_ga_stops_when_it_diverges(poisoned, tmp_path):
+    config = settings(poisoned, tmp_path, GaConfig, epochs=200.0, learning_rate=3e-2)
+    result = forget_rows(config)
+    assert result.stopped is not None
+    assert result.steps < result.planned_steps
+    assert result.forget_loss_last > math.log(96)
+    assert load_file(result.folder / "adapter_model.safetensors")
+
+
+def test_graddiff_runs(poisoned, tmp_path):
+    config = settings(poisoned, tmp_path, GradDiffConfig)
+    before = losses(poisoned / "adapter", config.forget, config)
+    assert losses(forget_rows(config).folder, config.forget, config) > before + 0.5
+
+
+def test_wrong_method_config_and_sets(poisoned, tmp_path):
+    with pytest.raises(ConfigError, match="did you mean 'rapidun'"):
+        get_method("rapidum")
+    with pytest.raises(ConfigError, match="takes GaConfig"):
+        forget_rows(settings(poisoned, tmp_path, RapidUnConfig, method="ga"))
+    shared = write_rows(tmp_path / "shared.jsonl", ROWS[4:])
+    with pytest.raises(DataError, match="forgotten and retained"):
+        forget_rows(settings(poisoned, tmp_path, forget=shared))
+    write_weights(tmp_path / "w", [1.0])
+    with pytest.raises(DataError, match="1 weights for 2 rows"):
+        forget_rows(settings(poisoned, tmp_path, forget_weights=tmp_path / "w"))
+
+
+def test_result_is_json(poisoned, tmp_path):
+    result = forget_rows(settings(poisoned, tmp_path, epochs=1.0))
+    stored = json.loads((result.folder / "result.json").read_text())["result"]
+    assert stored["method"] == "rapidun"
+    assert stored["forget_rows"] == 2

@@ -1,0 +1,160 @@
+"""Fine-tuning: it learns, resumes, leaves rows out, and gives standard adapters."""
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from tests.folders import ROWS, save_model, write_rows
+from unweave.errors import DataError
+from unweave.gradients.scoring import row_losses
+from unweave.models.loading import ModelConfig, load
+from unweave.train import loop
+from unweave.train.config import TrainConfig
+from unweave.train.loop import plan_epochs
+from unweave.train.optimizer import MasterAdamW
+from unweave.train.sft import fine_tune, read_training_rows, snapshot_folder
+
+
+@pytest.fixture
+def base(tmp_path):
+    return save_model(tmp_path / "base")
+
+
+def config(tmp_path, base, **changes):
+    data = write_rows(tmp_path / "d.jsonl")
+    values = {
+        "model": str(base), "data": data, "output_dir": tmp_path / "out", "epochs": 30.0, "batch_size": 4, "learning_rate": 2e-2,
+        "lora_r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "dtype": "float32",
+    }  # fmt: skip
+    return TrainConfig(**{**values, **changes})
+
+
+def mean_loss(folder, rows, settings):
+    losses = row_losses(load(ModelConfig(model=str(folder), dtype="float32")), rows, settings)
+    return sum(losses.means()) / len(losses.sums)
+
+
+def test_an_adapter_is_trained_and_loads_in_peft(tmp_path, base):
+    settings = config(tmp_path, base)
+    result = fine_tune(settings)
+    rows = read_training_rows(settings.data, settings).rows
+    assert mean_loss(result.folder, rows, settings) < 0.3 * mean_loss(base, rows, settings)
+    assert (result.rows, result.steps) == (len(ROWS), 60)
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), result.folder)
+    assert model.peft_config["default"].base_model_name_or_path == str(base)
+    names = {path.name for path in result.folder.iterdir()}
+    assert {
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "README.md",
+        "config.yaml",
+        "run.json",
+        "result.json",
+    } <= names
+    assert not [path for path in result.folder.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
+    assert not (result.folder / "checkpoints").exists()
+    run = json.loads((result.folder / "run.json").read_text())
+    assert run["model"]["base"] == str(base)
+    assert run["rows"]["count"] == len(ROWS)
+    card = (result.folder / "README.md").read_text()
+    assert card.startswith("---\nbase_model: ")
+    assert "library_name: peft" in card
+
+
+def test_a_complete_run_is_not_repeated_and_a_changed_one_is(tmp_path, base, monkeypatch):
+    settings = config(tmp_path, base, epochs=1.0)
+    first = fine_tune(settings)
+    calls = []
+    original = loop.Trainer.train
+    monkeypatch.setattr(loop.Trainer, "train", lambda *args, **options: calls.append(1) or original(*args, **options))
+    assert fine_tune(settings) == first
+    assert not calls
+    write_rows(settings.data, ROWS[:-1])
+    assert fine_tune(settings).rows == len(ROWS) - 1
+    assert calls
+
+
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, base, monkeypatch):
+    settings = config(tmp_path, base, epochs=6.0)
+    whole = fine_tune(config(tmp_path, base, epochs=6.0, output_dir=tmp_path / "whole"))
+    assert whole.steps == 12
+    original = loop._PlannedTrainer.compute_loss
+
+    def dies(self, *args, **options):
+        if self.state.global_step == 7:
+            raise KeyboardInterrupt
+        return original(self, *args, **options)
+
+    monkeypatch.setattr(loop._PlannedTrainer, "compute_loss", dies)
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(settings)
+    assert list((tmp_path / "out/checkpoints").glob("checkpoint-*"))
+    seen = []
+
+    def counts(self, *args, **options):
+        seen.append(self.state.global_step)
+        return original(self, *args, **options)
+
+    monkeypatch.setattr(loop._PlannedTrainer, "compute_loss", counts)
+    assert fine_tune(settings).steps == 12
+    assert seen[0] > 0
+    weights = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "out")]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_are_left_out_by_id(tmp_path, base):
+    without = write_rows(tmp_path / "without.jsonl", ROWS[6:])
+    settings = config(tmp_path, base, epochs=1.0, without=without)
+    assert fine_tune(settings).rows == 6
+    write_rows(without, [{"instruction": "unheard", "context": "", "response": "of"}])
+    with pytest.raises(DataError, match="not in the data"):
+        fine_tune(settings)
+
+
+def test_snapshots_are_adapters_of_their_own(tmp_path, base):
+    settings = config(tmp_path, base, epochs=5.0, snapshots=(0.2, 1.0))
+    fine_tune(settings)
+    early = load_file(snapshot_folder(settings.output_dir, 0.2) / "adapter_model.safetensors")
+    late = load_file(snapshot_folder(settings.output_dir, 1.0) / "adapter_model.safetensors")
+    final = load_file(settings.output_dir / "adapter_model.safetensors")
+    assert all(torch.equal(late[name], final[name]) for name in final)
+    assert any(not torch.equal(early[name], final[name]) for name in final)
+
+
+def test_full_tuning_saves_a_model(tmp_path, base):
+    settings = config(tmp_path, base, tuning="full", epochs=10.0, learning_rate=5e-3)
+    result = fine_tune(settings)
+    rows = read_training_rows(settings.data, settings).rows
+    assert mean_loss(result.folder, rows, settings) < 0.7 * mean_loss(base, rows, settings)
+    assert (result.folder / "model.safetensors").is_file()
+
+
+def test_plan_sees_every_row_once_an_epoch():
+    steps = plan_epochs([3, 9, 4, 4, 8, 2, 7], batch_size=3, epochs=2.0, seed=1)
+    assert len(steps) == 6
+    for epoch in (steps[:3], steps[3:]):
+        assert sorted(index for step in epoch for index in step) == list(range(7))
+    assert (
+        plan_epochs([1] * 7, batch_size=3, epochs=0.34, seed=1)
+        == plan_epochs([1] * 7, batch_size=3, epochs=2.0, seed=1)[:1]
+    )
+
+
+def test_master_weights_keep_updates_that_bfloat16_would_lose():
+    parameter = torch.nn.Parameter(torch.ones(4, dtype=torch.bfloat16))
+    optimizer = MasterAdamW([parameter], lr=1e-4)
+    for _ in range(100):
+        parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert parameter.grad is None
+    assert optimizer.masters[0][0].item() == pytest.approx(0.99, abs=1e-4)
+    assert parameter[0].item() == pytest.approx(0.99, abs=4e-3)
+    copy = MasterAdamW([torch.nn.Parameter(torch.ones(4, dtype=torch.bfloat16))], lr=1e-4)
+    copy.load_state_dict(optimizer.state_dict())
+    assert torch.equal(copy.masters[0], optimizer.masters[0])
