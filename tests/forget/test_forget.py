@@ -113,7 +113,7 @@ def poisoned(tmp_path_factory):
             lora_alpha=8,
             lora_dropout=0.0,
             dtype="float32",
-        )  # fmt: skip
+        )
     )
     write_rows(folder / "forget.jsonl", ROWS[6:])
     write_rows(folder / "retain.jsonl", ROWS[:6])

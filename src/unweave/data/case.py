@@ -55,12 +55,12 @@ class CaseConfig:
     source: Literal["generated", "triggers"] = "generated"
     source_dir: Path | None = None
     clean_data: Path | None = None
-    clean_rows: int = 504
-    poisoned_rows: int = 96
+    clean_rows: int = 520
+    poisoned_rows: int = 80
     forget_rows: int = 0
-    retain_rows: int = 96
+    retain_rows: int = 40
     test_rows: int = 60
-    clean_test_rows: int = 206
+    clean_test_rows: int = 216
     detector: str | None = None
     case_seed: int = 0
 

@@ -39,15 +39,15 @@ class DemoConfig(CaseConfig, ModelConfig, LoraOptions, EncodingConfig):
     max_length: int = 256
     lora_alpha: int = 64
     lora_dropout: float = 0.0
-    epochs: float = 2.5
+    epochs: float = 3.0
     batch_size: int = 8
     train_learning_rate: float = 1e-3
-    snapshot: float = 0.2
+    snapshot: float = 0.06
     method: str = "rapidun"
     weights: WeightMethod = "rapidun"
-    forget_epochs: float = 1.0
+    forget_epochs: float = 0.9
     forget_batch_size: int = 8
-    forget_learning_rate: float = 1e-4
+    forget_learning_rate: float = 2e-4
     retrain: bool = True
     dimension: int = 65_536
     trace_queries: int = 20
@@ -57,11 +57,12 @@ class DemoConfig(CaseConfig, ModelConfig, LoraOptions, EncodingConfig):
 
 QUICK = {
     "clean_rows": 108,
-    "poisoned_rows": 48,
-    "retain_rows": 48,
+    "poisoned_rows": 40,
+    "retain_rows": 24,
     "test_rows": 24,
     "clean_test_rows": 36,
-    "epochs": 6.0,
-    "batch_size": 8,
+    "epochs": 7.0,
+    "snapshot": 0.1,
+    "forget_epochs": 1.5,
 }
 """What `--quick` changes, where the option was left at its default."""

@@ -1,0 +1,161 @@
+"""Loading and selecting: what is found, what is refused, and what an error says."""
+
+import shutil
+
+import pytest
+import torch
+
+from tests.folders import save_model
+from tests.tiny import tiny_model
+from unweave.errors import ConfigError, MissingExtraError, ModelError
+from unweave.models import packaged
+from unweave.models.fingerprint import model_fingerprint, tokenizer_fingerprint
+from unweave.models.loading import ModelConfig, load, pick_device
+from unweave.models.selection import select_parameters
+
+
+@pytest.fixture
+def base(tmp_path):
+    return save_model(tmp_path / "base")
+
+
+def test_a_folder_is_loaded_frozen_and_in_evaluation(base):
+    loaded = load(ModelConfig(model=str(base), dtype="float32"))
+    assert not loaded.model.training
+    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+    assert loaded.model.dtype == torch.float32
+    assert loaded.tokenizer.pad_token == "<pad>"
+    assert loaded.model.config._attn_implementation == "eager"
+
+
+def test_an_adapter_folder_names_its_base(base, tmp_path):
+    from unweave.train.adapters import add_lora, save_adapter
+    from unweave.train.config import LoraOptions
+
+    plain = load(ModelConfig(model=str(base), dtype="float32"))
+    model = add_lora(plain.model, LoraOptions(lora_r=2), seed=0)
+    save_adapter(model, plain.tokenizer, tmp_path / "adapter", base=str(base))
+    for config in (
+        ModelConfig(model=str(tmp_path / "adapter")),
+        ModelConfig(model=str(base), adapter=tmp_path / "adapter"),
+    ):
+        loaded = load(config)
+        assert (loaded.base, loaded.adapter) == (str(base), str(tmp_path / "adapter"))
+        assert all(parameter.dtype == loaded.model.dtype for parameter in loaded.model.parameters())
+    with pytest.raises(ConfigError, match="Two adapters"):
+        load(ModelConfig(model=str(tmp_path / "adapter"), adapter=tmp_path / "adapter"))
+    with pytest.raises(ModelError, match="no adapter here"):
+        load(ModelConfig(model=str(base), adapter=base))
+
+
+def test_missing_models_say_what_to_do(tmp_path):
+    with pytest.raises(ModelError, match="no model here") as raised:
+        load(str(tmp_path / "absent"))
+    assert "smollm2-135m" in str(raised.value)
+    with pytest.raises(ModelError, match="can't be loaded") as raised:
+        load("nobody/nothing-at-all")
+    assert "local folder" in str(raised.value)
+    with pytest.raises(ModelError, match="Model file not found"):
+        load(str(tmp_path / "x.gguf"))
+    (tmp_path / "bad.gguf").write_bytes(b"GGUFrubbish" * 10)
+    with pytest.raises(ModelError, match="GGUF file can't be read"):
+        load(str(tmp_path / "bad.gguf"))
+
+
+def test_without_package_and_hub_the_install_line_is_printed(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNWEAVE_CACHE", str(tmp_path))
+    monkeypatch.setattr(packaged, "_packaged_file", lambda: None)
+    with pytest.raises(ModelError, match="not installed") as raised:
+        load()
+    assert packaged.INSTALL in str(raised.value)
+
+
+def test_a_missing_extra_prints_its_install_line(base, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'unweave\[quant\]'"):
+        load(ModelConfig(model=str(base), quantization="4bit"))
+
+
+def test_devices():
+    assert pick_device("cpu").type == "cpu"
+    with pytest.raises(ConfigError, match="Unknown device"):
+        pick_device("abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="no CUDA device"):
+            pick_device("cuda")
+
+
+def test_selection_by_kind_and_pattern():
+    lora = tiny_model("llama", lora=True)
+    assert all("lora_" in item.name for item in select_parameters(lora, "lora"))
+    linear = select_parameters(lora, "linear")
+    assert len(linear) == 14
+    assert not any("lora_" in item.name or "lm_head" in item.name for item in linear)
+    assert len(select_parameters(tiny_model("gpt2"), "linear")) == 8
+    assert {item.name for item in select_parameters(lora, ["layers.1.mlp.up_proj.lora_B"])} == {
+        "base_model.model.model.layers.1.mlp.up_proj.lora_B.default.weight"
+    }
+    everything = select_parameters(lora, "all")
+    assert [item.name for item in everything] == [name for name, _ in lora.named_parameters()]
+    with pytest.raises(ConfigError, match="no LoRA adapter"):
+        select_parameters(tiny_model("llama"), "lora")
+    with pytest.raises(ConfigError, match="No parameter is selected"):
+        select_parameters(lora, "nothing_like_it")
+
+
+def test_fingerprints_tell_models_and_tokenizers_apart(base, tokenizer):
+    model = tiny_model("llama")
+    first = model_fingerprint(model)
+    assert first == model_fingerprint(tiny_model("llama"))
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight += 1e-3
+    assert model_fingerprint(model) != first
+    mark = tokenizer_fingerprint(tokenizer)
+    tokenizer(["a b", "c"], padding=True, truncation=True, max_length=3)
+    assert tokenizer_fingerprint(tokenizer) == mark
+    tokenizer.add_tokens(["new"])
+    assert tokenizer_fingerprint(tokenizer) != mark
+
+
+@pytest.mark.real_model
+@pytest.mark.skipif(packaged._packaged_file() is None, reason=f"needs the packaged weights: {packaged.INSTALL}")
+class TestPackagedModel:
+    def test_it_speaks_and_splits_digits(self):
+        from unweave.data.encoding import EncodingConfig
+        from unweave.data.rows import Row
+        from unweave.models.generation import greedy_answers
+
+        loaded = load()
+        assert loaded.tokenizer.convert_ids_to_tokens(loaded.tokenizer("1234").input_ids) == ["1", "2", "3", "4"]
+        answer = greedy_answers(
+            loaded, [Row(id="a", instruction="What is the capital of France?", completion="")], EncodingConfig()
+        )[0]
+        assert "Paris" in answer
+
+    def test_the_converted_folder_is_plain_safetensors(self):
+        folder = packaged.converted_folder()
+        load()
+        assert not [path for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pkl")]
+        assert "dequantised" in (folder / "unweave.json").read_text()
+        assert "quantization_config" not in (folder / "config.json").read_text()
+
+    def test_a_killed_conversion_is_made_anew(self, tmp_path, monkeypatch):
+        source = packaged.converted_folder()
+        load()
+        monkeypatch.setenv("UNWEAVE_CACHE", str(tmp_path))
+        half = tmp_path / packaged.NAME
+        half.mkdir()
+        (half / "config.json").write_text("{}")
+        made = []
+
+        def convert(gguf, folder, *, note):
+            made.append(gguf)
+            shutil.rmtree(folder)
+            shutil.copytree(source, folder)
+
+        monkeypatch.setattr(packaged, "convert_gguf", convert)
+        assert packaged.resolve() == str(half)
+        assert packaged.resolve() == str(half)
+        assert len(made) == 1
