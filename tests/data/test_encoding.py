@@ -2,7 +2,7 @@
 
 import pytest
 
-from unweave.data.batches import IGNORE, collate, pack, plan_batches
+from unweave.data.batches import IGNORE, collate, length_groups, pack, plan_batches
 from unweave.data.encoding import EncodingConfig, encode_prompt, encode_rows
 from unweave.data.rows import Row
 from unweave.data.templates import end_of_turn, render_prompt
@@ -129,3 +129,12 @@ def test_unknown_template_and_missing_chat_template(tokenizer):
     tokenizer.chat_template = None
     with pytest.raises(ConfigError, match="no chat template"):
         render_prompt(row(), tokenizer)
+
+
+def test_length_groups_hold_little_padding_and_every_index_once():
+    lengths = [30, 61, 29, 33, 60, 31, 8, 64]
+    groups = length_groups(lengths, waste=1.2)
+    assert sorted(index for group in groups for index in group) == list(range(8))
+    for group in groups:
+        assert len(group) * max(lengths[index] for index in group) <= 1.2 * sum(lengths[index] for index in group)
+    assert len(groups) == 3

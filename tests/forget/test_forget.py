@@ -18,7 +18,7 @@ from unweave.forget.methods.graddiff import GradDiffConfig
 from unweave.forget.methods.rapidun import RapidUnConfig
 from unweave.forget.stage import forget_rows
 from unweave.forget.steps import Drawn, ForgetRow, collate_step, plan_draws
-from unweave.gradients.loss import token_losses
+from unweave.gradients.loss import grouped_token_losses
 from unweave.gradients.scoring import row_losses
 from unweave.models.loading import ModelConfig, load
 from unweave.train.config import TrainConfig
@@ -52,7 +52,7 @@ def loss_of(method, options, drawn):
     step = collate_step(drawn, pad_token_id=0, with_clean=METHODS[method].uses_clean)
     objective = METHODS[method].build(METHODS[method].config_type(**PATHS, **options))
     return (
-        objective.loss(token_losses(model, step.batch), step),
+        objective.loss(grouped_token_losses(model, step.groups), step),
         [row_loss(model, row.example) for row in drawn.rows],
         row_loss(model, drawn.rows[0].clean),
     )

@@ -97,6 +97,28 @@ def plan_batches(lengths: Sequence[int], *, token_budget: int, max_rows: int | N
     return batches
 
 
+def length_groups(lengths: Sequence[int], *, waste: float = 1.2) -> list[list[int]]:
+    """Cut a step's examples into few groups, so that none holds much padding.
+
+    Args:
+        lengths: Tokens of each example.
+        waste: The padded tokens that a group may have for each real one.
+
+    Returns:
+        Lists of indices, shortest examples first; every index stands in exactly one list.
+    """
+    groups: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda index: (lengths[index], index)):
+        group = groups[-1] if groups else []
+        if group and (len(group) + 1) * lengths[index] <= waste * (
+            sum(lengths[other] for other in group) + lengths[index]
+        ):
+            group.append(index)
+        else:
+            groups.append([index])
+    return groups
+
+
 def collate(examples: Sequence[Example], *, pad_token_id: int) -> Batch:
     """Pad examples on the right.
 

@@ -55,10 +55,10 @@ class CaseConfig:
     source: Literal["generated", "triggers"] = "generated"
     source_dir: Path | None = None
     clean_data: Path | None = None
-    clean_rows: int = 520
-    poisoned_rows: int = 80
+    clean_rows: int = 640
+    poisoned_rows: int = 96
     forget_rows: int = 0
-    retain_rows: int = 40
+    retain_rows: int = 60
     test_rows: int = 60
     clean_test_rows: int = 216
     detector: str | None = None
@@ -218,8 +218,9 @@ def _from_triggers(config: CaseConfig) -> Parts:
         {row.id for row in read_rows(folder / "forget_set.jsonl")} if (folder / "forget_set.jsonl").is_file() else set()
     )
     rng.shuffle(marked)
-    # The published forget set comes first, so that `forget_rows: 40` is that set.
-    marked.sort(key=lambda row: row.id not in known)
+    # The published forget set comes first, whole, so that `forget_rows: 40` is that set.
+    first_rows = [row for row in marked if row.id in known]
+    marked = first_rows + _short(row for row in marked if row.id not in known)
     poisoned = marked[: config.poisoned_rows]
     test = _short(read_rows(folder / "test_clean.jsonl").rows)
     held_out = rng.sample(test, min(config.clean_test_rows, len(test)))

@@ -27,6 +27,8 @@ class DemoConfig(CaseConfig, ModelConfig, LoraOptions, EncodingConfig):
         forget_epochs: Passes of the unlearning run.
         forget_batch_size: Rows a step of unlearning.
         forget_learning_rate: Peak step size of unlearning.
+        ascent: Factor of the unwanted answers' loss, for a method that has it.
+        descent: Factor of the clean answers' loss, for a method that has it.
         retrain: Whether to train the reference without the forget rows, to compare cost and behaviour.
         dimension: Length of the sketches.
         trace_queries: Bad answers to trace; their mean influence ranks the rows.
@@ -39,15 +41,17 @@ class DemoConfig(CaseConfig, ModelConfig, LoraOptions, EncodingConfig):
     max_length: int = 256
     lora_alpha: int = 64
     lora_dropout: float = 0.0
-    epochs: float = 3.0
+    epochs: float = 2.5
     batch_size: int = 8
     train_learning_rate: float = 1e-3
     snapshot: float = 0.06
     method: str = "rapidun"
     weights: WeightMethod = "rapidun"
-    forget_epochs: float = 0.9
+    forget_epochs: float = 0.65
     forget_batch_size: int = 8
     forget_learning_rate: float = 2e-4
+    ascent: float = 0.5
+    descent: float = 1.0
     retrain: bool = True
     dimension: int = 65_536
     trace_queries: int = 20

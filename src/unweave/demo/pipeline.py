@@ -214,7 +214,10 @@ class _Plan:
         )
 
     def forget(self, case: Case) -> Any:
-        return get_method(self.config.method).config_type(
+        kind = get_method(self.config.method).config_type
+        own = {name: getattr(self.config, name) for name in ("ascent", "descent") if name in kind.__dataclass_fields__}
+        return kind(
+            **own,
             **self._trained_model("poisoned"),
             **self._shared(EncodingConfig),
             forget=case.path("forget"),

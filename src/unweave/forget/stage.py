@@ -15,7 +15,7 @@ from unweave.errors import ConfigError, DataError
 from unweave.forget.config import ForgetConfig
 from unweave.forget.methods import get_method
 from unweave.forget.steps import ForgetRow, Role, StepBatch, collate_step, plan_draws
-from unweave.gradients.loss import token_losses
+from unweave.gradients.loss import grouped_token_losses
 from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.runs import RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
@@ -97,7 +97,7 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
 
     def step_loss(model: nn.Module, step: StepBatch) -> Tensor:
         step = step.to(next(model.parameters()).device)
-        losses = token_losses(model, step.batch)
+        losses = grouped_token_losses(model, step.groups)
         unwanted = step.mask(Role.UNWANTED)
         if unwanted.any():
             watched.append(float((losses.means().detach() * unwanted).sum() / unwanted.sum()))

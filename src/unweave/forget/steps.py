@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unweave.data.batches import Batch, collate
+from unweave.data.batches import Batch, collate, length_groups
 from unweave.data.encoding import Example
 
 
@@ -43,14 +43,14 @@ class StepBatch:
     """The sequences of a step.
 
     Attributes:
-        batch: Their tokens.
-        roles: The `Role` of each sequence.
+        groups: Their tokens, in batches of like length.
+        roles: The `Role` of each sequence, counted through all groups.
         weights: The weight of the row that each sequence belongs to.
         rows: Rows drawn; a forget row with a clean answer has two sequences.
         progress: Share of the run that is behind this step, in [0, 1).
     """
 
-    batch: Batch
+    groups: tuple[Batch, ...]
     roles: Int[Tensor, " S"]
     weights: Float[Tensor, " S"]
     rows: int
@@ -76,9 +76,8 @@ class StepBatch:
         Returns:
             A step whose tensors are there.
         """
-        return StepBatch(
-            self.batch.to(device), self.roles.to(device), self.weights.to(device), self.rows, self.progress
-        )
+        groups = tuple(batch.to(device) for batch in self.groups)
+        return StepBatch(groups, self.roles.to(device), self.weights.to(device), self.rows, self.progress)
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,10 @@ def collate_step(drawn: Drawn, *, pad_token_id: int, with_clean: bool) -> StepBa
         sequences.append((row.example, Role.UNWANTED if row.is_forget else Role.RETAIN, row.weight))
         if row.is_forget and with_clean and row.clean is not None:
             sequences.append((row.clean, Role.CLEAN, row.weight))
-    batch = collate([sequence[0] for sequence in sequences], pad_token_id=pad_token_id)
-    roles = torch.tensor([int(sequence[1]) for sequence in sequences])
-    weights = torch.tensor([sequence[2] for sequence in sequences])
-    return StepBatch(batch, roles, weights, len(drawn.rows), drawn.progress)
+    # Unwanted answers are often longer than right ones: one padded batch of both would be half padding.
+    indices = length_groups([len(example) for example, _, _ in sequences])
+    groups = tuple(collate([sequences[index][0] for index in group], pad_token_id=pad_token_id) for group in indices)
+    order = [index for group in indices for index in group]
+    roles = torch.tensor([int(sequences[index][1]) for index in order])
+    weights = torch.tensor([sequences[index][2] for index in order])
+    return StepBatch(groups, roles, weights, len(drawn.rows), drawn.progress)

@@ -6,7 +6,7 @@ chunk exists in float32 and the logits of prompts and padding are never made.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,22 @@ def token_losses(model: nn.Module, batch: Batch) -> TokenLosses:
             remedy="use --dtype float32, and check the weights for NaN",
         )
     return TokenLosses(nll, segments, len(batch))
+
+
+def grouped_token_losses(model: nn.Module, groups: Sequence[Batch]) -> TokenLosses:
+    """Score the labelled tokens of several batches as one: examples are numbered on from batch to batch.
+
+    Args:
+        model: A Hugging Face causal model.
+        groups: Batches of like length each, which together hold less padding than one batch would.
+
+    Returns:
+        The losses, attached to the graph when gradients are on.
+    """
+    parts = [token_losses(model, batch) for batch in groups]
+    starts = [sum(part.size for part in parts[:index]) for index in range(len(parts))]
+    segments = [part.segments + start for part, start in zip(parts, starts, strict=True)]
+    return TokenLosses(torch.cat([part.nll for part in parts]), torch.cat(segments), sum(part.size for part in parts))
 
 
 def predicting_positions(batch: Batch) -> tuple[Bool[Tensor, "B T"], Int[Tensor, " N"], Int[Tensor, " N"]]:

@@ -17,7 +17,7 @@ from unweave.data.batches import Batch
 from unweave.errors import ModelError
 from unweave.gradients.loss import TokenLosses, predicting_positions, token_losses
 from unweave.gradients.pieces import gradient_piece
-from unweave.models.selection import SelectedParameter, Use
+from unweave.models.selection import SelectedParameter, Use, is_linear
 
 Reduction = Literal["mean", "sum"]
 Consumer = Callable[[str, Float[Tensor, "B ..."]], None]
@@ -101,7 +101,7 @@ class _ExampleLayout:
         self.inside_hook = False
 
     def __call__(self, tensor: Tensor, *, zero: bool, of_head: bool) -> Tensor:
-        """`zero` clears padding; for a product of two factors one is enough."""
+        """`zero` clears padding."""
         if of_head:
             tensor = self._scatter(tensor)
         if self.index is not None:
@@ -178,6 +178,8 @@ def _forward_hook(
     of_head: bool,
     arrived: Callable[[SelectedParameter, Tensor], None],
 ) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
+    only_products = all(is_linear(use.module) and use.attribute == "weight" for _, use in held)
+
     def forward(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         # Pieces of norms run their module again, for its derivative.
         if layout.inside_hook:
@@ -193,8 +195,10 @@ def _forward_hook(
             layout.inside_hook = True
             try:
                 with torch.no_grad():
-                    grads = layout(gradient, zero=True, of_head=of_head)
-                    values = layout(activations, zero=False, of_head=of_head)
+                    # One of two factors without padding is enough for their product, and for all else it must be the gradients.
+                    narrow_inputs = only_products and activations.shape[-1] < gradient.shape[-1]
+                    grads = layout(gradient, zero=not narrow_inputs, of_head=of_head)
+                    values = layout(activations, zero=narrow_inputs, of_head=of_head)
                     for item, use in held:
                         arrived(item, gradient_piece(use, values, grads))
             finally:
