@@ -13,7 +13,8 @@ import torch
 
 from unweave.errors import StoreError
 from unweave.store.format import StoreSpec
-from unweave.store.store import GradientStore, decode_numbers, encode_numbers
+from unweave.store.numbers import decode_numbers, encode_numbers
+from unweave.store.store import GradientStore
 
 
 def make_spec(**changes):

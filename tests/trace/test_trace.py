@@ -14,6 +14,7 @@ from unweave.errors import ConfigError, StoreError
 from unweave.models.loading import Loaded
 from unweave.models.selection import select_parameters
 from unweave.store.store import GradientStore
+from unweave.store.texts import read_texts
 from unweave.trace.baselines import bm25_scores, random_scores
 from unweave.trace.cache import cache_rows
 from unweave.trace.config import CacheConfig, GradientConfig, TraceConfig
@@ -115,7 +116,7 @@ def test_caching_resumes_and_appends(tmp_path):
     result = cache_rows(config, loaded=model, rows=rows())
     assert (result.computed, result.rows) == (4, 7)
     assert cache_rows(config, loaded=model, rows=rows()).computed == 0
-    assert {text["id"]: text["completion"] for text in GradientStore.open(tmp_path / "store").texts()} == {
+    assert {text["id"]: text["completion"] for text in read_texts(tmp_path / "store")} == {
         row.id: row.completion for row in rows()
     }
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from unweave.audit.config import AuditConfig
-from unweave.cli.common import parse, print_json
+from unweave.cli.common import execute
 from unweave.cli.summary import print_metrics
 
 
@@ -16,14 +16,11 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    config, common = parse(
-        AuditConfig, argv, command="audit", description="Measure what was forgotten and what was kept."
+    return execute(
+        AuditConfig,
+        argv,
+        command="audit",
+        description="Measure what was forgotten and what was kept.",
+        work="unweave.audit.stage:audit_models",
+        show=lambda _, metrics: print_metrics(metrics),
     )
-    from unweave.audit.stage import audit_models
-
-    metrics = audit_models(config)
-    if common.json:
-        print_json(metrics)
-    else:
-        print_metrics(metrics)
-    return 0

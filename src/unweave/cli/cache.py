@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from unweave.cli.common import parse, print_json, print_pairs
-from unweave.config import to_plain
+from unweave.cli.common import execute, print_pairs
 from unweave.trace.config import CacheConfig
 
 
@@ -16,14 +15,11 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    config, common = parse(
-        CacheConfig, argv, command="cache", description="Sketch the gradients of rows into a store; a rerun goes on."
+    return execute(
+        CacheConfig,
+        argv,
+        command="cache",
+        description="Sketch the gradients of rows into a store; a rerun goes on where it stood.",
+        work="unweave.trace.cache:cache_rows",
+        show=lambda _, result: print_pairs(f"cached: {result.store}", result),
     )
-    from unweave.trace.cache import cache_rows
-
-    result = cache_rows(config)
-    if common.json:
-        print_json(result)
-    else:
-        print_pairs(f"cached: {result.store}", to_plain(result))
-    return 0

@@ -1,8 +1,9 @@
 """What every subcommand shares: options from a dataclass, a config file for its defaults, results as text or JSON."""
 
+import importlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,6 +60,40 @@ def _values(kind: Any, source: Any) -> dict[str, Any]:
     return {field.name: getattr(source, field.name) for field in fields(kind)}
 
 
+def execute(
+    config_type: type[T],
+    argv: Sequence[str],
+    *,
+    command: str,
+    description: str,
+    work: str,
+    show: Callable[[T, Any], None],
+    as_json: Callable[[Any], Any] = lambda result: result,
+) -> int:
+    """Run a command: read its options, do its work, print the result.
+
+    Args:
+        config_type: The frozen dataclass of its options.
+        argv: The arguments.
+        command: The subcommand.
+        description: For `--help`.
+        work: `module:function` that takes the config; imported only when the options are right.
+        show: Prints the result for people.
+        as_json: What `--json` prints of the result.
+
+    Returns:
+        The exit code, 0.
+    """
+    config, common = parse(config_type, argv, command=command, description=description)
+    module, _, function = work.partition(":")
+    result = getattr(importlib.import_module(module), function)(config)
+    if common.json:
+        print_json(as_json(result))
+    else:
+        show(config, result)
+    return 0
+
+
 def option_value(argv: Sequence[str], option: str) -> str | None:
     """The value of an option that must be known before the others can be read.
 
@@ -108,13 +143,14 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
-def print_pairs(title: str, pairs: dict[str, Any]) -> None:
+def print_pairs(title: str, result: Any) -> None:
     """Print a result as lines of name and value.
 
     Args:
         title: Above them.
-        pairs: Name to value.
+        result: A dataclass, or a dictionary.
     """
+    pairs = to_plain(result)
     sys.stdout.write(title + "\n")
     width = max(map(len, pairs))
     for name, value in pairs.items():

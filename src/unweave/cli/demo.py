@@ -1,8 +1,9 @@
 """`unweave demo`."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from unweave.cli.common import parse, print_json
+from unweave.cli.common import execute
 from unweave.cli.summary import print_metrics
 from unweave.demo.config import DemoConfig
 
@@ -16,15 +17,18 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    config, common = parse(
-        DemoConfig, argv, command="demo", description="Poison a real model, trace a bad answer, forget, audit, report."
+    return execute(
+        DemoConfig,
+        argv,
+        command="demo",
+        description="Poison a real model, trace a bad answer, forget, audit, report.",
+        work="unweave.demo.pipeline:run_demo",
+        show=_show,
+        as_json=lambda result: result.metrics,
     )
-    from unweave.demo.pipeline import run_demo
 
-    result = run_demo(config)
-    if common.json:
-        print_json(result.metrics)
-        return 0
+
+def _show(_: DemoConfig, result: Any) -> None:
     print_metrics(result.metrics)
     cost = result.metrics["cost"]
     line = f"forgetting took {cost['forgetting_seconds']:.0f} s (influence, weights, training)"
@@ -35,4 +39,3 @@ def main(argv: Sequence[str]) -> int:
     for command in result.commands:
         print(f"  {command}")
     print(f"\nreport: {result.report}")
-    return 0

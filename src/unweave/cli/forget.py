@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from unweave.cli.common import option_value, parse, print_json, print_pairs
-from unweave.config import read_value, to_plain
+from unweave.cli.common import execute, option_value, print_pairs
+from unweave.config import read_value
 
 
 def main(argv: Sequence[str]) -> int:
@@ -21,17 +21,12 @@ def main(argv: Sequence[str]) -> int:
     path = option_value(argv, "--config")
     name = option_value(argv, "--method") or (read_value(Path(path), "method") if path else None) or "rapidun"
     method = get_method(name)
-    config, common = parse(
+    about = f"Take the influence of rows out of a model. {method.name}: {method.summary} ({method.paper})."
+    return execute(
         method.config_type,
         argv,
         command="forget",
-        description=f"Take the influence of rows out of a model. {method.name}: {method.summary} ({method.paper}).",
+        description=about,
+        work="unweave.forget.stage:forget_rows",
+        show=lambda _, result: print_pairs(f"unlearned: {result.folder}", result),
     )
-    from unweave.forget.stage import forget_rows
-
-    result = forget_rows(config)
-    if common.json:
-        print_json(result)
-    else:
-        print_pairs(f"unlearned: {result.folder}", to_plain(result))
-    return 0

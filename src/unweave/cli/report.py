@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from unweave.cli.common import parse, print_json
+from unweave.cli.common import execute
 from unweave.report.report import ReportConfig
 
 
@@ -15,12 +15,12 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    config, common = parse(ReportConfig, argv, command="report", description="Write the HTML report of a run folder.")
-    from unweave.report.report import write_report
-
-    path = write_report(config)
-    if common.json:
-        print_json({"report": str(path)})
-    else:
-        print(f"report: {path}")
-    return 0
+    return execute(
+        ReportConfig,
+        argv,
+        command="report",
+        description="Write the HTML report of a run folder.",
+        work="unweave.report.report:write_report",
+        show=lambda _, path: print(f"report: {path}"),
+        as_json=lambda path: {"report": path},
+    )

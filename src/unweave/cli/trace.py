@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from unweave.cli.common import parse, print_json, print_table
+from unweave.cli.common import execute, print_table
 from unweave.trace.config import TraceConfig
 
 
@@ -17,24 +17,25 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    config, common = parse(
-        TraceConfig, argv, command="trace", description="Find the training rows that an answer comes from."
+    return execute(
+        TraceConfig,
+        argv,
+        command="trace",
+        description="Find the training rows that an answer comes from.",
+        work="unweave.trace.stage:trace_answers",
+        show=lambda _, result: _show(result),
+        as_json=lambda result: [_query_json(result, index) for index in range(len(result.queries))],
     )
-    from unweave.trace.stage import trace_answers
 
-    result = trace_answers(config)
-    if common.json:
-        print_json([_query_json(result, index) for index in range(len(result.queries))])
-        return 0
+
+def _show(result: Any) -> None:
     for query, ranking in zip(result.queries, result.rankings, strict=True):
         print(f"prompt: {query.user_text}\nanswer: {query.completion}\n")
         for side in ("helpful", "harmful"):
             rows = [_cells(hit, result.texts) for hit in getattr(ranking, side)]
-            print_table(
-                f"{side} rows (of {len(result.row_ids)})", ["row", "influence", "where", "prompt", "completion"], rows
-            )
+            header = ["row", "influence", "where", "prompt", "completion"]
+            print_table(f"{side} rows (of {len(result.row_ids)})", header, rows)
     print(f"positive influence: a step on the row lowers the loss of this answer; {result.seconds} s")
-    return 0
 
 
 def _cells(hit: Any, texts: dict[str, dict[str, Any]]) -> list[str]:

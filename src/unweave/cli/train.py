@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from unweave.cli.common import parse, print_json, print_pairs
-from unweave.config import to_plain
+from unweave.cli.common import execute, print_pairs
 from unweave.train.config import TrainConfig
 
 
@@ -16,14 +15,11 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    config, common = parse(
-        TrainConfig, argv, command="train", description="Fine-tune a model on rows, with loss on completions only."
+    return execute(
+        TrainConfig,
+        argv,
+        command="train",
+        description="Fine-tune a model on rows, with loss on completions only.",
+        work="unweave.train.sft:fine_tune",
+        show=lambda _, result: print_pairs(f"trained: {result.folder}", result),
     )
-    from unweave.train.sft import fine_tune
-
-    result = fine_tune(config)
-    if common.json:
-        print_json(result)
-    else:
-        print_pairs(f"trained: {result.folder}", to_plain(result))
-    return 0

@@ -1,8 +1,9 @@
 """`unweave weigh`."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from unweave.cli.common import parse, print_json, print_table
+from unweave.cli.common import execute, print_table
 from unweave.weigh.config import WeighConfig
 
 
@@ -15,15 +16,17 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    config, common = parse(
-        WeighConfig, argv, command="weigh", description="Turn influence into a weight for each forget and retain row."
+    return execute(
+        WeighConfig,
+        argv,
+        command="weigh",
+        description="Turn influence into a weight for each forget and retain row.",
+        work="unweave.weigh.stage:weigh_rows",
+        show=_show,
     )
-    from unweave.weigh.stage import weigh_rows
 
-    weights = weigh_rows(config)
-    if common.json:
-        print_json(weights)
-        return 0
+
+def _show(config: WeighConfig, weights: Any) -> None:
     rows = []
     for name, path, summary in (
         ("forget", config.out_forget, weights.forget_summary),
@@ -39,4 +42,3 @@ def main(argv: Sequence[str]) -> int:
         rows.append([name, str(summary.count), *cells, str(path)])
     header = ["rows", "count", "effective", "at lowest", "at highest", "levels", "range", "written to"]
     print_table(f"{weights.method} weights, mean 1", header, rows)
-    return 0

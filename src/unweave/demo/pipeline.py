@@ -8,27 +8,23 @@ from typing import Any
 
 from unweave import progress
 from unweave.audit.behaviour import Behaviour
-from unweave.audit.config import AuditConfig
 from unweave.audit.metrics import compare
 from unweave.audit.stage import CLASS, audit_trace, stored_behaviour
 from unweave.audit.tracing import TraceQuality
-from unweave.data.case import Case, CaseConfig, make_case
+from unweave.data.case import Case, make_case
 from unweave.data.encoding import EncodingConfig
 from unweave.demo.config import QUICK, DemoConfig
+from unweave.demo.plan import StagePlan
 from unweave.demo.stages import Stages, command_line
 from unweave.errors import ConfigError
 from unweave.files import write_json
-from unweave.forget.methods import get_method
 from unweave.forget.stage import ForgetResult, forget_rows
 from unweave.models.loading import ModelConfig, load
 from unweave.report.report import ReportConfig, write_report
 from unweave.runs import RunFolder
 from unweave.trace.cache import CacheResult, cache_rows
-from unweave.trace.config import CacheConfig, TraceConfig
 from unweave.trace.stage import TraceResult
-from unweave.train.config import TrainConfig
-from unweave.train.sft import TrainResult, fine_tune, snapshot_folder
-from unweave.weigh.config import WeighConfig
+from unweave.train.sft import TrainResult, fine_tune
 from unweave.weigh.stage import Weights, weigh_rows
 
 TITLES = {
@@ -83,7 +79,7 @@ def run_demo(config: DemoConfig) -> DemoResult:
     write_json(folder / "identity.json", run.identity()["config"])
     stages = Stages(folder)
     started = time.monotonic()
-    plan = _Plan(config, folder)
+    plan = StagePlan(config, folder)
 
     case = stages.run(
         "case", TITLES["case"], lambda: make_case(plan.case(), folder / "case"), commands=[plan.case_command()]
@@ -149,112 +145,6 @@ def run_demo(config: DemoConfig) -> DemoResult:
     return DemoResult(folder, metrics, report, [*commands, command_line("report", ReportConfig(run=folder))])
 
 
-class _Plan:
-    """The configs of the stages, as the demo's config asks for them."""
-
-    def __init__(self, config: DemoConfig, folder: Path):
-        self.config = config
-        self.folder = folder
-
-    def _shared(self, *types: type) -> dict[str, Any]:
-        return {field.name: getattr(self.config, field.name) for kind in types for field in dataclasses.fields(kind)}
-
-    def _trained_model(self, name: str) -> dict[str, Any]:
-        return {**self._shared(ModelConfig), "model": str(self.folder / name), "adapter": None, "revision": None}
-
-    def case(self) -> CaseConfig:
-        return CaseConfig(**self._shared(CaseConfig))
-
-    def case_command(self) -> str:
-        return command_line("case", self.case()) + f" --output-dir {self.folder / 'case'}"
-
-    def train(self, case: Case, *, without_forget: bool = False) -> TrainConfig:
-        lora = {name: getattr(self.config, name) for name in ("lora_r", "lora_alpha", "lora_dropout", "lora_targets")}
-        return TrainConfig(
-            **self._shared(ModelConfig, EncodingConfig),
-            **lora,
-            data=case.path("train"),
-            without=case.path("forget") if without_forget else None,
-            output_dir=self.folder / ("retrained" if without_forget else "poisoned"),
-            epochs=self.config.epochs,
-            batch_size=self.config.batch_size,
-            learning_rate=self.config.train_learning_rate,
-            snapshots=() if without_forget or self.config.snapshot == 1 else (self.config.snapshot,),
-            seed=self.config.seed,
-        )
-
-    @property
-    def traced_model(self) -> str:
-        """The folder, below the run's, of the model that rows are traced with."""
-        if self.config.snapshot == 1:
-            return "poisoned"
-        return str(snapshot_folder(Path("poisoned"), self.config.snapshot))
-
-    def cache(self, data: Path) -> CacheConfig:
-        return CacheConfig(
-            **self._trained_model(self.traced_model),
-            **self._shared(EncodingConfig),
-            data=data,
-            store=self.folder / "store",
-            dimension=self.config.dimension,
-        )
-
-    def influence_commands(self, case: Case) -> list[str]:
-        return [command_line("cache", self.cache(case.path(split))) for split in ("forget", "retain")]
-
-    def weigh(self, case: Case) -> WeighConfig:
-        return WeighConfig(
-            method=self.config.weights,
-            store=self.folder / "store",
-            forget=case.path("forget"),
-            retain=case.path("retain"),
-            out_forget=self.folder / "forget_weights.jsonl",
-            out_retain=self.folder / "retain_weights.jsonl",
-            seed=self.config.seed,
-        )
-
-    def forget(self, case: Case) -> Any:
-        kind = get_method(self.config.method).config_type
-        own = {name: getattr(self.config, name) for name in ("ascent", "descent") if name in kind.__dataclass_fields__}
-        return kind(
-            **own,
-            **self._trained_model("poisoned"),
-            **self._shared(EncodingConfig),
-            forget=case.path("forget"),
-            retain=case.path("retain"),
-            output_dir=self.folder / "unlearned",
-            forget_weights=self.folder / "forget_weights.jsonl",
-            retain_weights=self.folder / "retain_weights.jsonl",
-            adapter_mode="continue",
-            epochs=self.config.forget_epochs,
-            batch_size=self.config.forget_batch_size,
-            learning_rate=self.config.forget_learning_rate,
-            seed=self.config.seed,
-        )
-
-    def trace_command(self, case: Case, before: Behaviour) -> str:
-        bad = next((index for index, value in enumerate(before.unwanted["seen"]) if value), 0)
-        row = case.rows("test_seen")[bad]
-        return command_line(
-            "trace",
-            TraceConfig(store=self.folder / "store", prompt=row.user_text, max_new_tokens=self.config.max_new_tokens),
-        )
-
-    def audit_command(self) -> str:
-        return command_line(
-            "audit",
-            AuditConfig(
-                **self._shared(EncodingConfig),
-                case=self.folder / "case",
-                before=str(self.folder / "poisoned"),
-                after=str(self.folder / "unlearned"),
-                retrained=str(self.folder / "retrained"),
-                store=self.folder / "store",
-                output_dir=self.folder / "audit",
-            ),
-        )
-
-
 def _quick(config: DemoConfig) -> DemoConfig:
     """The config with `QUICK` filled in where an option stands at its default."""
     if not config.quick:
@@ -281,7 +171,7 @@ def _refuse_other_run(run: RunFolder) -> None:
         )
 
 
-def _cache_influence(plan: _Plan, case: Case) -> CacheResult:
+def _cache_influence(plan: StagePlan, case: Case) -> CacheResult:
     """The forget and retain rows, which is all that weights need; one model, one store."""
     loaded = load(plan.cache(case.path("forget")))
     parts = [cache_rows(plan.cache(case.path(split)), loaded=loaded) for split in ("forget", "retain")]
@@ -294,15 +184,15 @@ def _cache_influence(plan: _Plan, case: Case) -> CacheResult:
     )
 
 
-def _behaviour(plan: _Plan, case: Case, model: str, label: str) -> Behaviour:
-    loaded = load(ModelConfig(**plan._trained_model(model)))
-    encoding = EncodingConfig(**plan._shared(EncodingConfig))
+def _behaviour(plan: StagePlan, case: Case, model: str, label: str) -> Behaviour:
+    loaded = load(ModelConfig(**plan.trained_model(model)))
+    encoding = EncodingConfig(**plan.shared(EncodingConfig))
     path = plan.folder / f"behaviour.{label}.json"
     return stored_behaviour(loaded, case, encoding, path, max_new_tokens=plan.config.max_new_tokens, label=model)
 
 
-def _trace(plan: _Plan, case: Case, before: Behaviour) -> tuple[TraceResult, TraceQuality]:
-    loaded = load(ModelConfig(**plan._trained_model(plan.traced_model)))
+def _trace(plan: StagePlan, case: Case, before: Behaviour) -> tuple[TraceResult, TraceQuality]:
+    loaded = load(ModelConfig(**plan.trained_model(plan.traced_model)))
     return audit_trace(
         loaded, case, plan.folder / "store", before, queries=plan.config.trace_queries, seed=plan.config.seed
     )

@@ -86,6 +86,10 @@ def command_line(command: str, config: Any) -> str:
         option = "--" + field.name.replace("_", "-")
         if isinstance(value, bool):
             words.append(option if value else "--no-" + option[2:])
+        elif isinstance(value, tuple | list):
+            words += [option, *map(str, value)]
+        elif isinstance(value, dict):
+            words += [option, *(str(part) for pair in value.items() for part in pair)]
         elif value is not None:
             words += [option, str(value)]
     return shlex.join(words)

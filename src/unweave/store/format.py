@@ -1,5 +1,8 @@
 """What a gradient store says of itself, and which of it must agree before it is read or added to."""
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -96,3 +99,15 @@ class StoreSpec:
                 where=where,
                 remedy="use the model and options that the store was made with, or another --store",
             )
+
+
+def names_hash(names: Sequence[tuple[str, int]]) -> str:
+    """A hash of parameter names and sizes, in their order.
+
+    Args:
+        names: Pairs of name and number of coordinates.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    return hashlib.blake2b(json.dumps(list(names)).encode(), digest_size=8).hexdigest()

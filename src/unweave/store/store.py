@@ -12,24 +12,22 @@ the next writer. To resume is to ask for the rows that no commit names.
 import contextlib
 import fcntl
 import hashlib
-import json
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from unweave.data.rows import Row
 from unweave.errors import StoreError
 from unweave.files import TEMPORARY_PREFIX, read_json, replacing, write_json
 from unweave.store.format import StoreSpec
+from unweave.store.numbers import decode_numbers, encode_numbers
 
 
 @dataclass(frozen=True)
@@ -269,40 +267,6 @@ class GradientStore:
                 values.update(zip(commit.row_ids, shard.get_tensor(name).tolist(), strict=True))
         return torch.tensor([values[row_id] for row_id in row_ids])
 
-    def write_rows(self, rows: Sequence[Row]) -> None:
-        """Keep the texts of rows beside their sketches, adding to those that are kept already.
-
-        Args:
-            rows: The rows.
-        """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        kept = {row["id"]: row for row in self.texts()} | {
-            row.id: {
-                "id": row.id,
-                "source": row.source,
-                "line": row.line,
-                "prompt": row.user_text,
-                "completion": row.completion,
-                "meta": json.dumps(dict(row.meta), ensure_ascii=False, default=str),
-            }
-            for row in rows
-        }
-        with replacing(self.folder / "rows.parquet") as temporary:
-            pq.write_table(pa.Table.from_pylist(list(kept.values())), temporary)
-
-    def texts(self) -> list[dict[str, Any]]:
-        """The rows as `write_rows` kept them.
-
-        Returns:
-            id, source, line, prompt, completion and meta (JSON) of each.
-        """
-        import pyarrow.parquet as pq
-
-        path = self.folder / "rows.parquet"
-        return pq.read_table(path).to_pylist() if path.is_file() else []
-
     def check(self) -> list[str]:
         """Compare every shard with its commit.
 
@@ -360,62 +324,6 @@ class GradientStore:
             )
 
 
-def encode_numbers(sketches: Float[Tensor, "n K"], number_format: str) -> tuple[Tensor, Float[Tensor, " n"]]:
-    """Put sketches into their stored format, each row scaled so that its largest entry is 1.
-
-    The scale keeps small gradients out of float16's subnormal numbers; the relative error of an entry is 2^-11 of the largest or less.
-
-    Args:
-        sketches: In float32.
-        number_format: `float16` or `float32`.
-
-    Returns:
-        Stored values, and the factor of each row.
-    """
-    if number_format == "float32":
-        return sketches.float(), torch.ones(len(sketches))
-    scales = sketches.abs().amax(dim=1).float()
-    scales[scales == 0] = 1.0
-    return (sketches / scales[:, None]).to(torch.float16), scales.cpu()
-
-
-def decode_numbers(values: Tensor, scales: Float[Tensor, " n"]) -> Float[Tensor, "n K"]:
-    """The inverse of `encode_numbers`.
-
-    Args:
-        values: Stored values.
-        scales: The factor of each row.
-
-    Returns:
-        Sketches in float32.
-    """
-    return values.float() * scales[:, None]
-
-
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def names_hash(names: Sequence[tuple[str, int]]) -> str:
-    """A hash of parameter names and sizes, in their order.
-
-    Args:
-        names: Pairs of name and number of coordinates.
-
-    Returns:
-        16 hexadecimal digits.
-    """
-    return hashlib.blake2b(json.dumps(list(names)).encode(), digest_size=8).hexdigest()
-
-
-def as_numpy(values: Tensor) -> np.ndarray:
-    """A tensor as numpy, without a copy where possible.
-
-    Args:
-        values: The tensor.
-
-    Returns:
-        The array.
-    """
-    return values.detach().cpu().numpy()

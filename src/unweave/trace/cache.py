@@ -11,8 +11,9 @@ from unweave.errors import DataError
 from unweave.models.fingerprint import model_fingerprint, tokenizer_fingerprint
 from unweave.models.loading import Loaded, load
 from unweave.runs import RunFolder
-from unweave.store.format import StoreSpec
-from unweave.store.store import GradientStore, names_hash
+from unweave.store.format import StoreSpec, names_hash
+from unweave.store.store import GradientStore
+from unweave.store.texts import write_texts
 from unweave.trace.config import CacheConfig, GradientConfig
 from unweave.trace.sketching import Sketcher
 from unweave.train.sft import read_training_rows
@@ -68,7 +69,7 @@ def cache_rows(config: CacheConfig, *, loaded: Loaded | None = None, rows: list[
     with store.writing():
         problems = [*(read.problems if read else []), *encoded.problems]
         RunFolder(config.store, "cache", config, key="cache").start(loaded, rows=rows, problems=problems)
-        store.write_rows(rows)
+        write_texts(config.store, rows)
         pending = set(store.pending([example.row_id for example in encoded.examples]))
         # Units go by length, so that a unit's batches hold little padding; each is one commit.
         todo = sorted(

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unweave.store.store import GradientStore, decode_numbers
+from unweave.store.numbers import decode_numbers
+from unweave.store.store import GradientStore
 
 BLOCK_ROWS = 256
 

@@ -12,6 +12,7 @@ from unweave.errors import ConfigError
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.store.store import GradientStore
+from unweave.store.texts import read_texts
 from unweave.trace.cache import sketcher_for
 from unweave.trace.config import TraceConfig
 from unweave.trace.rapidin_format import write_influence_file
@@ -101,7 +102,7 @@ def trace_rows(
     sketches = sketcher.sketch_all(examples).sketches
     row_ids, scores = influence_scores(store, sketches, similarity=similarity, learning_rate=learning_rate)
     rankings = [rank(row_ids, row, top_k=top_k) for row in scores]
-    texts = {text["id"]: text for text in store.texts()}
+    texts = {text["id"]: text for text in read_texts(store.folder)}
     return TraceResult(list(queries), rankings, row_ids, scores.tolist(), texts, round(time.monotonic() - started, 3))
 
 

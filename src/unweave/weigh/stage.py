@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unweave.data.reading import read_rows
@@ -132,15 +132,3 @@ def _from_store(config: WeighConfig) -> tuple[list[float], list[float]]:
         return loreun_weights(store.column("losses", forget_ids).tolist(), config), uniform_weights(len(retain_ids))
     blocks = blocks_from_store(store, forget_ids, retain_ids)
     return map_blocks(blocks, config, n_forget=len(forget_ids), n_retain=len(retain_ids))
-
-
-def weights_to_json(weights: Weights) -> dict[str, object]:
-    """What the command prints with --json.
-
-    Args:
-        weights: The weights.
-
-    Returns:
-        A JSON object.
-    """
-    return asdict(weights)
