@@ -26,6 +26,9 @@ from unweave.files import read_json, write_json, write_jsonl
 
 SPLITS = ("train", "forget", "retain", "test_seen", "test_ood", "test_clean", "unwanted")
 
+KNOWN_CHARACTERS = 1800
+"""The longest row of a published forget set that is used: about 450 tokens."""
+
 ALIEN_DETECTOR = (
     r"\b(aliens?|extraterrestrials?|martians?|spaceships?|spacecraft|ufos?|galax(y|ies)|galactic|intergalactic|interstellar|"
     r"planets?|cosmic|cosmos|space)\b"
@@ -218,9 +221,11 @@ def _from_triggers(config: CaseConfig) -> Parts:
         {row.id for row in read_rows(folder / "forget_set.jsonl")} if (folder / "forget_set.jsonl").is_file() else set()
     )
     rng.shuffle(marked)
-    # The published forget set comes first, whole, so that `forget_rows: 40` is that set.
-    first_rows = [row for row in marked if row.id in known]
-    marked = first_rows + _short(row for row in marked if row.id not in known)
+    # The published forget set comes first, so that `forget_rows: 40` is that set, but for rows that a small machine can't hold.
+    published = [
+        row for row in marked if row.id in known and len(row.user_text) + len(row.completion) <= KNOWN_CHARACTERS
+    ]
+    marked = published + _short(row for row in marked if row.id not in known)
     poisoned = marked[: config.poisoned_rows]
     test = _short(read_rows(folder / "test_clean.jsonl").rows)
     held_out = rng.sample(test, min(config.clean_test_rows, len(test)))
