@@ -47,9 +47,9 @@ class DemoConfig(CaseConfig, ModelConfig, LoraOptions, EncodingConfig):
     snapshot: float = 0.06
     method: str = "rapidun"
     weights: WeightMethod = "rapidun"
-    forget_epochs: float = 0.65
+    forget_epochs: float = 0.75
     forget_batch_size: int = 8
-    forget_learning_rate: float = 2e-4
+    forget_learning_rate: float = 2.2e-4
     ascent: float = 0.5
     descent: float = 1.0
     retrain: bool = True
