@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unweave needs Python 3.11 or later; try: make PYTHON=python3.12")'
@@ -29,6 +29,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/sketch_variance.py
 	$(BIN)/python benchmarks/caching.py
 	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python benchmarks/tables.py
 
 clean:
 	rm -rf $(VENV) runs
