@@ -47,13 +47,16 @@ class RunFolder:
         plain = to_plain(self.config)
         return {"command": self.command, "version": __version__, "config": plain, "inputs": _input_digests(plain)}
 
-    def finished(self) -> dict[str, Any] | None:
+    def finished(self, *, files: Sequence[str] = ()) -> dict[str, Any] | None:
         """The result of an earlier, complete run with the same identity.
+
+        Args:
+            files: What the run leaves in its folder: without one of these it does not count as complete.
 
         Returns:
             The result, or `None`.
         """
-        if not self.result_path.is_file():
+        if not self.result_path.is_file() or (files and not any((self.folder / name).is_file() for name in files)):
             return None
         try:
             stored = json.loads(self.result_path.read_text(encoding="utf-8"))

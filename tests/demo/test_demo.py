@@ -54,6 +54,13 @@ def test_printed_commands_mean_their_configs(tmp_path):
     assert parsed == cache
 
 
+def test_loreun_needs_the_final_model(tmp_path):
+    from unweave.demo.pipeline import run_demo
+
+    with pytest.raises(ConfigError, match="--snapshot 1"):
+        run_demo(DemoConfig(output_dir=tmp_path, weights="loreun"))
+
+
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """One quick run through the command line."""

@@ -159,3 +159,12 @@ class TestPackagedModel:
         assert packaged.resolve() == str(half)
         assert packaged.resolve() == str(half)
         assert len(made) == 1
+
+
+def test_long_sequences_get_an_attention_that_keeps_no_matrices(base, tmp_path):
+    from unweave.train.config import TrainConfig
+
+    paths = {"model": str(base), "data": tmp_path, "output_dir": tmp_path}
+    for length, expected in ((512, "eager"), (513, "sdpa")):
+        loaded = load(TrainConfig(**paths, max_length=length, device="cpu"))
+        assert loaded.model.config._attn_implementation == expected

@@ -73,9 +73,12 @@ def test_a_complete_run_is_not_repeated_and_a_changed_one_is(tmp_path, base, mon
     monkeypatch.setattr(loop.Trainer, "train", lambda *args, **options: calls.append(1) or original(*args, **options))
     assert fine_tune(settings) == first
     assert not calls
+    (settings.output_dir / "adapter_model.safetensors").unlink()
+    assert fine_tune(settings).steps == first.steps
+    assert len(calls) == 1
     write_rows(settings.data, ROWS[:-1])
     assert fine_tune(settings).rows == len(ROWS) - 1
-    assert calls
+    assert len(calls) == 2
 
 
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, base, monkeypatch):

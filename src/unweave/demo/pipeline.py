@@ -17,7 +17,7 @@ from unweave.demo.config import QUICK, DemoConfig
 from unweave.demo.plan import StagePlan
 from unweave.demo.stages import Stages, command_line
 from unweave.errors import ConfigError
-from unweave.files import write_json
+from unweave.files import read_json, write_json
 from unweave.forget.stage import ForgetResult, forget_rows
 from unweave.models.loading import ModelConfig, load
 from unweave.report.report import ReportConfig, write_report
@@ -69,8 +69,14 @@ def run_demo(config: DemoConfig) -> DemoResult:
         The metrics and the report.
 
     Raises:
-        ConfigError: When the folder holds a run of another config.
+        ConfigError: When the folder holds a run of another config, or LoReUn's weights are asked for with a snapshot.
     """
+    if config.weights == "loreun" and config.snapshot != 1:
+        raise ConfigError(
+            "LoReUn weighs by the losses of the model that is to forget, and the store is of a snapshot.",
+            where="--weights loreun",
+            remedy="add --snapshot 1",
+        )
     config = _quick(config)
     folder = config.output_dir
     run = RunFolder(folder, "demo", config)
@@ -158,8 +164,6 @@ def _refuse_other_run(run: RunFolder) -> None:
     kept = run.folder / "identity.json"
     if not kept.is_file():
         return
-    from unweave.files import read_json
-
     earlier, now = read_json(kept, what="The identity of the run"), run.identity()["config"]
     differing = sorted(key for key in now if earlier.get(key) != now[key] and key != "output_dir")
     if differing:

@@ -75,7 +75,7 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
             remedy="use the method's own config",
         )
     run = RunFolder(config.output_dir, "forget", config)
-    done = run.finished()
+    done = run.finished(files=("adapter_model.safetensors",))
     if done is not None:
         return ForgetResult(**{**done, "folder": Path(done["folder"])})
     loaded = loaded or load(config)

@@ -56,7 +56,7 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
         Where the result is, and what it took.
     """
     run = RunFolder(config.output_dir, "train", config)
-    done = run.finished()
+    done = run.finished(files=("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"))
     if done is not None:
         return TrainResult(**{**done, "folder": Path(done["folder"])})
     loaded = loaded or load(config)
