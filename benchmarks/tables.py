@@ -71,6 +71,24 @@ def machine(result: dict[str, Any]) -> str:
     return f"{environment['threads']} threads of an {environment['cpu']}"
 
 
+def controls() -> str:
+    """Other weights, all else equal."""
+    spread = load("weights_control")["spread"]
+    lines = [
+        "| weights | attack success, seen | OOD | perplexity change | accuracy change |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for kind, values in spread.items():
+        cells = [
+            shown(values["asr.seen.after"], percent=True),
+            shown(values["asr.ood.after"], percent=True),
+            shown(values["clean.perplexity.relative_change"], percent=True, signed=True),
+            shown(values["clean.accuracy.change"], percent=True, signed=True),
+        ]
+        lines.append(f"| `{kind}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def speed() -> str:
     """Sketch and caching speed."""
     sketch, caching = load("sketch_variance"), load("caching")
@@ -110,11 +128,13 @@ def main() -> int:
     path = ROOT / "README.md"
     before = path.read_text(encoding="utf-8")
     text = before
-    for name, table in {
+    tables = {
         "demo": lambda: story("demo"),
+        "controls": controls,
         "dolly": lambda: story("dolly_triggers"),
         "speed": speed,
-    }.items():
+    }
+    for name, table in tables.items():
         text = re.sub(
             rf"(<!-- table:{name} -->\n).*?(<!-- /table -->)",
             lambda found, table=table: found[1] + table() + "\n" + found[2],
