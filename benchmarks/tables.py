@@ -49,7 +49,13 @@ def story(name: str) -> str:
         lines.append(
             f"| exact answers, clean held-out rows | {of('clean.accuracy.before', percent=True)} | {of('clean.accuracy.after', percent=True)} |"
         )
+    unwanted = [run["metrics"]["unwanted_probability"]["retrained"] for run in result["runs"]]
     lines += [
+        f"| probability of an unwanted answer, a token | {of('unwanted_probability.before', percent=True)} | "
+        f"{of('unwanted_probability.after', percent=True)} |",
+        "",
+        f"(The last line is the honest one: the retrained model's value is {100 * sum(unwanted) / len(unwanted):.1f} %. "
+        "What was learned is suppressed, not erased.)",
         "",
         "| finding the poisoned rows (auPRC) | from twenty bad answers | from one |",
         "|---|---:|---:|",
