@@ -95,6 +95,17 @@ def controls() -> str:
     return "\n".join(lines)
 
 
+def snapshot() -> str:
+    """The trace with an early snapshot and with the final model."""
+    spread = load("trace_snapshot")["spread"]
+    lines = ["| traced with the adapter after | auPRC, twenty bad answers | one answer |", "|---|---:|---:|"]
+    lines += [
+        f"| {float(share):.0%} of the training | {shown(values['auprc'], digits=3)} | {shown(values['auprc_one_answer'], digits=3)} |"
+        for share, values in spread.items()
+    ]
+    return "\n".join(lines)
+
+
 def speed() -> str:
     """Sketch and caching speed."""
     sketch, caching = load("sketch_variance"), load("caching")
@@ -137,6 +148,7 @@ def main() -> int:
     tables = {
         "demo": lambda: story("demo"),
         "controls": controls,
+        "snapshot": snapshot,
         "dolly": lambda: story("dolly_triggers"),
         "speed": speed,
     }
