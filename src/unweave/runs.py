@@ -74,6 +74,7 @@ class RunFolder:
         rows: Sequence[Row] = (),
         problems: Sequence[Problem] = (),
         extra: dict[str, Any] | None = None,
+        fingerprints: tuple[str, str] | None = None,
     ) -> None:
         """Write `config.yaml` and `run.json`, and say which rows were dropped or cut.
 
@@ -82,6 +83,7 @@ class RunFolder:
             rows: The rows, for theirs.
             problems: What happened to rows on the way.
             extra: More to record.
+            fingerprints: Of model and tokenizer, where they are known already.
         """
         self.result_path.unlink(missing_ok=True)
         write_text(self.folder / "config.yaml", dump_yaml(self.command, self.config))
@@ -96,15 +98,17 @@ class RunFolder:
             **(extra or {}),
         }
         if loaded is not None:
-            from unweave.models.fingerprint import model_fingerprint, tokenizer_fingerprint
+            if fingerprints is None:
+                from unweave.models.fingerprint import model_fingerprint, tokenizer_fingerprint
 
+                fingerprints = model_fingerprint(loaded.model), tokenizer_fingerprint(loaded.tokenizer)
             record["model"] = {
                 "base": loaded.base,
                 "adapter": loaded.adapter,
                 "dtype": str(loaded.model.dtype),
                 "device": str(loaded.device),
-                "fingerprint": model_fingerprint(loaded.model),
-                "tokenizer": tokenizer_fingerprint(loaded.tokenizer),
+                "fingerprint": fingerprints[0],
+                "tokenizer": fingerprints[1],
             }
         write_json(self.folder / "run.json", record)
         report_problems(problems)

@@ -62,13 +62,14 @@ def cache_rows(config: CacheConfig, *, loaded: Loaded | None = None, rows: list[
     if len({example.row_id for example in encoded.examples}) != len(encoded.examples):
         raise DataError("Two rows have the same id.", where=str(config.data), remedy="give every row its own id")
     sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=config)
-    store = GradientStore.create(
-        config.store, store_spec(loaded, sketcher, config, encoding=config, number_format=config.number_format)
-    )
+    spec = store_spec(loaded, sketcher, config, encoding=config, number_format=config.number_format)
+    store = GradientStore.create(config.store, spec)
     started = time.monotonic()
     with store.writing():
         problems = [*(read.problems if read else []), *encoded.problems]
-        RunFolder(config.store, "cache", config, key="cache").start(loaded, rows=rows, problems=problems)
+        RunFolder(config.store, "cache", config, key="cache").start(
+            loaded, rows=rows, problems=problems, fingerprints=(spec.model_fingerprint, spec.tokenizer_fingerprint)
+        )
         write_texts(config.store, rows)
         pending = set(store.pending([example.row_id for example in encoded.examples]))
         # Units go by length, so that a unit's batches hold little padding; each is one commit.
