@@ -121,13 +121,16 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(finite(to_plain(value)), indent=2, ensure_ascii=False) + "\n")
 
 
-def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Sequence[str] = ()
+) -> None:
     """Print a table on standard output.
 
     Args:
         title: Above it.
-        header: Its column heads; all but the first column are right-aligned.
+        header: Its column heads.
         rows: Its cells.
+        text_columns: Columns that hold text; these and the first are left-aligned, the others hold numbers.
     """
     from rich import box
     from rich.console import Console
@@ -136,7 +139,7 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
 
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+        table.add_column(name, justify="left" if index == 0 or name in text_columns else "right", overflow="fold")
     for row in rows:
         # Cells hold model and training text: never markup.
         table.add_row(*(Text(cell) for cell in row))

@@ -34,7 +34,7 @@ def _show(result: Any) -> None:
         for side in ("helpful", "harmful"):
             rows = [_cells(hit, result.texts) for hit in getattr(ranking, side)]
             header = ["row", "influence", "where", "prompt", "completion"]
-            print_table(f"{side} rows (of {len(result.row_ids)})", header, rows)
+            print_table(f"{side} rows (of {len(result.row_ids)})", header, rows, text_columns=header[2:])
     print(f"positive influence: a step on the row lowers the loss of this answer; {result.seconds} s")
 
 

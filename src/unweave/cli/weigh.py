@@ -41,4 +41,4 @@ def _show(config: WeighConfig, weights: Any) -> None:
         ]
         rows.append([name, str(summary.count), *cells, str(path)])
     header = ["rows", "count", "effective", "at lowest", "at highest", "levels", "range", "written to"]
-    print_table(f"{weights.method} weights, mean 1", header, rows)
+    print_table(f"{weights.method} weights, mean 1", header, rows, text_columns=["written to"])
