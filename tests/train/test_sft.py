@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from tests.folders import ROWS, save_model, write_rows
-from unweave.errors import DataError
+from unweave.errors import ConfigError, DataError
 from unweave.gradients.scoring import row_losses
 from unweave.models.loading import ModelConfig, load
 from unweave.train import loop
@@ -146,6 +146,12 @@ def test_plan_sees_every_row_once_an_epoch():
         plan_epochs([1] * 7, batch_size=3, epochs=0.34, seed=1)
         == plan_epochs([1] * 7, batch_size=3, epochs=2.0, seed=1)[:1]
     )
+
+
+def test_a_sliver_of_an_epoch_is_one_step_and_none_is_refused():
+    assert len(plan_epochs([1] * 7, batch_size=3, epochs=0.01, seed=1)) == 1
+    with pytest.raises(ConfigError, match="0.0 epochs"):
+        plan_epochs([1] * 7, batch_size=3, epochs=0.0, seed=1)
 
 
 def test_master_weights_keep_updates_that_bfloat16_would_lose():

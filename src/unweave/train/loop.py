@@ -21,7 +21,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from unweave import progress
-from unweave.errors import TrainingError
+from unweave.errors import ConfigError, TrainingError
 from unweave.files import write_json
 from unweave.models.loading import quiet_transformers
 from unweave.train.optimizer import MasterAdamW
@@ -79,12 +79,22 @@ def plan_epochs(lengths: Sequence[int], *, batch_size: int, epochs: float, seed:
         seed: Of the shuffles.
 
     Returns:
-        Indices of examples, a list a step.
+        Indices of examples, a list a step; at least one step.
+
+    Raises:
+        ConfigError: When the epochs or the batch size are not positive.
     """
+    if epochs <= 0 or batch_size < 1:
+        raise ConfigError(
+            f"{epochs} epochs of batches of {batch_size} rows can't be trained.",
+            where="--epochs, --batch-size",
+            remedy="give numbers above 0",
+        )
     rng = random.Random(seed)
     per_epoch = -(-len(lengths) // batch_size)
     steps: list[list[int]] = []
-    while len(steps) < round(epochs * per_epoch):
+    wanted = max(1, round(epochs * per_epoch))
+    while len(steps) < wanted:
         order = list(range(len(lengths)))
         rng.shuffle(order)
         window = batch_size * 16
@@ -94,7 +104,7 @@ def plan_epochs(lengths: Sequence[int], *, batch_size: int, epochs: float, seed:
             batches += [nearby[first : first + batch_size] for first in range(0, len(nearby), batch_size)]
         rng.shuffle(batches)
         steps += batches
-    return steps[: max(1, round(epochs * per_epoch))]
+    return steps[:wanted]
 
 
 def run_loop(
