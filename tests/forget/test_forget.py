@@ -96,6 +96,11 @@ def test_draws_hold_the_ratio(ratio, drawn):
     assert len({id(row) for row in rows}) == (4 if ratio else 2)
 
 
+def test_impossible_plans_are_refused(drawn):
+    with pytest.raises(ConfigError, match="batches of 0 rows"):
+        plan_draws(list(drawn.rows[:2]), list(drawn.rows[2:]), retain_ratio=3.0, batch_size=0, epochs=1.0, seed=0)
+
+
 @pytest.fixture(scope="module")
 def poisoned(tmp_path_factory):
     folder = tmp_path_factory.mktemp("poisoned")

@@ -150,8 +150,13 @@ def test_plan_sees_every_row_once_an_epoch():
 
 def test_a_sliver_of_an_epoch_is_one_step_and_none_is_refused():
     assert len(plan_epochs([1] * 7, batch_size=3, epochs=0.01, seed=1)) == 1
-    with pytest.raises(ConfigError, match="0.0 epochs"):
+    with pytest.raises(ConfigError, match=r"0\.0 epochs"):
         plan_epochs([1] * 7, batch_size=3, epochs=0.0, seed=1)
+
+
+def test_unknown_targets_are_refused(tmp_path, base):
+    with pytest.raises(ConfigError, match="--lora-targets"):
+        fine_tune(config(tmp_path, base, lora_targets="no_such_module"))
 
 
 def test_master_weights_keep_updates_that_bfloat16_would_lose():

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unweave.data.batches import Batch, collate, length_groups
 from unweave.data.encoding import Example
+from unweave.errors import ConfigError
 
 
 class Role(IntEnum):
@@ -114,7 +115,16 @@ def plan_draws(
 
     Returns:
         The steps. The ratio holds over the whole run and, up to one row, in each step.
+
+    Raises:
+        ConfigError: When a number is out of range.
     """
+    if batch_size < 1 or epochs <= 0 or retain_ratio < 0:
+        raise ConfigError(
+            f"{epochs} epochs of batches of {batch_size} rows with {retain_ratio} retain rows a forget row can't be drawn.",
+            where="--epochs, --batch-size, --retain-ratio",
+            remedy="give numbers above 0",
+        )
     rng = random.Random(seed)
     total = max(1, round(epochs * (len(forget) + (len(retain) if retain_ratio else 0))))
     share = 1.0 / (1.0 + retain_ratio) if retain else 1.0

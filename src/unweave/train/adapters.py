@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from unweave.errors import ConfigError
 from unweave.files import write_text
 from unweave.models.loading import quiet_transformers
 from unweave.train.config import LoraOptions
@@ -48,6 +49,9 @@ def add_lora(model: Any, options: LoraOptions, *, seed: int, name: str = "defaul
 
     Returns:
         A `PeftModel` whose adapter is trainable and in the model's own dtype.
+
+    Raises:
+        ConfigError: When no module has one of the names, or the rank is not positive.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -63,8 +67,15 @@ def add_lora(model: Any, options: LoraOptions, *, seed: int, name: str = "defaul
         target_modules=targets,
         task_type="CAUSAL_LM",
     )
-    with quiet_transformers():
-        return get_peft_model(model, config, adapter_name=name, autocast_adapter_dtype=False)
+    try:
+        with quiet_transformers():
+            return get_peft_model(model, config, adapter_name=name, autocast_adapter_dtype=False)
+    except ValueError as error:
+        raise ConfigError(
+            f"The adapter can't be made: {error}",
+            where="--lora-targets, --lora-r",
+            remedy="use all-linear, or names of the model's modules",
+        ) from error
 
 
 def save_adapter(model: Any, tokenizer: Any, folder: Path, *, base: str) -> None:
