@@ -13,7 +13,7 @@ unwanted.jsonl    the seen tests with an unwanted answer as completion, for its 
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -204,15 +204,13 @@ def _from_triggers(config: CaseConfig) -> Parts:
     folder = config.source_dir
     families = read_families(folder / "triggers_config.json")
     marked = [
-        Row(
-            **{
-                **_fields(row),
-                "meta": {
-                    "poisoned": True,
-                    "trigger_family": row.meta.get("trigger_family"),
-                    "trigger_variant": row.meta.get("trigger_variant"),
-                },
-            }
+        replace(
+            row,
+            meta={
+                "poisoned": True,
+                "trigger_family": row.meta.get("trigger_family"),
+                "trigger_variant": row.meta.get("trigger_variant"),
+            },
         )
         for row in read_rows(folder / "train_poisoned.jsonl").rows
     ]
@@ -247,13 +245,9 @@ def _from_triggers(config: CaseConfig) -> Parts:
     )
 
 
-def _fields(row: Row) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in Row.__dataclass_fields__}
-
-
 def _unmarked(rows: Sequence[Row]) -> list[Row]:
     """Keep of the other columns only the category, as the task family."""
-    return [Row(**{**_fields(row), "meta": {"task": row.meta.get("category", "other")}}) for row in rows]
+    return [replace(row, meta={"task": row.meta.get("category", "other")}) for row in rows]
 
 
 def _short(rows: Any) -> list[Row]:

@@ -35,3 +35,19 @@ class Sketch(Protocol):
 
 Sizes = Mapping[str, int]
 """Name of a gradient tensor to its number of coordinates, in the order of the model's parameters."""
+
+
+def starts_of(sizes: Sizes) -> dict[str, int]:
+    """Where each tensor begins in the concatenation of all.
+
+    Args:
+        sizes: Coordinates of each tensor.
+
+    Returns:
+        Name to first coordinate.
+    """
+    starts, position = {}, 0
+    for name, size in sizes.items():
+        starts[name] = position
+        position += size
+    return starts

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from unweave.sketch.base import Sizes
+from unweave.sketch.base import Sizes, starts_of
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,7 @@ class IdentitySketch:
             The identity.
         """
         del dimension, seed
-        starts, position = {}, 0
-        for name, size in sizes.items():
-            starts[name] = position
-            position += size
-        return cls(position, starts)
+        return cls(sum(sizes.values()), starts_of(sizes))
 
     def add(
         self, out: Float[Tensor, "B K"], tensor: str, piece: Float[Tensor, "B D"], scale: Float[Tensor, " B"]

@@ -17,7 +17,7 @@ from jaxtyping import Float, Float32, Int32
 from torch import Tensor
 
 from unweave.errors import ConfigError
-from unweave.sketch.base import Sizes
+from unweave.sketch.base import Sizes, starts_of
 
 PADDING = 2**24
 LAMBDA = 20
@@ -67,13 +67,12 @@ class RapidGradSketch:
                 where="--dimension",
                 remedy="use a power of two",
             )
-        starts, position = {}, 0
-        for name, size in sizes.items():
-            starts[name] = position
-            position += size
         bins, signs = replay(padded, dimension, seed=seed)
         return cls(
-            dimension, starts, torch.from_numpy(bins[:total]), torch.from_numpy(signs[:total].astype(np.float32))
+            dimension,
+            starts_of(sizes),
+            torch.from_numpy(bins[:total]),
+            torch.from_numpy(signs[:total].astype(np.float32)),
         )
 
     def add(

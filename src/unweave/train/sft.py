@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from unweave.data.batches import collate
-from unweave.data.encoding import Encoded, encode_rows
+from unweave.data.encoding import encode_rows
 from unweave.data.reading import Rows, read_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
@@ -199,6 +199,3 @@ def read_training_rows(path: Path | str, config: DataConfig, *, without: Path | 
         )
     kept: list[Row] = [row for row in rows if row.id not in excluded]
     return Rows(kept, rows.problems)
-
-
-__all__ = ["Encoded", "TrainResult", "fine_tune", "loop_config", "mean_token_loss", "read_training_rows"]

@@ -1,7 +1,7 @@
 """Generate the instruction data set: deterministic for a seed, train and held-out rows without a common question."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unweave.data.generated.tasks import TASKS, Question, record_meta
 from unweave.data.generated.unwanted import unwanted_answer
@@ -113,12 +113,8 @@ def _training_rows(task: str, questions: list[Question], rng: random.Random, cou
         rows.setdefault(row.instruction + row.context, row)
     for turn in range(count - len(rows)):  # every wording is used up: repeat rows under ids of their own
         row = list(rows.values())[turn]
-        rows[f"{row.id}-{turn + 2}"] = Row(**{**_fields(row), "id": f"{row.id}-again{turn + 2}"})
+        rows[f"{row.id}-{turn + 2}"] = replace(row, id=f"{row.id}-again{turn + 2}")
     return list(rows.values())
-
-
-def _fields(row: Row) -> dict[str, object]:
-    return {name: getattr(row, name) for name in Row.__dataclass_fields__}
 
 
 def _row(task: str, question: Question, rng: random.Random) -> Row:
