@@ -5,14 +5,19 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from pathlib import Path
+
 import jaxtyping
 import pytest
+
+SKETCH = Path(__file__).parents[1] / "src/unweave/sketch"
 
 # Shapes are checked at run time in the tests only; the hook must be in place before the package is imported.
 jaxtyping.install_import_hook(
     [
         "unweave.gradients",
-        "unweave.sketch",
+        # Module by module, since numba can't compile what the hook has wrapped: its kernels stay out.
+        *(f"unweave.sketch.{path.stem}" for path in SKETCH.glob("*.py") if path.stem != "__init__"),
         "unweave.trace",
         "unweave.weigh",
         "unweave.store",

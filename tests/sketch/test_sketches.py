@@ -177,7 +177,7 @@ def test_rapidgrad_is_unbiased():
 
 
 def test_identity_is_the_concatenated_gradient():
-    sketch = make_sketch(SketchConfig(sketch="none"), SIZES)
+    sketch = make_sketch(SketchConfig(sketch="none"), {name: (size,) for name, size in SIZES.items()})
     tensors = random_tensors(2)
     assert sketch.dimension == sum(SIZES.values())
     torch.testing.assert_close(sketch_of(sketch, tensors), concatenated(tensors))

@@ -21,6 +21,8 @@ from unweave.models.selection import SelectedParameter, Use, is_linear
 
 Reduction = Literal["mean", "sum"]
 Consumer = Callable[[str, Float[Tensor, "B ..."]], None]
+Interceptor = Callable[[SelectedParameter, Use, Tensor, Tensor], bool]
+"""Sees the inputs and output gradients of a use in example layout [B, T, features], and says whether it has dealt with them."""
 
 
 def per_sample_gradients(
@@ -30,6 +32,8 @@ def per_sample_gradients(
     consume: Consumer,
     *,
     reduction: Reduction = "mean",
+    intercept: Interceptor | None = None,
+    frozen: bool = False,
 ) -> TokenLosses:
     """Compute the gradient of every example's own loss, one parameter at a time.
 
@@ -43,6 +47,9 @@ def per_sample_gradients(
         consume: Called once a parameter with its name and the gradients [B, *shape of the parameter], as soon as they are
             complete, in the order of the backward pass. It must not keep the tensor it is given unless it wants the memory spent.
         reduction: `mean` differentiates the mean loss over an example's labelled tokens, `sum` their sum.
+        intercept: Gets the factors of each use, padding zeroed in one of the two at least; where it returns True, no gradient is
+            made of them and `consume` does not hear of that use.
+        frozen: Whether the model is in `frozen_in_evaluation` already, as when many batches follow each other.
 
     Returns:
         The token losses, detached.
@@ -54,31 +61,35 @@ def per_sample_gradients(
     pending = {item.name: len(item.uses) for item in parameters}
     partial: dict[str, Tensor] = {}
 
-    def arrived(item: SelectedParameter, piece: Tensor) -> None:
-        if item.name not in pending:
+    whole: set[str] = set()
+
+    def arrived(item: SelectedParameter, use: Use, values: Tensor, grads: Tensor) -> None:
+        if not pending.get(item.name):
             raise ModelError(
                 f"The module of {item.name} runs twice in one forward pass.", remedy="leave it out of --parameters"
             )
         pending[item.name] -= 1
-        if item.name in partial:
-            piece = partial.pop(item.name).add_(piece)
-        if pending[item.name]:
-            partial[item.name] = piece
-        else:
-            del pending[item.name]
-            consume(item.name, piece)
+        if not (intercept and intercept(item, use, values, grads)):
+            piece = gradient_piece(use, values, grads)
+            if len(item.uses) > 1:
+                piece = piece.to(torch.promote_types(piece.dtype, torch.float32))
+            partial[item.name] = partial.pop(item.name).add_(piece) if item.name in partial else piece
+        if not pending[item.name]:
+            whole.add(item.name)
+            if item.name in partial:
+                consume(item.name, partial.pop(item.name))
 
     head = model.get_output_embeddings()  # type: ignore[operator]
-    with frozen_in_evaluation(model), _hooks(parameters, layout, head, arrived), torch.enable_grad():
+    freeze = contextlib.nullcontext() if frozen else frozen_in_evaluation(model)
+    with freeze, _hooks(parameters, layout, head, arrived), torch.enable_grad():
         losses = token_losses(model, batch)
         per_example = losses.means() if reduction == "mean" else losses.sums()
         if not per_example.requires_grad:
             raise ModelError("No chosen parameter takes part in the loss.", remedy="choose other --parameters")
         per_example.sum().backward()
-    if pending:
-        missing = ", ".join(sorted(pending)[:3])
+    if missing := sorted(set(pending) - whole):
         raise ModelError(
-            f"{len(pending)} chosen parameter(s) took no part in the loss: {missing}.",
+            f"{len(missing)} chosen parameter(s) took no part in the loss: {', '.join(missing[:3])}.",
             remedy="leave them out of --parameters",
         )
     return TokenLosses(losses.nll.detach(), losses.segments, losses.size)
@@ -97,16 +108,19 @@ class _ExampleLayout:
             offsets = torch.arange(int(lengths.max()), device=lengths.device)
             self.index = ((lengths.cumsum(0) - lengths)[:, None] + offsets).clamp(max=self.tokens[1] - 1)
             self.mask = offsets[None, :] < lengths[:, None]
-        self.padded = not bool(self.mask.all())
         self.inside_hook = False
 
     def __call__(self, tensor: Tensor, *, zero: bool, of_head: bool) -> Tensor:
-        """`zero` clears padding."""
+        """`zero` clears what does not belong to the example.
+
+        Padding on the right needs no clearing: no token sees it, so its gradients are exactly zero.
+        """
         if of_head:
             tensor = self._scatter(tensor)
-        if self.index is not None:
-            tensor = tensor[0][self.index]
-        if not (zero and self.padded):
+        if self.index is None:
+            return tensor
+        tensor = tensor[0][self.index]
+        if not zero:
             return tensor
         return tensor * self.mask.reshape(*self.mask.shape, *[1] * (tensor.ndim - 2))
 
@@ -154,7 +168,7 @@ def _hooks(
     parameters: Sequence[SelectedParameter],
     layout: _ExampleLayout,
     head: nn.Module | None,
-    arrived: Callable[[SelectedParameter, Tensor], None],
+    arrived: Callable[[SelectedParameter, Use, Tensor, Tensor], None],
 ) -> Iterator[None]:
     """Hooks on every module that holds a chosen parameter."""
     by_module: dict[nn.Module, list[tuple[SelectedParameter, Use]]] = {}
@@ -176,7 +190,7 @@ def _forward_hook(
     held: list[tuple[SelectedParameter, Use]],
     layout: _ExampleLayout,
     of_head: bool,
-    arrived: Callable[[SelectedParameter, Tensor], None],
+    arrived: Callable[[SelectedParameter, Use, Tensor, Tensor], None],
 ) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
     only_products = all(is_linear(use.module) and use.attribute == "weight" for _, use in held)
 
@@ -200,7 +214,7 @@ def _forward_hook(
                     grads = layout(gradient, zero=not narrow_inputs, of_head=of_head)
                     values = layout(activations, zero=narrow_inputs, of_head=of_head)
                     for item, use in held:
-                        arrived(item, gradient_piece(use, values, grads))
+                        arrived(item, use, values, grads)
             finally:
                 layout.inside_hook = False
 

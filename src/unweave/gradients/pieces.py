@@ -26,8 +26,12 @@ def gradient_piece(
         grads: The gradient of the summed example losses with respect to the module's output.
 
     Returns:
-        One gradient an example, shaped like the parameter, in float32 (float64 for a float64 model).
+        One gradient an example, shaped like the parameter, in float32 (float64 for a float64 model). Weights of linear layers in bfloat16
+        stay so: the product accumulates in float32, and its last rounding is no larger than that of the factors.
     """
+    if is_linear(use.module) and use.attribute == "weight" and grads.dtype == inputs.dtype == torch.bfloat16:
+        left, right = (inputs, grads) if is_conv1d(use.module) else (grads, inputs)
+        return torch.bmm(left.mT, right)
     wide = torch.float64 if grads.dtype == torch.float64 else torch.float32
     grads = grads.to(wide)
     if use.attribute == "bias" and (is_linear(use.module) or isinstance(use.module, nn.LayerNorm)):

@@ -89,6 +89,21 @@ def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> 
     return selected
 
 
+def gradient_shape(item: SelectedParameter) -> tuple[int, ...]:
+    """The shape of a parameter's gradient: its own, but of a quantised weight, whose storage is flat, that of the layer.
+
+    Args:
+        item: The parameter.
+
+    Returns:
+        The shape.
+    """
+    module = item.uses[0].module
+    if is_linear(module) and item.uses[0].attribute == "weight" and not is_conv1d(module):
+        return (int(module.out_features), int(module.in_features))  # type: ignore[arg-type]
+    return tuple(item.parameter.shape)
+
+
 def is_linear(module: nn.Module) -> bool:
     """Whether a module computes x W^T (+ b), or x W (+ b) as GPT-2's Conv1D does.
 

@@ -33,6 +33,37 @@ class Sketch(Protocol):
         ...
 
 
+@runtime_checkable
+class FactorSketch(Sketch, Protocol):
+    """A sketch that takes the gradient of a linear weight as its factors, without the weight-shaped gradient itself."""
+
+    def add_factors(
+        self,
+        out: Float[Tensor, "B K"],
+        tensor: str,
+        left: Float[Tensor, "B T rows"],
+        right: Float[Tensor, "B T columns"],
+        *,
+        normalize: bool,
+    ) -> Float[Tensor, " B"]:
+        """Add the sketch of sum_t left_t right_t^T to `out`, in place.
+
+        Args:
+            out: The sketches under construction.
+            tensor: The tensor's name.
+            left: One factor of each token, zero on padding.
+            right: The other.
+            normalize: Divide by the gradient's norm, or by that of its sketch: the sketch says which.
+
+        Returns:
+            The squared norm of each example's gradient, or an unbiased estimate of it.
+        """
+        ...
+
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Name of a gradient tensor to its shape."""
+
 Sizes = Mapping[str, int]
 """Name of a gradient tensor to its number of coordinates, in the order of the model's parameters."""
 

@@ -11,14 +11,15 @@ class SketchConfig:
     """How gradients are compressed.
 
     Attributes:
-        sketch: `fold` (default), `rapidgrad` (the original's bins and signs), or `none` (the whole gradient).
+        sketch: `fold` (default), `rapidgrad` (the original's bins and signs), `oporp`, `tensorsketch`, `kronecker` (for full weight
+            matrices: never makes their gradients), `gaussian` (small models), or `none` (the whole gradient).
         dimension: K, the length of a sketch.
         sketch_seed: Seed of bins and signs; for `rapidgrad` the original's is 42.
         normalize: `tensor` divides each parameter tensor's gradient by its own norm before it is added (RapidIn's layer-wise
             normalisation), `row` divides the finished sketch by its norm, `none` leaves gradients as they are.
     """
 
-    sketch: Literal["fold", "rapidgrad", "none"] = "fold"
+    sketch: Literal["fold", "rapidgrad", "oporp", "tensorsketch", "kronecker", "gaussian", "none"] = "fold"
     dimension: int = 65_536
     sketch_seed: int = 42
     normalize: Normalize = "tensor"

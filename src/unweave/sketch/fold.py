@@ -15,6 +15,7 @@ concatenated.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -22,7 +23,8 @@ from torch import Tensor
 
 from unweave.errors import ConfigError
 from unweave.sketch.base import Sizes
-from unweave.sketch.hashing import offset, signs, tensor_key
+from unweave.sketch.hashing import offsets, tensor_key
+from unweave.sketch.kernels.dispatch import kernel
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class FoldSketch:
             )
 
     @classmethod
-    def for_sizes(cls, sizes: Sizes, *, dimension: int, seed: int) -> "FoldSketch":
+    def for_sizes(cls, sizes: Sizes, *, dimension: int, seed: int, **_: Any) -> "FoldSketch":
         """Make the sketch of a model; the sizes do not matter to it.
 
         Args:
@@ -73,16 +75,8 @@ class FoldSketch:
             scale: A factor for each example.
         """
         key = tensor_key(self.seed, tensor)
-        for chunk, start in enumerate(range(0, piece.shape[1], self.dimension)):
-            part = piece[:, start : start + self.dimension]
-            width = part.shape[1]
-            signed = part * signs(key, start, width, device=piece.device)
-            signed *= scale[:, None]
-            begin = offset(key, chunk, self.dimension)
-            straight = min(width, self.dimension - begin)
-            out[:, begin : begin + straight] += signed[:, :straight]
-            if straight < width:
-                out[:, : width - straight] += signed[:, straight:]
+        chunks = -(-piece.shape[1] // self.dimension)
+        kernel("fold_add", piece.device)(out, piece, scale, key, offsets(key, chunks, self.dimension))
 
 
 def fold_matrix(sketch: FoldSketch, sizes: Sizes) -> Float[Tensor, "K D"]:

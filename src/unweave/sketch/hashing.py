@@ -5,6 +5,7 @@ are 32-bit words held in int64, so that the arithmetic is exact in plain torch: 
 keeps its lower 32 bits right.
 """
 
+import functools
 import hashlib
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 _MASK = 0xFFFFFFFF
 
 
+@functools.lru_cache(maxsize=65536)
 def tensor_key(seed: int, name: str) -> int:
     """The 32-bit key of a tensor.
 
@@ -59,19 +61,20 @@ def signs(key: int, start: int, count: int, *, device: torch.device | str = "cpu
     return (bits * 2 - 1).reshape(-1)[:count].to(torch.float32)
 
 
-def offset(key: int, chunk: int, size: int) -> int:
-    """A hashed offset in [0, size).
+@functools.lru_cache(maxsize=4096)
+def offsets(key: int, chunks: int, size: int) -> Int[Tensor, " chunks"]:
+    """Hashed offsets in [0, size), one a chunk.
 
     Args:
         key: The tensor's key.
-        chunk: Which chunk of the tensor.
+        chunks: How many chunks the tensor has.
         size: The number of possible offsets.
 
     Returns:
-        The offset.
+        The offsets; do not change them, they are kept for the next call.
     """
     # Offsets use another key than signs, or a chunk's offset would be made of its own signs' bits.
-    return int(hash_words(key ^ 0x5BD1E995, torch.tensor([chunk]))[0]) * size >> 32
+    return hash_words(key ^ 0x5BD1E995, torch.arange(chunks)) * size >> 32
 
 
 def _mix(words: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """No compression: the concatenated gradient itself, for small models and as the truth that sketches are compared with."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -22,7 +23,7 @@ class IdentitySketch:
     name: str = "none"
 
     @classmethod
-    def for_sizes(cls, sizes: Sizes, *, dimension: int = 0, seed: int = 0) -> "IdentitySketch":
+    def for_sizes(cls, sizes: Sizes, *, dimension: int = 0, seed: int = 0, **_: Any) -> "IdentitySketch":
         """Make the identity of a model.
 
         Args:

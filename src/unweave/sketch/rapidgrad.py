@@ -9,41 +9,27 @@ It is here for reproduction. On vectors padded to a power of two the shuffles do
 variance is 3 to 500 times that of `fold` (METHODS section 1).
 """
 
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32, Int32
-from torch import Tensor
 
 from unweave.errors import ConfigError
-from unweave.sketch.base import Sizes, starts_of
+from unweave.sketch.base import Sizes
+from unweave.sketch.tables import TableSketch
 
 PADDING = 2**24
 LAMBDA = 20
 ORIGINAL_SEED = 42
 
 
-@dataclass
-class RapidGradSketch:
-    """The exact replay.
+class RapidGradSketch(TableSketch):
+    """The exact replay."""
 
-    Attributes:
-        dimension: K; it must divide the padded length.
-        starts: Where each tensor begins in the concatenation.
-        bins: The bin of each coordinate.
-        signs: Its sign.
-    """
-
-    dimension: int
-    starts: dict[str, int]
-    bins: Int32[Tensor, " D"] = field(repr=False)
-    signs: Float32[Tensor, " D"] = field(repr=False)
-    name: str = "rapidgrad"
+    name = "rapidgrad"
 
     @classmethod
     def for_sizes(
-        cls, sizes: Sizes, *, dimension: int, seed: int = ORIGINAL_SEED, padding: int = PADDING
+        cls, sizes: Sizes, *, dimension: int, seed: int = ORIGINAL_SEED, padding: int = PADDING, **_: Any
     ) -> "RapidGradSketch":
         """Draw the tables for a model.
 
@@ -54,7 +40,7 @@ class RapidGradSketch:
             padding: The length is padded to a multiple of this; the original uses 2^24.
 
         Returns:
-            The sketch, with tables of five bytes a coordinate.
+            The sketch.
 
         Raises:
             ConfigError: When K does not divide the padded length.
@@ -68,27 +54,7 @@ class RapidGradSketch:
                 remedy="use a power of two",
             )
         bins, signs = replay(padded, dimension, seed=seed)
-        return cls(
-            dimension,
-            starts_of(sizes),
-            torch.from_numpy(bins[:total]),
-            torch.from_numpy(signs[:total].astype(np.float32)),
-        )
-
-    def add(
-        self, out: Float[Tensor, "B K"], tensor: str, piece: Float[Tensor, "B D"], scale: Float[Tensor, " B"]
-    ) -> None:
-        """See `Sketch.add`.
-
-        Args:
-            out: The sketches under construction.
-            tensor: The tensor's name.
-            piece: Its gradients.
-            scale: A factor for each example.
-        """
-        rows = slice(self.starts[tensor], self.starts[tensor] + piece.shape[1])
-        bins, signs = self.bins[rows].to(piece.device, torch.int64), self.signs[rows].to(piece.device)
-        out.index_add_(1, bins, piece * signs * scale[:, None])
+        return cls(sizes, dimension, bins[:total], signs[:total] > 0)
 
 
 def replay(length: int, dimension: int, *, seed: int, shuffles: int = 2 * LAMBDA) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -12,11 +13,15 @@ from unweave.data.batches import collate, plan_batches
 from unweave.data.encoding import Example
 from unweave.errors import ModelError
 from unweave.gradients.loss import TokenLosses
-from unweave.gradients.per_sample import per_sample_gradients
-from unweave.models.selection import SelectedParameter, select_parameters
-from unweave.sketch.base import Sketch
+from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients
+from unweave.gradients.pieces import gradient_piece
+from unweave.models.selection import SelectedParameter, Use, gradient_shape, is_conv1d, is_linear, select_parameters
+from unweave.sketch.base import FactorSketch, Sketch
+from unweave.sketch.kernels.dispatch import kernel
 from unweave.sketch.registry import make_sketch
 from unweave.trace.config import GradientConfig
+
+PIECE_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -48,14 +53,17 @@ class Sketcher:
         self.pad_token_id = pad_token_id
         self.config = config
         self.parameters: list[SelectedParameter] = select_parameters(model, config.parameters)
-        self.sizes = {item.name: item.parameter.numel() for item in self.parameters}
-        self.sketch: Sketch = make_sketch(config, self.sizes)
+        shapes = {item.name: gradient_shape(item) for item in self.parameters}
+        self.sizes = {name: prod(shape) for name, shape in shapes.items()}
+        self.sketch: Sketch = make_sketch(config, shapes)
+        self._takes_factors = isinstance(self.sketch, FactorSketch)
 
-    def sketch_batch(self, examples: Sequence[Example]) -> Sketched:
+    def sketch_batch(self, examples: Sequence[Example], *, frozen: bool = False) -> Sketched:
         """Sketch the examples of one batch.
 
         Args:
             examples: The examples.
+            frozen: Whether the model is in `frozen_in_evaluation` already.
 
         Returns:
             Their sketches, on the CPU.
@@ -65,18 +73,47 @@ class Sketcher:
         out = torch.zeros(len(examples), self.sketch.dimension, device=device)
         squares = torch.zeros(len(examples), device=device)
 
-        def consume(name: str, piece: Tensor) -> None:
-            flat = piece.flatten(1).float()
-            square = flat.square().sum(dim=1)
-            squares.add_(square)
-            self.sketch.add(out, name, flat, tensor_scale(square, self.config.normalize))
+        def consume(name: str, piece: Tensor, rows: slice = slice(None)) -> None:
+            flat = piece.flatten(1)
+            square = kernel("row_squares", flat.device)(flat)
+            squares[rows] += square
+            self.sketch.add(out[rows], name, flat, tensor_scale(square, self.config.normalize))
+
+        def intercept(item: SelectedParameter, use: Use, values: Tensor, grads: Tensor) -> bool:
+            if len(item.uses) > 1 or not (is_linear(use.module) and use.attribute == "weight"):
+                return False
+            left, right = (values, grads) if is_conv1d(use.module) else (grads, values)
+            if self._by_factors(left, right):
+                sketch: Any = self.sketch
+                squares.add_(
+                    sketch.add_factors(out, item.name, left, right, normalize=self.config.normalize == "tensor")
+                )
+                return True
+            # A few examples at a time, so that their gradients are still in the cache when they are added up.
+            step = max(1, PIECE_VALUES // self.sizes[item.name])
+            for start in range(0, len(values), step):
+                rows = slice(start, start + step)
+                consume(item.name, gradient_piece(use, values[rows], grads[rows]), rows)
+            return True
 
         losses: TokenLosses = per_sample_gradients(
-            self.model, batch, self.parameters, consume, reduction=self.config.reduction
+            self.model,
+            batch,
+            self.parameters,
+            consume,
+            reduction=self.config.reduction,
+            intercept=intercept,
+            frozen=frozen,
         )
         if self.config.normalize == "row":
             out *= tensor_scale(out.square().sum(dim=1), "tensor")[:, None]
         return Sketched(out.cpu(), squares.sqrt().cpu(), losses.means().float().cpu())
+
+    def _by_factors(self, left: Tensor, right: Tensor) -> bool:
+        if not self._takes_factors:
+            return False
+        choose = getattr(self.sketch, "prefers_factors", None)
+        return choose is None or choose(left.shape[1], left.shape[2], right.shape[2])
 
     def sketch_all(self, examples: Sequence[Example], *, advance: Callable[[int], None] = lambda _: None) -> Sketched:
         """Sketch any number of examples, in batches of like length.
@@ -90,17 +127,19 @@ class Sketcher:
         """
         sketches = torch.empty(len(examples), self.sketch.dimension)
         norms, losses = torch.empty(len(examples)), torch.empty(len(examples))
-        for chosen in plan_batches([len(example) for example in examples], token_budget=self.config.token_budget):
-            for part, done in self._shrinking([examples[index] for index in chosen]):
-                rows = [chosen[index] for index in part]
-                sketches[rows], norms[rows], losses[rows] = done.sketches, done.norms, done.losses
-                advance(len(rows))
+        plan = plan_batches([len(example) for example in examples], token_budget=self.config.token_budget)
+        with frozen_in_evaluation(self.model):
+            for chosen in plan:
+                for part, done in self._shrinking([examples[index] for index in chosen]):
+                    rows = [chosen[index] for index in part]
+                    sketches[rows], norms[rows], losses[rows] = done.sketches, done.norms, done.losses
+                    advance(len(rows))
         return Sketched(sketches, norms, losses)
 
     def _shrinking(self, examples: list[Example]) -> list[tuple[list[int], Sketched]]:
         """Sketch a batch; when the device's memory runs out, its halves."""
         try:
-            return [(list(range(len(examples))), self.sketch_batch(examples))]
+            return [(list(range(len(examples))), self.sketch_batch(examples, frozen=True))]
         except torch.OutOfMemoryError:
             if len(examples) == 1:
                 raise ModelError(
@@ -125,6 +164,5 @@ def tensor_scale(squares: Float[Tensor, " B"], normalize: str) -> Float[Tensor, 
     """
     if normalize != "tensor":
         return torch.ones_like(squares)
-    return torch.where(
-        squares > 0, squares.clamp(min=torch.finfo(squares.dtype).tiny).rsqrt(), torch.zeros_like(squares)
-    )
+    # 1 / sqrt(0) is infinite: that is the one case in which the reciprocal is not finite.
+    return squares.rsqrt().nan_to_num_(posinf=0.0)

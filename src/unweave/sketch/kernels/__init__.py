@@ -1,0 +1,1 @@
+"""Fused kernels of the sketches: numba on the CPU, Triton on CUDA, and a plain torch reference that both must equal."""
