@@ -68,6 +68,18 @@ Sizes = Mapping[str, int]
 """Name of a gradient tensor to its number of coordinates, in the order of the model's parameters."""
 
 
+def reciprocal_root(squares: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """1 / sqrt of squared norms: what normalises a gradient.
+
+    Args:
+        squares: Squared norms.
+
+    Returns:
+        One factor an example; a zero gradient gets 0, not infinity.
+    """
+    return squares.rsqrt().nan_to_num_(posinf=0.0)
+
+
 def starts_of(sizes: Sizes) -> dict[str, int]:
     """Where each tensor begins in the concatenation of all.
 

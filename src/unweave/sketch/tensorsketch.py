@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave.errors import ConfigError
-from unweave.sketch.base import Shapes, Sizes
+from unweave.sketch.base import Shapes, Sizes, reciprocal_root
 from unweave.sketch.fold import FoldSketch
 from unweave.sketch.hashing import hash_words, tensor_key
 from unweave.sketch.kernels.dispatch import kernel
@@ -122,9 +122,7 @@ class TensorSketch:
         """
         left, right = left.float(), right.float()
         squares = (torch.bmm(left, left.mT) * torch.bmm(right, right.mT)).sum(dim=(1, 2)).clamp(min=0)
-        scale = torch.ones_like(squares)
-        if normalize:
-            scale = torch.where(squares > 0, squares.clamp(min=torch.finfo(squares.dtype).tiny).rsqrt(), 0.0)
+        scale = reciprocal_root(squares) if normalize else torch.ones_like(squares)
         for row in range(len(out)):
             spectra = [
                 torch.fft.rfft(self._count_sketch(tensor, side, factor[row]))

@@ -16,7 +16,7 @@ from unweave.gradients.loss import TokenLosses
 from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients
 from unweave.gradients.pieces import gradient_piece
 from unweave.models.selection import SelectedParameter, Use, gradient_shape, is_conv1d, is_linear, select_parameters
-from unweave.sketch.base import FactorSketch, Sketch
+from unweave.sketch.base import FactorSketch, Sketch, reciprocal_root
 from unweave.sketch.kernels.dispatch import kernel
 from unweave.sketch.registry import make_sketch
 from unweave.trace.config import GradientConfig
@@ -77,7 +77,8 @@ class Sketcher:
             flat = piece.flatten(1)
             square = kernel("row_squares", flat.device)(flat)
             squares[rows] += square
-            self.sketch.add(out[rows], name, flat, tensor_scale(square, self.config.normalize))
+            scale = reciprocal_root(square) if self.config.normalize == "tensor" else torch.ones_like(square)
+            self.sketch.add(out[rows], name, flat, scale)
 
         def intercept(item: SelectedParameter, use: Use, values: Tensor, grads: Tensor) -> bool:
             if len(item.uses) > 1 or not (is_linear(use.module) and use.attribute == "weight"):
@@ -106,7 +107,7 @@ class Sketcher:
             frozen=frozen,
         )
         if self.config.normalize == "row":
-            out *= tensor_scale(out.square().sum(dim=1), "tensor")[:, None]
+            out *= reciprocal_root(out.square().sum(dim=1))[:, None]
         return Sketched(out.cpu(), squares.sqrt().cpu(), losses.means().float().cpu())
 
     def _by_factors(self, left: Tensor, right: Tensor) -> bool:
@@ -150,19 +151,3 @@ class Sketcher:
         middle = len(examples) // 2
         first, second = self._shrinking(examples[:middle]), self._shrinking(examples[middle:])
         return [*first, *(([index + middle for index in part], done) for part, done in second)]
-
-
-def tensor_scale(squares: Float[Tensor, " B"], normalize: str) -> Float[Tensor, " B"]:
-    """The factor that a tensor's gradients are multiplied by.
-
-    Args:
-        squares: Their squared norms.
-        normalize: `tensor` divides by the norm; else 1.
-
-    Returns:
-        One factor an example; a zero gradient gets 0, not infinity.
-    """
-    if normalize != "tensor":
-        return torch.ones_like(squares)
-    # 1 / sqrt(0) is infinite: that is the one case in which the reciprocal is not finite.
-    return squares.rsqrt().nan_to_num_(posinf=0.0)

@@ -7,6 +7,8 @@ Work is divided by example; a single long vector is cut into parts, each with a 
 threads, so results do not either.
 """
 
+import functools
+
 import numba
 import numpy as np
 import torch
@@ -14,6 +16,8 @@ from llvmlite import ir
 from numba import types
 from numba.core.extending import intrinsic
 from torch import Tensor
+
+from unweave.sketch.hashing import signs
 
 # The work queue of numba's own, its last choice, costs a tenth of a millisecond a call and must not be entered by two threads.
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]
@@ -69,9 +73,11 @@ def _fold_chunks(out, piece, shift, scale, key, offsets, first, last):
                 for lane in range(32):
                     bins[lane] += _signed(source[lane], shift, minus, u32(lane)) * scale
             else:
-                for index in range(begin, end):
-                    bin_ = (index + offset) % size
-                    out[bin_] += _signed(piece[start + index], shift, minus, u32(index - begin)) * scale
+                turn = min(max(straight, begin), end)
+                for index in range(begin, turn):
+                    out[index + offset] += _signed(piece[start + index], shift, minus, u32(index - begin)) * scale
+                for index in range(turn, end):
+                    out[index - straight] += _signed(piece[start + index], shift, minus, u32(index - begin)) * scale
 
 
 @numba.njit(parallel=True, nogil=True, fastmath=True, cache=True)
@@ -86,6 +92,28 @@ def _fold_parts(parts, piece, shift, scale, key, offsets):
         parts[part, :] = 0
         first, last = part * len(offsets) // len(parts), (part + 1) * len(offsets) // len(parts)
         _fold_chunks(parts[part], piece, shift, scale, key, offsets, first, last)
+
+
+@numba.njit(inline="always")
+def _add_flipped(target, source, shift, flips):
+    # Slices of their own: with offsets in the index the loop is not vectorised.
+    for index in range(len(target)):
+        target[index] += _as_float(u32(u32(u32(source[index]) << shift) ^ flips[index]))
+
+
+@numba.njit(parallel=True, nogil=True, fastmath=True, cache=True)
+def _fold_narrow(out, pieces, shift, flips, offsets):
+    size = out.shape[1]
+    for row in numba.prange(len(pieces)):
+        sums, values = out[row], pieces[row]
+        sums[:] = 0
+        for chunk in range(len(offsets)):
+            start, offset = chunk * size, offsets[chunk]
+            width = min(size, len(values) - start)
+            straight = min(width, size - offset)
+            middle, end = start + straight, start + width
+            _add_flipped(sums[offset : offset + straight], values[start:middle], shift, flips[start:middle])
+            _add_flipped(sums[: width - straight], values[middle:end], shift, flips[middle:end])
 
 
 @numba.njit(nogil=True, fastmath=True)
@@ -127,6 +155,14 @@ def _outer_rows(out, pieces, shift, scales, left_bins, right_bins, left_signs, r
 
 
 @numba.njit(parallel=True, nogil=True, fastmath=True, cache=True)
+def _scaled_rows(out, first, pieces, shift, scales):
+    for row in numba.prange(len(pieces)):
+        target = out[row, first : first + pieces.shape[1]]
+        for index in range(pieces.shape[1]):
+            target[index] += _value(pieces[row, index], shift) * scales[row]
+
+
+@numba.njit(parallel=True, nogil=True, fastmath=True, cache=True)
 def _row_squares(out, pieces, shift):
     for row in numba.prange(len(pieces)):
         total = np.float32(0)
@@ -156,7 +192,32 @@ def fold_add(out: Tensor, piece: Tensor, scale: Tensor, key: int, offsets: Tenso
         out[0] += torch.from_numpy(parts.sum(axis=0))
 
 
-def table_add(out: Tensor, piece: Tensor, scale: Tensor, bins: Tensor, signs: Tensor) -> None:
+def fold_many(piece: Tensor, key: int, offsets: Tensor, size: int) -> Tensor:
+    """The fold sketches of many short vectors: as `fold_add` with a scale of 1, with the signs made once for all.
+
+    Args:
+        piece: Vectors [N, D], float32 or bfloat16.
+        key: Their key.
+        offsets: The offset of each chunk, int64.
+        size: Coordinates of a sketch.
+
+    Returns:
+        [N, size], float32.
+    """
+    bits, shift = _bits(piece)
+    _set_threads()
+    out = np.empty((len(piece), size), dtype=np.float32)
+    _fold_narrow(out, bits, shift, _flips(key, piece.shape[1]), offsets.numpy())
+    return torch.from_numpy(out)
+
+
+@functools.lru_cache(maxsize=1024)
+def _flips(key: int, count: int) -> np.ndarray:
+    """The sign bit of each coordinate, in its place in a float32."""
+    return np.where(signs(key, 0, count).numpy() < 0, u32(1 << 31), u32(0))
+
+
+def table_add(out: Tensor, piece: Tensor, scale: Tensor, bins: Tensor, plus: Tensor) -> None:
     """Add `scale` times the sketch that tables describe to `out`, in place.
 
     Args:
@@ -164,11 +225,11 @@ def table_add(out: Tensor, piece: Tensor, scale: Tensor, bins: Tensor, signs: Te
         piece: Gradients [B, D], float32 or bfloat16.
         scale: A factor for each example, float32.
         bins: The bin of each coordinate, uint16 or int32.
-        signs: A bit for each coordinate, 32 in an int32; 1 is plus.
+        plus: A bit for each coordinate, 32 in an int32; 1 is plus.
     """
     bits, shift = _bits(piece)
     _set_threads()
-    words = signs.numpy().view(np.uint32)
+    words = plus.numpy().view(np.uint32)
     if len(piece) > 1 or piece.shape[1] < LONG:
         _table_rows(out.numpy(), bits, shift, scale.numpy(), bins.numpy(), words)
     else:
@@ -177,7 +238,7 @@ def table_add(out: Tensor, piece: Tensor, scale: Tensor, bins: Tensor, signs: Te
         out[0] += torch.from_numpy(parts.sum(axis=0))
 
 
-def outer_add(out: Tensor, piece: Tensor, scale: Tensor, bins: tuple[Tensor, Tensor], signs: tuple[Tensor, Tensor]) -> None:
+def outer_add(out: Tensor, piece: Tensor, scale: Tensor, bins: tuple[Tensor, Tensor], flips: tuple[Tensor, Tensor]) -> None:
     """Add `scale` times the TensorSketch of matrices to `out`, in place.
 
     Args:
@@ -185,11 +246,25 @@ def outer_add(out: Tensor, piece: Tensor, scale: Tensor, bins: tuple[Tensor, Ten
         piece: Matrices [B, rows x columns], float32 or bfloat16.
         scale: A factor for each example, float32.
         bins: The bin of each row and of each column, int64.
-        signs: The sign of each row and of each column, float32.
+        flips: The sign of each row and of each column, float32.
     """
     bits, shift = _bits(piece)
     _set_threads()
-    _outer_rows(out.numpy(), bits, shift, scale.numpy(), *(side.numpy() for side in (*bins, *signs)))
+    _outer_rows(out.numpy(), bits, shift, scale.numpy(), *(side.numpy() for side in (*bins, *flips)))
+
+
+def scaled_add(out: Tensor, first: int, piece: Tensor, scale: Tensor) -> None:
+    """Add `scale` times `piece` to columns of `out`, in place.
+
+    Args:
+        out: [B, K], float32.
+        first: The first column.
+        piece: [B, n], float32 or bfloat16.
+        scale: A factor for each example, float32.
+    """
+    bits, shift = _bits(piece)
+    _set_threads()
+    _scaled_rows(out.numpy(), first, bits, shift, scale.numpy())
 
 
 def row_squares(piece: Tensor) -> Tensor:

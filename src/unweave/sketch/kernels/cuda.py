@@ -71,6 +71,23 @@ def fold_add(out: Tensor, piece: Tensor, scale: Tensor, key: int, offsets: Tenso
     )
 
 
+def fold_many(piece: Tensor, key: int, offsets: Tensor, size: int) -> Tensor:
+    """See `unweave.sketch.kernels.cpu.fold_many`.
+
+    Args:
+        piece: Vectors.
+        key: Their key.
+        offsets: The offset of each chunk.
+        size: Coordinates of a sketch.
+
+    Returns:
+        The sketches.
+    """
+    out = torch.zeros(len(piece), size, device=piece.device)
+    fold_add(out, piece, torch.ones(len(piece), device=piece.device), key, offsets)
+    return out
+
+
 def table_add(out: Tensor, piece: Tensor, scale: Tensor, bins: Tensor, signs: Tensor) -> None:
     """See `unweave.sketch.kernels.cpu.table_add`.
 

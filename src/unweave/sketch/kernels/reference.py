@@ -27,6 +27,23 @@ def fold_add(out: Tensor, piece: Tensor, scale: Tensor, key: int, offsets: Tenso
             out[:, : width - straight] += signed[:, straight:]
 
 
+def fold_many(piece: Tensor, key: int, offsets: Tensor, size: int) -> Tensor:
+    """See `unweave.sketch.kernels.cpu.fold_many`.
+
+    Args:
+        piece: Vectors.
+        key: Their key.
+        offsets: The offset of each chunk.
+        size: Coordinates of a sketch.
+
+    Returns:
+        The sketches.
+    """
+    out = torch.zeros(len(piece), size, device=piece.device)
+    fold_add(out, piece, torch.ones(len(piece), device=piece.device), key, offsets)
+    return out
+
+
 def table_add(out: Tensor, piece: Tensor, scale: Tensor, bins: Tensor, signs: Tensor) -> None:
     """See `unweave.sketch.kernels.cpu.table_add`.
 
@@ -59,6 +76,18 @@ def outer_add(
     places = ((left[:, None] + right[None, :]) % out.shape[1]).reshape(-1).to(piece.device)
     flips = (left_signs[:, None] * right_signs[None, :]).reshape(-1).to(piece.device)
     out.index_add_(1, places, piece.float() * flips * scale[:, None])
+
+
+def scaled_add(out: Tensor, first: int, piece: Tensor, scale: Tensor) -> None:
+    """See `unweave.sketch.kernels.cpu.scaled_add`.
+
+    Args:
+        out: Sketches under construction.
+        first: The first column.
+        piece: What to add.
+        scale: A factor for each example.
+    """
+    out[:, first : first + piece.shape[1]] += piece.float() * scale[:, None]
 
 
 def row_squares(piece: Tensor) -> Tensor:
