@@ -12,6 +12,7 @@ import pytest
 
 from tests.folders import ROWS, save_model, write_rows
 from unweave.cli.main import COMMANDS, main
+from unweave.store.care import check_store
 from unweave.store.store import GradientStore
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2", "COLUMNS": "200", "TERM": "dumb"}
@@ -267,7 +268,7 @@ def test_kill_nine_and_interrupt_while_caching(world, tmp_path):
             assert "Interrupted" in errors
             assert "Traceback" not in errors
         opened = GradientStore.open(store)
-        assert opened.check() == []
+        assert check_store(opened) == []
         assert len(opened.row_ids()) >= rows_before, number
     done = run(*options, "--json")
     assert json.loads(done.stdout)["rows"] == 60, done.stderr

@@ -1,5 +1,6 @@
 """The store: nothing half written is ever seen, a kill loses at most one commit, and another model is refused."""
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -11,10 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from unweave.data.rows import Row
 from unweave.errors import StoreError
+from unweave.store.care import check_store, compact_store, merge_stores, repair_store
 from unweave.store.format import StoreSpec
-from unweave.store.numbers import decode_numbers, encode_numbers
+from unweave.store.numbers import decode_numbers, encode_numbers, stored_bytes
 from unweave.store.store import GradientStore
+from unweave.store.texts import read_texts, write_texts
 
 
 def make_spec(**changes):
@@ -42,9 +46,11 @@ def test_what_is_committed_is_read_back(tmp_path):
     torch.testing.assert_close(opened.read(["e", "a"]), torch.stack([second[1], first[0]]))
     assert opened.column("norms", ["c", "d"]).tolist() == [3.0, 1.0]
     assert opened.pending(["a", "x", "e", "y"]) == ["x", "y"]
-    blocks = list(opened.scan(block_rows=2))
-    assert [block.row_ids for block in blocks] == [("a", "b"), ("c",), ("d", "e")]
-    assert opened.check() == []
+    blocks = opened.blocks(block_bytes=2 * 64 * 4)
+    assert [block.row_ids for block in blocks] == [["a", "b"], ["c"], ["d", "e"]]
+    torch.testing.assert_close(opened.decode(opened.load(blocks[1]).values, torch.ones(1)), first[2:])
+    torch.testing.assert_close(opened.load(blocks[2]).lengths, second.norm(dim=1))
+    assert check_store(opened) == []
     assert opened.info()["rows"] == 5
 
 
@@ -52,9 +58,30 @@ def test_float16_keeps_small_gradients():
     sketches = torch.randn(4, 64) * torch.tensor([1e-12, 1.0, 1e12, 0.0])[:, None]
     values, scales = encode_numbers(sketches, "float16")
     assert values.dtype == torch.float16
-    decoded = decode_numbers(values, scales)
+    decoded = decode_numbers(values, scales, "float16", 64)
     error = (decoded - sketches).abs().amax(dim=1) / sketches.abs().amax(dim=1).clamp(min=1e-30)
     assert (error <= 2**-11).all()
+
+
+@pytest.mark.parametrize(("number_format", "tolerance"), [("float16", 1e-3), ("int8", 0.012), ("sign", 0.66)])
+def test_formats_keep_rows_within_their_rounding(number_format, tolerance):
+    sketches = torch.randn(6, 4096, generator=torch.Generator().manual_seed(1)) * torch.logspace(-9, 9, 6)[:, None]
+    sketches[2] = 0
+    values, scales = encode_numbers(sketches, number_format)
+    assert values.element_size() * values.shape[1] == stored_bytes(4096, number_format)
+    decoded = decode_numbers(values, scales, number_format, 4096)
+    assert torch.equal(decoded[2], torch.zeros(4096)) or number_format == "sign"
+    error = (decoded - sketches).norm(dim=1) / sketches.norm(dim=1)
+    assert (error[[0, 1, 3, 4, 5]] < tolerance).all()
+
+
+def test_the_scale_of_int8_is_calibrated():
+    sketch = torch.randn(1, 65_536, generator=torch.Generator().manual_seed(1))
+    sketch[0, 7] = 8.0
+    values, scales = encode_numbers(sketch, "int8")
+    error = (decode_numbers(values, scales, "int8", 65_536) - sketch).norm()
+    step = sketch.abs().max() / 127
+    assert error < 0.9 * ((sketch / step).round() * step - sketch).norm()
 
 
 def test_rows_go_in_once(tmp_path):
@@ -114,11 +141,12 @@ def test_damage_is_found_and_named(tmp_path):
     content = bytearray(shard.read_bytes())
     content[-1] ^= 1
     shard.write_bytes(content)
-    assert [fault.split()[0] for fault in store.check()] == [shard.name]
+    assert [fault.split()[0] for fault in check_store(store)] == [shard.name]
     shard.write_bytes(content[:-10])
-    assert "bytes" in store.check()[0]
+    assert "bytes" in check_store(store)[0]
     with pytest.raises(StoreError, match="bytes instead of") as raised:
-        list(GradientStore.open(tmp_path / "s").scan())
+        opened = GradientStore.open(tmp_path / "s")
+        [opened.load(block) for block in opened.blocks()]
     assert shard.name in str(raised.value)
     shard.unlink()
     with pytest.raises(StoreError, match="is missing"):
@@ -130,7 +158,7 @@ def test_a_broken_description_is_named(tmp_path):
         GradientStore.open(tmp_path)
     store = GradientStore.create(tmp_path / "s", make_spec())
     path = store.folder / "store.json"
-    path.write_text(path.read_text().replace('"version": 1', '"version": 99'))
+    path.write_text(path.read_text().replace('"version": 2', '"version": 99'))
     with pytest.raises(StoreError, match="version 99"):
         GradientStore.open(store.folder)
 
@@ -182,9 +210,103 @@ def test_kill_nine_loses_nothing_that_was_committed(tmp_path):
         process.stdout.close()
         store = GradientStore.open(folder)
         assert set(said[1:]) <= set(store.row_ids())
-        assert store.check() == []
+        assert check_store(store) == []
     subprocess.run([sys.executable, "-c", WRITER, str(folder)], check=True, capture_output=True)
     store = GradientStore.open(folder)
     assert sorted(store.row_ids()) == sorted(f"r{index}" for index in range(60))
     assert len(set(store.row_ids())) == 60
     assert store.read(["r7", "r59"])[:, 0].tolist() == [7.0, 59.0]
+
+
+def test_deleted_rows_are_not_found_and_leave_the_disk(tmp_path):
+    store = GradientStore.create(tmp_path / "s", make_spec(number_format="float32"))
+    first = fill(store, ["a", "b", "c"], seed=1)
+    fill(store, ["d"], seed=2)
+    with pytest.raises(StoreError, match="'x'"):
+        store.delete(["a", "x"])
+    store.delete(["b", "d"])
+    opened = GradientStore.open(tmp_path / "s")
+    assert opened.row_ids() == ["a", "c"]
+    assert [block.row_ids for block in opened.blocks()] == [["a", "c"]]
+    with pytest.raises(StoreError, match="'b'"):
+        opened.read(["b"])
+    with opened.writing(), pytest.raises(StoreError, match="was deleted"):
+        opened.commit(["b"], torch.ones(1, 64), torch.ones(1), torch.ones(1))
+    assert opened.info()["deleted_rows"] == 2
+    write_texts(tmp_path / "s", [Row(id=name, instruction="q", completion=f"secret-{name}") for name in "abcd"])
+    assert compact_store(opened) == 2
+    assert compact_store(opened) == 0
+    assert opened.row_ids() == ["a", "c"]
+    torch.testing.assert_close(opened.read(["c", "a"]), first[[2, 0]])
+    assert opened.info()["deleted_rows"] == 0
+    assert {text["id"] for text in read_texts(tmp_path / "s")} == {"a", "c"}
+    needle = first[1].numpy().tobytes()[:64]
+    assert not any(needle in path.read_bytes() for path in (tmp_path / "s").rglob("*") if path.is_file())
+    fill(opened, ["b"])
+    assert GradientStore.open(tmp_path / "s").row_ids() == ["a", "c", "b"]
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 4, 5, 6])
+def test_a_compaction_killed_anywhere_keeps_every_row_once(tmp_path, calls, monkeypatch):
+    folder = tmp_path / "s"
+    store = GradientStore.create(folder, make_spec(number_format="float32"))
+    kept = fill(store, ["a", "b", "c"], seed=1)
+    fill(store, ["d", "e"], seed=2)
+    store.delete(["b", "d"])
+    done = 0
+
+    class Killed(BaseException):
+        pass
+
+    real = Path.unlink
+
+    def unlink(path, **options):
+        nonlocal done
+        if "s" in path.parts and path.suffix in (".json", ".safetensors") and not path.name.startswith(".tmp"):
+            done += 1
+            if done == calls:
+                raise Killed
+        real(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with contextlib.suppress(Killed):
+        compact_store(store)
+    monkeypatch.undo()
+    opened = GradientStore.open(folder)
+    assert sorted(opened.row_ids()) == ["a", "c", "e"]
+    torch.testing.assert_close(opened.read(["a", "c"]), kept[[0, 2]])
+    compact_store(opened)
+    assert sorted(GradientStore.open(folder).row_ids()) == ["a", "c", "e"]
+    assert GradientStore.open(folder).deleted() == set()
+    assert check_store(GradientStore.open(folder)) == []
+    assert len(list((folder / "shards").iterdir())) == 2
+
+
+def test_stores_of_two_machines_are_merged(tmp_path):
+    one = GradientStore.create(tmp_path / "one", make_spec(number_format="float32"))
+    two = GradientStore.create(tmp_path / "two", make_spec(number_format="float32"))
+    first, second = fill(one, ["a", "b"], seed=1), fill(two, ["c", "d"], seed=2)
+    two.delete(["d"])
+    for _ in range(2):  # the second time there is nothing left to do
+        merged = merge_stores([tmp_path / "one", tmp_path / "two"], tmp_path / "all")
+    assert merged.row_ids() == ["a", "b", "c"]
+    torch.testing.assert_close(merged.read(["a", "b", "c"]), torch.cat([first, second[:1]]))
+    assert check_store(merged) == []
+    fill(GradientStore.create(tmp_path / "three", make_spec(number_format="float32")), ["a"])
+    with pytest.raises(StoreError, match="'a' is in more than one"):
+        merge_stores([tmp_path / "one", tmp_path / "three"], tmp_path / "new")
+    GradientStore.create(tmp_path / "other", make_spec(sketch_seed=7, number_format="float32"))
+    with pytest.raises(StoreError, match="sketch_seed"):
+        merge_stores([tmp_path / "one", tmp_path / "other"], tmp_path / "newer")
+
+
+def test_damaged_shards_are_withdrawn_for_caching_anew(tmp_path):
+    store = GradientStore.create(tmp_path / "s", make_spec())
+    fill(store, ["a", "b"])
+    fill(store, ["c"], seed=5)
+    shard = sorted((tmp_path / "s/shards").iterdir())[0]
+    shard.write_bytes(shard.read_bytes()[:-4])
+    assert repair_store(store) == ["a", "b"]
+    assert store.pending(["a", "b", "c"]) == ["a", "b"]
+    fill(store, ["a", "b"])
+    assert check_store(GradientStore.open(tmp_path / "s")) == []

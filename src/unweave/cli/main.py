@@ -22,7 +22,7 @@ COMMANDS = {
     "forget": "take the influence of rows out of a model",
     "audit": "measure what was forgotten and what was kept, before and after",
     "report": "write the HTML report of a run folder",
-    "store": "describe or check a gradient store",
+    "store": "look after a gradient store: info, check, repair, delete, compact, merge",
     "run": "repeat a run from its config.yaml",
 }
 

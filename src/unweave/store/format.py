@@ -8,7 +8,7 @@ from typing import Any
 
 from unweave.errors import StoreError
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class StoreSpec:
         sketch_seed: Seed of bins and signs.
         normalize: `tensor`, `row` or `none`.
         reduction: Loss of a row: `mean` or `sum` over its completion tokens.
-        number_format: How sketches are stored: `float16` with a float32 scale a row, or `float32`.
+        number_format: How sketches are stored: `float16`, `int8` or `sign`, with a float32 scale a row, or `float32`.
         sign: What a positive influence means.
     """
 

@@ -2,8 +2,9 @@
 
     store.json              how the sketches were made (`StoreSpec`)
     rows.parquet            the rows, for people: id, source, line, prompt, completion
-    shards/NAME.safetensors sketches [n, K], scales, norms and losses of n rows; never changed once written
+    shards/NAME.safetensors sketches [n, K], their scales and lengths, gradient norms and losses of n rows; never changed once written
     commits/NAME.json       the row ids of a shard, its size and digest; a row is in the store when a commit names it
+    deletions/NAME.json     row ids that are no longer in the store; `compact` takes their sketches and texts off the disk
 
 A shard is written and made durable first, then its commit. A kill in between leaves a shard that no commit names: it is ignored, and removed by
 the next writer. To resume is to ask for the rows that no commit names.
@@ -11,13 +12,16 @@ the next writer. To resume is to ask for the rows that no commit names.
 
 import contextlib
 import fcntl
+import functools
 import hashlib
+import json
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
@@ -27,7 +31,10 @@ from torch import Tensor
 from unweave.errors import StoreError
 from unweave.files import TEMPORARY_PREFIX, read_json, replacing, write_json
 from unweave.store.format import StoreSpec
-from unweave.store.numbers import decode_numbers, encode_numbers
+from unweave.store.numbers import decode_numbers, encode_numbers, stored_bytes
+
+BLOCK_BYTES = 1 << 25
+DTYPES = {"F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1"}
 
 
 @dataclass(frozen=True)
@@ -49,17 +56,38 @@ class Commit:
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive rows of a scan.
+    """Consecutive rows of one shard: a unit of a scan, which any thread may map and read.
 
     Attributes:
-        row_ids: Their ids.
-        sketches: As stored, memory-mapped where the format allows it; multiply by `scales`.
-        scales: One factor a row.
+        commit: The shard.
+        rows: Which of its rows.
+        kept: Positions in the block of the rows that are still in the store; the others are deleted.
     """
 
-    row_ids: tuple[str, ...]
-    sketches: Tensor
+    commit: Commit
+    rows: slice
+    kept: tuple[int, ...]
+
+    @property
+    def row_ids(self) -> list[str]:
+        """The ids of the kept rows."""
+        ids = self.commit.row_ids[self.rows]
+        return [ids[position] for position in self.kept]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Sketches as they are on the disk.
+
+    Attributes:
+        values: Numbers in the store's format, mapped from the file: nothing is read before it is touched.
+        scales: One scale a row.
+        lengths: Euclidean norm of each sketch.
+    """
+
+    values: np.ndarray
     scales: Float[Tensor, " n"]
+    lengths: Float[Tensor, " n"]
 
 
 class GradientStore:
@@ -74,6 +102,8 @@ class GradientStore:
         self.folder = folder
         self.spec = spec
         self._commits: list[Commit] | None = None
+        self._deleted: set[str] | None = None
+        self._present: set[str] | None = None
 
     @classmethod
     def create(cls, folder: Path, spec: StoreSpec) -> "GradientStore":
@@ -92,6 +122,7 @@ class GradientStore:
             return store
         (folder / "shards").mkdir(parents=True, exist_ok=True)
         (folder / "commits").mkdir(exist_ok=True)
+        (folder / "deletions").mkdir(exist_ok=True)
         write_json(folder / "store.json", spec.to_json())
         return cls(folder, spec)
 
@@ -119,7 +150,7 @@ class GradientStore:
         """The committed shards, in the order of their names, which is that of their making."""
         if self._commits is None:
             found = []
-            for path in sorted((self.folder / "commits").glob("*.json")):
+            for path in _records(self.folder / "commits"):
                 value = read_json(path, what="A commit of the store")
                 try:
                     found.append(Commit(path.stem, tuple(value["row_ids"]), int(value["size"]), str(value["digest"])))
@@ -127,12 +158,24 @@ class GradientStore:
                     raise StoreError(
                         f"A commit lacks {error}.", where=str(path), remedy="remove it and cache its rows anew"
                     ) from error
-            self._commits = found
+            self._commits = _without_superseded(found)
         return self._commits
+
+    def deleted(self) -> set[str]:
+        """Rows that were taken out and whose sketches are still on the disk."""
+        if self._deleted is None:
+            records = (read_json(path, what="A deletion of the store") for path in self._deletions())
+            self._deleted = {row_id for record in records for row_id in record["row_ids"]}
+        return self._deleted
 
     def row_ids(self) -> list[str]:
         """The rows in the store, in scan order."""
-        return [row_id for commit in self.commits() for row_id in commit.row_ids]
+        gone = self.deleted()
+        return [row_id for commit in self.commits() for row_id in commit.row_ids if row_id not in gone]
+
+    def refresh(self) -> None:
+        """Forget what was read of commits and deletions, so that those of other processes are seen."""
+        self._commits = self._deleted = self._present = None
 
     def pending(self, row_ids: Sequence[str]) -> list[str]:
         """Which of these rows are not in the store.
@@ -143,8 +186,13 @@ class GradientStore:
         Returns:
             Those that no commit names, in their order.
         """
-        present = set(self.row_ids())
+        present = self._names()
         return [row_id for row_id in row_ids if row_id not in present]
+
+    def _names(self) -> set[str]:
+        if self._present is None:
+            self._present = set(self.row_ids())
+        return self._present
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -163,7 +211,7 @@ class GradientStore:
                 raise StoreError(
                     "Another process is writing to this store.", where=str(self.folder), remedy="wait for it to end"
                 ) from error
-            self._commits = None
+            self.refresh()
             committed = {commit.name for commit in self.commits()}
             for path in (self.folder / "shards").iterdir():
                 if path.name.startswith(TEMPORARY_PREFIX) or path.stem not in committed:
@@ -176,6 +224,8 @@ class GradientStore:
         sketches: Float[Tensor, "n K"],
         norms: Float[Tensor, " n"],
         losses: Float[Tensor, " n"],
+        *,
+        unit: int | None = None,
     ) -> None:
         """Add rows: their shard first, then the commit that makes them visible.
 
@@ -184,16 +234,23 @@ class GradientStore:
             sketches: Their sketches in float32.
             norms: Euclidean norm of each row's whole gradient, before normalisation.
             losses: l(z) of each row in nats a token.
+            unit: The number of this unit of work, from `next_unit` on, where several processes commit: scans go in the order of units.
 
         Raises:
-            StoreError: When a row is there already, or a sketch is not finite.
+            StoreError: When a row is there already, or was deleted and not compacted away, or a sketch is not finite.
         """
-        present = set(self.row_ids())
+        present = self._names()
         if repeated := [row_id for row_id in row_ids if row_id in present]:
             raise StoreError(
                 f"The row '{repeated[0]}' is in the store already.",
                 where=str(self.folder),
                 remedy="cache only pending rows",
+            )
+        if returning := [row_id for row_id in row_ids if row_id in self.deleted()]:
+            raise StoreError(
+                f"The row '{returning[0]}' was deleted from this store.",
+                where=str(self.folder),
+                remedy="leave it out of the data; to take it in again, run `unweave store compact` first",
             )
         if not torch.isfinite(sketches).all():
             bad = row_ids[int((~torch.isfinite(sketches).all(dim=1)).nonzero()[0])]
@@ -201,32 +258,86 @@ class GradientStore:
                 f"The sketch of row '{bad}' is not finite.", where=str(self.folder), remedy="cache with --dtype float32"
             )
         values, scales = encode_numbers(sketches, self.spec.number_format)
-        name = f"{len(self.commits()):06d}-{uuid.uuid4().hex[:8]}"
-        path = self.folder / "shards" / f"{name}.safetensors"
-        with replacing(path) as temporary:
-            tensors = {"sketches": values, "scales": scales, "norms": norms.float(), "losses": losses.float()}
-            save_file({key: tensor.contiguous().cpu() for key, tensor in tensors.items()}, temporary)
-        commit = Commit(name, tuple(row_ids), path.stat().st_size, _digest(path))
-        record = {"row_ids": list(commit.row_ids), "size": commit.size, "digest": commit.digest}
-        write_json(self.folder / "commits" / f"{name}.json", record)
-        self.commits().append(commit)
+        number = self.next_unit() if unit is None else unit
+        tensors = {
+            "sketches": values,
+            "scales": scales,
+            "lengths": sketches.float().norm(dim=1),
+            "norms": norms.float(),
+            "losses": losses.float(),
+        }
+        self._write_shard(f"{number:06d}-{uuid.uuid4().hex[:8]}", tuple(row_ids), tensors)
 
-    def scan(self, *, block_rows: int = 1024) -> Iterator[Block]:
-        """Read all rows in blocks, without loading more than a block.
+    def next_unit(self) -> int:
+        """A number above those of all commits."""
+        return 1 + max((int(commit.name.partition("-")[0]) for commit in self.commits()), default=-1)
+
+    def _write_shard(self, name: str, row_ids: tuple[str, ...], tensors: dict[str, Tensor]) -> None:
+        path = self.shard_path(name)
+        with replacing(path) as temporary:
+            save_file({key: tensor.contiguous().cpu() for key, tensor in tensors.items()}, temporary)
+        commit = Commit(name, row_ids, path.stat().st_size, file_digest(path))
+        self.publish(commit)
+
+    def publish(self, commit: Commit) -> None:
+        """Write the commit of a shard that is on the disk: from now on its rows are in the store.
 
         Args:
-            block_rows: The most rows a block.
+            commit: The commit.
+        """
+        record = {"row_ids": list(commit.row_ids), "size": commit.size, "digest": commit.digest}
+        write_json(self.folder / "commits" / f"{commit.name}.json", record)
+        self.commits().append(commit)
+        self._names().update(commit.row_ids)
 
-        Yields:
+    def shard_path(self, name: str) -> Path:
+        """The file of a shard.
+
+        Args:
+            name: The shard's.
+
+        Returns:
+            Its path.
+        """
+        return self.folder / "shards" / f"{name}.safetensors"
+
+    def blocks(self, *, block_bytes: int = BLOCK_BYTES) -> list[Block]:
+        """Cut the store into the units of a scan.
+
+        Args:
+            block_bytes: The most bytes of sketches a block.
+
+        Returns:
             Blocks, in scan order.
         """
+        gone = self.deleted()
+        step = max(1, block_bytes // stored_bytes(self.spec.dimension, self.spec.number_format))
+        found = []
         for commit in self.commits():
-            with self._shard(commit) as shard:
-                sketches = shard.get_slice("sketches")
-                scales = shard.get_tensor("scales")
-                for start in range(0, len(commit.row_ids), block_rows):
-                    rows = slice(start, start + block_rows)
-                    yield Block(commit.row_ids[rows], sketches[rows], scales[rows])
+            for start in range(0, len(commit.row_ids), step):
+                rows = slice(start, min(start + step, len(commit.row_ids)))
+                kept = tuple(index for index, row_id in enumerate(commit.row_ids[rows]) if row_id not in gone)
+                if kept:
+                    found.append(Block(commit, rows, kept))
+        return found
+
+    def load(self, block: Block) -> Stored:
+        """Map the sketches of a block; the memory is given back when the result goes.
+
+        Args:
+            block: The block.
+
+        Returns:
+            All its rows, deleted ones too: take those in `block.kept`.
+        """
+        with self._shard(block.commit) as shard:
+            scales = shard.get_tensor("scales")[block.rows]
+            lengths = shard.get_tensor("lengths")[block.rows]
+        path = self.shard_path(block.commit.name)
+        dtype, offset, width = _layout(path)
+        first = offset + block.rows.start * width * dtype.itemsize
+        shape = (block.rows.stop - block.rows.start, width)
+        return Stored(np.memmap(path, dtype=dtype, mode="r", offset=first, shape=shape), scales, lengths)
 
     def read(self, row_ids: Sequence[str]) -> Float[Tensor, "n K"]:
         """The sketches of some rows.
@@ -240,15 +351,33 @@ class GradientStore:
         Raises:
             StoreError: When a row is not in the store.
         """
-        wanted = {row_id: index for index, row_id in enumerate(row_ids)}
         self._require_rows(row_ids)
+        wanted: dict[str, list[int]] = {}
+        for index, row_id in enumerate(row_ids):
+            wanted.setdefault(row_id, []).append(index)
         out = torch.empty(len(row_ids), self.spec.dimension)
-        for block in self.scan():
-            inside = [(position, wanted[row_id]) for position, row_id in enumerate(block.row_ids) if row_id in wanted]
-            if inside:
-                positions, targets = (list(column) for column in zip(*inside, strict=True))
-                out[targets] = decode_numbers(block.sketches[positions], block.scales[positions])
+        for block in self.blocks():
+            positions = [position for position in block.kept if block.commit.row_ids[block.rows.start + position] in wanted]
+            if positions:
+                stored = self.load(block)
+                found = self.decode(stored.values[positions], stored.scales[positions])
+                for position, sketch in zip(positions, found, strict=True):
+                    out[wanted[block.commit.row_ids[block.rows.start + position]]] = sketch
         return out
+
+    def decode(self, values: np.ndarray, scales: Float[Tensor, " n"]) -> Float[Tensor, "n K"]:
+        """Sketches in float32 from stored values.
+
+        Args:
+            values: Stored values.
+            scales: Their scales.
+
+        Returns:
+            The sketches.
+        """
+        return decode_numbers(
+            torch.from_numpy(np.array(values)), scales, self.spec.number_format, self.spec.dimension
+        )
 
     def column(self, name: str, row_ids: Sequence[str]) -> Float[Tensor, " n"]:
         """A number of each of some rows.
@@ -267,24 +396,22 @@ class GradientStore:
                 values.update(zip(commit.row_ids, shard.get_tensor(name).tolist(), strict=True))
         return torch.tensor([values[row_id] for row_id in row_ids])
 
-    def check(self) -> list[str]:
-        """Compare every shard with its commit.
+    def delete(self, row_ids: Sequence[str]) -> None:
+        """Take rows out of the store. From now on no scan finds them; `compact` removes what is left of them on the disk.
 
-        Returns:
-            What is wrong, with the rows to cache anew; empty when all is well.
+        Args:
+            row_ids: Their ids; each must be in the store.
         """
-        faults = []
-        for commit in self.commits():
-            path = self.folder / "shards" / f"{commit.name}.safetensors"
-            if not path.is_file():
-                faults.append(f"{path.name} is missing ({len(commit.row_ids)} rows from '{commit.row_ids[0]}')")
-            elif path.stat().st_size != commit.size:
-                faults.append(f"{path.name} has {path.stat().st_size} bytes, its commit says {commit.size}")
-            elif _digest(path) != commit.digest:
-                faults.append(
-                    f"{path.name} differs from its digest ({len(commit.row_ids)} rows from '{commit.row_ids[0]}')"
-                )
-        return faults
+        self._require_rows(row_ids)
+        if not row_ids:
+            return
+        (self.folder / "deletions").mkdir(exist_ok=True)
+        name = f"{len(self._deletions()):06d}-{uuid.uuid4().hex[:8]}.json"
+        write_json(self.folder / "deletions" / name, {"row_ids": list(row_ids)})
+        self.refresh()
+
+    def _deletions(self) -> list[Path]:
+        return _records(self.folder / "deletions")
 
     def info(self) -> dict[str, Any]:
         """Size and description.
@@ -292,19 +419,21 @@ class GradientStore:
         Returns:
             A JSON object.
         """
-        total = sum(commit.size for commit in self.commits())
-        rows = sum(len(commit.row_ids) for commit in self.commits())
+        rows = self.row_ids()
         return {
             "folder": str(self.folder),
-            "rows": rows,
+            "rows": len(rows),
+            "deleted_rows": len(self.deleted()),
             "shards": len(self.commits()),
-            "bytes": total,
+            "bytes": sum(commit.size for commit in self.commits()),
+            "bytes_per_row": stored_bytes(self.spec.dimension, self.spec.number_format),
+            "rows_fingerprint": hashlib.blake2b("\n".join(sorted(rows)).encode(), digest_size=16).hexdigest(),
             **self.spec.to_json(),
         }
 
     @contextlib.contextmanager
     def _shard(self, commit: Commit) -> Iterator[Any]:
-        path = self.folder / "shards" / f"{commit.name}.safetensors"
+        path = self.shard_path(commit.name)
         remedy = "run `unweave store check`, remove the shard's commit, and cache again"
         if not path.is_file() or path.stat().st_size != commit.size:
             state = "is missing" if not path.is_file() else f"has {path.stat().st_size} bytes instead of {commit.size}"
@@ -324,6 +453,41 @@ class GradientStore:
             )
 
 
-def _digest(path: Path) -> str:
+@functools.lru_cache(maxsize=65536)
+def _layout(path: Path) -> tuple[np.dtype, int, int]:
+    """Type, first byte and row width of the sketches in a shard; shards do not change, so it is read once."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(length))["sketches"]
+    return np.dtype(DTYPES[entry["dtype"]]), 8 + length + entry["data_offsets"][0], entry["shape"][1]
+
+
+def _records(folder: Path) -> list[Path]:
+    """The finished records of a folder, in the order of their names."""
+    return sorted(path for path in folder.glob("*.json") if not path.name.startswith(TEMPORARY_PREFIX))
+
+
+def _without_superseded(commits: list[Commit]) -> list[Commit]:
+    """While a compaction is under way two commits may hold a row; the one with fewer rows, of the same unit, is the newer."""
+    smallest: dict[str, Commit] = {}
+    for commit in commits:
+        unit = commit.name.partition("-")[0]
+        other = smallest.get(unit)
+        if other is not None and not set(commit.row_ids).isdisjoint(other.row_ids):
+            smallest[unit] = min(commit, other, key=lambda one: len(one.row_ids))
+        else:
+            smallest[unit if other is None else commit.name] = commit
+    return sorted(smallest.values(), key=lambda commit: commit.name)
+
+
+def file_digest(path: Path) -> str:
+    """BLAKE2b of a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        32 hexadecimal digits.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -1,7 +1,7 @@
 """The texts of a store's rows, kept beside their sketches for people: `rows.parquet`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,41 @@ def write_texts(folder: Path, rows: Sequence[Row]) -> None:
         folder: The store's folder.
         rows: The rows.
     """
+    kept = {text["id"]: text for text in read_texts(folder)} | {row.id: _record(row) for row in rows}
+    _write(folder, list(kept.values()))
+
+
+def merge_texts(source: Path, target: Path) -> None:
+    """Add the texts of another store.
+
+    Args:
+        source: Its folder.
+        target: The folder to add to.
+    """
+    kept = {text["id"]: text for text in [*read_texts(target), *read_texts(source)]}
+    _write(target, list(kept.values()))
+
+
+def remove_texts(folder: Path, row_ids: Collection[str]) -> None:
+    """Take the texts of rows away.
+
+    Args:
+        folder: The store's folder.
+        row_ids: Their ids.
+    """
+    if row_ids and (texts := read_texts(folder)):
+        _write(folder, [text for text in texts if text["id"] not in row_ids])
+
+
+def _write(folder: Path, texts: list[dict[str, Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kept = {text["id"]: text for text in read_texts(folder)} | {row.id: _record(row) for row in rows}
+    if not texts:
+        (folder / FILE).unlink(missing_ok=True)
+        return
     with replacing(folder / FILE) as temporary:
-        pq.write_table(pa.Table.from_pylist(list(kept.values())), temporary)
+        pq.write_table(pa.Table.from_pylist(texts), temporary)
 
 
 def read_texts(folder: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Retrieval: one scan of the store for all queries, then the top rows on both sides."""
+"""Retrieval: from scores to the top rows on both sides."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unweave.store.numbers import decode_numbers
 from unweave.store.store import GradientStore
-
-BLOCK_ROWS = 256
+from unweave.trace.scan import scan
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Ranking:
 def influence_scores(
     store: GradientStore, queries: Float[Tensor, "q K"], *, similarity: str = "dot", learning_rate: float = 1.0
 ) -> tuple[list[str], Float[Tensor, "q n"]]:
-    """The influence of every row of a store on every query, from one blockwise scan with float32 accumulation.
+    """The influence of every row of a store on every query.
 
     Args:
         store: The store.
@@ -53,19 +51,41 @@ def influence_scores(
     Returns:
         The row ids in scan order, and a score for each query and row.
     """
-    queries = queries.float()
-    if similarity == "cosine":
-        queries = torch.nn.functional.normalize(queries, dim=1)
-    ids: list[str] = []
-    parts: list[Tensor] = []
-    for block in store.scan(block_rows=BLOCK_ROWS):
-        rows = decode_numbers(block.sketches, block.scales)
-        if similarity == "cosine":
-            rows = torch.nn.functional.normalize(rows, dim=1)
-        ids += block.row_ids
-        parts.append(queries @ rows.T)
-    scores = torch.cat(parts, dim=1) if parts else torch.empty(len(queries), 0)
+    blocks = list(scan(store, queries, similarity=similarity))
+    ids = [row_id for block in blocks for row_id in block.row_ids]
+    scores = torch.cat([block.scores for block in blocks], dim=1) if blocks else torch.empty(len(queries), 0)
     return ids, scores * learning_rate
+
+
+def search(
+    store: GradientStore,
+    queries: Float[Tensor, "q K"],
+    *,
+    top_k: int,
+    similarity: str = "dot",
+    learning_rate: float = 1.0,
+) -> list[Ranking]:
+    """The top rows of every query, from a scan that keeps no more than these.
+
+    Args:
+        store: The store.
+        queries: Sketches of the queries.
+        top_k: Rows on each side.
+        similarity: `dot`, or `cosine` of the sketches.
+        learning_rate: Factor of the influence.
+
+    Returns:
+        A ranking for each query.
+    """
+    best = [Ranking([], []) for _ in queries]
+    for block in scan(store, queries, similarity=similarity):
+        for index, scores in enumerate(block.scores * learning_rate):
+            found = rank(block.row_ids, scores, top_k=top_k)
+            best[index] = Ranking(
+                _merged(best[index].helpful, found.helpful, sign=1, top_k=top_k),
+                _merged(best[index].harmful, found.harmful, sign=-1, top_k=top_k),
+            )
+    return best
 
 
 def rank(row_ids: Sequence[str], scores: Float[Tensor, " n"], *, top_k: int) -> Ranking:
@@ -79,7 +99,15 @@ def rank(row_ids: Sequence[str], scores: Float[Tensor, " n"], *, top_k: int) -> 
     Returns:
         The ranking.
     """
-    hits = [Hit(row_id, score) for row_id, score in zip(row_ids, scores.tolist(), strict=True)]
-    helpful = sorted(hits, key=lambda hit: (-hit.influence, hit.row_id))[:top_k]
-    harmful = sorted(hits, key=lambda hit: (hit.influence, hit.row_id))[:top_k]
-    return Ranking(helpful, harmful)
+    sides = []
+    for sign in (1, -1):
+        values = scores * sign
+        # All rows that reach the k-th value are sorted, so that ties go by id and not by place.
+        edge = values.topk(min(top_k, len(values))).values.min() if len(values) and top_k else torch.inf
+        places = (values >= edge).nonzero().flatten().tolist()
+        sides.append(_merged([], [Hit(row_ids[place], float(scores[place])) for place in places], sign=sign, top_k=top_k))
+    return Ranking(*sides)
+
+
+def _merged(first: list[Hit], second: list[Hit], *, sign: int, top_k: int) -> list[Hit]:
+    return sorted([*first, *second], key=lambda hit: (-sign * hit.influence, hit.row_id))[:top_k]
