@@ -99,6 +99,16 @@ def test_kronecker_of_factors_is_unbiased_and_normalised():
     torch.testing.assert_close(out.norm(dim=1), torch.ones(2))
 
 
+def test_kronecker_of_a_matrix_is_that_of_its_factors():
+    generator = torch.Generator().manual_seed(2)
+    left, right = torch.randn(3, 7, 10, generator=generator), torch.randn(3, 7, 12, generator=generator)
+    sketch = KroneckerSketch(1024, 4, SHAPES)
+    direct, factored = torch.zeros(3, 1024), torch.zeros(3, 1024)
+    sketch.add(direct, "a", (left.mT @ right).flatten(1), torch.ones(3))
+    sketch.add_factors(factored, "a", left, right, normalize=False)
+    torch.testing.assert_close(direct, factored, rtol=1e-4, atol=1e-4)
+
+
 def test_kronecker_variance_of_rank_one_is_the_documented_one():
     generator = torch.Generator().manual_seed(2)
     left, right = torch.randn(1, 1, 3000, generator=generator), torch.randn(1, 1, 3000, generator=generator)

@@ -137,7 +137,8 @@ def collate(examples: Sequence[Example], *, pad_token_id: int) -> Batch:
     for index, example in enumerate(examples):
         ids = torch.tensor(example.input_ids, dtype=torch.long)
         input_ids[index, : len(ids)] = ids
-        labels[index, example.prompt_length : len(ids)] = ids[example.prompt_length :]
+        positions = list(example.label_positions)
+        labels[index, positions] = ids[positions]
         segments[index, : len(ids)] = index
     position_ids = torch.arange(width).expand(shape)
     row_ids = tuple(example.row_id for example in examples)
@@ -158,7 +159,8 @@ def pack(examples: Sequence[Example]) -> Batch:
     ids, labels, segments, positions = [], [], [], []
     for index, example in enumerate(examples):
         ids += example.input_ids
-        labels += [IGNORE] * example.prompt_length + list(example.input_ids[example.prompt_length :])
+        chosen = set(example.label_positions)
+        labels += [token if place in chosen else IGNORE for place, token in enumerate(example.input_ids)]
         segments += [index] * len(example)
         positions += range(len(example))
     return Batch(

@@ -36,11 +36,13 @@ class Example:
         row_id: The row's id.
         input_ids: Prompt and completion.
         prompt_length: How many of them are prompt; the loss is on the rest.
+        labelled: Positions of the tokens that carry loss, where these are only some of the rest: what a trace of single words needs.
     """
 
     row_id: str
     input_ids: tuple[int, ...]
     prompt_length: int
+    labelled: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -48,7 +50,12 @@ class Example:
     @property
     def completion_length(self) -> int:
         """Tokens that carry loss."""
-        return len(self.input_ids) - self.prompt_length
+        return len(self.label_positions)
+
+    @property
+    def label_positions(self) -> tuple[int, ...]:
+        """Positions of the tokens that carry loss."""
+        return self.labelled if self.labelled is not None else tuple(range(self.prompt_length, len(self.input_ids)))
 
 
 @dataclass(frozen=True)

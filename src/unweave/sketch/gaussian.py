@@ -61,5 +61,5 @@ class GaussianSketch:
         for block, start in enumerate(range(0, piece.shape[1], rows)):
             part = scaled[:, start : start + rows]
             generator = torch.Generator().manual_seed((tensor_key(self.seed, tensor) << 24) + block)
-            matrix = torch.randn(rows, self.dimension, generator=generator)[: part.shape[1]]
+            matrix = torch.randn(part.shape[1], self.dimension, generator=generator)
             out += part @ matrix.to(piece.device) / self.dimension**0.5

@@ -14,7 +14,7 @@ With `normalize = tensor` each layer is divided by the norm of its sketch: G's o
 cosine is wanted, normalising the sketches has the smaller variance).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave.errors import ConfigError
-from unweave.sketch.base import Sizes, reciprocal_root
+from unweave.sketch.base import Shapes, Sizes, reciprocal_root
 from unweave.sketch.fold import FoldSketch
 from unweave.sketch.hashing import offsets, tensor_key
 from unweave.sketch.kernels.dispatch import kernel
@@ -37,10 +37,12 @@ class KroneckerSketch:
     Attributes:
         dimension: K, a power of two of at least 1,024. Below 16,384 the sides shrink with it.
         seed: Another seed gives an independent sketch.
+        shapes: Shape of each tensor; those that are no matrices are folded.
     """
 
     dimension: int
     seed: int = 0
+    shapes: Shapes = field(default_factory=dict)
     name: str = "kronecker"
 
     def __post_init__(self):
@@ -52,19 +54,22 @@ class KroneckerSketch:
             )
 
     @classmethod
-    def for_sizes(cls, sizes: Sizes, *, dimension: int, seed: int = 0, **_: Any) -> "KroneckerSketch":
+    def for_sizes(
+        cls, sizes: Sizes, *, dimension: int, seed: int = 0, shapes: Shapes | None = None, **_: Any
+    ) -> "KroneckerSketch":
         """Make the sketch of a model.
 
         Args:
             sizes: Not needed.
             dimension: K.
             seed: The seed.
+            shapes: Shape of each tensor.
 
         Returns:
             The sketch.
         """
         del sizes
-        return cls(dimension, seed)
+        return cls(dimension, seed, shapes or {})
 
     @property
     def side(self) -> int:
@@ -74,7 +79,7 @@ class KroneckerSketch:
     def add(
         self, out: Float[Tensor, "B K"], tensor: str, piece: Float[Tensor, "B D"], scale: Float[Tensor, " B"]
     ) -> None:
-        """See `Sketch.add`; for tensors that are no linear weights.
+        """See `Sketch.add`.
 
         Args:
             out: The sketches under construction.
@@ -82,7 +87,13 @@ class KroneckerSketch:
             piece: Its gradients.
             scale: A factor for each example.
         """
-        FoldSketch(self.dimension, self.seed).add(out, tensor, piece, scale)
+        shape = self.shapes.get(tensor, ())
+        if len(shape) != 2:
+            FoldSketch(self.dimension, self.seed).add(out, tensor, piece, scale)
+            return
+        by_rows = self._side(tensor, "right", piece.float().view(len(piece), *shape))
+        both = self._side(tensor, "left", by_rows.mT.contiguous()).mT
+        self._place(out, tensor, both.flatten(1), scale)
 
     def add_factors(
         self,
@@ -108,10 +119,13 @@ class KroneckerSketch:
         sides = self._side(tensor, "left", left), self._side(tensor, "right", right)
         product = torch.bmm(sides[0].mT, sides[1]).flatten(1)
         squares = kernel("row_squares", out.device)(product)
-        slot = tensor_key(self.seed, f"{tensor}:slot") % (self.dimension // product.shape[1])
-        scale = reciprocal_root(squares) if normalize else torch.ones_like(squares)
-        kernel("scaled_add", out.device)(out, slot * product.shape[1], product, scale)
+        self._place(out, tensor, product, reciprocal_root(squares) if normalize else torch.ones_like(squares))
         return squares
+
+    def _place(self, out: Tensor, tensor: str, product: Tensor, scale: Tensor) -> None:
+        """Add a tensor's products to its slot."""
+        slot = tensor_key(self.seed, f"{tensor}:slot") % (self.dimension // product.shape[1])
+        kernel("scaled_add", out.device)(out, slot * product.shape[1], product, scale)
 
     def _side(self, tensor: str, side: str, factor: Tensor) -> Tensor:
         key = tensor_key(self.seed, f"{tensor}:{side}")

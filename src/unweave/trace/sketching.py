@@ -1,6 +1,6 @@
 """From examples to sketches: per-sample gradients, normalised and compressed as they arrive."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -58,6 +58,26 @@ class Sketcher:
         self.sketch: Sketch = make_sketch(config, shapes)
         self._takes_factors = isinstance(self.sketch, FactorSketch)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def sketch_gradients(self, gradients: Mapping[str, Float[Tensor, "n ..."]]) -> Float[Tensor, "n K"]:
+        """Sketch gradients that are there as tensors, as they are: a preconditioner makes such.
+
+        Args:
+            gradients: Tensor's name to one gradient a query.
+
+        Returns:
+            Their sketches, on the CPU.
+        """
+        count = len(next(iter(gradients.values())))
+        out = torch.zeros(count, self.sketch.dimension)
+        for name, gradient in gradients.items():
+            self.sketch.add(out, name, gradient.flatten(1).float().cpu(), torch.ones(count))
+        return out
+
     def sketch_batch(self, examples: Sequence[Example], *, frozen: bool = False) -> Sketched:
         """Sketch the examples of one batch.
 
@@ -68,7 +88,7 @@ class Sketcher:
         Returns:
             Their sketches, on the CPU.
         """
-        device = next(self.model.parameters()).device
+        device = self.device
         batch = collate(examples, pad_token_id=self.pad_token_id).to(device)
         out = torch.zeros(len(examples), self.sketch.dimension, device=device)
         squares = torch.zeros(len(examples), device=device)

@@ -1,0 +1,236 @@
+"""Exact influence from the factors, with the token-by-token matrix, and no gradient of any row in memory.
+
+A weight's gradient is a sum over positions, G = sum_t l_t r_t^T, so the inner product of a row's and a query's is
+
+    <G_x, G_q> = sum_{s,t} (l_qs . l_xt) (r_qs . r_xt):
+
+summed over tensors, each divided by its norms where the store normalises, that is the matrix of position s of the query against position t of the
+row, and its sum is the influence. Biases and norms have one factor a position (r = 1); embeddings have the token's id in place of r.
+
+Two token-level meanings (METHODS section 1). *Position*: the share of the gradient that flows through a position, this matrix's. *Loss token*: the
+gradient of one token's own loss; a row's gradient is the mean of these over its completion. `one_token_each` makes the examples for it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unweave.data.batches import collate, plan_batches
+from unweave.data.encoding import Example
+from unweave.errors import ConfigError
+from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients
+from unweave.gradients.pieces import gradient_piece
+from unweave.models.selection import SelectedParameter, Use, is_conv1d, is_linear
+from unweave.trace.sketching import Sketcher
+
+
+@dataclass(frozen=True)
+class Factors:
+    """One tensor's factors for a batch of examples.
+
+    Attributes:
+        left: One vector a position.
+        right: The other vector; token ids for an embedding; `None` for 1.
+    """
+
+    left: Float[Tensor, "B T rows"]
+    right: Tensor | None
+
+    def products(self, other: "Factors") -> Float[Tensor, "B S T"]:
+        """The inner products of every position of `other` (one example) with every position of these.
+
+        Args:
+            other: Factors of a single example.
+
+        Returns:
+            [B, positions of other, positions of these].
+        """
+        dots = torch.matmul(other.left[0].to(self.left.dtype), self.left.mT)
+        if self.right is None or other.right is None:
+            return dots
+        if not self.right.is_floating_point():
+            return dots * (other.right[0][None, :, None] == self.right[:, None, :])
+        return dots * torch.matmul(other.right[0].to(self.right.dtype), self.right.mT)
+
+    def squares(self) -> Float[Tensor, " B"]:
+        """Squared norm of each example's gradient."""
+        dots = torch.bmm(self.left, self.left.mT)
+        if self.right is not None:
+            same = self.right[:, :, None] == self.right[:, None, :]
+            dots = dots * (torch.bmm(self.right, self.right.mT) if self.right.is_floating_point() else same)
+        return dots.sum(dim=(1, 2)).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class TensorNorms:
+    """What examples' gradients are divided by.
+
+    Attributes:
+        by_tensor: Name to the norm of each example's gradient of that tensor.
+        whole: Norm of the whole vector after division by tensor, as cosine and `row` need it.
+    """
+
+    by_tensor: dict[str, Float[Tensor, " n"]]
+    whole: Float[Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Exact influence of rows on one query.
+
+    Attributes:
+        scores: One a row.
+        matrices: For each row, [positions of the query, positions of the row]; they sum to the score.
+        norms: Of the rows.
+    """
+
+    scores: Float[Tensor, " n"]
+    matrices: list[Float[Tensor, "S _"]]
+    norms: TensorNorms
+
+
+@dataclass(frozen=True)
+class PreparedQuery:
+    """A query's factors and norms, ready to meet rows.
+
+    Attributes:
+        example: The query.
+        factors: Tensor to its factors.
+        norms: Of the query.
+    """
+
+    example: Example
+    factors: dict[str, Factors]
+    norms: TensorNorms
+
+
+def prepare_query(sketcher: Sketcher, example: Example, *, norms: TensorNorms | None = None) -> PreparedQuery:
+    """Capture a query's factors.
+
+    Args:
+        sketcher: The model, and how the store was made.
+        example: The query.
+        norms: Norms to divide by, where they are not the query's own: a single token's share is divided by its answer's.
+
+    Returns:
+        The query.
+    """
+    found: dict[str, Factors] = {}
+    _visit(sketcher, [example], lambda name, factors: found.__setitem__(name, factors))
+    squares = {name: factors.squares() for name, factors in found.items()}
+    return PreparedQuery(example, found, norms or _norms(sketcher, squares))
+
+
+def exact_influence(
+    sketcher: Sketcher,
+    query: PreparedQuery,
+    rows: Sequence[Example],
+    *,
+    similarity: str = "dot",
+    norms: TensorNorms | None = None,
+) -> Exact:
+    """The influence of rows on a query, without a sketch.
+
+    Args:
+        sketcher: The model, and how the store was made.
+        query: The query.
+        rows: The rows.
+        similarity: `dot` or `cosine`.
+        norms: Norms to divide by, where they are not the rows' own.
+
+    Returns:
+        Scores and matrices, in the order of the rows.
+    """
+    normalize = sketcher.config.normalize
+    matrices: list[Tensor | None] = [None] * len(rows)
+    squares: dict[str, Tensor] = {}
+    for chosen in plan_batches([len(row) for row in rows], token_budget=sketcher.config.token_budget):
+        batch = [rows[index] for index in chosen]
+        total = torch.zeros(len(batch), len(query.example), max(map(len, batch)), device=sketcher.device)
+
+        def add(name: str, factors: Factors, chosen: list[int] = chosen, total: Tensor = total) -> None:
+            own = factors.squares()
+            squares.setdefault(name, torch.zeros(len(rows), dtype=own.dtype))[chosen] = own.cpu()
+            products = factors.products(query.factors[name])
+            if normalize == "tensor":
+                lengths = own.sqrt() if norms is None else norms.by_tensor[name][chosen].to(own.device)
+                products = products * _inverse(lengths)[:, None, None] * _inverse(query.norms.by_tensor[name]).to(own.device)
+            total.add_(products.to(total.dtype))
+
+        _visit(sketcher, batch, add)
+        for index, matrix in zip(chosen, total.cpu(), strict=True):
+            matrices[index] = matrix[:, : len(rows[index])]
+    own = norms or _norms(sketcher, squares)
+    found = [matrix for matrix in matrices if matrix is not None]
+    if similarity == "cosine" or normalize == "row":
+        scale = _inverse(own.whole) * _inverse(query.norms.whole)
+        found = [matrix * factor for matrix, factor in zip(found, scale, strict=True)]
+    scores = torch.stack([matrix.sum() for matrix in found]) if found else torch.zeros(0)
+    return Exact(scores, found, own)
+
+
+def one_token_each(example: Example) -> list[Example]:
+    """Copies of an example, each with its loss on one token only.
+
+    With `reduction = mean` an example's gradient is the mean of its copies', with `sum` their sum.
+
+    Args:
+        example: The example.
+
+    Returns:
+        One copy a labelled token.
+    """
+    return [replace(example, labelled=(position,)) for position in example.label_positions]
+
+
+def _visit(sketcher: Sketcher, examples: Sequence[Example], take) -> None:  # noqa: ANN001  # a callable of name and factors
+    def intercept(item: SelectedParameter, use: Use, values: Tensor, grads: Tensor) -> bool:
+        if len(item.uses) > 1:
+            raise ConfigError(
+                f"{item.name} is used in {len(item.uses)} places, so its gradient has no single pair of factors.",
+                where="--rerank",
+                remedy="leave tied embeddings out of --parameters, or trace without --rerank",
+            )
+        take(item.name, _factors(use, values, grads))
+        return True
+
+    batch = collate(examples, pad_token_id=sketcher.pad_token_id).to(sketcher.device)
+    with frozen_in_evaluation(sketcher.model):
+        per_sample_gradients(
+            sketcher.model,
+            batch,
+            sketcher.parameters,
+            lambda *_: None,
+            reduction=sketcher.config.reduction,
+            intercept=intercept,
+            frozen=True,
+        )
+
+
+def _factors(use: Use, values: Tensor, grads: Tensor) -> Factors:
+    wide = torch.promote_types(grads.dtype, torch.float32)
+    grads = grads.to(wide)
+    if use.attribute == "bias" and (is_linear(use.module) or isinstance(use.module, nn.LayerNorm)):
+        return Factors(grads, None)
+    if is_linear(use.module):
+        values = values.to(wide)
+        return Factors(values, grads) if is_conv1d(use.module) else Factors(grads, values)
+    if isinstance(use.module, nn.Embedding):
+        if use.module.padding_idx is not None:
+            grads = grads * (values != use.module.padding_idx).unsqueeze(-1)
+        return Factors(grads, values)
+    pieces = gradient_piece(use, values.flatten(0, 1)[:, None], grads.flatten(0, 1)[:, None])
+    return Factors(pieces.flatten(1).view(*grads.shape[:2], -1), None)
+
+
+def _norms(sketcher: Sketcher, squares: dict[str, Tensor]) -> TensorNorms:
+    stacked = torch.stack(list(squares.values()))
+    whole = (stacked > 0).sum(dim=0).to(stacked.dtype) if sketcher.config.normalize == "tensor" else stacked.sum(dim=0)
+    return TensorNorms({name: square.sqrt() for name, square in squares.items()}, whole.sqrt().cpu())
+
+
+def _inverse(lengths: Tensor) -> Tensor:
+    return lengths.reciprocal().nan_to_num(posinf=0.0)
