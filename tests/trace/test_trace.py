@@ -17,7 +17,7 @@ from unweave.store.store import GradientStore
 from unweave.store.texts import read_texts
 from unweave.trace.baselines import bm25_scores, random_scores
 from unweave.trace.cache import cache_rows
-from unweave.trace.config import CacheConfig, GradientConfig, TraceConfig
+from unweave.trace.config import CacheConfig, GradientConfig, RetrievalConfig, TraceConfig
 from unweave.trace.rapidin_format import read_influence_file
 from unweave.trace.retrieval import influence_scores, rank
 from unweave.trace.sketching import Sketcher
@@ -141,7 +141,7 @@ def test_another_model_or_tokenizer_is_refused_with_the_field(tmp_path):
 def test_a_row_is_its_own_best_proponent(tmp_path):
     model = loaded()
     cache_rows(cache_config(tmp_path), loaded=model, rows=rows())
-    result = trace_rows(GradientStore.open(tmp_path / "store"), model, rows(), similarity="cosine", top_k=3)
+    result = trace_rows(GradientStore.open(tmp_path / "store"), model, rows(), RetrievalConfig(similarity="cosine", top_k=3))
     for query, ranking in zip(result.queries, result.rankings, strict=True):
         assert ranking.helpful[0].row_id == query.id
         assert ranking.helpful[0].influence == pytest.approx(1.0, abs=1e-4)

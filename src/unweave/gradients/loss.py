@@ -63,7 +63,7 @@ def token_losses(model: nn.Module, batch: Batch) -> TokenLosses:
         ModelError: When a loss is not finite.
     """
     positions, targets, segments = predicting_positions(batch)
-    with _head_sees_only(model, positions):
+    with head_sees_only(model, positions):
         output = model(**batch.model_inputs(), use_cache=False)
     logits = output.logits.reshape(-1, output.logits.shape[-1])
     nll = _ChunkedCrossEntropy.apply(logits, targets)
@@ -109,8 +109,19 @@ def predicting_positions(batch: Batch) -> tuple[Bool[Tensor, "B T"], Int[Tensor,
 
 
 @contextlib.contextmanager
-def _head_sees_only(model: nn.Module, positions: Bool[Tensor, "B T"]) -> Iterator[None]:
-    """Let the output head compute logits at the given positions only, as [1, N, V]."""
+def head_sees_only(model: nn.Module, positions: Bool[Tensor, "B T"]) -> Iterator[None]:
+    """Let the output head compute logits at the given positions only, as [1, N, V].
+
+    Args:
+        model: A Hugging Face causal model.
+        positions: Where.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ModelError: When the model has no output head.
+    """
     head = model.get_output_embeddings()  # type: ignore[operator]
     if head is None:
         raise ModelError(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unweave.data.rows import Row
+from unweave.errors import StoreError
 from unweave.files import replacing
 
 FILE = "rows.parquet"
@@ -70,6 +71,39 @@ def read_texts(folder: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist() if path.is_file() else []
 
 
+def stored_rows(folder: Path, row_ids: Sequence[str]) -> list[Row]:
+    """Rows of a store as rows again, so that their gradients can be computed anew.
+
+    Args:
+        folder: The store's folder.
+        row_ids: Which.
+
+    Returns:
+        The rows, in the order of `row_ids`.
+
+    Raises:
+        StoreError: When the store does not hold the text of one.
+    """
+    texts = {text["id"]: text for text in read_texts(folder)}
+    if missing := [row_id for row_id in row_ids if row_id not in texts]:
+        raise StoreError(
+            f"The store does not hold the text of row '{missing[0]}'.",
+            where=str(folder / FILE),
+            remedy="cache the same rows again",
+        )
+    return [
+        Row(
+            id=row_id,
+            instruction=texts[row_id]["prompt"],
+            completion=texts[row_id]["completion"],
+            turns=tuple((role, content) for role, content in json.loads(texts[row_id].get("turns") or "[]")),
+            source=texts[row_id]["source"],
+            line=texts[row_id]["line"],
+        )
+        for row_id in row_ids
+    ]
+
+
 def _record(row: Row) -> dict[str, Any]:
     return {
         "id": row.id,
@@ -77,5 +111,6 @@ def _record(row: Row) -> dict[str, Any]:
         "line": row.line,
         "prompt": row.user_text,
         "completion": row.completion,
+        "turns": json.dumps(row.turns, ensure_ascii=False),
         "meta": json.dumps(dict(row.meta), ensure_ascii=False, default=str),
     }

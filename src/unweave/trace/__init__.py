@@ -7,10 +7,14 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "CacheConfig": "unweave.trace.config",
         "TraceConfig": "unweave.trace.config",
+        "RetrievalConfig": "unweave.trace.config",
         "CacheResult": "unweave.trace.cache",
         "cache_rows": "unweave.trace.cache",
         "TraceResult": "unweave.trace.stage",
         "trace_answers": "unweave.trace.stage",
         "trace_rows": "unweave.trace.stage",
+        "trace_queries": "unweave.trace.stage",
+        "make_queries": "unweave.trace.queries",
+        "exact_influence": "unweave.trace.exact",
     },
 )

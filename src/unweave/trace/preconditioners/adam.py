@@ -1,0 +1,50 @@
+"""Adam's preconditioner, as in LESS (Xia et al., ICML 2024, arXiv 2402.04333): division by the root of the second moments.
+
+LESS reads the moments from the optimizer's state; that is gone once an adapter is saved, so they are estimated from rows: v = mean of g_i^2. A
+coordinate's step under Adam is about g / sqrt(v), and influence is what such a step on a row does to the query.
+"""
+
+import torch
+from torch import Tensor
+
+from unweave.trace.preconditioners.base import Gradients, Problem
+
+DAMPING = 0.01
+
+
+def adam(problem: Problem, queries: Gradients) -> Gradients:
+    """g / (sqrt(v) + damping * mean sqrt(v)), the mean over each tensor.
+
+    Args:
+        problem: Model, rows, damping; the default is 0.01.
+        queries: Their gradients.
+
+    Returns:
+        The preconditioned gradients.
+    """
+    moments = second_moments(problem)
+    damping = DAMPING if problem.damping is None else problem.damping
+    out = {}
+    for name, query in queries.items():
+        root = moments[name].sqrt()
+        out[name] = query / (root + damping * root.mean().clamp(min=torch.finfo(root.dtype).tiny)).view(query.shape[1:])
+    return out
+
+
+def second_moments(problem: Problem) -> dict[str, Tensor]:
+    """The mean of squared gradients over the sampled rows, a coordinate each.
+
+    Args:
+        problem: Model and rows.
+
+    Returns:
+        Tensor's name to its moments, flat.
+    """
+    sums: dict[str, Tensor] = {}
+
+    def consume(name: str, piece: Tensor) -> None:
+        squares = piece.square().sum(dim=0)
+        sums[name] = squares if name not in sums else sums[name].add_(squares)
+
+    problem.visit(consume, description="second moments")
+    return {name: total / len(problem.rows) for name, total in sums.items()}

@@ -1,0 +1,122 @@
+"""What a preconditioner is: it turns the queries' gradients g into (C + damping I)^-1 g for some curvature C of the training loss.
+
+It acts on the queries alone, before they are sketched, so one store of plain row sketches serves all of them. A row's own gradients are needed to
+know the curvature: they are computed again for a sample of rows.
+
+Damping is relative: of the mean eigenvalue of C, estimated for each tensor (or for the whole, where C has no blocks). A value d means that
+directions with a d-th of the mean curvature are trusted half; larger values are closer to no preconditioner, smaller ones trust flat directions
+that a sample can't know.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unweave import progress
+from unweave.data.batches import Batch, collate, plan_batches
+from unweave.data.encoding import Example
+from unweave.gradients.per_sample import Interceptor, frozen_in_evaluation, per_sample_gradients
+from unweave.trace.sketching import Sketcher
+
+Gradients = dict[str, Float[Tensor, "q ..."]]
+"""Tensor's name to one gradient a query."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a preconditioner may know.
+
+    Attributes:
+        sketcher: The model and its parameters.
+        rows: A sample of training rows.
+        damping: Relative damping; `None` for the preconditioner's own default.
+        seed: For sampled labels and probes.
+    """
+
+    sketcher: Sketcher
+    rows: Sequence[Example]
+    damping: float | None = None
+    seed: int = 0
+
+    def batches(self) -> Iterator[Batch]:
+        """The sampled rows in batches, on the model's device."""
+        for chosen in plan_batches([len(row) for row in self.rows], token_budget=self.sketcher.config.token_budget):
+            batch = [self.rows[index] for index in chosen]
+            yield collate(batch, pad_token_id=self.sketcher.pad_token_id).to(self.sketcher.device)
+
+    def visit(
+        self,
+        consume: Callable[[str, Tensor], None],
+        *,
+        description: str,
+        relabel: Callable[[Batch], Batch] = lambda batch: batch,
+        intercept: Interceptor | None = None,
+    ) -> None:
+        """One pass over the gradients of the sampled rows.
+
+        Args:
+            consume: Called with a tensor's name and its gradients [B, D] in float32.
+            description: For the progress bar.
+            relabel: Changes the labels of a batch.
+            intercept: As in `per_sample_gradients`.
+        """
+        model = self.sketcher.model
+        with frozen_in_evaluation(model), progress.task(description, len(self.rows)) as advance:
+            for batch in self.batches():
+                per_sample_gradients(
+                    model,
+                    relabel(batch),
+                    self.sketcher.parameters,
+                    lambda name, piece: consume(name, _wide(piece.flatten(1))),
+                    reduction=self.sketcher.config.reduction,
+                    intercept=intercept,
+                    frozen=True,
+                )
+                advance(len(batch))
+
+
+class Preconditioner(Protocol):
+    """A curvature and its damped inverse."""
+
+    def __call__(self, problem: Problem, queries: Gradients) -> Gradients:
+        """Precondition the gradients of queries.
+
+        Args:
+            problem: Model, rows, damping.
+            queries: Their gradients.
+
+        Returns:
+            (C + damping I)^-1 g for each.
+        """
+        ...
+
+
+def gradients_of(sketcher: Sketcher, examples: Sequence[Example]) -> Gradients:
+    """Whole gradients of examples, in memory: for queries.
+
+    Args:
+        sketcher: The model and its parameters.
+        examples: The examples.
+
+    Returns:
+        Their gradients, not normalised.
+    """
+    found: dict[str, list[Tensor]] = {item.name: [] for item in sketcher.parameters}
+    for example in examples:
+        batch = collate([example], pad_token_id=sketcher.pad_token_id).to(sketcher.device)
+        per_sample_gradients(
+            sketcher.model,
+            batch,
+            sketcher.parameters,
+            lambda name, piece: found[name].append(_wide(piece)),
+            reduction=sketcher.config.reduction,
+        )
+    return {name: torch.cat(pieces) for name, pieces in found.items()}
+
+
+def _wide(piece: Tensor) -> Tensor:
+    return piece.to(torch.promote_types(piece.dtype, torch.float32))

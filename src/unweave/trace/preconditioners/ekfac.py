@@ -1,0 +1,102 @@
+"""EK-FAC (George et al., NeurIPS 2018; Grosse et al., arXiv 2308.03296): Kronecker factors for the basis, measured eigenvalues in it.
+
+For a weight with gradient G = sum_t l_t r_t^T, L = E[l l^T] and R = E[r r^T] give bases Q_L, Q_R; in them the curvature is taken to be diagonal, with
+Lambda = E[(Q_L^T G Q_R)^2] over rows. Then
+
+    P V = Q_L ((Q_L^T V Q_R) / (Lambda + lambda)) Q_R^T,        lambda = damping * mean Lambda (0.1, as is usual).
+
+The expectation is over labels drawn from the model (the Fisher information, equal to the Gauss-Newton matrix of cross-entropy); with
+`empirical` over the labels of the rows. Tensors that are no linear weights get the diagonal alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from unweave.data.batches import Batch
+from unweave.gradients.loss import head_sees_only, predicting_positions
+from unweave.models.selection import SelectedParameter, Use, is_conv1d, is_linear
+from unweave.trace.preconditioners.base import Gradients, Problem
+
+DAMPING = 0.1
+
+
+def ekfac(problem: Problem, queries: Gradients, *, empirical: bool = False) -> Gradients:
+    """EK-FAC in two passes over the rows: one for the bases, one for the eigenvalues.
+
+    Args:
+        problem: Model, rows, damping; the default is 0.1.
+        queries: Their gradients.
+        empirical: Use the rows' own labels.
+
+    Returns:
+        The preconditioned gradients.
+    """
+    damping = DAMPING if problem.damping is None else problem.damping
+    generator = torch.Generator(device=problem.sketcher.device).manual_seed(problem.seed)
+    relabel = (lambda batch: batch) if empirical else _sampled_labels(problem, generator)
+    bases = {name: tuple(map(_eigenvectors, sides)) for name, sides in _covariances(problem, relabel).items()}
+    values: dict[str, Tensor] = {}
+
+    def consume(name: str, piece: Tensor) -> None:
+        if name in bases:
+            left, right = bases[name]
+            piece = (left.T @ piece.view(-1, len(left), len(right)) @ right).flatten(1)
+        squares = piece.square().sum(dim=0)
+        values[name] = squares if name not in values else values[name].add_(squares)
+
+    problem.visit(consume, description="ekfac, eigenvalues", relabel=relabel)
+    out = {}
+    for name, query in queries.items():
+        spectrum = values[name] / len(problem.rows)
+        spectrum = spectrum + damping * spectrum.mean().clamp(min=torch.finfo(spectrum.dtype).tiny)
+        if name not in bases:
+            out[name] = query / spectrum.view(query.shape[1:])
+            continue
+        left, right = bases[name]
+        rotated = left.T @ query @ right
+        out[name] = left @ (rotated / spectrum.view(rotated.shape[1:])) @ right.T
+    return out
+
+
+def _covariances(problem: Problem, relabel: Callable[[Batch], Batch]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Sums of l l^T and r r^T over tokens; their scale does not matter, only the eigenvectors are used."""
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def intercept(item: SelectedParameter, use: Use, values: Tensor, grads: Tensor) -> bool:
+        if len(item.uses) == 1 and is_linear(use.module) and use.attribute == "weight":
+            left, right = (values, grads) if is_conv1d(use.module) else (grads, values)
+            wide = torch.promote_types(grads.dtype, torch.float32)
+            # Positions without a gradient add nothing to G, so their inputs must not shape the basis.
+            alive = (grads != 0).any(dim=-1)
+            left, right = left[alive].to(wide), right[alive].to(wide)
+            sides = left.T @ left, right.T @ right
+            found[item.name] = (
+                sides if item.name not in found else (found[item.name][0] + sides[0], found[item.name][1] + sides[1])
+            )
+        return True
+
+    problem.visit(lambda *_: None, description="ekfac, bases", relabel=relabel, intercept=intercept)
+    return found
+
+
+def _eigenvectors(matrix: Tensor) -> Tensor:
+    return torch.linalg.eigh(matrix.double())[1].to(matrix.dtype)
+
+
+def _sampled_labels(problem: Problem, generator: torch.Generator) -> Callable[[Batch], Batch]:
+    """Labels drawn from the model's own prediction."""
+
+    def relabel(batch: Batch) -> Batch:
+        positions, _, _ = predicting_positions(batch)
+        with torch.no_grad(), head_sees_only(problem.sketcher.model, positions):
+            logits = problem.sketcher.model(**batch.model_inputs(), use_cache=False).logits
+        chances = torch.softmax(logits.reshape(-1, logits.shape[-1]).float(), dim=-1)
+        drawn = torch.multinomial(chances, 1, generator=generator).flatten()
+        labels = batch.labels.clone()
+        labels[positions.roll(1, dims=1)] = drawn
+        return replace(batch, labels=labels)
+
+    return relabel

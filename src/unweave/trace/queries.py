@@ -1,0 +1,92 @@
+"""What is traced: whole answers, or parts of them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from unweave.data.encoding import EncodingConfig, Example, encode_rows
+from unweave.data.rows import Row
+from unweave.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Query:
+    """One answer, or one part of it.
+
+    Attributes:
+        row: Prompt and whole answer.
+        example: Its tokens; loss on the traced part.
+        part: The traced part, where it is not the whole.
+    """
+
+    row: Row
+    example: Example
+    part: str | None = None
+
+
+def make_queries(
+    rows: Sequence[Row],
+    tokenizer: Any,
+    encoding: EncodingConfig,
+    *,
+    span: str | None = None,
+    words: bool = False,
+    tokens: bool = False,
+) -> list[Query]:
+    """Encode answers, and cut them where only parts are asked for.
+
+    Args:
+        rows: Prompts with answers; those that the length limit drops are left out.
+        tokenizer: A Hugging Face tokenizer.
+        encoding: Template and lengths.
+        span: Only this text of each answer.
+        words: Each word by itself.
+        tokens: Each token by itself, the end of the answer included.
+
+    Returns:
+        The queries, in the order of rows and of their parts.
+
+    Raises:
+        ConfigError: When two ways of cutting are asked for, or a span does not occur in an answer.
+    """
+    if sum((span is not None, words, tokens)) > 1:
+        raise ConfigError("An answer can be cut in one way only.", where="--span, --words, --tokens", remedy="give one")
+    by_id = {row.id: row for row in rows}
+    queries: list[Query] = []
+    for example in encode_rows(rows, tokenizer, encoding).examples:
+        row = by_id[example.row_id]
+        if span is not None:
+            place = row.completion.find(span)
+            if place < 0 or not span:
+                raise ConfigError(
+                    f"The answer does not contain the span: {row.completion!r}",
+                    where="--span",
+                    remedy="give a text that occurs in the answer, letter for letter",
+                )
+            queries += _cut(row, example, tokenizer, [(place, place + len(span))])
+        elif words:
+            queries += _cut(row, example, tokenizer, [match.span() for match in re.finditer(r"\S+", row.completion)])
+        elif tokens:
+            queries += [
+                Query(row, replace(example, labelled=(place,)), tokenizer.decode([example.input_ids[place]]))
+                for place in example.label_positions
+            ]
+        else:
+            queries.append(Query(row, example))
+    return queries
+
+
+def _cut(row: Row, example: Example, tokenizer: Any, spans: list[tuple[int, int]]) -> list[Query]:
+    """Queries of the tokens that overlap each span of the answer's text."""
+    offsets = tokenizer(row.completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    queries = []
+    for begin, end in spans:
+        places = [
+            example.prompt_length + index
+            for index, (first, last) in enumerate(offsets)
+            if first < end and last > begin and example.prompt_length + index < len(example)
+        ]
+        if places:
+            queries.append(Query(row, replace(example, labelled=tuple(places)), row.completion[begin:end]))
+    return queries

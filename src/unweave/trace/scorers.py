@@ -1,0 +1,89 @@
+"""Scorers that know nothing of gradients' directions, as peers of influence: what every influence method must beat."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unweave.data.rows import Row
+from unweave.store.store import GradientStore
+from unweave.trace.baselines import bm25_scores, gradient_norm_scores, random_scores
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a scorer may look at.
+
+    Attributes:
+        store: The store, for gradient norms.
+        row_ids: The rows, in the order of the scores.
+        documents: Prompt and answer of each.
+        encoder: Name of the sentence encoder.
+        seed: For random scores.
+    """
+
+    store: GradientStore
+    row_ids: Sequence[str]
+    documents: Sequence[str]
+    encoder: str
+    seed: int
+
+
+def _bm25(corpus: Corpus, queries: Sequence[str]) -> list[list[float]]:
+    return [bm25_scores(query, corpus.documents) for query in queries]
+
+
+def _embedding(corpus: Corpus, queries: Sequence[str]) -> list[list[float]]:
+    from unweave.models.encoder import load_encoder
+
+    encoder = load_encoder(corpus.encoder)
+    return (encoder.encode(queries) @ encoder.encode(corpus.documents).T).tolist()
+
+
+def _gradnorm(corpus: Corpus, queries: Sequence[str]) -> list[list[float]]:
+    norms = gradient_norm_scores(corpus.store, corpus.row_ids)
+    return [norms for _ in queries]
+
+
+def _random(corpus: Corpus, queries: Sequence[str]) -> list[list[float]]:
+    return [random_scores(len(corpus.row_ids), seed=corpus.seed + number) for number in range(len(queries))]
+
+
+SCORERS: dict[str, Callable[[Corpus, Sequence[str]], list[list[float]]]] = {
+    "bm25": _bm25,
+    "embedding": _embedding,
+    "gradnorm": _gradnorm,
+    "random": _random,
+}
+"""Name to scorer; a new one is one function and one line here."""
+
+
+def baseline_scores(name: str, corpus: Corpus, queries: Sequence[Row]) -> Float[Tensor, "q n"]:
+    """Score all rows by a baseline.
+
+    Args:
+        name: Its name in `SCORERS`.
+        corpus: The rows.
+        queries: The queries.
+
+    Returns:
+        A score for each query and row; larger is more alike.
+    """
+    texts = [f"{query.user_text}\n{query.completion}" for query in queries]
+    return torch.tensor(SCORERS[name](corpus, texts), dtype=torch.float32)
+
+
+def documents_of(texts: dict[str, dict[str, Any]], row_ids: Sequence[str]) -> list[str]:
+    """Prompt and answer of rows, as baselines read them.
+
+    Args:
+        texts: Row id to its text.
+        row_ids: The rows.
+
+    Returns:
+        One document a row.
+    """
+    return [f"{texts[row_id]['prompt']}\n{texts[row_id]['completion']}" for row_id in row_ids]
