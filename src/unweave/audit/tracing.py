@@ -13,10 +13,12 @@ from unweave.data.case import Case
 from unweave.data.rows import Row
 from unweave.data.triggers import is_poisoned
 from unweave.store.store import GradientStore
-from unweave.trace.baselines import bm25_scores, gradient_norm_scores, random_scores
+from unweave.trace.config import ENCODER
+from unweave.trace.scorers import Corpus, baseline_scores
 from unweave.trace.stage import TraceResult
 
 RESAMPLES = 300
+BASELINES = "bm25", "gradnorm", "random"
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,11 @@ def trace_quality(store: GradientStore, traced: TraceResult, rows: Sequence[Row]
     by_id = {row.id: row for row in rows}
     relevant = [is_poisoned(by_id[row_id].meta) for row_id in traced.row_ids]
     documents = [f"{by_id[row_id].user_text}\n{by_id[row_id].completion}" for row_id in traced.row_ids]
-    norms = gradient_norm_scores(store, traced.row_ids)
-    by_scorer: dict[str, list[list[float]]] = {"trace": traced.scores, "bm25": [], "gradnorm": [], "random": []}
-    for number, query in enumerate(traced.queries):
-        by_scorer["bm25"].append(bm25_scores(f"{query.user_text}\n{query.completion}", documents))
-        by_scorer["gradnorm"].append(norms)
-        by_scorer["random"].append(random_scores(len(documents), seed=seed + number))
-    tables = {name: np.array(lists, dtype=float) for name, lists in by_scorer.items()}
+    assert traced.scores is not None, "a trace is judged by the scores of all rows"
+    corpus = Corpus(store, traced.row_ids, documents, ENCODER, seed)
+    tables = {"trace": traced.scores.double().numpy()} | {
+        name: baseline_scores(name, corpus, traced.queries).double().numpy() for name in BASELINES
+    }
     means = {name: table.mean(axis=0).tolist() for name, table in tables.items()}
     return TraceQuality(
         auprc={name: _of_mean(average_precision, relevant, table, seed) for name, table in tables.items()},

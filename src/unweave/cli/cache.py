@@ -1,5 +1,7 @@
 """`unweave cache`."""
 
+import os
+import sys
 from collections.abc import Sequence
 
 from unweave.cli.common import execute, print_pairs
@@ -15,11 +17,14 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    if os.environ.get("RANK", "0") != "0":
+        # Of the processes that torchrun started, one speaks.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for as long as the process lives
     return execute(
         CacheConfig,
         argv,
         command="cache",
         description="Sketch the gradients of rows into a store; a rerun goes on where it stood.",
-        work="unweave.trace.cache:cache_rows",
+        work="unweave.engine.run:cache",
         show=lambda _, result: print_pairs(f"cached: {result.store}", result),
     )

@@ -16,6 +16,8 @@ COMMANDS = {
     "demo": "the whole story on a real model: poison, trace, forget, audit, report",
     "case": "make the rows, triggers and tests of an unlearning experiment",
     "train": "fine-tune a model on rows (LoRA or full), or retrain it without some",
+    "doctor": "check a model and its data for mistakes that ruin influence silently",
+    "plan": "predict memory, disk and time of caching",
     "cache": "sketch the gradients of rows into a store",
     "trace": "find the training rows that an answer comes from",
     "weigh": "turn influence into a weight for each row",

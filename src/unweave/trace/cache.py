@@ -1,11 +1,17 @@
-"""Caching: the sketches of all rows, into the store, resumable at any kill."""
+"""Caching: the sketches of all rows, into the store, resumable at any kill.
+
+The work is cut into *units*: rows of like length, one commit each, numbered from the start. A unit may be done by any process, and twice does no harm:
+what is committed already is skipped. Engines only decide who does which.
+"""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unweave import progress
-from unweave.data.encoding import EncodingConfig, encode_rows
+from unweave.data.encoding import EncodingConfig, Example, encode_rows
+from unweave.data.reading import Problem
 from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.models.fingerprint import model_fingerprint, tokenizer_fingerprint
@@ -14,7 +20,7 @@ from unweave.runs import RunFolder
 from unweave.store.format import StoreSpec, names_hash
 from unweave.store.store import GradientStore
 from unweave.store.texts import write_texts
-from unweave.trace.config import CacheConfig, GradientConfig
+from unweave.trace.config import CacheConfig, EngineConfig, GradientConfig
 from unweave.trace.sketching import Sketcher
 from unweave.train.sft import read_training_rows
 
@@ -40,8 +46,153 @@ class CacheResult:
     bytes: int
 
 
+@dataclass(frozen=True)
+class Unit:
+    """Rows that are committed together.
+
+    Attributes:
+        number: Its number in the store; scans go by it.
+        examples: The rows.
+    """
+
+    number: int
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class CacheJob:
+    """A store that is open for caching, and what goes into it.
+
+    Attributes:
+        config: The options.
+        loaded: The model.
+        sketcher: Makes the sketches.
+        store: The store.
+        rows: All rows that were asked for.
+        examples: Those with room, encoded.
+        problems: What was dropped or cut.
+    """
+
+    config: CacheConfig
+    loaded: Loaded
+    sketcher: Sketcher
+    store: GradientStore
+    rows: list[Row]
+    examples: list[Example]
+    problems: list[Problem]
+
+    def begin(self) -> None:
+        """Record the run and keep the rows' texts; the store must be held for writing."""
+        spec = self.store.spec
+        # The record of a run says what was asked for; who did it does not make another run.
+        config = replace(self.config, **{name: getattr(EngineConfig(), name) for name in EngineConfig.__dataclass_fields__})
+        RunFolder(self.config.store, "cache", config, key="cache").start(
+            self.loaded,
+            rows=self.rows,
+            problems=self.problems,
+            fingerprints=(spec.model_fingerprint, spec.tokenizer_fingerprint),
+        )
+        write_texts(self.config.store, self.rows)
+
+    def units(self) -> list[Unit]:
+        """What is left to do, longest rows first, so that a machine that is too small fails at once."""
+        pending = set(self.store.pending([example.row_id for example in self.examples]))
+        pending -= self.store.deleted()
+        todo = sorted(
+            (example for example in self.examples if example.row_id in pending),
+            key=lambda example: (-len(example), example.row_id),
+        )
+        if len(todo) < len(self.examples):
+            done = len(self.examples) - len(todo)
+            progress.say(f"cache: {done} of {len(self.examples)} rows are in the store already, or were deleted from it")
+        first, step = self.store.next_unit(), self.config.commit_rows
+        return [
+            Unit(first + index, tuple(todo[start : start + step]))
+            for index, start in enumerate(range(0, len(todo), step))
+        ]
+
+    def result(self, units: Sequence[Unit], seconds: float) -> CacheResult:
+        """The summary of a run.
+
+        Args:
+            units: What was done.
+            seconds: How long it took.
+
+        Returns:
+            The summary.
+        """
+        self.store.refresh()
+        info = self.store.info()
+        examples = [example for unit in units for example in unit.examples]
+        tokens = sum(map(len, examples))
+        return CacheResult(self.config.store, info["rows"], len(examples), tokens, round(seconds, 3), info["bytes"])
+
+
+def open_job(config: CacheConfig, *, loaded: Loaded | None = None, rows: list[Row] | None = None) -> CacheJob:
+    """Load, read and encode, and open the store.
+
+    Args:
+        config: Model, rows, sketch, store.
+        loaded: The model, where it is loaded already.
+        rows: The rows, where they are read already.
+
+    Returns:
+        The job.
+    """
+    loaded = loaded or load(config)
+    rows, examples, problems = open_examples(config, loaded, rows=rows)
+    sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=config)
+    spec = store_spec(loaded, sketcher, config, encoding=config, number_format=config.number_format)
+    store = GradientStore.create(config.store, spec)
+    return CacheJob(config, loaded, sketcher, store, rows, examples, problems)
+
+
+def open_examples(
+    config: CacheConfig, loaded: Loaded, *, rows: list[Row] | None = None
+) -> tuple[list[Row], list[Example], list[Problem]]:
+    """Read and encode the rows of a config.
+
+    Args:
+        config: Rows and lengths.
+        loaded: The model, for its tokenizer.
+        rows: The rows, where they are read already.
+
+    Returns:
+        All rows, those with room as examples, and what was dropped or cut.
+
+    Raises:
+        DataError: When two rows have the same id.
+    """
+    read = read_training_rows(config.data, config) if rows is None else None
+    rows = rows if read is None else read.rows
+    assert rows is not None
+    encoded = encode_rows(rows, loaded.tokenizer, config)
+    if len({example.row_id for example in encoded.examples}) != len(encoded.examples):
+        raise DataError("Two rows have the same id.", where=str(config.data), remedy="give every row its own id")
+    return rows, encoded.examples, [*(read.problems if read else []), *encoded.problems]
+
+
+def do_unit(
+    sketcher: Sketcher, store: GradientStore, unit: Unit, *, advance: Callable[[int], None] = lambda _: None
+) -> None:
+    """Sketch a unit and commit it, unless a commit of it is there.
+
+    Args:
+        sketcher: Makes the sketches.
+        store: The store.
+        unit: The unit.
+        advance: Called with the number of rows just done.
+    """
+    ids = [example.row_id for example in unit.examples]
+    if not store.pending(ids):
+        advance(len(ids))
+        return
+    done = sketcher.sketch_all(unit.examples, advance=advance)
+    store.commit(ids, done.sketches, done.norms, done.losses, unit=unit.number)
+
+
 def cache_rows(config: CacheConfig, *, loaded: Loaded | None = None, rows: list[Row] | None = None) -> CacheResult:
-    """Sketch the gradients of rows and put them into a store; rows that are there already are skipped.
+    """Sketch the gradients of rows and put them into a store, in this process; rows that are there already are skipped.
 
     Args:
         config: Model, rows, sketch, store.
@@ -50,45 +201,16 @@ def cache_rows(config: CacheConfig, *, loaded: Loaded | None = None, rows: list[
 
     Returns:
         What was done.
-
-    Raises:
-        DataError: When two rows have the same id.
     """
-    loaded = loaded or load(config)
-    read = read_training_rows(config.data, config) if rows is None else None
-    rows = rows if read is None else read.rows
-    assert rows is not None
-    encoded = encode_rows(rows, loaded.tokenizer, config)
-    if len({example.row_id for example in encoded.examples}) != len(encoded.examples):
-        raise DataError("Two rows have the same id.", where=str(config.data), remedy="give every row its own id")
-    sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=config)
-    spec = store_spec(loaded, sketcher, config, encoding=config, number_format=config.number_format)
-    store = GradientStore.create(config.store, spec)
+    job = open_job(config, loaded=loaded, rows=rows)
     started = time.monotonic()
-    with store.writing():
-        problems = [*(read.problems if read else []), *encoded.problems]
-        RunFolder(config.store, "cache", config, key="cache").start(
-            loaded, rows=rows, problems=problems, fingerprints=(spec.model_fingerprint, spec.tokenizer_fingerprint)
-        )
-        write_texts(config.store, rows)
-        pending = set(store.pending([example.row_id for example in encoded.examples]))
-        # Units go by length, so that a unit's batches hold little padding; each is one commit.
-        todo = sorted(
-            (example for example in encoded.examples if example.row_id in pending),
-            key=lambda example: (-len(example), example.row_id),
-        )
-        if len(todo) < len(encoded.examples):
-            progress.say(
-                f"cache: {len(encoded.examples) - len(todo)} of {len(encoded.examples)} rows are in the store already"
-            )
-        with progress.task(f"cache {config.store.name}", len(todo)) as advance:
-            for start in range(0, len(todo), config.commit_rows):
-                unit = todo[start : start + config.commit_rows]
-                done = sketcher.sketch_all(unit, advance=advance)
-                store.commit([example.row_id for example in unit], done.sketches, done.norms, done.losses)
-    seconds = round(time.monotonic() - started, 3)
-    info = store.info()
-    return CacheResult(config.store, info["rows"], len(todo), sum(map(len, todo)), seconds, info["bytes"])
+    with job.store.writing():
+        job.begin()
+        units = job.units()
+        with progress.task(f"cache {config.store.name}", sum(len(unit.examples) for unit in units)) as advance:
+            for unit in units:
+                do_unit(job.sketcher, job.store, unit, advance=advance)
+    return job.result(units, time.monotonic() - started)
 
 
 def store_spec(

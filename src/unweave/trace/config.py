@@ -40,7 +40,7 @@ class EngineConfig:
 
     engine: Literal["local", "torchrun", "ray"] = "local"
     workers: int = 2
-    worker_cpus: float = 1.0
+    worker_cpus: float = 0.5
     worker_gpus: float = 0.0
 
 

@@ -1,0 +1,31 @@
+"""`unweave doctor`."""
+
+from collections.abc import Sequence
+
+from unweave.cli.common import parse, print_json, print_table
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check a model and its data.
+
+    Args:
+        argv: The arguments.
+
+    Returns:
+        The exit code; 1 when a check failed.
+    """
+    from unweave.trace.doctor import DoctorConfig, examine
+
+    config, common = parse(
+        DoctorConfig,
+        argv,
+        command="doctor",
+        description="Check a model and its data for the mistakes that ruin influence silently.",
+    )
+    findings = examine(config)
+    if common.json:
+        print_json(findings)
+    else:
+        rows = [[finding.check, finding.verdict, finding.detail] for finding in findings]
+        print_table(f"{config.model} on {config.data}", ["check", "verdict", "found"], rows, text_columns=["verdict", "found"])
+    return int(any(finding.verdict == "failed" for finding in findings))
