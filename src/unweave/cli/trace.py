@@ -1,11 +1,14 @@
 """`unweave trace`."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from unweave.cli.common import execute, print_table
 from unweave.trace.config import TraceConfig
+
+CARRIERS = 3
 
 
 def main(argv: Sequence[str]) -> int:
@@ -21,33 +24,67 @@ def main(argv: Sequence[str]) -> int:
         TraceConfig,
         argv,
         command="trace",
-        description="Find the training rows that an answer comes from.",
+        description="Find the training rows that an answer, a part of it, or each of its words comes from.",
         work="unweave.trace.stage:trace_answers",
-        show=lambda _, result: _show(result),
+        show=_show,
         as_json=lambda result: [_query_json(result, index) for index in range(len(result.queries))],
     )
 
 
-def _show(result: Any) -> None:
-    for query, ranking in zip(result.queries, result.rankings, strict=True):
-        print(f"prompt: {query.user_text}\nanswer: {query.completion}\n")
+def _show(config: TraceConfig, result: Any) -> None:
+    shown = None
+    for index, (query, part, ranking) in enumerate(zip(result.queries, result.parts, result.rankings, strict=True)):
+        if query is not shown:
+            print(f"prompt: {query.user_text}\nanswer: {query.completion}\n")
+            shown = query
+        if part is not None:
+            print(f"traced: {part!r}")
+        details = result.details[index] if result.details else {}
         for side in ("helpful", "harmful"):
-            rows = [_cells(hit, result.texts) for hit in getattr(ranking, side)]
-            header = ["row", "influence", "where", "prompt", "completion"]
+            hits = getattr(ranking, side)
+            rows = [_cells(hit, result.texts, details.get(hit.row_id)) for hit in hits]
+            header = ["row", "influence", "where", "prompt", "completion", *(["carried by"] if details else [])]
             print_table(f"{side} rows (of {len(result.row_ids)})", header, rows, text_columns=header[2:])
-    print(f"positive influence: a step on the row lowers the loss of this answer; {result.seconds} s")
+        if details and sys.stdout.isatty() and ranking.helpful:
+            _highlight(details[ranking.helpful[0].row_id], ranking.helpful[0].row_id)
+    if config.scorer == "influence":
+        print(f"positive influence: a step on the row lowers the loss of this answer; {result.seconds} s")
+    else:
+        print(f"scores by {config.scorer}; {result.seconds} s")
+    for path in (config.output, config.tda, config.html):
+        if path:
+            print(f"written: {path}")
 
 
-def _cells(hit: Any, texts: dict[str, dict[str, Any]]) -> list[str]:
+def _cells(hit: Any, texts: dict[str, dict[str, Any]], detail: Any) -> list[str]:
     text = texts.get(hit.row_id, {})
     place = f"{text.get('source', '')}:{text.get('line', '')}".rpartition("/")[2]
-    return [
-        hit.row_id,
-        f"{hit.influence:.4g}",
-        place,
-        _short(text.get("prompt", "")),
-        _short(text.get("completion", "")),
-    ]
+    cells = [hit.row_id, f"{hit.influence:.4g}", place, _short(text.get("prompt", "")), _short(text.get("completion", ""))]
+    return [*cells, _carriers(detail, hit.influence)] if detail else cells
+
+
+def _carriers(detail: Any, influence: float) -> str:
+    """The answer tokens of the row whose own losses carry most of its influence, with their shares."""
+    sign = 1 if influence >= 0 else -1
+    order = sorted(range(len(detail.row_tokens)), key=lambda place: -sign * detail.row_loss_tokens[place])[:CARRIERS]
+    total = abs(influence) or 1.0
+    return ", ".join(f"{detail.row_tokens[place]!r} {detail.row_loss_tokens[place] * sign / total:.0%}" for place in order)
+
+
+def _highlight(detail: Any, row_id: str) -> None:
+    """The best row's answer, each token on a ground as strong as its share."""
+    from rich.console import Console
+    from rich.text import Text
+
+    text = Text(f"{row_id}: ", style="bold")
+    strongest = max(map(abs, detail.row_loss_tokens)) or 1.0
+    for place in range(detail.row_answer, len(detail.row_tokens)):
+        share = detail.row_loss_tokens[place] / strongest
+        tone = int(255 - 150 * abs(share))
+        ground = f"rgb({tone},{tone},255)" if share >= 0 else f"rgb(255,{tone},{tone})"
+        text.append(detail.row_tokens[place], style=f"black on {ground}" if abs(share) > 0.05 else "")
+    Console().print(text)
+    print()
 
 
 def _short(text: str, *, width: int = 60) -> str:
@@ -57,6 +94,7 @@ def _short(text: str, *, width: int = 60) -> str:
 
 def _query_json(result: Any, index: int) -> dict[str, Any]:
     ranking, query = result.rankings[index], result.queries[index]
+    details = result.details[index] if result.details else {}
     sides = {
         side: [
             {
@@ -64,9 +102,11 @@ def _query_json(result: Any, index: int) -> dict[str, Any]:
                 **{
                     key: result.texts.get(hit.row_id, {}).get(key) for key in ("source", "line", "prompt", "completion")
                 },
+                **({"tokens": asdict(details[hit.row_id])} if hit.row_id in details else {}),
             }
             for hit in getattr(ranking, side)
         ]
         for side in ("helpful", "harmful")
     }
-    return {"prompt": query.user_text, "completion": query.completion, "rows": len(result.row_ids), **sides}
+    part = {} if result.parts[index] is None else {"part": result.parts[index]}
+    return {"prompt": query.user_text, "completion": query.completion, **part, "rows": len(result.row_ids), **sides}

@@ -7,6 +7,7 @@ from typing import Any
 from unweave.data.case import open_case
 from unweave.errors import DataError
 from unweave.files import read_json, write_text
+from unweave.report.pages import environment
 
 SAMPLES = 8
 
@@ -43,16 +44,7 @@ def write_report(config: ReportConfig) -> Path:
             where=str(folder),
             remedy="run `unweave demo` with this --output-dir first",
         )
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("unweave.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html").render(**_content(folder))
+    page = environment().get_template("report.html").render(**_content(folder))
     output = config.output or folder / "report.html"
     write_text(output, page)
     return output

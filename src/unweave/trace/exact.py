@@ -11,7 +11,7 @@ Two token-level meanings (METHODS section 1). *Position*: the share of the gradi
 gradient of one token's own loss; a row's gradient is the mean of these over its completion. `one_token_each` makes the examples for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -58,9 +58,10 @@ class Factors:
     def squares(self) -> Float[Tensor, " B"]:
         """Squared norm of each example's gradient."""
         dots = torch.bmm(self.left, self.left.mT)
-        if self.right is not None:
-            same = self.right[:, :, None] == self.right[:, None, :]
-            dots = dots * (torch.bmm(self.right, self.right.mT) if self.right.is_floating_point() else same)
+        if self.right is not None and self.right.is_floating_point():
+            dots = dots * torch.bmm(self.right, self.right.mT)
+        elif self.right is not None:
+            dots = dots * (self.right[:, :, None] == self.right[:, None, :])
         return dots.sum(dim=(1, 2)).clamp(min=0)
 
 
@@ -119,7 +120,7 @@ def prepare_query(sketcher: Sketcher, example: Example, *, norms: TensorNorms | 
         The query.
     """
     found: dict[str, Factors] = {}
-    _visit(sketcher, [example], lambda name, factors: found.__setitem__(name, factors))
+    _visit(sketcher, [example], found.__setitem__)
     squares = {name: factors.squares() for name, factors in found.items()}
     return PreparedQuery(example, found, norms or _norms(sketcher, squares))
 
@@ -186,7 +187,7 @@ def one_token_each(example: Example) -> list[Example]:
     return [replace(example, labelled=(position,)) for position in example.label_positions]
 
 
-def _visit(sketcher: Sketcher, examples: Sequence[Example], take) -> None:  # noqa: ANN001  # a callable of name and factors
+def _visit(sketcher: Sketcher, examples: Sequence[Example], take: Callable[[str, Factors], None]) -> None:
     def intercept(item: SelectedParameter, use: Use, values: Tensor, grads: Tensor) -> bool:
         if len(item.uses) > 1:
             raise ConfigError(

@@ -98,7 +98,7 @@ def _by_numkong(queries: Tensor, number_format: str) -> Callable[[Stored], Tenso
 
 def _by_signs(queries: Tensor, dimension: int) -> Callable[[Stored], Tensor]:
     """|q| |x| cos(pi h / K) for a Hamming distance h: what the angle between two vectors is when their signs differ in h places."""
-    from unweave.trace.popcount import hamming_distances
+    from unweave.sketch.kernels.popcount import hamming_distances
 
     packed, lengths = encode_numbers(queries, "sign")
 
