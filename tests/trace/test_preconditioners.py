@@ -86,10 +86,10 @@ def dense_gauss_newton(problem):
 def test_cg_solves_the_dense_damped_gauss_newton_system():
     problem, rows = make(rows=3, which="layers.1.mlp.down_proj.lora_A", damping=0.1)
     dense, names = dense_gauss_newton(problem)
-    vector = {name: torch.randn(problem.sketcher.model.get_parameter(name).shape, dtype=torch.float64) for name in names}
+    vector = {name: torch.randn(2, *problem.sketcher.model.get_parameter(name).shape, dtype=torch.float64) for name in names}
     image = gauss_newton(problem)(vector)
-    flat = torch.cat([vector[name].flatten() for name in names])
-    torch.testing.assert_close(torch.cat([image[name].flatten() for name in names]), dense @ flat, rtol=1e-5, atol=1e-6)
+    flat = torch.cat([vector[name].flatten(1) for name in names], dim=1)
+    torch.testing.assert_close(torch.cat([image[name].flatten(1) for name in names], dim=1), flat @ dense, rtol=1e-5, atol=1e-6)
     queries = gradients_of(problem.sketcher, problem.rows[:1])
     solution = torch.cat([cg(problem, queries)[name][0].flatten() for name in names])
     right = torch.cat([rows[name][0].flatten() for name in names])

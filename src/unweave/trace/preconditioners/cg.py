@@ -22,7 +22,10 @@ PROBES = 8
 TOLERANCE = 1e-3
 ITERATIONS = 100
 
-Vector = dict[str, Tensor]
+BLOCK = 8
+
+Vectors = dict[str, Tensor]
+"""Tensor's name to a stack of vectors, one a query."""
 
 
 def cg(problem: Problem, queries: Gradients) -> Gradients:
@@ -35,91 +38,97 @@ def cg(problem: Problem, queries: Gradients) -> Gradients:
     Returns:
         The solutions. Where 100 iterations are not enough the residual reached is said.
     """
-    model = problem.sketcher.model
-    with frozen_in_evaluation(model):
+    with frozen_in_evaluation(problem.sketcher.model):
         product = gauss_newton(problem)
-        shapes = {name: query[0] for name, query in queries.items()}
-        mean = _mean_eigenvalue(product, shapes, problem.seed)
+        mean = _mean_eigenvalue(product, queries, problem.seed)
         damping = (DAMPING if problem.damping is None else problem.damping) * mean
-        solutions, worst = [], 0.0
-        count = len(next(iter(queries.values())))
-        with progress.task("cg", count) as advance:
-            for index in range(count):
-                right = {name: query[index] for name, query in queries.items()}
-                solution, residual = conjugate_gradients(lambda v: _axpy(damping, v, product(v)), right)
-                solutions.append(solution)
-                worst = max(worst, residual)
-                advance(1)
-    if worst > TOLERANCE:
+        shifted = lambda vectors: {  # noqa: E731
+            name: value + damping * vectors[name] for name, value in product(vectors).items()
+        }
+        solutions, residuals = conjugate_gradients(shifted, queries)
+    if (worst := float(residuals.max())) > TOLERANCE:
         progress.say(f"cg: the relative residual is {worst:.1e} after {ITERATIONS} iterations; raise --damping")
-    return {name: torch.stack([solution[name] for solution in solutions]) for name in queries}
+    return solutions
 
 
-def gauss_newton(problem: Problem) -> Callable[[Vector], Vector]:
-    """The Gauss-Newton product of the mean loss over the sampled rows.
+def gauss_newton(problem: Problem) -> Callable[[Vectors], Vectors]:
+    """The Gauss-Newton product of the mean loss over the sampled rows, for several vectors at once.
 
     Args:
         problem: Model and rows; the model must be frozen in evaluation mode.
 
     Returns:
-        v to C v.
+        v to C v, for each vector of a stack.
     """
     model = problem.sketcher.model
     parameters = {item.name: item.parameter.detach() for item in problem.sketcher.parameters}
     batches = list(problem.batches())
 
-    def product(vector: Vector) -> Vector:
-        total = {name: torch.zeros_like(value) for name, value in vector.items()}
-        for batch in batches:
-            positions, weights = _weights(batch, problem.sketcher.config.reduction, len(problem.rows))
+    def of_batch(batch: Batch, tangents: Vectors) -> Vectors:
+        positions, weights = _weights(batch, problem.sketcher.config.reduction, len(problem.rows))
+        inputs = {**batch.model_inputs(), "use_cache": False}
 
-            def logits(values: Vector, batch: Batch = batch, positions: Tensor = positions) -> Tensor:
-                out = torch.func.functional_call(model, values, kwargs={**batch.model_inputs(), "use_cache": False})
-                return out.logits[positions]
+        def logits(values: Vectors) -> Tensor:
+            return torch.func.functional_call(model, values, kwargs=inputs).logits[positions]
 
-            tangent = {name: value.to(parameters[name].dtype) for name, value in vector.items()}
-            with warnings.catch_warnings():
-                # torch's own forward-mode rules are compiled with a function that torch itself has deprecated.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                output, forward = torch.func.jvp(logits, (parameters,), (tangent,))
+        def one(tangent: Vectors) -> Vectors:
+            output, forward = torch.func.jvp(logits, (parameters,), (tangent,))
             chances = torch.softmax(output.to(torch.promote_types(output.dtype, torch.float32)), dim=-1)
             inner = chances * (forward - (chances * forward).sum(dim=-1, keepdim=True)) * weights[:, None]
-            _, pull_back = torch.func.vjp(logits, parameters)
-            for name, value in pull_back(inner.to(output.dtype))[0].items():
-                total[name] += value.to(total[name].dtype)
+            return pull_back(inner.to(output.dtype))[0]
+
+        _, pull_back = torch.func.vjp(logits, parameters)
+        return torch.func.vmap(one, chunk_size=BLOCK)(tangents)
+
+    def product(vectors: Vectors) -> Vectors:
+        total = {name: torch.zeros_like(value) for name, value in vectors.items()}
+        tangents = {name: value.to(parameters[name].dtype) for name, value in vectors.items()}
+        with warnings.catch_warnings():
+            # torch's own forward-mode rules are compiled with a function that torch itself has deprecated.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for batch in batches:
+                for name, value in of_batch(batch, tangents).items():
+                    total[name] += value.to(total[name].dtype)
         return total
 
     return product
 
 
 def conjugate_gradients(
-    product: Callable[[Vector], Vector], right: Vector, *, tolerance: float = TOLERANCE, iterations: int = ITERATIONS
-) -> tuple[Vector, float]:
-    """Solve A x = b for a symmetric positive definite A.
+    product: Callable[[Vectors], Vectors], right: Vectors, *, tolerance: float = TOLERANCE, iterations: int = ITERATIONS
+) -> tuple[Vectors, Tensor]:
+    """Solve A x = b for a symmetric positive definite A and several b at once.
 
     Args:
-        product: v to A v.
-        right: b.
-        tolerance: Relative residual to stop at.
+        product: v to A v, for each vector of a stack.
+        right: The right-hand sides.
+        tolerance: Relative residual to stop at; a solved system stands still while others go on.
         iterations: The most products.
 
     Returns:
-        x, and the relative residual |b - A x| / |b|.
+        The solutions, and the relative residual |b - A x| / |b| of each.
     """
     solution = {name: torch.zeros_like(value) for name, value in right.items()}
     residual, direction = right, right
-    start = square = _dot(right, right)
-    for _ in range(iterations):
-        if square <= start * tolerance**2:
-            break
-        image = product(direction)
-        step = square / _dot(direction, image)
-        solution = _axpy(step, direction, solution)
-        residual = _axpy(-step, image, residual)
-        following = _dot(residual, residual)
-        direction = _axpy(following / square, direction, residual)
-        square = following
-    return solution, (square / start) ** 0.5 if start else 0.0
+    start = square = _dots(right, right)
+    goal = start * tolerance**2
+    with progress.task("cg", len(start)) as advance:
+        solved = 0
+        for _ in range(iterations):
+            going = square > goal
+            advance(len(start) - int(going.sum()) - solved)
+            solved = len(start) - int(going.sum())
+            if not going.any():
+                break
+            image = product(direction)
+            curvature = _dots(direction, image)
+            step = torch.where(going, square / torch.where(curvature > 0, curvature, 1.0), 0.0)
+            solution, residual = _axpy(step, direction, solution), _axpy(-step, image, residual)
+            following = _dots(residual, residual)
+            ratio = torch.where(going, following / torch.where(square > 0, square, 1.0), 0.0)
+            direction = _axpy(ratio, direction, residual)
+            square = torch.where(going, following, square)
+    return solution, (square / torch.where(start > 0, start, 1.0)).sqrt()
 
 
 def _weights(batch: Batch, reduction: str, rows: int) -> tuple[Tensor, Tensor]:
@@ -130,22 +139,19 @@ def _weights(batch: Batch, reduction: str, rows: int) -> tuple[Tensor, Tensor]:
     return positions, each / rows
 
 
-def _mean_eigenvalue(product: Callable[[Vector], Vector], shapes: Vector, seed: int) -> float:
+def _mean_eigenvalue(product: Callable[[Vectors], Vectors], like: Vectors, seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
-    size = sum(value.numel() for value in shapes.values())
-    total = 0.0
-    for _ in range(PROBES):
-        probe = {
-            name: (torch.randint(0, 2, value.shape, generator=generator) * 2 - 1).to(value)
-            for name, value in shapes.items()
-        }
-        total += _dot(probe, product(probe))
-    return total / PROBES / size
+    probes = {
+        name: (torch.randint(0, 2, (PROBES, *value.shape[1:]), generator=generator) * 2 - 1).to(value)
+        for name, value in like.items()
+    }
+    size = sum(value[0].numel() for value in like.values())
+    return float(_dots(probes, product(probes)).mean()) / size
 
 
-def _dot(a: Vector, b: Vector) -> float:
-    return sum(float((a[name].double() * b[name].double()).sum()) for name in a)
+def _dots(a: Vectors, b: Vectors) -> Tensor:
+    return torch.stack([(a[name].double() * b[name].double()).flatten(1).sum(dim=1) for name in a]).sum(dim=0)
 
 
-def _axpy(scale: float, x: Vector, y: Vector) -> Vector:
-    return {name: y[name] + scale * x[name] for name in y}
+def _axpy(scale: Tensor, x: Vectors, y: Vectors) -> Vectors:
+    return {name: y[name] + scale.to(y[name]).view(-1, *[1] * (y[name].ndim - 1)) * x[name] for name in y}
