@@ -8,9 +8,9 @@ fold sketch), and all linear weights themselves (kronecker sketch from the facto
 - floor: a bare forward and a backward to activations only, on the very batches that caching uses;
 - unweave: per-sample gradients, tensor normalisation, sketches;
 - loop: what RapidIn does: batch of one, all gradients, concatenated, padded to 2^24, 40 shuffles, signs, sums, one file a row (LoRA only);
-- bergson (2.5.1, in an environment of its own, since it brings torchvision): `bergson build` on the same rows with the same chat template, bfloat16 and a 16 x 16
-  projection a module; and with its own defaults, float32 without projection (LoRA only: for all weights that is 68 GB). Start-up is taken out: the time of
-  all rows less the time of a fifth of them, by the difference in tokens. The same is done for `unweave cache` as a command.
+- bergson (2.5.1, in an environment of its own, since it brings torchvision): `bergson build` on the same rows with the same chat template, bfloat16 and a
+  16 x 16 projection a module; and with its own defaults, float32 without projection (LoRA only: for all weights that is 68 GB).
+  Start-up is taken out: the time of all rows less the time of a fifth of them, by the difference in tokens. The same is done for `unweave cache` as a command.
 """
 
 import argparse
@@ -93,7 +93,9 @@ def run_seconds(command: list[str], folder: Path) -> float:
     """Wall seconds of a command, from an empty output folder."""
     shutil.rmtree(folder, ignore_errors=True)
     start = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "2"}
+    )
     if done.returncode:
         raise SystemExit(f"{command} failed:\n{done.stderr[-2000:]}")
     return time.perf_counter() - start
@@ -131,7 +133,9 @@ def measure(kind: str, bergson: str | None, rounds: int) -> dict[str, Any]:
     tokens = sum(map(len, examples[:FEW])), sum(map(len, examples))
     kinds = {"lora": ["fold"], "linear": ["kronecker", "fold"]}[kind]
     sketchers = {
-        sketch: Sketcher(model, pad_token_id=2, config=GradientConfig(parameters=kind, sketch=sketch, token_budget=BUDGET))
+        sketch: Sketcher(
+            model, pad_token_id=2, config=GradientConfig(parameters=kind, sketch=sketch, token_budget=BUDGET)
+        )
         for sketch in kinds
     }
     names = ["floor", *(f"unweave, {sketch}" for sketch in kinds)]
@@ -146,7 +150,14 @@ def measure(kind: str, bergson: str | None, rounds: int) -> dict[str, Any]:
         path = prepare(folder, rows, kind, loaded)
         commands = {
             "unweave cache, command": lambda part: [
-                *[str(Path(sys.executable).parent / "unweave"), "cache", "--model", path, "--data", str(folder / f"{part}.jsonl")],
+                *[
+                    str(Path(sys.executable).parent / "unweave"),
+                    "cache",
+                    "--model",
+                    path,
+                    "--data",
+                    str(folder / f"{part}.jsonl"),
+                ],
                 *["--store", str(folder / "out"), "--parameters", kind, "--sketch", kinds[0], "--quiet"],
             ]
         }
@@ -156,7 +167,14 @@ def measure(kind: str, bergson: str | None, rounds: int) -> dict[str, Any]:
         for label, extra in options.items():
             commands[label] = lambda part, extra=extra: [
                 *[str(bergson), "build", str(folder / "out"), "--overwrite", "--model", path],
-                *["--dataset", str(folder / f"{part}.jsonl"), "--prompt_column", "prompt", "--completion_column", "completion"],
+                *[
+                    "--dataset",
+                    str(folder / f"{part}.jsonl"),
+                    "--prompt_column",
+                    "prompt",
+                    "--completion_column",
+                    "completion",
+                ],
                 *extra,
             ]
         for turn in range(rounds):
@@ -166,14 +184,23 @@ def measure(kind: str, bergson: str | None, rounds: int) -> dict[str, Any]:
                 rates[f"unweave, {sketch}"].append(tokens_per_second(work, examples))
             if kind == "lora":
                 few = examples[:LOOP_ROWS]
-                rates.setdefault("loop", []).append(tokens_per_second(lambda: loop(model, few, tables, folder), few))
+                rates.setdefault("loop", []).append(
+                    tokens_per_second(lambda few=few: loop(model, few, tables, folder), few)
+                )
             for label, make in commands.items():
                 found = command_rate(make, folder / "out", tokens)
                 rates.setdefault(label, []).append(found["rate"])
                 startups.setdefault(label, []).append(found["startup"])
-            print(f"{kind}, round {turn + 1}: " + ", ".join(f"{name} {values[-1]:.0f}" for name, values in rates.items()), flush=True)
+            print(
+                f"{kind}, round {turn + 1}: " + ", ".join(f"{name} {values[-1]:.0f}" for name, values in rates.items()),
+                flush=True,
+            )
     own = f"unweave, {kinds[0]}"
-    ratios = {f"{own} / {name}": [a / b for a, b in zip(rates[own], rates[name], strict=True)] for name in rates if name != own}
+    ratios = {
+        f"{own} / {name}": [a / b for a, b in zip(rates[own], rates[name], strict=True)]
+        for name in rates
+        if name != own
+    }
     spread = lambda values: {"median": statistics.median(values), "min": min(values), "max": max(values)}  # noqa: E731
     return {
         "tokens": tokens[1],

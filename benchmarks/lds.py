@@ -67,7 +67,10 @@ def make_tokenizer(texts: Sequence[str]) -> Any:
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=700, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=700,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     backend.train_from_iterator(texts, trainer)
     tokenizer = PreTrainedTokenizerFast(
@@ -145,7 +148,12 @@ def experiment(seed: int, folder: Path) -> dict[str, Any]:
     loaded = Loaded(base, tokenizer, "lds", None)
     for normalize in ("none", "tensor"):
         config = CacheConfig(
-            data=folder, store=folder / normalize, normalize=normalize, parameters="linear", number_format="float32", token_budget=2048
+            data=folder,
+            store=folder / normalize,
+            normalize=normalize,
+            parameters="linear",
+            number_format="float32",
+            token_budget=2048,
         )
         cache_rows(config, loaded=loaded, rows=rows)
     lds, seconds = {}, {}
@@ -173,7 +181,11 @@ def correlations(predicted: np.ndarray, target: np.ndarray) -> list[float]:
 def interval(values: Sequence[float]) -> dict[str, float]:
     """Mean with a 95 % bootstrap interval over queries."""
     draws = np.random.default_rng(0).choice(np.array(values), (2000, len(values))).mean(axis=1)
-    return {"mean": float(np.mean(values)), "low": float(np.percentile(draws, 2.5)), "high": float(np.percentile(draws, 97.5))}
+    return {
+        "mean": float(np.mean(values)),
+        "low": float(np.percentile(draws, 2.5)),
+        "high": float(np.percentile(draws, 97.5)),
+    }
 
 
 def main() -> None:
@@ -205,7 +217,9 @@ def main() -> None:
     write_json(path, result)
     for name in sorted(names, key=lambda name: -pooled[name]["mean"]):
         value = pooled[name]
-        print(f"{name:<28} {value['mean']:6.3f}  [{value['low']:.3f}, {value['high']:.3f}]  seeds {[round(v, 3) for v in by_seed[name]]}")
+        print(
+            f"{name:<28} {value['mean']:6.3f}  [{value['low']:.3f}, {value['high']:.3f}]  seeds {[round(v, 3) for v in by_seed[name]]}"
+        )
     print(f"written: {path}")
 
 

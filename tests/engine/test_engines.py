@@ -22,13 +22,25 @@ COMMON = ["--parameters", "linear", "--dimension", "256", "--commit-rows", "3", 
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     save_model(folder / "model")
-    records = [{**row, "id": f"r{index}-{copy}", "context": f"{copy}"} for copy in range(4) for index, row in enumerate(ROWS)]
+    records = [
+        {**row, "id": f"r{index}-{copy}", "context": f"{copy}"} for copy in range(4) for index, row in enumerate(ROWS)
+    ]
     write_rows(folder / "rows.jsonl", records)
     return folder
 
 
 def arguments(inputs, store, *more):
-    return ["cache", "--model", str(inputs / "model"), "--data", str(inputs / "rows.jsonl"), "--store", str(store), *COMMON, *more]  # fmt: skip
+    return [
+        "cache",
+        "--model",
+        str(inputs / "model"),
+        "--data",
+        str(inputs / "rows.jsonl"),
+        "--store",
+        str(store),
+        *COMMON,
+        *more,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +63,16 @@ def assert_same(store, local):
 
 
 def torchrun(inputs, store):
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "unweave.cli.main"]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "unweave.cli.main",
+    ]
     return [*launch, *arguments(inputs, store, "--engine", "torchrun", "--json")]
 
 
@@ -117,7 +138,12 @@ def test_actors_of_ray_make_the_same_store(inputs, local, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert_same(tmp_path / "s", local)
-    greedy = [sys.executable, "-c", RAY, json.dumps(arguments(inputs, tmp_path / "t", *options[:3], "4", "--worker-cpus", "1"))]
+    greedy = [
+        sys.executable,
+        "-c",
+        RAY,
+        json.dumps(arguments(inputs, tmp_path / "t", *options[:3], "4", "--worker-cpus", "1")),
+    ]
     refused = subprocess.run(greedy, capture_output=True, text=True, check=False, env=environment(), timeout=300)
     assert refused.returncode == 2
     assert "would wait for ever" in refused.stderr

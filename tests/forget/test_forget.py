@@ -22,7 +22,8 @@ from unweave.gradients.loss import grouped_token_losses
 from unweave.gradients.scoring import row_losses
 from unweave.models.loading import ModelConfig, load
 from unweave.train.config import TrainConfig
-from unweave.train.sft import fine_tune, read_training_rows
+from unweave.train.rows import read_training_rows
+from unweave.train.sft import fine_tune
 from unweave.weigh.files import write_weights
 
 PATHS = {"forget": "f", "retain": "r", "output_dir": "o"}

@@ -26,11 +26,15 @@ def vectors(model, examples, which, normalize):
 
 
 @pytest.mark.parametrize("normalize", ["tensor", "row", "none"])
-@pytest.mark.parametrize(("kind", "which", "lora"), [("llama", "lora", True), ("gpt2", ["attn", "mlp", "ln", "wpe"], False), ("qwen2", "linear", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "which", "lora"),
+    [("llama", "lora", True), ("gpt2", ["attn", "mlp", "ln", "wpe"], False), ("qwen2", "linear", False)],
+)
 def test_scores_equal_the_loop_and_matrices_sum_to_them(kind, which, lora, normalize):
     model = tiny_model(kind, lora=lora)
     examples = random_examples([9, 5, 12, 7])
-    sketcher = Sketcher(model, pad_token_id=0, config=GradientConfig(parameters="lora", normalize=normalize)) if lora else Sketcher(model, pad_token_id=0, config=GradientConfig(parameters=which if isinstance(which, str) else "|".join(which), normalize=normalize))  # fmt: skip
+    pattern = which if isinstance(which, str) else "|".join(which)
+    sketcher = Sketcher(model, pad_token_id=0, config=GradientConfig(parameters=pattern, normalize=normalize))
     truth = vectors(model, examples, which, normalize)
     query = prepare_query(sketcher, examples[0])
     exact = exact_influence(sketcher, query, examples)
@@ -39,7 +43,9 @@ def test_scores_equal_the_loop_and_matrices_sum_to_them(kind, which, lora, norma
         assert matrix.shape == (len(examples[0]), len(example))
         assert matrix.sum().item() == pytest.approx(score.item(), rel=1e-5)
     cosine = exact_influence(sketcher, query, examples, similarity="cosine").scores
-    torch.testing.assert_close(cosine.double(), torch.nn.functional.cosine_similarity(truth, truth[:1]), rtol=1e-5, atol=1e-7)  # fmt: skip
+    torch.testing.assert_close(
+        cosine.double(), torch.nn.functional.cosine_similarity(truth, truth[:1]), rtol=1e-5, atol=1e-7
+    )
 
 
 def test_position_shares_are_what_is_lost_with_the_position():
@@ -52,7 +58,10 @@ def test_position_shares_are_what_is_lost_with_the_position():
     row = prepare_query(sketcher, examples[1])
     term = sum(
         float(
-            (torch.outer(row.factors[name].left[0, 5], row.factors[name].right[0, 5]) * (factors.left[0].mT @ factors.right[0])).sum()  # fmt: skip
+            (
+                torch.outer(row.factors[name].left[0, 5], row.factors[name].right[0, 5])
+                * (factors.left[0].mT @ factors.right[0])
+            ).sum()
         )
         for name, factors in query.factors.items()
     )
@@ -71,7 +80,9 @@ def test_loss_tokens_add_up_to_the_row(normalize):
     copies = one_token_each(second)
     assert [copy.completion_length for copy in copies] == [1] * 7
     norms = dataclasses.replace(
-        whole.norms, by_tensor={name: norm.expand(7) for name, norm in whole.norms.by_tensor.items()}, whole=whole.norms.whole.expand(7)
+        whole.norms,
+        by_tensor={name: norm.expand(7) for name, norm in whole.norms.by_tensor.items()},
+        whole=whole.norms.whole.expand(7),
     )
     shares = exact_influence(sketcher, query, copies, norms=norms).scores / len(copies)
     assert shares.sum().item() == pytest.approx(whole.scores.item(), rel=1e-5)

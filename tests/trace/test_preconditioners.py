@@ -5,7 +5,6 @@ import torch
 
 from tests.reference import loop_gradients
 from tests.tiny import random_examples, tiny_model
-from unweave.models.selection import select_parameters
 from unweave.store.store import GradientStore
 from unweave.trace.config import GradientConfig
 from unweave.trace.preconditioners.adam import adam
@@ -74,7 +73,10 @@ def dense_gauss_newton(problem):
         ids = torch.tensor([example.input_ids])
         logits = model(input_ids=ids).logits[0, example.prompt_length - 1 : -1]
         for token in logits:
-            rows = [torch.cat([g.flatten() for g in torch.autograd.grad(value, parameters, retain_graph=True)]) for value in token]  # fmt: skip
+            rows = [
+                torch.cat([g.flatten() for g in torch.autograd.grad(value, parameters, retain_graph=True)])
+                for value in token
+            ]
             jacobian, chances = torch.stack(rows), torch.softmax(token.detach(), dim=-1)
             curvature = torch.diag(chances) - torch.outer(chances, chances)
             total += jacobian.T @ curvature @ jacobian / len(logits) / len(problem.rows)
@@ -86,10 +88,14 @@ def dense_gauss_newton(problem):
 def test_cg_solves_the_dense_damped_gauss_newton_system():
     problem, rows = make(rows=3, which="layers.1.mlp.down_proj.lora_A", damping=0.1)
     dense, names = dense_gauss_newton(problem)
-    vector = {name: torch.randn(2, *problem.sketcher.model.get_parameter(name).shape, dtype=torch.float64) for name in names}
+    vector = {
+        name: torch.randn(2, *problem.sketcher.model.get_parameter(name).shape, dtype=torch.float64) for name in names
+    }
     image = gauss_newton(problem)(vector)
     flat = torch.cat([vector[name].flatten(1) for name in names], dim=1)
-    torch.testing.assert_close(torch.cat([image[name].flatten(1) for name in names], dim=1), flat @ dense, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        torch.cat([image[name].flatten(1) for name in names], dim=1), flat @ dense, rtol=1e-5, atol=1e-6
+    )
     queries = gradients_of(problem.sketcher, problem.rows[:1])
     solution = torch.cat([cg(problem, queries)[name][0].flatten() for name in names])
     right = torch.cat([rows[name][0].flatten() for name in names])

@@ -39,7 +39,9 @@ def random_store(folder, number_format, *, n=300, scale=1.0):
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
-@pytest.mark.parametrize(("number_format", "tolerance"), [("float32", 1e-5), ("float16", 1e-3), ("int8", 1e-2), ("sign", 0.2)])
+@pytest.mark.parametrize(
+    ("number_format", "tolerance"), [("float32", 1e-5), ("float16", 1e-3), ("int8", 1e-2), ("sign", 0.2)]
+)
 def test_scans_equal_the_product_within_their_format(tmp_path, number_format, tolerance, similarity):
     store, ids, sketches, queries = random_store(tmp_path / "s", number_format, scale=1e-3)
     found, scores = influence_scores(store, queries, similarity=similarity, block_bytes=10_000)
@@ -53,7 +55,7 @@ def test_scans_equal_the_product_within_their_format(tmp_path, number_format, to
 
 @pytest.mark.parametrize("number_format", ["float16", "int8", "sign"])
 def test_top_rows_equal_those_of_all_scores(tmp_path, number_format):
-    store, ids, _, queries = random_store(tmp_path / "s", number_format)
+    store, _, _, queries = random_store(tmp_path / "s", number_format)
     store.delete(["r299", "r000"])
     found, scores = influence_scores(store, queries)
     assert "r299" not in found
@@ -63,7 +65,7 @@ def test_top_rows_equal_those_of_all_scores(tmp_path, number_format):
 
 def test_the_index_finds_the_best_rows_with_the_stores_own_scores(tmp_path):
     pytest.importorskip("faiss")
-    store, ids, _, queries = random_store(tmp_path / "s", "float16")
+    store, _, _, queries = random_store(tmp_path / "s", "float16")
     expected = search(store, queries, top_k=5)
     found = search_index(store, queries, top_k=5)
     for ours, theirs in zip(found, expected, strict=True):
@@ -105,7 +107,9 @@ def test_tokens_of_an_answer_average_to_its_trace(tmp_path):
     store = GradientStore.open(tmp_path / "store")
     encoding = EncodingConfig(**store.spec.encoding)
     whole = trace_queries(store, model, make_queries(rows()[5:6], model.tokenizer, encoding), RetrievalConfig())
-    tokens = trace_queries(store, model, make_queries(rows()[5:6], model.tokenizer, encoding, tokens=True), RetrievalConfig())
+    tokens = trace_queries(
+        store, model, make_queries(rows()[5:6], model.tokenizer, encoding, tokens=True), RetrievalConfig()
+    )
     torch.testing.assert_close(tokens.scores.mean(dim=0), whole.scores[0], rtol=1e-4, atol=1e-5)
 
 
@@ -131,7 +135,11 @@ def test_reranked_scores_are_exact_and_shares_add_up(tmp_path, number_format):
 @pytest.mark.parametrize("preconditioner", ["adam", "trak", "datainf", "ekfac", "cg"])
 def test_every_preconditioner_goes_through_the_stage(tmp_path, preconditioner):
     model = loaded()
-    cache_rows(cache_config(tmp_path, normalize="none", dimension=4096, parameters="layers.1.mlp.*lora"), loaded=model, rows=rows())
+    cache_rows(
+        cache_config(tmp_path, normalize="none", dimension=4096, parameters="layers.1.mlp.*lora"),
+        loaded=model,
+        rows=rows(),
+    )
     store = GradientStore.open(tmp_path / "store")
     plain = trace_rows(store, model, rows()[:2])
     found = trace_rows(store, model, rows()[:2], RetrievalConfig(preconditioner=preconditioner))
@@ -188,20 +196,48 @@ def test_checkpoints_add_up_by_learning_rate(tmp_path, monkeypatch):
     for name, model in (("a", first), ("b", second)):
         cache_rows(cache_config(tmp_path, store=tmp_path / name), loaded=model, rows=rows())
     monkeypatch.setattr("unweave.trace.stage.load", lambda _: second)
-    config = TraceConfig(store=tmp_path / "a", prompt="red", completion="blue green", learning_rate=2.0, checkpoints=(tmp_path / "b",), learning_rates=(0.5,))  # fmt: skip
+    config = TraceConfig(
+        store=tmp_path / "a",
+        prompt="red",
+        completion="blue green",
+        learning_rate=2.0,
+        checkpoints=(tmp_path / "b",),
+        learning_rates=(0.5,),
+    )
     both = trace_answers(config, loaded=first)
     query = both.queries
-    alone = [trace_rows(GradientStore.open(tmp_path / name), model, query).scores for name, model in (("a", first), ("b", second))]
+    alone = [
+        trace_rows(GradientStore.open(tmp_path / name), model, query).scores
+        for name, model in (("a", first), ("b", second))
+    ]
     torch.testing.assert_close(both.scores, 2.0 * alone[0] + 0.5 * alone[1], rtol=1e-4, atol=1e-4)
     cache_rows(cache_config(tmp_path, store=tmp_path / "c"), loaded=second, rows=rows()[:3])
     with pytest.raises(StoreError, match="same rows"):
-        trace_answers(TraceConfig(store=tmp_path / "a", prompt="red", completion="blue", checkpoints=(tmp_path / "c",), learning_rates=(1.0,)), loaded=first)  # fmt: skip
+        trace_answers(
+            TraceConfig(
+                store=tmp_path / "a",
+                prompt="red",
+                completion="blue",
+                checkpoints=(tmp_path / "c",),
+                learning_rates=(1.0,),
+            ),
+            loaded=first,
+        )
 
 
 def test_results_are_written_for_other_viewers(tmp_path):
     model = loaded()
     cache_rows(cache_config(tmp_path), loaded=model, rows=rows())
-    config = TraceConfig(store=tmp_path / "store", prompt="<b>red", completion="blue green", top_k=2, rerank=4, words=True, tda=tmp_path / "t.jsonl", html=tmp_path / "t.html")  # fmt: skip
+    config = TraceConfig(
+        store=tmp_path / "store",
+        prompt="<b>red",
+        completion="blue green",
+        top_k=2,
+        rerank=4,
+        words=True,
+        tda=tmp_path / "t.jsonl",
+        html=tmp_path / "t.html",
+    )
     result = trace_answers(config, loaded=model)
     assert result.parts == ["blue", "green"]
     records = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]

@@ -141,7 +141,9 @@ def test_another_model_or_tokenizer_is_refused_with_the_field(tmp_path):
 def test_a_row_is_its_own_best_proponent(tmp_path):
     model = loaded()
     cache_rows(cache_config(tmp_path), loaded=model, rows=rows())
-    result = trace_rows(GradientStore.open(tmp_path / "store"), model, rows(), RetrievalConfig(similarity="cosine", top_k=3))
+    result = trace_rows(
+        GradientStore.open(tmp_path / "store"), model, rows(), RetrievalConfig(similarity="cosine", top_k=3)
+    )
     for query, ranking in zip(result.queries, result.rankings, strict=True):
         assert ranking.helpful[0].row_id == query.id
         assert ranking.helpful[0].influence == pytest.approx(1.0, abs=1e-4)

@@ -16,7 +16,8 @@ from unweave.train import loop
 from unweave.train.config import TrainConfig
 from unweave.train.loop import plan_epochs
 from unweave.train.optimizer import MasterAdamW
-from unweave.train.sft import fine_tune, read_training_rows, snapshot_folder
+from unweave.train.rows import read_training_rows
+from unweave.train.sft import fine_tune, snapshot_folder
 
 
 @pytest.fixture

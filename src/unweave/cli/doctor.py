@@ -27,5 +27,7 @@ def main(argv: Sequence[str]) -> int:
         print_json(findings)
     else:
         rows = [[finding.check, finding.verdict, finding.detail] for finding in findings]
-        print_table(f"{config.model} on {config.data}", ["check", "verdict", "found"], rows, text_columns=["verdict", "found"])
+        print_table(
+            f"{config.model} on {config.data}", ["check", "verdict", "found"], rows, text_columns=["verdict", "found"]
+        )
     return int(any(finding.verdict == "failed" for finding in findings))

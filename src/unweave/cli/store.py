@@ -11,7 +11,6 @@ from unweave.cli.common import parse, print_json, print_pairs
 from unweave.errors import ConfigError
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class StoreConfig:
     """Look after a gradient store.
@@ -88,7 +87,9 @@ def _delete(config: StoreConfig) -> tuple[int, Any, str | None]:
     store = GradientStore.open(config.store)
     with store.writing():
         store.delete(ids)
-    text = f"{len(ids)} row(s) deleted; `unweave store compact {config.store}` takes their sketches and texts off the disk"
+    text = (
+        f"{len(ids)} row(s) deleted; `unweave store compact {config.store}` takes their sketches and texts off the disk"
+    )
     return 0, {"deleted": ids}, text
 
 

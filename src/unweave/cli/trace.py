@@ -59,7 +59,13 @@ def _show(config: TraceConfig, result: Any) -> None:
 def _cells(hit: Any, texts: dict[str, dict[str, Any]], detail: Any) -> list[str]:
     text = texts.get(hit.row_id, {})
     place = f"{text.get('source', '')}:{text.get('line', '')}".rpartition("/")[2]
-    cells = [hit.row_id, f"{hit.influence:.4g}", place, _short(text.get("prompt", "")), _short(text.get("completion", ""))]
+    cells = [
+        hit.row_id,
+        f"{hit.influence:.4g}",
+        place,
+        _short(text.get("prompt", "")),
+        _short(text.get("completion", "")),
+    ]
     return [*cells, _carriers(detail, hit.influence)] if detail else cells
 
 
@@ -68,7 +74,9 @@ def _carriers(detail: Any, influence: float) -> str:
     sign = 1 if influence >= 0 else -1
     order = sorted(range(len(detail.row_tokens)), key=lambda place: -sign * detail.row_loss_tokens[place])[:CARRIERS]
     total = abs(influence) or 1.0
-    return ", ".join(f"{detail.row_tokens[place]!r} {detail.row_loss_tokens[place] * sign / total:.0%}" for place in order)
+    return ", ".join(
+        f"{detail.row_tokens[place]!r} {detail.row_loss_tokens[place] * sign / total:.0%}" for place in order
+    )
 
 
 def _highlight(detail: Any, row_id: str) -> None:

@@ -20,7 +20,8 @@ from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.runs import RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.loop import run_loop
-from unweave.train.sft import loop_config, read_training_rows
+from unweave.train.rows import read_training_rows
+from unweave.train.sft import loop_config
 from unweave.weigh.files import read_weights, summarize
 
 

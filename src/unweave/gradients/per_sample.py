@@ -111,10 +111,8 @@ class _ExampleLayout:
         self.inside_hook = False
 
     def __call__(self, tensor: Tensor, *, zero: bool, of_head: bool) -> Tensor:
-        """`zero` clears what does not belong to the example.
-
-        Padding on the right needs no clearing: no token sees it, so its gradients are exactly zero.
-        """
+        # Padding on the right needs no clearing: no token sees it, so its gradients are exactly zero. What `zero` clears are the
+        # tokens of other examples in a packed sequence.
         if of_head:
             tensor = self._scatter(tensor)
         if self.index is None:

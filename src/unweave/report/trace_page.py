@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from unweave.trace.stage import TraceResult
 
 MATRIX_TOKENS = 48
+SIDES = {
+    "helpful": "Helpful: a step on the row lowers the loss of this answer",
+    "harmful": "Harmful: a step on the row raises it",
+}
 SPEC = "model", "adapter", "parameters", "sketch", "dimension", "normalize", "reduction", "number_format"
 
 
@@ -28,18 +32,22 @@ def write_trace_page(path: Path, result: "TraceResult", store: GradientStore) ->
     for index, (query, part, ranking) in enumerate(zip(result.queries, result.parts, result.rankings, strict=True)):
         details = result.details[index] if result.details else {}
         sides = [
-            (title, [_row(hit, result.texts[hit.row_id], details.get(hit.row_id)) for hit in hits])
-            for title, hits in (("Helpful: a step on the row lowers the loss of this answer", ranking.helpful), ("Harmful: a step on the row raises it", ranking.harmful))  # fmt: skip
+            (title, [_row(hit, result.texts[hit.row_id], details.get(hit.row_id)) for hit in getattr(ranking, side)])
+            for side, title in SIDES.items()
         ]
         queries.append({"prompt": query.user_text, "answer": query.completion, "part": part, "sides": sides})
     spec = store.spec.to_json()
-    page = environment().get_template("trace.html").render(
-        queries=queries,
-        rows=len(result.row_ids),
-        seconds=result.seconds,
-        exact=bool(result.details),
-        spec=[(name, spec[name]) for name in SPEC],
-        sign=spec["sign"],
+    page = (
+        environment()
+        .get_template("trace.html")
+        .render(
+            queries=queries,
+            rows=len(result.row_ids),
+            seconds=result.seconds,
+            exact=bool(result.details),
+            spec=[(name, spec[name]) for name in SPEC],
+            sign=spec["sign"],
+        )
     )
     write_text(path, page)
 

@@ -1,9 +1,9 @@
 """Number formats of stored sketches.
 
-    float32   the sketch itself
-    float16   scaled by row so that the largest entry is 1: small gradients stay out of float16's subnormal numbers
-    int8      scaled by row and rounded to [-127, 127]; the scale is calibrated: of several clipping points the one with the smallest squared error
-    sign      one bit an entry, eight in a byte (bit 0 first); the scale is the row's norm, so that the decoded row is sign * norm / sqrt(K)
+float32   the sketch itself
+float16   scaled by row so that the largest entry is 1: small gradients stay out of float16's subnormal numbers
+int8      scaled by row and rounded to [-127, 127]; the scale is calibrated: of several clipping points the one with the smallest squared error
+sign      one bit an entry, eight in a byte (bit 0 first); the scale is the row's norm, so that the decoded row is sign * norm / sqrt(K)
 """
 
 from typing import Literal
@@ -83,4 +83,8 @@ def stored_bytes(dimension: int, number_format: str) -> int:
     Returns:
         Bytes, the scale apart.
     """
-    return -(-dimension // 8) if number_format == "sign" else dimension * {"float32": 4, "float16": 2, "int8": 1}[number_format]
+    return (
+        -(-dimension // 8)
+        if number_format == "sign"
+        else dimension * {"float32": 4, "float16": 2, "int8": 1}[number_format]
+    )

@@ -34,6 +34,7 @@ from unweave.store.format import StoreSpec
 from unweave.store.numbers import decode_numbers, encode_numbers, stored_bytes
 
 BLOCK_BYTES = 1 << 25
+REPAIR = "run `unweave store repair`, and cache the same rows again"
 DTYPES = {"F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1"}
 
 
@@ -61,18 +62,18 @@ class Block:
     Attributes:
         commit: The shard.
         rows: Which of its rows.
-        kept: Positions in the block of the rows that are still in the store; the others are deleted.
+        kept: Positions in the block of the rows that are still in the store, the others being deleted; `None` for all.
     """
 
     commit: Commit
     rows: slice
-    kept: tuple[int, ...]
+    kept: tuple[int, ...] | None
 
     @property
     def row_ids(self) -> list[str]:
         """The ids of the kept rows."""
         ids = self.commit.row_ids[self.rows]
-        return [ids[position] for position in self.kept]
+        return list(ids) if self.kept is None else [ids[position] for position in self.kept]
 
 
 @dataclass(frozen=True)
@@ -316,8 +317,10 @@ class GradientStore:
         for commit in self.commits():
             for start in range(0, len(commit.row_ids), step):
                 rows = slice(start, min(start + step, len(commit.row_ids)))
-                kept = tuple(index for index, row_id in enumerate(commit.row_ids[rows]) if row_id not in gone)
-                if kept:
+                kept = None
+                if gone and not gone.isdisjoint(commit.row_ids[rows]):
+                    kept = tuple(index for index, row_id in enumerate(commit.row_ids[rows]) if row_id not in gone)
+                if kept != ():
                     found.append(Block(commit, rows, kept))
         return found
 
@@ -330,14 +333,13 @@ class GradientStore:
         Returns:
             All its rows, deleted ones too: take those in `block.kept`.
         """
-        with self._shard(block.commit) as shard:
-            scales = shard.get_tensor("scales")[block.rows]
-            lengths = shard.get_tensor("lengths")[block.rows]
         path = self.shard_path(block.commit.name)
-        dtype, offset, width = _layout(path)
-        first = offset + block.rows.start * width * dtype.itemsize
-        shape = (block.rows.stop - block.rows.start, width)
-        return Stored(np.memmap(path, dtype=dtype, mode="r", offset=first, shape=shape), scales, lengths)
+        self._require_whole(block.commit, path)
+        layout = _layout(path)
+        values, scales, lengths = (
+            _mapped(path, layout, name, block.rows) for name in ("sketches", "scales", "lengths")
+        )
+        return Stored(values, torch.from_numpy(np.array(scales)), torch.from_numpy(np.array(lengths)))
 
     def read(self, row_ids: Sequence[str]) -> Float[Tensor, "n K"]:
         """The sketches of some rows.
@@ -357,12 +359,13 @@ class GradientStore:
             wanted.setdefault(row_id, []).append(index)
         out = torch.empty(len(row_ids), self.spec.dimension)
         for block in self.blocks():
-            positions = [position for position in block.kept if block.commit.row_ids[block.rows.start + position] in wanted]
+            ids = block.commit.row_ids[block.rows]
+            positions = [index for index, row_id in enumerate(ids) if row_id in wanted]
             if positions:
                 stored = self.load(block)
                 found = self.decode(stored.values[positions], stored.scales[positions])
                 for position, sketch in zip(positions, found, strict=True):
-                    out[wanted[block.commit.row_ids[block.rows.start + position]]] = sketch
+                    out[wanted[ids[position]]] = sketch
         return out
 
     def decode(self, values: np.ndarray, scales: Float[Tensor, " n"]) -> Float[Tensor, "n K"]:
@@ -375,9 +378,7 @@ class GradientStore:
         Returns:
             The sketches.
         """
-        return decode_numbers(
-            torch.from_numpy(np.array(values)), scales, self.spec.number_format, self.spec.dimension
-        )
+        return decode_numbers(torch.from_numpy(np.array(values)), scales, self.spec.number_format, self.spec.dimension)
 
     def column(self, name: str, row_ids: Sequence[str]) -> Float[Tensor, " n"]:
         """A number of each of some rows.
@@ -434,15 +435,17 @@ class GradientStore:
     @contextlib.contextmanager
     def _shard(self, commit: Commit) -> Iterator[Any]:
         path = self.shard_path(commit.name)
-        remedy = "run `unweave store check`, remove the shard's commit, and cache again"
-        if not path.is_file() or path.stat().st_size != commit.size:
-            state = "is missing" if not path.is_file() else f"has {path.stat().st_size} bytes instead of {commit.size}"
-            raise StoreError(f"A shard {state}.", where=str(path), remedy=remedy)
+        self._require_whole(commit, path)
         try:
             with safe_open(path, framework="pt") as shard:
                 yield shard
         except SafetensorError as error:
-            raise StoreError(f"A shard can't be read: {error}.", where=str(path), remedy=remedy) from error
+            raise StoreError(f"A shard can't be read: {error}.", where=str(path), remedy=REPAIR) from error
+
+    def _require_whole(self, commit: Commit, path: Path) -> None:
+        if not path.is_file() or path.stat().st_size != commit.size:
+            state = "is missing" if not path.is_file() else f"has {path.stat().st_size} bytes instead of {commit.size}"
+            raise StoreError(f"A shard {state}.", where=str(path), remedy=REPAIR)
 
     def _require_rows(self, row_ids: Sequence[str]) -> None:
         if missing := self.pending(row_ids):
@@ -453,13 +456,29 @@ class GradientStore:
             )
 
 
+Layout = dict[str, tuple[np.dtype, int, tuple[int, ...]]]
+"""Name of a shard's tensor to its type, first byte and shape."""
+
+
 @functools.lru_cache(maxsize=65536)
-def _layout(path: Path) -> tuple[np.dtype, int, int]:
-    """Type, first byte and row width of the sketches in a shard; shards do not change, so it is read once."""
+def _layout(path: Path) -> Layout:
+    """Where a shard's tensors are; shards do not change, so it is read once."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        entry = json.loads(file.read(length))["sketches"]
-    return np.dtype(DTYPES[entry["dtype"]]), 8 + length + entry["data_offsets"][0], entry["shape"][1]
+        entries = json.loads(file.read(length))
+    return {
+        name: (np.dtype(DTYPES[entry["dtype"]]), 8 + length + entry["data_offsets"][0], tuple(entry["shape"]))
+        for name, entry in entries.items()
+        if name != "__metadata__"
+    }
+
+
+def _mapped(path: Path, layout: Layout, name: str, rows: slice) -> np.ndarray:
+    """Some rows of a shard's tensor, mapped from the file."""
+    dtype, offset, shape = layout[name]
+    width = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+    count = rows.stop - rows.start
+    return np.memmap(path, dtype=dtype, mode="r", offset=offset + rows.start * width, shape=(count, *shape[1:]))
 
 
 def _records(folder: Path) -> list[Path]:

@@ -70,7 +70,7 @@ def _index(store: GradientStore) -> tuple[Any, list[str]]:
     ids = store.row_ids()
     path = store.folder / "index" / f"{fingerprint}.faiss"
     if path.is_file():
-        index = faiss.read_index(str(path))
+        index: Any = faiss.read_index(str(path))
     else:
         progress.say(f"index: {len(ids)} rows")
         parts = [_shorten(store.read(block.row_ids)) for block in store.blocks()]

@@ -22,7 +22,7 @@ from unweave.store.store import GradientStore
 from unweave.store.texts import write_texts
 from unweave.trace.config import CacheConfig, EngineConfig, GradientConfig
 from unweave.trace.sketching import Sketcher
-from unweave.train.sft import read_training_rows
+from unweave.train.rows import read_training_rows
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,9 @@ class CacheJob:
         """Record the run and keep the rows' texts; the store must be held for writing."""
         spec = self.store.spec
         # The record of a run says what was asked for; who did it does not make another run.
-        config = replace(self.config, **{name: getattr(EngineConfig(), name) for name in EngineConfig.__dataclass_fields__})
+        config = replace(
+            self.config, **{name: getattr(EngineConfig(), name) for name in EngineConfig.__dataclass_fields__}
+        )
         RunFolder(self.config.store, "cache", config, key="cache").start(
             self.loaded,
             rows=self.rows,
@@ -104,7 +106,9 @@ class CacheJob:
         )
         if len(todo) < len(self.examples):
             done = len(self.examples) - len(todo)
-            progress.say(f"cache: {done} of {len(self.examples)} rows are in the store already, or were deleted from it")
+            progress.say(
+                f"cache: {done} of {len(self.examples)} rows are in the store already, or were deleted from it"
+            )
         first, step = self.store.next_unit(), self.config.commit_rows
         return [
             Unit(first + index, tuple(todo[start : start + step]))

@@ -106,9 +106,7 @@ def _loss_shares(
         owners += [place] * len(own)
     if not copies:
         return []
-    norms = TensorNorms(
-        {name: norm[owners] for name, norm in exact.norms.by_tensor.items()}, exact.norms.whole[owners]
-    )
+    norms = TensorNorms({name: norm[owners] for name, norm in exact.norms.by_tensor.items()}, exact.norms.whole[owners])
     scores = exact_influence(sketcher, query, copies, similarity=config.similarity, norms=norms).scores
     owner = torch.tensor(owners)
     shares = []

@@ -109,7 +109,11 @@ def _mask(patient: Patient) -> Iterator[tuple[Verdict, str]]:
     labels = collate(patient.few, pad_token_id=patient.loaded.tokenizer.pad_token_id).labels
     counted = int((labels != IGNORE).sum())
     expected = sum(example.completion_length for example in patient.few)
-    yield ("ok", "loss on answers only") if counted == expected else ("failed", f"{counted} labels, {expected} answer tokens")
+    yield (
+        ("ok", "loss on answers only")
+        if counted == expected
+        else ("failed", f"{counted} labels, {expected} answer tokens")
+    )
     if ends < len(patient.examples):
         yield "warning", f"{len(patient.examples) - ends} answers are cut before their end: raise --max-length"
     else:
@@ -133,7 +137,11 @@ def _vocabulary(patient: Patient) -> Iterator[tuple[Verdict, str]]:
 
 def _weights(patient: Patient) -> Iterator[tuple[Verdict, str]]:
     bad = [name for name, value in patient.loaded.model.named_parameters() if not torch.isfinite(value).all()]
-    yield ("failed", f"{len(bad)} tensors hold NaN or infinity, such as {bad[0]}") if bad else ("ok", "all weights are finite")
+    yield (
+        ("failed", f"{len(bad)} tensors hold NaN or infinity, such as {bad[0]}")
+        if bad
+        else ("ok", "all weights are finite")
+    )
     fresh = [
         name for name, value in patient.loaded.model.named_parameters() if ".lora_B." in name and not bool(value.any())
     ]
@@ -165,7 +173,10 @@ def _batches(patient: Patient) -> Iterator[tuple[Verdict, str]]:
     if not torch.isfinite(together).all():
         yield "failed", "a gradient is not finite: use --dtype float32"
     else:
-        yield ("ok" if worst < (0.05 if low else 1e-4) else "failed", f"alone and in a batch differ by 1 - cos = {worst:.1e}")
+        yield (
+            "ok" if worst < (0.05 if low else 1e-4) else "failed",
+            f"alone and in a batch differ by 1 - cos = {worst:.1e}",
+        )
 
 
 def _losses(patient: Patient) -> Iterator[tuple[Verdict, str]]:
@@ -187,7 +198,10 @@ def _finite_difference(patient: Patient) -> Iterator[tuple[Verdict, str]]:
     """Along its own gradient g a loss rises by |g|^2: in float32, by central differences."""
     model = patient.loaded.model
     if model.dtype not in (torch.float32, torch.float64):
-        yield "warning", f"not possible in {str(model.dtype).removeprefix('torch.')}: run with --dtype float32 to make this check"
+        yield (
+            "warning",
+            f"not possible in {str(model.dtype).removeprefix('torch.')}: run with --dtype float32 to make this check",
+        )
         return
     example = patient.few[len(patient.few) // 2]
     sketcher = patient.sketcher()

@@ -158,7 +158,9 @@ def exact_influence(
             products = factors.products(query.factors[name])
             if normalize == "tensor":
                 lengths = own.sqrt() if norms is None else norms.by_tensor[name][chosen].to(own.device)
-                products = products * _inverse(lengths)[:, None, None] * _inverse(query.norms.by_tensor[name]).to(own.device)
+                products = (
+                    products * _inverse(lengths)[:, None, None] * _inverse(query.norms.by_tensor[name]).to(own.device)
+                )
             total.add_(products.to(total.dtype))
 
         _visit(sketcher, batch, add)

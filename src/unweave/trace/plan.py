@@ -97,7 +97,9 @@ def plan_cache(config: CacheConfig, *, loaded: Loaded | None = None) -> CachePla
     if row_bytes * len(examples) > free:
         warnings.append("the disk is too small: use --number-format int8 or a smaller --dimension")
     if max(lengths) > config.token_budget:
-        warnings.append(f"the longest row has {max(lengths)} tokens, more than --token-budget: it is a batch of its own")
+        warnings.append(
+            f"the longest row has {max(lengths)} tokens, more than --token-budget: it is a batch of its own"
+        )
     if config.dimension > size and config.sketch != "none":
         warnings.append(f"a sketch of {config.dimension} is longer than the gradient of {size}: use --sketch none")
     return CachePlan(

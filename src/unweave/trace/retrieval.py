@@ -112,8 +112,10 @@ def rank(row_ids: Sequence[str], scores: Float[Tensor, " n"], *, top_k: int) -> 
         values = scores * sign
         # All rows that reach the k-th value are sorted, so that ties go by id and not by place.
         edge = values.topk(min(top_k, len(values))).values.min() if len(values) and top_k else torch.inf
-        places = (values >= edge).nonzero().flatten().tolist()
-        sides.append(_merged([], [Hit(row_ids[place], float(scores[place])) for place in places], sign=sign, top_k=top_k))
+        places: list[int] = (values >= edge).nonzero().flatten().tolist()
+        sides.append(
+            _merged([], [Hit(row_ids[place], float(scores[place])) for place in places], sign=sign, top_k=top_k)
+        )
     return Ranking(*sides)
 
 

@@ -65,7 +65,7 @@ def scan(
         found = product(stored)
         if similarity == "cosine":
             found = found / torch.where(stored.lengths > 0, stored.lengths, 1.0)
-        if len(block.kept) < found.shape[1]:
+        if block.kept is not None:
             found = found[:, list(block.kept)]
         return BlockScores(block.row_ids, found)
 

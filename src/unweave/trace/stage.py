@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -167,7 +167,9 @@ def trace_queries(
         else:
             rankings = search(store, vectors, top_k=wanted, block_bytes=_block_bytes(config), **options)
         if config.rerank:
-            reranked = [rerank_exactly(sketcher, store, loaded, *pair, config) for pair in zip(queries, rankings, strict=True)]  # fmt: skip
+            reranked = [
+                rerank_exactly(sketcher, store, loaded, *pair, config) for pair in zip(queries, rankings, strict=True)
+            ]
             rankings, details = [ranking for ranking, _ in reranked], [detail for _, detail in reranked]
     return TraceResult(
         [query.row for query in queries],
@@ -257,8 +259,7 @@ def _with_checkpoints(config: TraceConfig, first: TraceResult, rows: Sequence[Ro
             )
         loaded = load(_model_config(config, store))
         queries = make_queries(rows, loaded.tokenizer, EncodingConfig(**store.spec.encoding), **cut)
-        options = {**{name: getattr(config, name) for name in RetrievalConfig.__dataclass_fields__}}
-        found = trace_queries(store, loaded, queries, RetrievalConfig(**options | {"learning_rate": learning_rate}))
+        found = trace_queries(store, loaded, queries, replace(config, learning_rate=learning_rate))
         assert found.scores is not None
         total[:, [place[row_id] for row_id in found.row_ids]] += found.scores
     rankings = [rank(first.row_ids, own, top_k=config.top_k) for own in total]

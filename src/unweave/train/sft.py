@@ -10,16 +10,15 @@ from torch import Tensor, nn
 
 from unweave.data.batches import collate
 from unweave.data.encoding import encode_rows
-from unweave.data.reading import Rows, read_rows
-from unweave.data.rows import Row
-from unweave.errors import ConfigError, DataError
+from unweave.errors import ConfigError
 from unweave.files import replacing_folder
 from unweave.gradients.loss import token_losses
 from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.runs import RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
-from unweave.train.config import DataConfig, TrainConfig
+from unweave.train.config import TrainConfig
 from unweave.train.loop import LoopConfig, plan_epochs, run_loop
+from unweave.train.rows import read_training_rows
 
 
 @dataclass(frozen=True)
@@ -170,32 +169,3 @@ def loop_config(config: Any) -> LoopConfig:
     """
     names = LoopConfig.__dataclass_fields__
     return LoopConfig(**{name: getattr(config, name) for name in names if hasattr(config, name)})
-
-
-def read_training_rows(path: Path | str, config: DataConfig, *, without: Path | None = None) -> Rows:
-    """Read rows as a config says, leaving some out by id.
-
-    Args:
-        path: The rows.
-        config: Columns, what to do with bad rows, limit.
-        without: A file of rows whose ids are left out.
-
-    Returns:
-        The rows and the report.
-
-    Raises:
-        DataError: When a row that is to be left out is not there: a deletion that changes nothing must not pass for one.
-    """
-    rows = read_rows(path, columns=config.columns, on_bad_row=config.on_bad_row, limit=config.limit)
-    if without is None:
-        return rows
-    excluded = {row.id for row in read_rows(without, columns=config.columns, on_bad_row=config.on_bad_row)}
-    unknown = excluded - {row.id for row in rows}
-    if unknown:
-        raise DataError(
-            f"{len(unknown)} row(s) to leave out are not in the data, such as '{min(unknown)}'.",
-            where=f"{without}, {path}",
-            remedy="give rows of this data set, with the same ids",
-        )
-    kept: list[Row] = [row for row in rows if row.id not in excluded]
-    return Rows(kept, rows.problems)

@@ -8,6 +8,7 @@ threads, so results do not either.
 """
 
 import functools
+from typing import Any
 
 import numba
 import numpy as np
@@ -28,7 +29,7 @@ u32 = np.uint32
 
 
 @intrinsic
-def _as_float(context, bits):  # noqa: ANN001, ANN202, ARG001  # numba calls it
+def _as_float(context: Any, bits: Any = None) -> Any:  # noqa: ARG001  # numba calls it
     """The float32 that has these bits."""
     return types.float32(types.uint32), lambda _, builder, __, arguments: builder.bitcast(arguments[0], ir.FloatType())
 
@@ -238,7 +239,9 @@ def table_add(out: Tensor, piece: Tensor, scale: Tensor, bins: Tensor, plus: Ten
         out[0] += torch.from_numpy(parts.sum(axis=0))
 
 
-def outer_add(out: Tensor, piece: Tensor, scale: Tensor, bins: tuple[Tensor, Tensor], flips: tuple[Tensor, Tensor]) -> None:
+def outer_add(
+    out: Tensor, piece: Tensor, scale: Tensor, bins: tuple[Tensor, Tensor], flips: tuple[Tensor, Tensor]
+) -> None:
     """Add `scale` times the TensorSketch of matrices to `out`, in place.
 
     Args:

@@ -4,6 +4,8 @@ Fold needs no atomic additions: a program owns a block of bins of one example an
 result is the same in every run. Tables scatter, with atomics.
 """
 
+from typing import Any
+
 import torch
 import triton  # type: ignore[import-not-found]
 import triton.language as tl  # type: ignore[import-not-found]
@@ -66,9 +68,8 @@ def fold_add(out: Tensor, piece: Tensor, scale: Tensor, key: int, offsets: Tenso
     """
     piece, size = piece.contiguous(), out.shape[1]
     grid = (len(piece), triton.cdiv(size, BLOCK))
-    _fold[grid](
-        out, piece, scale, offsets.to(piece.device), key, size, piece.shape[1], len(offsets), BLOCK=BLOCK
-    )
+    launch: Any = _fold
+    launch[grid](out, piece, scale, offsets.to(piece.device), key, size, piece.shape[1], len(offsets), BLOCK=BLOCK)
 
 
 def fold_many(piece: Tensor, key: int, offsets: Tensor, size: int) -> Tensor:
@@ -102,4 +103,5 @@ def table_add(out: Tensor, piece: Tensor, scale: Tensor, bins: Tensor, signs: Te
     if bins.dtype == torch.uint16:
         bins = bins.to(torch.int32)
     grid = (len(piece), triton.cdiv(piece.shape[1], BLOCK))
-    _table[grid](out, piece, scale, bins, signs.to(piece.device), out.shape[1], piece.shape[1], BLOCK=BLOCK)
+    launch: Any = _table
+    launch[grid](out, piece, scale, bins, signs.to(piece.device), out.shape[1], piece.shape[1], BLOCK=BLOCK)

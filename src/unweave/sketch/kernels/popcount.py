@@ -1,5 +1,7 @@
 """Hamming distances of packed sign bits."""
 
+from typing import Any
+
 import numba
 import numpy as np
 from numba import types
@@ -7,7 +9,7 @@ from numba.core.extending import intrinsic
 
 
 @intrinsic
-def _popcount(context, word):  # noqa: ANN001, ANN202, ARG001  # numba calls it
+def _popcount(context: Any, word: Any = None) -> Any:  # noqa: ARG001  # numba calls it, with its context first
     return types.uint64(types.uint64), lambda _, builder, __, arguments: builder.ctpop(arguments[0])
 
 

@@ -72,12 +72,12 @@ def gauss_newton(problem: Problem) -> Callable[[Vectors], Vectors]:
             return torch.func.functional_call(model, values, kwargs=inputs).logits[positions]
 
         def one(tangent: Vectors) -> Vectors:
-            output, forward = torch.func.jvp(logits, (parameters,), (tangent,))
+            output, forward, *_ = torch.func.jvp(logits, (parameters,), (tangent,))
             chances = torch.softmax(output.to(torch.promote_types(output.dtype, torch.float32)), dim=-1)
             inner = chances * (forward - (chances * forward).sum(dim=-1, keepdim=True)) * weights[:, None]
             return pull_back(inner.to(output.dtype))[0]
 
-        _, pull_back = torch.func.vjp(logits, parameters)
+        _, pull_back, *_ = torch.func.vjp(logits, parameters)
         return torch.func.vmap(one, chunk_size=BLOCK)(tangents)
 
     def product(vectors: Vectors) -> Vectors:

@@ -43,6 +43,8 @@ def datainf(problem: Problem, queries: Gradients) -> Gradients:
 
     problem.visit(add, description="datainf")
     return {
-        name: ((flat[name] - sums[name] / count) / max(damping[name], torch.finfo(torch.float32).tiny)).view(query.shape)
+        name: ((flat[name] - sums[name] / count) / max(damping[name], torch.finfo(torch.float32).tiny)).view(
+            query.shape
+        )
         for name, query in queries.items()
     }

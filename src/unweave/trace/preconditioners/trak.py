@@ -33,5 +33,7 @@ def trak(
     rows = store.read(row_ids)
     products = (rows @ rows.T).double()
     shift = (DAMPING if damping is None else damping) * products.diagonal().mean()
-    inner = torch.linalg.solve(products + shift * torch.eye(len(rows), dtype=torch.float64), (rows @ queries.T).double())
+    inner = torch.linalg.solve(
+        products + shift * torch.eye(len(rows), dtype=torch.float64), (rows @ queries.T).double()
+    )
     return (queries - inner.float().T @ rows) * (len(rows) / shift.float())
