@@ -98,8 +98,9 @@ def examine(config: DoctorConfig, *, loaded: Loaded | None = None) -> list[Findi
     for name, check in CHECKS.items():
         try:
             findings += [Finding(name, *verdict) for verdict in check(patient)]
-        except UnweaveError as error:
-            findings.append(Finding(name, "failed", str(error).replace("\n", ";")))
+        except (UnweaveError, IndexError, RuntimeError, ValueError) as error:
+            # What is wrong with the model may be what breaks the check.
+            findings.append(Finding(name, "failed", " ".join(str(error).split())))
     return findings
 
 

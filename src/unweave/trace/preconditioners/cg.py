@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unweave import progress
 from unweave.data.batches import Batch
-from unweave.gradients.loss import predicting_positions
+from unweave.gradients.loss import head_sees_only, predicting_positions
 from unweave.gradients.per_sample import frozen_in_evaluation
 from unweave.trace.preconditioners.base import Gradients, Problem
 
@@ -69,7 +69,9 @@ def gauss_newton(problem: Problem) -> Callable[[Vectors], Vectors]:
         inputs = {**batch.model_inputs(), "use_cache": False}
 
         def logits(values: Vectors) -> Tensor:
-            return torch.func.functional_call(model, values, kwargs=inputs).logits[positions]
+            with head_sees_only(model, positions):
+                out = torch.func.functional_call(model, values, kwargs=inputs).logits
+            return out.reshape(-1, out.shape[-1])
 
         def one(tangent: Vectors) -> Vectors:
             output, forward, *_ = torch.func.jvp(logits, (parameters,), (tangent,))
