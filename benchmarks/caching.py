@@ -2,15 +2,17 @@
 
     python benchmarks/caching.py --bergson VENV/bin/bergson        benchmarks/results/caching.json
 
-SmolLM2-135M, rows of the generated data, K = 65,536, batches of 1,024 tokens, two threads. Two sets of parameters: a LoRA adapter (r 16, all linear layers;
-fold sketch), and all linear weights themselves (kronecker sketch from the factors; fold for comparison). Measured in turn, in rounds, real tokens a second:
+SmolLM2-135M, rows of the generated data, K = 65,536, batches of 1,024 tokens, two threads. Two sets of parameters: a LoRA adapter (r 16, all linear
+layers; fold sketch), and all linear weights themselves (kronecker sketch from the factors; fold for comparison). Measured in turn, in rounds, real
+tokens a second:
 
 - floor: a bare forward and a backward to activations only, on the very batches that caching uses;
 - unweave: per-sample gradients, tensor normalisation, sketches;
 - loop: what RapidIn does: batch of one, all gradients, concatenated, padded to 2^24, 40 shuffles, signs, sums, one file a row (LoRA only);
 - bergson (2.5.1, in an environment of its own, since it brings torchvision): `bergson build` on the same rows with the same chat template, bfloat16 and a
   16 x 16 projection a module; and with its own defaults, float32 without projection (LoRA only: for all weights that is 68 GB).
-  Start-up is taken out: the time of all rows less the time of a fifth of them, by the difference in tokens. The same is done for `unweave cache` as a command.
+  Start-up is taken out: the time of all rows less the time of a fifth of them, by the difference in tokens. The same is done for `unweave cache` as a
+  command.
 """
 
 import argparse

@@ -2,12 +2,13 @@
 
     python benchmarks/lds.py        benchmarks/results/lds.json
 
-A small Llama (hidden size 64, two layers, a vocabulary made of the data) is trained on 600 generated rows, then fine-tuned on 120 others. The fine-tuning is
-repeated on 50 random halves of the 120, twice each with other orders, all parameters trained with AdamW. For each of 40 held-out queries the LDS is Spearman's
-correlation, over the 50 halves, between the query's measured loss (negated) and the sum of the influence of the rows in the half. Influence is computed
-on the model that saw all 120 rows, through the same store and scan as on large models (linear weights, K = 65,536), damping at each method's default. Three
-seeds make other base models, rows and halves (cg: the first 12 queries only, it is slow); intervals are 95 % bootstrap intervals over all queries. "ceiling" is the LDS of measured losses of one training
-order against the other: no score can be expected to do better.
+A small Llama (hidden size 64, two layers, a vocabulary made of the data) is trained on 600 generated rows, then fine-tuned on 120 others. The fine-
+tuning is repeated on 50 random halves of the 120, twice each with other orders, all parameters trained with AdamW. For each of 40 held-out queries
+the LDS is Spearman's correlation, over the 50 halves, between the query's measured loss (negated) and the sum of the influence of the rows in the
+half. Influence is computed on the model that saw all 120 rows, through the same store and scan as on large models (linear weights, K = 65,536),
+damping at each method's default. Three seeds make other base models, rows and halves (cg: the first 12 queries only, it is slow); intervals are 95 %
+bootstrap intervals over all queries. "ceiling" is the LDS of measured losses of one training order against the other: no score can be expected to do
+better.
 """
 
 import argparse

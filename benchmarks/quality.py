@@ -3,11 +3,12 @@
     python benchmarks/quality.py --cases generated        benchmarks/results/quality.json
     python benchmarks/quality.py --cases dolly            needs the folders that examples/dolly_triggers.yaml names
 
-A model is poisoned as in the demo (examples/dolly_triggers.yaml for dolly) and keeps adapters of several moments of its training. Twenty unwanted answers of
-the trained model are traced to all training rows. One pass over the rows feeds every sketch and the exact inner products (LoRA gradients normalised by tensor, D =
-4.9 million), so all of them see the same gradients. auPRC: poisoned rows ranked by the mean score over the answers, and by one answer (mean of twenty).
-Correlations are with the exact scores, per answer, averaged. Recall@20: of the twenty best rows of the exact scores, those among the 200 that a scan of sign bits gives to
-the exact rerank; of 600 rows that is a third, so the answer's hardest third of rows is what this tells about.
+A model is poisoned as in the demo (examples/dolly_triggers.yaml for dolly) and keeps adapters of several moments of its training. Twenty unwanted
+answers of the trained model are traced to all training rows. One pass over the rows feeds every sketch and the exact inner products (LoRA gradients
+normalised by tensor, D = 4.9 million), so all of them see the same gradients. auPRC: poisoned rows ranked by the mean score over the answers, and by
+one answer (mean of twenty). Correlations are with the exact scores, per answer, averaged. Recall@20: of the twenty best rows of the exact scores,
+those among the 200 that a scan of sign bits gives to the exact rerank; of 600 rows that is a third, so the answer's hardest third of rows is what
+this tells about.
 """
 
 import argparse

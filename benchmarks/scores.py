@@ -3,8 +3,9 @@
     python benchmarks/scores.py --bergson VENV/bin/bergson --kronfluence VENV/bin/python        benchmarks/results/scores.json
 
 A LoRA adapter (r 16, all linear layers, both factors random), twelve generated rows, all inner products of their gradients (D = 4.9 million): ours
-through the store, kronfluence's pairwise scores with the identity, bergson's stored gradients without projection. Each row and query has the mean loss over its answer.
-The exact rerank from factors is compared too, and how well its token-by-token matrices sum to the scores. Differences are relative to the largest score of a query.
+through the store, kronfluence's pairwise scores with the identity, bergson's stored gradients without projection. Each row and query has the mean
+loss over its answer. The exact rerank from factors is compared too, and how well its token-by-token matrices sum to the scores. Differences are
+relative to the largest score of a query.
 """
 
 import argparse
@@ -38,7 +39,9 @@ import sys, numpy as np
 from bergson.data import load_gradients
 from pathlib import Path
 found = load_gradients(Path(sys.argv[1]))
-parts = [np.asarray(found[name], dtype=np.float64).reshape(len(found), -1) for name in found.dtype.names] if found.dtype.names else [np.asarray(found, dtype=np.float64)]
+fields = found.dtype.names
+parts = [found[name] for name in fields] if fields else [found]
+parts = [np.asarray(part, dtype=np.float64).reshape(len(found), -1) for part in parts]
 total = sum(part @ part.T for part in parts)
 np.save(sys.argv[2], total)
 """

@@ -3,9 +3,9 @@
     python benchmarks/sketch_variance.py        benchmarks/results/sketch_variance.json
 
 One vector of D = 2^24 coordinates, K = 65,536. Time: the median of five runs; the published procedure is 40 permutations of a reshaped vector, random
-signs and a sum over neighbours, timed in torch as its authors run it (tables made beforehand). Floors are one pass over the
-vector: summing it, and multiplying by a stored sign and adding up. Variance: |sketch|^2 / |v|^2 over 40 seeds, for dense, block-concentrated and column-concentrated vectors, with the standard
-deviation that theory gives to fold.
+signs and a sum over neighbours, timed in torch as its authors run it (tables made beforehand). Floors are one pass over the vector: summing it, and
+multiplying by a stored sign and adding up. Variance: |sketch|^2 / |v|^2 over 40 seeds, for dense, block-concentrated and column-concentrated vectors,
+with the standard deviation that theory gives to fold.
 """
 
 import statistics

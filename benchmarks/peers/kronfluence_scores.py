@@ -2,10 +2,12 @@
 
     KRON_VENV/bin/python kronfluence_scores.py JOB.json OUT.npy
 
-The job names a model folder, an adapter folder, and rows as token ids with the length of their prompt. Runs where kronfluence is installed, imports nothing of unweave.
+The job names a model folder, an adapter folder, and rows as token ids with the length of their prompt. Runs where kronfluence is installed, imports
+nothing of unweave.
 """
 
 import json
+import pathlib
 import sys
 import tempfile
 
@@ -63,7 +65,7 @@ class MeanLoss(Task):
 
 
 def main():
-    with open(sys.argv[1]) as file:
+    with pathlib.Path(sys.argv[1]).open() as file:
         job = json.load(file)
     model = AutoModelForCausalLM.from_pretrained(job["base"], dtype=torch.float32, attn_implementation="eager")
     model = PeftModel.from_pretrained(model, job["adapter"])

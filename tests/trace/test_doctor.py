@@ -66,7 +66,9 @@ def test_a_doubled_bos_is_found(config, monkeypatch):
         encoded = real(*arguments)
         bos = TinyTokenizer.make().bos_token_id
         examples = [
-            dataclasses.replace(example, input_ids=(bos, bos, *example.input_ids), prompt_length=example.prompt_length + 2)
+            dataclasses.replace(
+                example, input_ids=(bos, bos, *example.input_ids), prompt_length=example.prompt_length + 2
+            )
             for example in encoded.examples
         ]
         return dataclasses.replace(encoded, examples=examples)
@@ -89,7 +91,9 @@ def test_an_unshifted_loss_is_found(config, monkeypatch):
 def test_gradients_that_know_their_batch_are_found(config, monkeypatch):
     """A batch norm in the wrong place, imitated: outputs are centred over the batch."""
     loaded = healthy()
-    loaded.model.model.layers[0].mlp.register_forward_hook(lambda _, __, output: output - output.mean(dim=0, keepdim=True))
+    loaded.model.model.layers[0].mlp.register_forward_hook(
+        lambda _, __, output: output - output.mean(dim=0, keepdim=True)
+    )
     assert verdicts(examine(config, loaded=loaded))["batch invariance"] == "failed"
 
 
@@ -125,7 +129,8 @@ def test_doctor_as_a_command(tmp_path, capsys):
 @pytest.mark.parametrize("number_format", ["float16", "int8", "sign"])
 def test_a_plan_predicts_the_store(tmp_path, number_format):
     records = [{**row, "id": f"r{index}"} for index, row in enumerate(ROWS)]
-    config = CacheConfig(data=write_rows(tmp_path / "r.jsonl", records), store=tmp_path / "s", parameters="linear", dimension=4096, number_format=number_format)  # fmt: skip
+    inputs = {"data": write_rows(tmp_path / "r.jsonl", records), "store": tmp_path / "s", "parameters": "linear"}
+    config = CacheConfig(**inputs, dimension=4096, number_format=number_format)
     plan = plan_cache(config, loaded=healthy())
     assert not (tmp_path / "s").exists()
     assert cache_rows(config, loaded=healthy()).rows == plan.rows == len(ROWS)
@@ -143,10 +148,19 @@ def test_store_commands(tmp_path, capsys):
     store = tmp_path / "store"
     for name, part in (("one", ROWS[:4]), ("two", ROWS[4:])):
         write_rows(tmp_path / f"{name}.jsonl", [{**row, "id": f"{name}{index}"} for index, row in enumerate(part)])
-        options = ["--model", str(tmp_path / "model"), "--data", str(tmp_path / f"{name}.jsonl"), "--store", str(tmp_path / name)]
+        options = [
+            "--model",
+            str(tmp_path / "model"),
+            "--data",
+            str(tmp_path / f"{name}.jsonl"),
+            "--store",
+            str(tmp_path / name),
+        ]
         assert main(["cache", *options, "--parameters", "linear", "--dimension", "256", "--quiet"]) == 0
     capsys.readouterr()
-    assert main(["store", "merge", str(store), "--sources", str(tmp_path / "one"), str(tmp_path / "two"), "--json"]) == 0
+    assert (
+        main(["store", "merge", str(store), "--sources", str(tmp_path / "one"), str(tmp_path / "two"), "--json"]) == 0
+    )
     assert json.loads(capsys.readouterr().out)["rows"] == 8
     assert main(["store", "delete", str(store), "--row-ids", "one1", "two0"]) == 0
     assert main(["store", "delete", str(store), "--row-ids", "one1"]) == 1
