@@ -107,33 +107,88 @@ def snapshot() -> str:
 
 
 def speed() -> str:
-    """Sketch and caching speed."""
-    sketch, caching = load("sketch_variance"), load("caching")
+    """Sketch, caching and scan speed."""
+    sketch, caching, scan = load("sketch_variance"), load("caching"), load("scan")
     times, gains = sketch["seconds"], sketch["times_faster_than_published"]
     lines = [
         f"| one sketch, D = 2^24, K = {sketch['K']:,} | ms (median) | times faster than the published shuffles |",
         "|---|---:|---:|",
     ]
     lines += [f"| {name} | {value['median'] * 1000:.1f} | {gains[name]:.0f} |" for name, value in times.items()]
-    rates, ratios = caching["tokens_per_second"], caching["ratios"]
+    for kind, title in (("lora", "LoRA r 16 on all linears"), ("linear", "all linear weights")):
+        found = caching[kind]
+        lines += [
+            "",
+            f"| caching, SmolLM2-135M, {title}, {found['dtype'].removeprefix('torch.')} | tokens/s (median) | range |",
+            "|---|---:|---:|",
+        ]
+        lines += [
+            f"| {LABELS.get(name, name)} | {value['median']:.0f} | {value['min']:.0f} to {value['max']:.0f} |"
+            for name, value in found["tokens_per_second"].items()
+        ]
     lines += [
         "",
-        f"| caching {caching['rows']} rows, SmolLM2-135M, LoRA r 16, {caching['dtype'].removeprefix('torch.')} | tokens/s (median) |",
-        "|---|---:|",
+        f"(bergson 2.5.1 on the same rows, and the command, without their start-up; on {machine(caching)}.)",
+        "",
+        "| one query, K = 65,536 | scan, GB/s | a plain sum over the same mapped files, GB/s | ratio (range) | rows/s |",
+        "|---|---:|---:|---:|---:|",
     ]
-    labels = {
-        "floor": "floor: bare forward and activations-only backward",
-        "unweave": "unweave",
-        "loop": "a faithful RapidIn loop, batch of one",
-    }
-    lines += [f"| {labels[name]} | {value['median']:.0f} |" for name, value in rates.items()]
-    floor, loop = ratios["unweave / floor"], ratios["unweave / loop"]
+    lines += [
+        f"| {name} | {one['scan_gb_per_s']:.1f} | {one['sum_gb_per_s']:.1f} | {one['ratio']['median']:.2f} ({one['ratio']['min']:.2f} to {one['ratio']['max']:.2f}) "
+        f"| {one['rows_per_s']:,.0f} |"
+        for name, one in scan["formats"].items()
+    ]
+    large = scan["large"]
     lines += [
         "",
-        f"Caching reaches {floor['median']:.2f} of the floor [{floor['min']:.2f}, {floor['max']:.2f}] and is {loop['median']:.0f} times as fast as the loop "
-        f"[{loop['min']:.0f}, {loop['max']:.0f}], on {machine(caching)}. Files: [`sketch_variance.json`](benchmarks/results/sketch_variance.json), "
-        "[`caching.json`](benchmarks/results/caching.json).",
+        f"{large['rows']:,} rows in float16 ({large['gigabytes']:.1f} GB, in the page cache) are searched in {large['seconds']['median']:.2f} s by a process that never takes more than "
+        f"{large['peak_gib']:.2f} GiB.",
     ]
+    return "\n".join(lines)
+
+
+LABELS = {
+    "floor": "floor: bare forward and activations-only backward",
+    "loop": "a faithful RapidIn loop, batch of one",
+    "bergson, bf16, projected": "bergson, bfloat16, 16 x 16 projection a module",
+    "bergson, its defaults": "bergson, its defaults (float32, no projection)",
+}
+
+
+def quality() -> str:
+    """Planted rows found, and fidelity, by dimension and sketch."""
+    result = load("quality")
+    lines = []
+    for name, title in (("generated", "the demo's case"), ("dolly", "dolly_triggers")):
+        if name not in result:
+            continue
+        found = result[name]
+        lines += [
+            *([""] if lines else []),
+            f"| {title}: {found['poisoned']} of {found['rows']} rows are poisoned | correlation with exact scores | auPRC, {found['queries']} answers | one answer |",
+            "|---|---:|---:|---:|",
+        ]
+        exact = found["snapshots"][EARLY]["exact"]
+        lines.append(f"| exact inner products | 1 | {exact['auprc']:.4f} | {exact['auprc_one_answer']:.3f} |")
+        lines += [
+            f"| {key.split()[0]}, K = {int(key.split()[1]):,} | {value['pearson']:.4f} | {value['auprc']:.4f} | {value['auprc_one_answer']:.3f} |"
+            for key, value in found["sketches"].items()
+        ]
+    return "\n".join(lines)
+
+
+EARLY = "0.06"
+
+
+def lds() -> str:
+    """LDS of every preconditioner and baseline."""
+    result = load("lds")
+    order = sorted(result["lds"], key=lambda name: -result["lds"][name]["mean"])
+    lines = ["| | LDS | 95 % interval | ms a query |", "|---|---:|---:|---:|"]
+    for name in order:
+        value, seconds = result["lds"][name], result["seconds_a_query"].get(name)
+        cost = "" if seconds is None else f"{seconds * 1000:,.0f}"
+        lines.append(f"| {name} | {value['mean']:.3f} | {value['low']:.3f} to {value['high']:.3f} | {cost} |")
     return "\n".join(lines)
 
 
@@ -151,6 +206,8 @@ def main() -> int:
         "snapshot": snapshot,
         "dolly": lambda: story("dolly_triggers"),
         "speed": speed,
+        "quality": quality,
+        "lds": lds,
     }
     for name, table in tables.items():
         text = re.sub(

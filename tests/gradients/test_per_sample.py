@@ -85,6 +85,20 @@ def test_gradient_checkpointing_changes_nothing():
     assert_equal_to_loop(tiny_model("llama", lora=True, checkpointing=True), examples, batch, "lora")
 
 
+def test_ia3_vectors_equal_loop():
+    from peft import IA3Config, get_peft_model
+
+    config = IA3Config(
+        target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"], init_ia3_weights=False
+    )
+    model = get_peft_model(tiny_model("llama"), config, autocast_adapter_dtype=False)
+    for name, parameter in model.named_parameters():
+        if "ia3_l" in name:
+            parameter.data.uniform_(0.5, 1.5)
+    examples = random_examples(LENGTHS)
+    assert_equal_to_loop(model, examples, collate(examples, pad_token_id=0), ["ia3_l"])
+
+
 def test_sum_reduction():
     model = tiny_model("llama", lora=True)
     examples = random_examples(LENGTHS)

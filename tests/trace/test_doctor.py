@@ -14,8 +14,8 @@ from unweave.models.loading import Loaded
 from unweave.store.store import GradientStore
 from unweave.trace import doctor
 from unweave.trace.cache import cache_rows
-from unweave.trace.config import CacheConfig
-from unweave.trace.doctor import DoctorConfig, examine
+from unweave.trace.config import CacheConfig, DoctorConfig
+from unweave.trace.doctor import examine
 from unweave.trace.plan import plan_cache, shown
 
 

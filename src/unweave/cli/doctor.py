@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from unweave.cli.common import parse, print_json, print_table
+from unweave.trace.config import DoctorConfig
 
 
 def main(argv: Sequence[str]) -> int:
@@ -14,14 +15,14 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code; 1 when a check failed.
     """
-    from unweave.trace.doctor import DoctorConfig, examine
-
     config, common = parse(
         DoctorConfig,
         argv,
         command="doctor",
         description="Check a model and its data for the mistakes that ruin influence silently.",
     )
+    from unweave.trace.doctor import examine
+
     findings = examine(config)
     if common.json:
         print_json(findings)

@@ -55,11 +55,9 @@ def _embedding_piece(module: nn.Embedding, ids: Tensor, grads: Tensor) -> Tensor
 
 
 def _elementwise_piece(use: Use, inputs: Tensor, grads: Tensor) -> Tensor:
-    """Norms and other small modules: the module itself, differentiated with one copy of the parameter an example."""
+    """Norms, IA3 and other small modules: the module itself, differentiated with one copy of the parameter an example."""
     name = use.attribute
-    rest = {
-        key: value.detach().to(grads.dtype) for key, value in use.module.named_parameters(recurse=False) if key != name
-    }
+    rest = {key: value.detach().to(grads.dtype) for key, value in use.module.named_parameters() if key != name}
     parameter = use.module.get_parameter(name).detach().to(grads.dtype)
 
     def output(value: Tensor, example: Tensor) -> Tensor:

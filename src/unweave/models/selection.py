@@ -58,9 +58,15 @@ def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> 
         ConfigError: When nothing is selected.
     """
     uses: dict[int, list[Use]] = {}
-    for module_name, module in model.named_modules():
+    modules = dict(model.named_modules())
+    for module_name, module in modules.items():
         for attribute, parameter in module.named_parameters(recurse=False):
-            uses.setdefault(id(parameter), []).append(Use(module_name, module, attribute))
+            holder, name = module_name, attribute
+            if isinstance(module, nn.ParameterDict):
+                # A dictionary of parameters computes nothing; the module around it does: so IA3 keeps its vectors.
+                holder, _, child = module_name.rpartition(".")
+                name = f"{child}.{attribute}"
+            uses.setdefault(id(parameter), []).append(Use(holder, modules[holder], name))
     patterns = [] if which in ("lora", "linear", "all") else [which] if isinstance(which, str) else list(which)
     head = _output_head(model)
     selected = []

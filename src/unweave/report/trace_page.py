@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from unweave.trace.details import TokenDetail
     from unweave.trace.stage import TraceResult
 
-MATRIX_TOKENS = 48
+MATRIX_TOKENS = 24
 SIDES = {
     "helpful": "Helpful: a step on the row lowers the loss of this answer",
     "harmful": "Harmful: a step on the row raises it",

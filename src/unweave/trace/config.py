@@ -62,6 +62,17 @@ class CacheConfig(DataConfig, ModelConfig, GradientConfig, EngineConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DoctorConfig(DataConfig, ModelConfig, GradientConfig):
+    """Check a model and its data.
+
+    Attributes:
+        data: The rows.
+    """
+
+    data: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class RetrievalConfig:
     """How rows are scored.
 

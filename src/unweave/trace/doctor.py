@@ -13,26 +13,14 @@ from unweave.data.templates import end_of_turn
 from unweave.errors import UnweaveError
 from unweave.gradients.loss import token_losses
 from unweave.gradients.per_sample import frozen_in_evaluation
-from unweave.models.loading import Loaded, ModelConfig, load
+from unweave.models.loading import Loaded, load
 from unweave.trace.cache import open_examples
-from unweave.trace.config import CacheConfig, GradientConfig
+from unweave.trace.config import CacheConfig, DoctorConfig
 from unweave.trace.preconditioners.base import gradients_of
 from unweave.trace.sketching import Sketcher
-from unweave.train.config import DataConfig
 
 ROWS = 8
 Verdict = Literal["ok", "warning", "failed"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DoctorConfig(DataConfig, ModelConfig, GradientConfig):
-    """Check a model and its data.
-
-    Attributes:
-        data: The rows.
-    """
-
-    data: Path
 
 
 @dataclass(frozen=True)
