@@ -106,6 +106,11 @@ def snapshot() -> str:
     return "\n".join(lines)
 
 
+def ranged(value: dict[str, float]) -> str:
+    """Median with its range."""
+    return f"{value['median']:.2f} ({value['min']:.2f} to {value['max']:.2f})"
+
+
 def speed() -> str:
     """Sketch, caching and scan speed."""
     sketch, caching, scan = load("sketch_variance"), load("caching"), load("scan")
@@ -134,15 +139,14 @@ def speed() -> str:
         "|---|---:|---:|---:|---:|",
     ]
     lines += [
-        f"| {name} | {one['scan_gb_per_s']:.1f} | {one['sum_gb_per_s']:.1f} | {one['ratio']['median']:.2f} ({one['ratio']['min']:.2f} to {one['ratio']['max']:.2f}) "
-        f"| {one['rows_per_s']:,.0f} |"
+        f"| {name} | {one['scan_gb_per_s']:.1f} | {one['sum_gb_per_s']:.1f} | {ranged(one['ratio'])} | {one['rows_per_s']:,.0f} |"
         for name, one in scan["formats"].items()
     ]
     large = scan["large"]
     lines += [
         "",
-        f"{large['rows']:,} rows in float16 ({large['gigabytes']:.1f} GB, in the page cache) are searched in {large['seconds']['median']:.2f} s by a process that never takes more than "
-        f"{large['peak_gib']:.2f} GiB.",
+        f"{large['rows']:,} rows in float16 ({large['gigabytes']:.1f} GB, in the page cache) are searched in {large['seconds']['median']:.2f} s "
+        f"by a process that never takes more than {large['peak_gib']:.2f} GiB.",
     ]
     return "\n".join(lines)
 
@@ -165,7 +169,8 @@ def quality() -> str:
         found = result[name]
         lines += [
             *([""] if lines else []),
-            f"| {title}: {found['poisoned']} of {found['rows']} rows are poisoned | correlation with exact scores | auPRC, {found['queries']} answers | one answer |",
+            f"| {title}: {found['poisoned']} of {found['rows']} rows are poisoned | correlation with exact scores "
+            f"| auPRC, {found['queries']} answers | one answer |",
             "|---|---:|---:|---:|",
         ]
         exact = found["snapshots"][EARLY]["exact"]

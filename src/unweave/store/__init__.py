@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "StoreSpec": "unweave.store.format",
         "GradientStore": "unweave.store.store",
-        "Block": "unweave.store.store",
+        "Block": "unweave.store.shards",
         "check_store": "unweave.store.care",
         "compact_store": "unweave.store.care",
         "merge_stores": "unweave.store.care",

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from unweave.errors import StoreError
 from unweave.files import replacing
-from unweave.store.store import Commit, GradientStore, file_digest
+from unweave.store.shards import Commit, file_digest
+from unweave.store.store import GradientStore
 from unweave.store.texts import merge_texts, remove_texts
 
 

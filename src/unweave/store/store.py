@@ -12,12 +12,9 @@ the next writer. To resume is to ask for the rows that no commit names.
 
 import contextlib
 import fcntl
-import functools
 import hashlib
-import json
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,63 +29,19 @@ from unweave.errors import StoreError
 from unweave.files import TEMPORARY_PREFIX, read_json, replacing, write_json
 from unweave.store.format import StoreSpec
 from unweave.store.numbers import decode_numbers, encode_numbers, stored_bytes
+from unweave.store.shards import (
+    BLOCK_BYTES,
+    Block,
+    Commit,
+    Stored,
+    file_digest,
+    layout_of,
+    mapped_rows,
+    records_in,
+    without_superseded,
+)
 
-BLOCK_BYTES = 1 << 25
 REPAIR = "run `unweave store repair`, and cache the same rows again"
-DTYPES = {"F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1"}
-
-
-@dataclass(frozen=True)
-class Commit:
-    """One committed shard.
-
-    Attributes:
-        name: Of the shard and the commit.
-        row_ids: Its rows, in the order of the shard.
-        size: Bytes of the shard.
-        digest: BLAKE2b of the shard.
-    """
-
-    name: str
-    row_ids: tuple[str, ...]
-    size: int
-    digest: str
-
-
-@dataclass(frozen=True)
-class Block:
-    """Consecutive rows of one shard: a unit of a scan, which any thread may map and read.
-
-    Attributes:
-        commit: The shard.
-        rows: Which of its rows.
-        kept: Positions in the block of the rows that are still in the store, the others being deleted; `None` for all.
-    """
-
-    commit: Commit
-    rows: slice
-    kept: tuple[int, ...] | None
-
-    @property
-    def row_ids(self) -> list[str]:
-        """The ids of the kept rows."""
-        ids = self.commit.row_ids[self.rows]
-        return list(ids) if self.kept is None else [ids[position] for position in self.kept]
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Sketches as they are on the disk.
-
-    Attributes:
-        values: Numbers in the store's format, mapped from the file: nothing is read before it is touched.
-        scales: One scale a row.
-        lengths: Euclidean norm of each sketch.
-    """
-
-    values: np.ndarray
-    scales: Float[Tensor, " n"]
-    lengths: Float[Tensor, " n"]
 
 
 class GradientStore:
@@ -151,7 +104,7 @@ class GradientStore:
         """The committed shards, in the order of their names, which is that of their making."""
         if self._commits is None:
             found = []
-            for path in _records(self.folder / "commits"):
+            for path in records_in(self.folder / "commits"):
                 value = read_json(path, what="A commit of the store")
                 try:
                     found.append(Commit(path.stem, tuple(value["row_ids"]), int(value["size"]), str(value["digest"])))
@@ -159,7 +112,7 @@ class GradientStore:
                     raise StoreError(
                         f"A commit lacks {error}.", where=str(path), remedy="remove it and cache its rows anew"
                     ) from error
-            self._commits = _without_superseded(found)
+            self._commits = without_superseded(found)
         return self._commits
 
     def deleted(self) -> set[str]:
@@ -335,9 +288,9 @@ class GradientStore:
         """
         path = self.shard_path(block.commit.name)
         self._require_whole(block.commit, path)
-        layout = _layout(path)
+        layout = layout_of(path)
         values, scales, lengths = (
-            _mapped(path, layout, name, block.rows) for name in ("sketches", "scales", "lengths")
+            mapped_rows(path, layout, name, block.rows) for name in ("sketches", "scales", "lengths")
         )
         return Stored(values, torch.from_numpy(np.array(scales)), torch.from_numpy(np.array(lengths)))
 
@@ -412,7 +365,7 @@ class GradientStore:
         self.refresh()
 
     def _deletions(self) -> list[Path]:
-        return _records(self.folder / "deletions")
+        return records_in(self.folder / "deletions")
 
     def info(self) -> dict[str, Any]:
         """Size and description.
@@ -454,59 +407,3 @@ class GradientStore:
                 where=str(self.folder),
                 remedy="cache them first",
             )
-
-
-Layout = dict[str, tuple[np.dtype, int, tuple[int, ...]]]
-"""Name of a shard's tensor to its type, first byte and shape."""
-
-
-@functools.lru_cache(maxsize=65536)
-def _layout(path: Path) -> Layout:
-    """Where a shard's tensors are; shards do not change, so it is read once."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        entries = json.loads(file.read(length))
-    return {
-        name: (np.dtype(DTYPES[entry["dtype"]]), 8 + length + entry["data_offsets"][0], tuple(entry["shape"]))
-        for name, entry in entries.items()
-        if name != "__metadata__"
-    }
-
-
-def _mapped(path: Path, layout: Layout, name: str, rows: slice) -> np.ndarray:
-    """Some rows of a shard's tensor, mapped from the file."""
-    dtype, offset, shape = layout[name]
-    width = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
-    count = rows.stop - rows.start
-    return np.memmap(path, dtype=dtype, mode="r", offset=offset + rows.start * width, shape=(count, *shape[1:]))
-
-
-def _records(folder: Path) -> list[Path]:
-    """The finished records of a folder, in the order of their names."""
-    return sorted(path for path in folder.glob("*.json") if not path.name.startswith(TEMPORARY_PREFIX))
-
-
-def _without_superseded(commits: list[Commit]) -> list[Commit]:
-    """While a compaction is under way two commits may hold a row; the one with fewer rows, of the same unit, is the newer."""
-    smallest: dict[str, Commit] = {}
-    for commit in commits:
-        unit = commit.name.partition("-")[0]
-        other = smallest.get(unit)
-        if other is not None and not set(commit.row_ids).isdisjoint(other.row_ids):
-            smallest[unit] = min(commit, other, key=lambda one: len(one.row_ids))
-        else:
-            smallest[unit if other is None else commit.name] = commit
-    return sorted(smallest.values(), key=lambda commit: commit.name)
-
-
-def file_digest(path: Path) -> str:
-    """BLAKE2b of a file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        32 hexadecimal digits.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unweave.store.store import BLOCK_BYTES, GradientStore
+from unweave.store.shards import BLOCK_BYTES
+from unweave.store.store import GradientStore
 from unweave.trace.scan import scan
 
 

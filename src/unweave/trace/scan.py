@@ -19,7 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave.store.numbers import encode_numbers
-from unweave.store.store import BLOCK_BYTES, Block, GradientStore, Stored
+from unweave.store.shards import BLOCK_BYTES, Block, Stored
+from unweave.store.store import GradientStore
 
 SHORT = 1024
 

@@ -17,7 +17,8 @@ from unweave.data.rows import Row, content_id
 from unweave.errors import ConfigError, StoreError
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, ModelConfig, load
-from unweave.store.store import BLOCK_BYTES, GradientStore
+from unweave.store.shards import BLOCK_BYTES
+from unweave.store.store import GradientStore
 from unweave.store.texts import read_texts, stored_rows
 from unweave.trace.cache import sketcher_for
 from unweave.trace.config import RetrievalConfig, TraceConfig

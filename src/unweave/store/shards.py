@@ -1,0 +1,156 @@
+"""Shards: the files that hold sketches, the records that name them, and how rows are mapped from them."""
+
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from unweave.files import TEMPORARY_PREFIX
+
+BLOCK_BYTES = 1 << 25
+DTYPES = {"F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1"}
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One committed shard.
+
+    Attributes:
+        name: Of the shard and the commit.
+        row_ids: Its rows, in the order of the shard.
+        size: Bytes of the shard.
+        digest: BLAKE2b of the shard.
+    """
+
+    name: str
+    row_ids: tuple[str, ...]
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive rows of one shard: a unit of a scan, which any thread may map and read.
+
+    Attributes:
+        commit: The shard.
+        rows: Which of its rows.
+        kept: Positions in the block of the rows that are still in the store, the others being deleted; `None` for all.
+    """
+
+    commit: Commit
+    rows: slice
+    kept: tuple[int, ...] | None
+
+    @property
+    def row_ids(self) -> list[str]:
+        """The ids of the kept rows."""
+        ids = self.commit.row_ids[self.rows]
+        return list(ids) if self.kept is None else [ids[position] for position in self.kept]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Sketches as they are on the disk.
+
+    Attributes:
+        values: Numbers in the store's format, mapped from the file: nothing is read before it is touched.
+        scales: One scale a row.
+        lengths: Euclidean norm of each sketch.
+    """
+
+    values: np.ndarray
+    scales: Float[Tensor, " n"]
+    lengths: Float[Tensor, " n"]
+
+
+Layout = dict[str, tuple[np.dtype, int, tuple[int, ...]]]
+"""Name of a shard's tensor to its type, first byte and shape."""
+
+
+@functools.lru_cache(maxsize=65536)
+def layout_of(path: Path) -> Layout:
+    """Where a shard's tensors are; shards do not change, so it is read once.
+
+    Args:
+        path: The shard.
+
+    Returns:
+        Type, first byte and shape of each tensor.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entries = json.loads(file.read(length))
+    return {
+        name: (np.dtype(DTYPES[entry["dtype"]]), 8 + length + entry["data_offsets"][0], tuple(entry["shape"]))
+        for name, entry in entries.items()
+        if name != "__metadata__"
+    }
+
+
+def mapped_rows(path: Path, layout: Layout, name: str, rows: slice) -> np.ndarray:
+    """Some rows of a shard's tensor, mapped from the file.
+
+    Args:
+        path: The shard.
+        layout: Its layout.
+        name: The tensor.
+        rows: Which rows.
+
+    Returns:
+        The rows; nothing is read before it is touched.
+    """
+    dtype, offset, shape = layout[name]
+    width = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+    count = rows.stop - rows.start
+    return np.memmap(path, dtype=dtype, mode="r", offset=offset + rows.start * width, shape=(count, *shape[1:]))
+
+
+def records_in(folder: Path) -> list[Path]:
+    """The finished records of a folder.
+
+    Args:
+        folder: `commits` or `deletions` of a store.
+
+    Returns:
+        Their files, in the order of their names; what a killed writer left is not among them.
+    """
+    return sorted(path for path in folder.glob("*.json") if not path.name.startswith(TEMPORARY_PREFIX))
+
+
+def without_superseded(commits: list[Commit]) -> list[Commit]:
+    """Leave out what a compaction has replaced: while it is under way two commits of a unit may hold a row, and the one with fewer rows is the newer.
+
+    Args:
+        commits: All commits.
+
+    Returns:
+        Those that count, in the order of their names.
+    """
+    smallest: dict[str, Commit] = {}
+    for commit in commits:
+        unit = commit.name.partition("-")[0]
+        other = smallest.get(unit)
+        if other is not None and not set(commit.row_ids).isdisjoint(other.row_ids):
+            smallest[unit] = min(commit, other, key=lambda one: len(one.row_ids))
+        else:
+            smallest[unit if other is None else commit.name] = commit
+    return sorted(smallest.values(), key=lambda commit: commit.name)
+
+
+def file_digest(path: Path) -> str:
+    """BLAKE2b of a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
