@@ -2,7 +2,9 @@
 
 C = 1/n sum_i 1/T_i sum_t J_it^T (diag p_it - p_it p_it^T) J_it, J the derivative of the logits with respect to the chosen parameters. A product C v is
 one forward-mode pass (J v), a product in logit space, and one backward pass. C is positive semi-definite, unlike the Hessian, so conjugate gradients
-apply. Damping is relative to the mean eigenvalue, whose estimate is Hutchinson's: v^T C v / D for random signs v.
+apply. Damping is relative to the mean eigenvalue over the directions that the rows span, one a row, as in `trak`: the trace, estimated by v^T C v for
+random signs v (Hutchinson), divided by the number of rows. (Over all D coordinates the mean would be that of zeros: damping by it trusts directions of
+which the rows know nothing.)
 """
 
 import warnings
@@ -40,7 +42,7 @@ def cg(problem: Problem, queries: Gradients) -> Gradients:
     """
     with frozen_in_evaluation(problem.sketcher.model):
         product = gauss_newton(problem)
-        mean = _mean_eigenvalue(product, queries, problem.seed)
+        mean = _mean_eigenvalue(product, queries, len(problem.rows), problem.seed)
         damping = (DAMPING if problem.damping is None else problem.damping) * mean
         shifted = lambda vectors: {  # noqa: E731
             name: value + damping * vectors[name] for name, value in product(vectors).items()
@@ -141,14 +143,14 @@ def _weights(batch: Batch, reduction: str, rows: int) -> tuple[Tensor, Tensor]:
     return positions, each / rows
 
 
-def _mean_eigenvalue(product: Callable[[Vectors], Vectors], like: Vectors, seed: int) -> float:
+def _mean_eigenvalue(product: Callable[[Vectors], Vectors], like: Vectors, rows: int, seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
     probes = {
         name: (torch.randint(0, 2, (PROBES, *value.shape[1:]), generator=generator) * 2 - 1).to(value)
         for name, value in like.items()
     }
     size = sum(value[0].numel() for value in like.values())
-    return float(_dots(probes, product(probes)).mean()) / size
+    return float(_dots(probes, product(probes)).mean()) / min(size, rows)
 
 
 def _dots(a: Vectors, b: Vectors) -> Tensor:
