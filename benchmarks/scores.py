@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from unweave.data.encoding import EncodingConfig, encode_rows
+from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.generated import generate
 from unweave.files import write_json, write_jsonl
 from unweave.models.loading import ModelConfig, load
@@ -58,6 +58,12 @@ def run(command: list[str]) -> None:
     )
     if done.returncode:
         raise SystemExit(f"{command[:3]} failed:\n{done.stderr[-3000:]}")
+
+
+def tokens_of(example: Example) -> dict[str, list[int]]:
+    """Token ids and labels of a row."""
+    ids = list(example.input_ids)
+    return {"input_ids": ids, "labels": [-100] * example.prompt_length + ids[example.prompt_length :]}
 
 
 def relative(found: np.ndarray, truth: np.ndarray) -> float:
@@ -123,12 +129,11 @@ def main() -> None:
             run([options.kronfluence, str(script), str(folder / "job.json"), str(folder / "kron.npy")])
             difference["kronfluence, identity"] = relative(np.load(folder / "kron.npy"), ours)
         if options.bergson:
-            write_jsonl(
-                folder / "rows.jsonl", [{"prompt": row.user_text, "completion": row.completion} for row in rows]
-            )
+            # Token ids, so that both see the same tokens: its own template adds a line break at the end.
+            write_jsonl(folder / "rows.jsonl", [tokens_of(example) for example in examples])
             run([
                 options.bergson, "build", str(folder / "bergson"), "--overwrite", "--model", str(folder / "adapter"), "--dataset", str(folder / "rows.jsonl"),
-                "--prompt_column", "prompt", "--completion_column", "completion", "--precision", "fp32", "--projection_dim", "0",
+                "--precision", "fp32", "--projection_dim", "0", "--loss_reduction", "mean",
             ])  # fmt: skip
             python = str(Path(options.bergson).parent / "python")
             run([python, "-c", READ_BERGSON, str(folder / "bergson"), str(folder / "bergson.npy")])

@@ -150,7 +150,8 @@ def exact_influence(
     squares: dict[str, Tensor] = {}
     for chosen in plan_batches([len(row) for row in rows], token_budget=sketcher.config.token_budget):
         batch = [rows[index] for index in chosen]
-        total = torch.zeros(len(batch), len(query.example), max(map(len, batch)), device=sketcher.device)
+        width = max(map(len, batch))
+        total = torch.zeros(len(batch), len(query.example), width, device=sketcher.device, dtype=torch.float64)
 
         def add(name: str, factors: Factors, chosen: list[int] = chosen, total: Tensor = total) -> None:
             own = factors.squares()
@@ -172,7 +173,7 @@ def exact_influence(
         scale = _inverse(own.whole) * _inverse(query.norms.whole)
         found = [matrix * factor for matrix, factor in zip(found, scale, strict=True)]
     scores = torch.stack([matrix.sum() for matrix in found]) if found else torch.zeros(0)
-    return Exact(scores, found, own)
+    return Exact(scores.float(), [matrix.float() for matrix in found], own)
 
 
 def one_token_each(example: Example) -> list[Example]:
@@ -214,7 +215,8 @@ def _visit(sketcher: Sketcher, examples: Sequence[Example], take: Callable[[str,
 
 
 def _factors(use: Use, values: Tensor, grads: Tensor) -> Factors:
-    wide = torch.promote_types(grads.dtype, torch.float32)
+    # Terms of single positions are large and cancel: where the model is exact enough for it to matter, products are in float64.
+    wide = torch.float32 if grads.dtype in (torch.bfloat16, torch.float16) else torch.float64
     grads = grads.to(wide)
     if use.attribute == "bias" and (is_linear(use.module) or isinstance(use.module, nn.LayerNorm)):
         return Factors(grads, None)

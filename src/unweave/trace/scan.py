@@ -23,6 +23,7 @@ from unweave.store.shards import BLOCK_BYTES, Block, Stored
 from unweave.store.store import GradientStore
 
 SHORT = 1024
+PART = 16_384
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,17 @@ def _product(store: GradientStore, queries: Tensor) -> Callable[[Stored], Tensor
     if number_format == "sign":
         return _by_signs(queries, dimension)
     if number_format == "float32" or dimension < SHORT:
-        return lambda stored: queries @ store.decode(stored.values, stored.scales).T
+        return lambda stored: _in_parts(queries, store.decode(stored.values, stored.scales))
     return _by_numkong(queries, number_format)
+
+
+def _in_parts(queries: Tensor, rows: Tensor) -> Tensor:
+    """queries @ rows^T in float64, part by part: in a float32 sum of millions of terms the small ones are lost."""
+    total = torch.zeros(len(queries), len(rows), dtype=torch.float64)
+    for start in range(0, queries.shape[1], PART):
+        part = slice(start, start + PART)
+        total += queries[:, part].double() @ rows[:, part].double().T
+    return total.float()
 
 
 def _by_numkong(queries: Tensor, number_format: str) -> Callable[[Stored], Tensor]:

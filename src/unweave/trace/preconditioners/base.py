@@ -4,8 +4,8 @@ It acts on the queries alone, before they are sketched, so one store of plain ro
 know the curvature: they are computed again for a sample of rows.
 
 Damping is relative: of the mean eigenvalue of C, for each tensor, or for the whole where C has no blocks (`trak`, `cg`: there the mean is over the
-directions that the rows span, one a row). A value d means that directions with a d-th of the mean curvature are trusted half; larger values are closer to no preconditioner, smaller ones trust flat directions
-that a sample can't know.
+directions that the rows span, one a row). A value d means that directions with a d-th of the mean curvature are trusted half; larger values are
+closer to no preconditioner, smaller ones trust flat directions that a sample can't know.
 """
 
 from collections.abc import Callable, Iterator, Sequence
