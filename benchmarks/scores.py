@@ -1,4 +1,4 @@
-"""Are the scores right? `--sketch none --normalize none` against two independent implementations, on SmolLM2-135M in float32.
+"""Are the scores right? `--sketch none --normalize none` against two independent implementations, on SmolLM2-135M, in float32 and in float64.
 
     python benchmarks/scores.py --bergson VENV/bin/bergson --kronfluence VENV/bin/python        benchmarks/results/scores.json
 
@@ -71,16 +71,14 @@ def relative(found: np.ndarray, truth: np.ndarray) -> float:
     return float((np.abs(found - truth) / np.abs(truth).max(axis=1, keepdims=True)).max())
 
 
-def main() -> None:
-    """Compare, and write the result file."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bergson")
-    parser.add_argument("--kronfluence")
-    options = parser.parse_args()
-    torch.set_num_threads(2)
+PRECISION = {"float32": "fp32", "float64": "fp64"}
+
+
+def compare(dtype: Any, options: argparse.Namespace) -> dict[str, float]:
+    """The largest relative differences, all tools computing in one dtype."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        loaded = load(ModelConfig(dtype="float32"))
+        loaded = load(ModelConfig(dtype=dtype))
         model = add_lora(loaded.model, LoraOptions(lora_r=16, lora_dropout=0.0), seed=0)
         torch.manual_seed(0)
         for key, parameter in model.named_parameters():
@@ -88,7 +86,7 @@ def main() -> None:
                 torch.nn.init.normal_(parameter, std=0.01)
         model.save_pretrained(folder / "adapter")
         loaded.tokenizer.save_pretrained(folder / "adapter")
-        loaded = load(ModelConfig(model=str(folder / "adapter"), dtype="float32"))
+        loaded = load(ModelConfig(model=str(folder / "adapter"), dtype=dtype))
         rows = generate(train_rows=18).train[:ROWS]
         config = CacheConfig(
             data=folder,
@@ -96,7 +94,7 @@ def main() -> None:
             sketch="none",
             normalize="none",
             number_format="float32",
-            dtype="float32",
+            dtype=dtype,
         )
         cache_rows(config, loaded=loaded, rows=rows)
         store = GradientStore.open(folder / "store")
@@ -120,6 +118,7 @@ def main() -> None:
         }
         if options.kronfluence:
             job = {
+                "dtype": dtype,
                 "base": str(converted_folder()),
                 "adapter": str(folder / "adapter"),
                 "rows": [{"ids": list(example.input_ids), "prompt": example.prompt_length} for example in examples],
@@ -133,11 +132,22 @@ def main() -> None:
             write_jsonl(folder / "rows.jsonl", [tokens_of(example) for example in examples])
             run([
                 options.bergson, "build", str(folder / "bergson"), "--overwrite", "--model", str(folder / "adapter"), "--dataset", str(folder / "rows.jsonl"),
-                "--precision", "fp32", "--projection_dim", "0", "--loss_reduction", "mean",
+                "--precision", PRECISION[dtype], "--projection_dim", "0", "--loss_reduction", "mean",
             ])  # fmt: skip
             python = str(Path(options.bergson).parent / "python")
             run([python, "-c", READ_BERGSON, str(folder / "bergson"), str(folder / "bergson.npy")])
             difference["bergson, no projection"] = relative(np.load(folder / "bergson.npy"), ours)
+    return difference
+
+
+def main() -> None:
+    """Compare in both precisions, and write the result file."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bergson")
+    parser.add_argument("--kronfluence")
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    difference = {dtype: compare(dtype, options) for dtype in PRECISION}
     outcome = {
         "command": "python benchmarks/scores.py --bergson VENV/bin/bergson --kronfluence VENV/bin/python",
         "environment": environment(),
@@ -146,8 +156,9 @@ def main() -> None:
     }
     path = Path(__file__).parent / "results" / "scores.json"
     write_json(path, outcome)
-    for label, value in difference.items():
-        print(f"{label:<46} {value:.2e}")
+    for dtype, found in difference.items():
+        for label, value in found.items():
+            print(f"{dtype} {label:<46} {value:.2e}")
     print(f"written: {path}")
 
 

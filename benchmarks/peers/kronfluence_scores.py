@@ -58,7 +58,7 @@ class MeanLoss(Task):
         return batch["attention_mask"]
 
     def compute_train_loss(self, batch, model, sample=False):
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1].float()
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
         labels = batch["labels"][:, 1:]
         losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none", ignore_index=-100)
         return (losses.sum(dim=1) / (labels != -100).sum(dim=1)).sum()
@@ -70,8 +70,10 @@ class MeanLoss(Task):
 def main():
     with pathlib.Path(sys.argv[1]).open() as file:
         job = json.load(file)
-    model = AutoModelForCausalLM.from_pretrained(job["base"], dtype=torch.float32, attn_implementation="eager")
-    model = PeftModel.from_pretrained(model, job["adapter"])
+    model = AutoModelForCausalLM.from_pretrained(
+        job["base"], dtype=getattr(torch, job["dtype"]), attn_implementation="eager"
+    )
+    model = PeftModel.from_pretrained(model, job["adapter"], autocast_adapter_dtype=False)
     names = [name for name, _ in model.named_modules() if name.endswith(("lora_A.default", "lora_B.default"))]
     task = MeanLoss(names)
     model = prepare_model(model, task)
