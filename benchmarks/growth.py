@@ -82,7 +82,8 @@ def plot(series: dict[str, list[dict[str, float]]], path: Path) -> None:
         values = [(one["rows"], one["tokens"], one["rank"])[AXIS[name]] for one in points]
         for row, (key, label) in enumerate((("seconds", "seconds"), ("peak_gib", "peak memory, GiB"))):
             axes[row, column].plot(values, [one[key] for one in points], "o-", color="#1f6f8b")
-            axes[row, column].set(xlabel=name, ylabel=label, ylim=(0, None), xlim=(0, None))
+            highest = max(one[key] for one in points)
+            axes[row, column].set(xlabel=name, ylabel=label, ylim=(0, 1.12 * highest), xlim=(0, None))
             axes[row, column].grid(color="#d8dee6")
     figure.savefig(path, metadata={"Date": None})
 
