@@ -224,10 +224,13 @@ def test_only_the_methods_own_options_are_offered(capsys):
     assert "--gamma" not in texts["rapidun"]
 
 
+COUNT = 400  # enough that a process is still at work when it is told to stop
+
+
 def test_kill_nine_and_interrupt_while_caching(world, tmp_path):
     rows = [
         {"instruction": f"add {index % 10} and {index // 10}", "context": "", "response": f"{index % 7} yes no"}
-        for index in range(60)
+        for index in range(COUNT)
     ]
     data = write_rows(tmp_path / "many.jsonl", [{**row, "id": f"r{index}"} for index, row in enumerate(rows)])
     store = tmp_path / "s"
@@ -248,7 +251,7 @@ def test_kill_nine_and_interrupt_while_caching(world, tmp_path):
     ]
     for number, stop in enumerate([signal.SIGKILL, signal.SIGINT, signal.SIGTERM]):
         # The process must be at work when the signal comes: wait until it has added some rows of its own.
-        rows_before = len(GradientStore.open(store).row_ids()) + 4 if number else 4
+        rows_before = min(COUNT, len(GradientStore.open(store).row_ids()) + 4) if number else 4
         process = subprocess.Popen(
             [sys.executable, "-m", "unweave.cli.main", *map(str, options)],
             stderr=subprocess.PIPE,
@@ -273,12 +276,12 @@ def test_kill_nine_and_interrupt_while_caching(world, tmp_path):
         assert check_store(opened) == []
         assert len(opened.row_ids()) >= rows_before, number
     done = run(*options, "--json")
-    assert json.loads(done.stdout)["rows"] == 60, done.stderr
+    assert json.loads(done.stdout)["rows"] == COUNT, done.stderr
     opened = GradientStore.open(store)
-    assert sorted(opened.row_ids()) == sorted(f"r{index}" for index in range(60))
-    fresh = run(*options[:-6], "--store", tmp_path / "fresh", "--commit-rows", "60", "--dimension", "1024")
+    assert sorted(opened.row_ids()) == sorted(f"r{index}" for index in range(COUNT))
+    fresh = run(*options[:-6], "--store", tmp_path / "fresh", "--commit-rows", str(COUNT), "--dimension", "1024")
     assert fresh.returncode == 0, fresh.stderr
-    ids = [f"r{index}" for index in range(60)]
+    ids = [f"r{index}" for index in range(COUNT)]
     whole, parts = GradientStore.open(tmp_path / "fresh").read(ids), opened.read(ids)
     assert ((whole - parts).norm(dim=1) / whole.norm(dim=1)).max() < 2e-3
 
