@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from typing import Any
 
 import torch
 
+from figures import spread
 from sketch_variance import published_tables, shuffled_sketch
 from unweave.data.batches import collate, plan_batches
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
@@ -203,7 +203,6 @@ def measure(kind: str, bergson: str | None, rounds: int) -> dict[str, Any]:
         for name in rates
         if name != own
     }
-    spread = lambda values: {"median": statistics.median(values), "min": min(values), "max": max(values)}  # noqa: E731
     return {
         "tokens": tokens[1],
         "rows": len(examples),

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from figures import spread
 from unweave.files import write_json
 from unweave.runs import environment
 from unweave.store.format import StoreSpec
@@ -105,11 +106,6 @@ def search_once(folder: Path) -> None:
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(json.dumps({"seconds": seconds, "peak_gib": peak, "before_gib": before, "best": found[0].helpful[0].row_id}))
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    """Median, minimum and maximum."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def main() -> None:

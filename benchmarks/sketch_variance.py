@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from figures import spread
 from unweave.files import write_json
 from unweave.runs import environment
 from unweave.sketch.fold import FoldSketch
@@ -34,7 +35,7 @@ def median_seconds(work: Callable[[], object], *, runs: int = 5) -> dict[str, fl
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
-    return {"median": statistics.median(times), "min": min(times), "max": max(times)}
+    return spread(times)
 
 
 def published_tables() -> tuple[torch.Tensor, list[tuple[int, torch.Tensor]]]:
@@ -124,7 +125,7 @@ def main() -> None:
         "rapidgrad, exact replay": median_seconds(replay_once),
         "rapidgrad, published shuffles": median_seconds(lambda: shuffled_sketch(vector, signs, permutations)),
     }
-    spread = {name: {"fold": ratio_spread(fold, v), "fold, theory sd": fold_deviation(v)} for name, v in data.items()}
+    ratios = {name: {"fold": ratio_spread(fold, v), "fold, theory sd": fold_deviation(v)} for name, v in data.items()}
     slow = seconds["rapidgrad, published shuffles"]["median"]
     result = {
         "command": "python benchmarks/sketch_variance.py",
@@ -135,13 +136,13 @@ def main() -> None:
         "replay_relative_difference": difference,
         "seconds": seconds,
         "times_faster_than_published": {name: slow / value["median"] for name, value in seconds.items()},
-        "norm_ratio": spread,
+        "norm_ratio": ratios,
     }
     path = Path(__file__).parent / "results" / "sketch_variance.json"
     write_json(path, result)
     for name, value in seconds.items():
         print(f"{name:<36} {value['median'] * 1000:9.1f} ms   {slow / value['median']:6.1f} x")
-    for name, value in spread.items():
+    for name, value in ratios.items():
         print(f"{name:<8} sd of |s|^2/|v|^2: {value['fold']['sd']:.5f}, theory {value['fold, theory sd']:.5f}")
     print(f"replay differs from the shuffles by {difference:.1e}; written: {path}")
 

@@ -10,12 +10,12 @@ weights and is taken off. Files are in the page cache.
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from figures import spread
 from unweave.data.generated import generate
 from unweave.files import write_json, write_jsonl
 from unweave.runs import environment
@@ -82,7 +82,7 @@ def main() -> None:
     result = {
         "command": "python benchmarks/startup.py",
         "environment": environment(),
-        "seconds_without_loading": {"median": statistics.median(values), "min": min(values), "max": max(values)},
+        "seconds_without_loading": spread(values),
         "runs": runs,
     }
     path = Path(__file__).parent / "results" / "startup.json"

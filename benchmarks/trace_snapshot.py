@@ -6,10 +6,10 @@ python benchmarks/trace_snapshot.py --seeds 0 1 2       benchmarks/results/trace
 
 import argparse
 import dataclasses
-import statistics
 from pathlib import Path
 from typing import Any
 
+from figures import over_seeds
 from unweave.audit.behaviour import Behaviour
 from unweave.audit.stage import audit_trace
 from unweave.data.case import open_case
@@ -46,15 +46,8 @@ def main() -> None:
     for share, results in runs.items():
         spread[share] = {}
         for key in ("auprc", "auprc_one_answer"):
-            values = [result[key] for result in results]
-            deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
-            spread[share][key] = {
-                "mean": statistics.fmean(values),
-                "sd": deviation,
-                "min": min(values),
-                "max": max(values),
-            }
-            print(f"at {float(share):.0%} of training: {key} {spread[share][key]['mean']:.3f} ± {deviation:.3f}")
+            value = spread[share][key] = over_seeds([result[key] for result in results])
+            print(f"at {float(share):.0%} of training: {key} {value['mean']:.3f} ± {value['sd']:.3f}")
     path = Path(__file__).parent / "results" / "trace_snapshot.json"
     command = f"python benchmarks/trace_snapshot.py --seeds {' '.join(map(str, seeds))}"
     write_json(path, {"command": command, "environment": environment(), "seeds": seeds, "spread": spread, "runs": runs})

@@ -8,10 +8,10 @@ Everything but the weights is as in the demo. Reported for each kind: the values
 
 import argparse
 import dataclasses
-import statistics
 from pathlib import Path
 from typing import Any
 
+from figures import over_seeds
 from unweave.audit.behaviour import Behaviour
 from unweave.audit.metrics import compare
 from unweave.audit.stage import stored_behaviour
@@ -75,14 +75,7 @@ def main() -> None:
     for kind, results in runs.items():
         spread[kind] = {}
         for key in results[0]:
-            values = [float(result[key]) for result in results]
-            deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
-            spread[kind][key] = {
-                "mean": statistics.fmean(values),
-                "sd": deviation,
-                "min": min(values),
-                "max": max(values),
-            }
+            spread[kind][key] = over_seeds([float(result[key]) for result in results])
         print(
             kind,
             {key: f"{value['mean']:.3f} ± {value['sd']:.3f}" for key, value in spread[kind].items() if key != "seed"},

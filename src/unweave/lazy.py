@@ -5,6 +5,19 @@ from collections.abc import Callable
 from typing import Any
 
 
+def resolve(name: str) -> Any:
+    """Import what a name stands for.
+
+    Args:
+        name: `module:function`.
+
+    Returns:
+        The function.
+    """
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
 def lazy_names(package: str, homes: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Make `__getattr__`, `__dir__` and `__all__` of a package (PEP 562).
 

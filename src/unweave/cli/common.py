@@ -1,6 +1,5 @@
 """What every subcommand shares: options from a dataclass, a config file for its defaults, results as text or JSON."""
 
-import importlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +12,7 @@ import tyro
 from unweave import progress
 from unweave.config import load_yaml, to_plain
 from unweave.files import finite
+from unweave.lazy import resolve
 
 T = TypeVar("T")
 
@@ -85,8 +85,7 @@ def execute(
         The exit code, 0.
     """
     config, common = parse(config_type, argv, command=command, description=description)
-    module, _, function = work.partition(":")
-    result = getattr(importlib.import_module(module), function)(config)
+    result = resolve(work)(config)
     if common.json:
         print_json(as_json(result))
     else:

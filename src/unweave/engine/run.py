@@ -1,7 +1,6 @@
 """The engines by name."""
 
-import importlib
-
+from unweave.lazy import resolve
 from unweave.trace.cache import CacheResult
 from unweave.trace.config import CacheConfig
 
@@ -22,5 +21,4 @@ def cache(config: CacheConfig) -> CacheResult:
     Returns:
         What was done.
     """
-    module, _, function = ENGINES[config.engine].partition(":")
-    return getattr(importlib.import_module(module), function)(config)
+    return resolve(ENGINES[config.engine])(config)

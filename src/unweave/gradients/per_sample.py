@@ -17,7 +17,7 @@ from unweave.data.batches import Batch
 from unweave.errors import ModelError
 from unweave.gradients.loss import TokenLosses, predicting_positions, token_losses
 from unweave.gradients.pieces import gradient_piece
-from unweave.models.selection import SelectedParameter, Use, is_linear
+from unweave.models.selection import SelectedParameter, Use, is_linear_weight
 
 Reduction = Literal["mean", "sum"]
 Consumer = Callable[[str, Float[Tensor, "B ..."]], None]
@@ -61,8 +61,6 @@ def per_sample_gradients(
     pending = {item.name: len(item.uses) for item in parameters}
     partial: dict[str, Tensor] = {}
 
-    whole: set[str] = set()
-
     def arrived(item: SelectedParameter, use: Use, values: Tensor, grads: Tensor) -> None:
         if not pending.get(item.name):
             raise ModelError(
@@ -74,10 +72,8 @@ def per_sample_gradients(
             if len(item.uses) > 1:
                 piece = piece.to(torch.promote_types(piece.dtype, torch.float32))
             partial[item.name] = partial.pop(item.name).add_(piece) if item.name in partial else piece
-        if not pending[item.name]:
-            whole.add(item.name)
-            if item.name in partial:
-                consume(item.name, partial.pop(item.name))
+        if not pending[item.name] and item.name in partial:
+            consume(item.name, partial.pop(item.name))
 
     head = model.get_output_embeddings()  # type: ignore[operator]
     freeze = contextlib.nullcontext() if frozen else frozen_in_evaluation(model)
@@ -87,7 +83,7 @@ def per_sample_gradients(
         if not per_example.requires_grad:
             raise ModelError("No chosen parameter takes part in the loss.", remedy="choose other --parameters")
         per_example.sum().backward()
-    if missing := sorted(set(pending) - whole):
+    if missing := sorted(name for name, uses in pending.items() if uses):
         raise ModelError(
             f"{len(missing)} chosen parameter(s) took no part in the loss: {', '.join(missing[:3])}.",
             remedy="leave them out of --parameters",
@@ -190,7 +186,7 @@ def _forward_hook(
     of_head: bool,
     arrived: Callable[[SelectedParameter, Use, Tensor, Tensor], None],
 ) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
-    only_products = all(is_linear(use.module) and use.attribute == "weight" for _, use in held)
+    only_products = all(is_linear_weight(use) for _, use in held)
 
     def forward(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         # Pieces of norms run their module again, for its derivative.

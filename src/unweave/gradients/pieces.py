@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from unweave.models.selection import Use, is_conv1d, is_linear
+from unweave.models.selection import Use, is_conv1d, is_linear, is_linear_weight
 
 
 def gradient_piece(
@@ -29,19 +29,35 @@ def gradient_piece(
         One gradient an example, shaped like the parameter, in float32 (float64 for a float64 model). Weights of linear layers in bfloat16
         stay so: the product accumulates in float32, and its last rounding is no larger than that of the factors.
     """
-    if is_linear(use.module) and use.attribute == "weight" and grads.dtype == inputs.dtype == torch.bfloat16:
-        left, right = (inputs, grads) if is_conv1d(use.module) else (grads, inputs)
-        return torch.bmm(left.mT, right)
+    if is_linear_weight(use) and grads.dtype == inputs.dtype == torch.bfloat16:
+        return _sum_of_products(*weight_factors(use, inputs, grads))
     wide = torch.float64 if grads.dtype == torch.float64 else torch.float32
     grads = grads.to(wide)
     if use.attribute == "bias" and (is_linear(use.module) or isinstance(use.module, nn.LayerNorm)):
         return grads.sum(dim=1)
     if is_linear(use.module):
-        left, right = (inputs.to(wide), grads) if is_conv1d(use.module) else (grads, inputs.to(wide))
-        return torch.bmm(left.transpose(1, 2), right)
+        return _sum_of_products(*weight_factors(use, inputs.to(wide), grads))
     if isinstance(use.module, nn.Embedding):
         return _embedding_piece(use.module, inputs, grads)
     return _elementwise_piece(use, inputs.to(grads.dtype), grads)
+
+
+def weight_factors(use: Use, inputs: Tensor, grads: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of a linear module's factors goes with the rows of its weight, and which with the columns.
+
+    Args:
+        use: The use of its weight.
+        inputs: What went into the module.
+        grads: The gradient with respect to its output.
+
+    Returns:
+        left and right, with the weight's gradient sum_t left_t right_t^T.
+    """
+    return (inputs, grads) if is_conv1d(use.module) else (grads, inputs)
+
+
+def _sum_of_products(left: Tensor, right: Tensor) -> Tensor:
+    return torch.bmm(left.mT, right)
 
 
 def _embedding_piece(module: nn.Embedding, ids: Tensor, grads: Tensor) -> Tensor:

@@ -77,10 +77,7 @@ def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> 
         elif which == "lora":
             chosen = ".lora_A." in name or ".lora_B." in name
         elif which == "linear":
-            chosen = (
-                all(is_linear(use.module) and use.module is not head and use.attribute == "weight" for use in holders)
-                and "lora_" not in name
-            )
+            chosen = all(is_linear_weight(use) and use.module is not head for use in holders) and "lora_" not in name
         else:
             chosen = True
         if chosen:
@@ -105,7 +102,7 @@ def gradient_shape(item: SelectedParameter) -> tuple[int, ...]:
         The shape.
     """
     module = item.uses[0].module
-    if is_linear(module) and item.uses[0].attribute == "weight" and not is_conv1d(module):
+    if is_linear_weight(item.uses[0]) and not is_conv1d(module):
         return (int(module.out_features), int(module.in_features))  # type: ignore[arg-type]
     return tuple(item.parameter.shape)
 
@@ -120,6 +117,18 @@ def is_linear(module: nn.Module) -> bool:
         True for `nn.Linear` and its subclasses, and for `transformers.pytorch_utils.Conv1D`.
     """
     return isinstance(module, nn.Linear) or is_conv1d(module)
+
+
+def is_linear_weight(use: Use) -> bool:
+    """Whether a use is the weight of a linear module, whose gradient is a sum of outer products.
+
+    Args:
+        use: The use.
+
+    Returns:
+        True for weights of `nn.Linear` and Conv1D.
+    """
+    return is_linear(use.module) and use.attribute == "weight"
 
 
 def is_conv1d(module: nn.Module) -> bool:

@@ -52,8 +52,7 @@ def repair_store(store: GradientStore) -> list[str]:
         for commit in store.commits():
             if store.shard_path(commit.name).name in damaged:
                 lost += commit.row_ids
-                (store.folder / "commits" / f"{commit.name}.json").unlink()
-                store.shard_path(commit.name).unlink(missing_ok=True)
+                store.withdraw(commit)
         store.refresh()
     return lost
 
@@ -77,18 +76,16 @@ def compact_store(store: GradientStore) -> int:
             keep = [index for index, row_id in enumerate(commit.row_ids) if row_id not in gone]
             if len(keep) == len(commit.row_ids):
                 continue
-            path = store.shard_path(commit.name)
             if keep:
-                tensors = {name: tensor[keep].contiguous() for name, tensor in load_file(path).items()}
+                held = load_file(store.shard_path(commit.name))
+                tensors = {name: tensor[keep] for name, tensor in held.items()}
                 ids = tuple(commit.row_ids[index] for index in keep)
                 # The same unit number: scans keep their order, and readers take the smaller of the two commits while both are there.
-                number = commit.name.partition("-")[0]
-                store._write_shard(f"{number}-{uuid.uuid4().hex[:8]}", ids, tensors)
-            (store.folder / "commits" / f"{commit.name}.json").unlink()
-            path.unlink()
+                store.write_shard(commit.unit, ids, tensors)
+            store.withdraw(commit)
             removed += len(commit.row_ids) - len(keep)
         remove_texts(store.folder, gone)
-        for path in store._deletions():
+        for path in store.deletions():
             path.unlink()
         store.refresh()
     return removed
@@ -125,7 +122,7 @@ def merge_stores(sources: Sequence[Path], target: Path) -> GradientStore:
             for commit in store.commits():
                 if commit.digest in origin and origin[commit.digest].row_ids == commit.row_ids:
                     continue
-                if twice := [row_id for row_id in commit.row_ids if row_id in merged._names()]:
+                if twice := [row_id for row_id in commit.row_ids if row_id in merged.names()]:
                     raise StoreError(
                         f"The row '{twice[0]}' is in more than one store.",
                         where=str(store.folder),
@@ -135,7 +132,7 @@ def merge_stores(sources: Sequence[Path], target: Path) -> GradientStore:
                 _link_or_copy(store.shard_path(commit.name), merged.shard_path(name))
                 merged.publish(Commit(name, commit.row_ids, commit.size, commit.digest))
             merge_texts(store.folder, target)
-            merged.delete([row_id for row_id in store.deleted() if row_id in set(merged.row_ids())])
+            merged.delete(sorted(store.deleted() & merged.names()))
     return merged
 
 

@@ -32,6 +32,11 @@ class Commit:
     size: int
     digest: str
 
+    @property
+    def unit(self) -> int:
+        """The number of the unit of work that it came from; a name begins with it."""
+        return int(self.name.partition("-")[0])
+
 
 @dataclass(frozen=True)
 class Block:
@@ -132,14 +137,13 @@ def without_superseded(commits: list[Commit]) -> list[Commit]:
     Returns:
         Those that count, in the order of their names.
     """
-    smallest: dict[str, Commit] = {}
+    smallest: dict[int | str, Commit] = {}
     for commit in commits:
-        unit = commit.name.partition("-")[0]
-        other = smallest.get(unit)
+        other = smallest.get(commit.unit)
         if other is not None and not set(commit.row_ids).isdisjoint(other.row_ids):
-            smallest[unit] = min(commit, other, key=lambda one: len(one.row_ids))
+            smallest[commit.unit] = min(commit, other, key=lambda one: len(one.row_ids))
         else:
-            smallest[unit if other is None else commit.name] = commit
+            smallest[commit.unit if other is None else commit.name] = commit
     return sorted(smallest.values(), key=lambda commit: commit.name)
 
 

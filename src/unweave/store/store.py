@@ -29,6 +29,7 @@ from unweave.errors import StoreError
 from unweave.files import TEMPORARY_PREFIX, read_json, replacing, write_json
 from unweave.store.format import StoreSpec
 from unweave.store.numbers import decode_numbers, encode_numbers, stored_bytes
+from unweave.store.records import Records
 from unweave.store.shards import (
     BLOCK_BYTES,
     Block,
@@ -37,14 +38,12 @@ from unweave.store.shards import (
     file_digest,
     layout_of,
     mapped_rows,
-    records_in,
-    without_superseded,
 )
 
 REPAIR = "run `unweave store repair`, and cache the same rows again"
 
 
-class GradientStore:
+class GradientStore(Records):
     """A store that is open.
 
     Args:
@@ -53,11 +52,8 @@ class GradientStore:
     """
 
     def __init__(self, folder: Path, spec: StoreSpec):
-        self.folder = folder
+        super().__init__(folder)
         self.spec = spec
-        self._commits: list[Commit] | None = None
-        self._deleted: set[str] | None = None
-        self._present: set[str] | None = None
 
     @classmethod
     def create(cls, folder: Path, spec: StoreSpec) -> "GradientStore":
@@ -99,54 +95,6 @@ class GradientStore:
                 "There is no gradient store here.", where=str(folder), remedy="make one with `unweave cache`"
             )
         return cls(folder, StoreSpec.from_json(read_json(path, what="The store's description"), where=str(path)))
-
-    def commits(self) -> list[Commit]:
-        """The committed shards, in the order of their names, which is that of their making."""
-        if self._commits is None:
-            found = []
-            for path in records_in(self.folder / "commits"):
-                value = read_json(path, what="A commit of the store")
-                try:
-                    found.append(Commit(path.stem, tuple(value["row_ids"]), int(value["size"]), str(value["digest"])))
-                except (KeyError, TypeError, ValueError) as error:
-                    raise StoreError(
-                        f"A commit lacks {error}.", where=str(path), remedy="remove it and cache its rows anew"
-                    ) from error
-            self._commits = without_superseded(found)
-        return self._commits
-
-    def deleted(self) -> set[str]:
-        """Rows that were taken out and whose sketches are still on the disk."""
-        if self._deleted is None:
-            records = (read_json(path, what="A deletion of the store") for path in self._deletions())
-            self._deleted = {row_id for record in records for row_id in record["row_ids"]}
-        return self._deleted
-
-    def row_ids(self) -> list[str]:
-        """The rows in the store, in scan order."""
-        gone = self.deleted()
-        return [row_id for commit in self.commits() for row_id in commit.row_ids if row_id not in gone]
-
-    def refresh(self) -> None:
-        """Forget what was read of commits and deletions, so that those of other processes are seen."""
-        self._commits = self._deleted = self._present = None
-
-    def pending(self, row_ids: Sequence[str]) -> list[str]:
-        """Which of these rows are not in the store.
-
-        Args:
-            row_ids: Ids of rows.
-
-        Returns:
-            Those that no commit names, in their order.
-        """
-        present = self._names()
-        return [row_id for row_id in row_ids if row_id not in present]
-
-    def _names(self) -> set[str]:
-        if self._present is None:
-            self._present = set(self.row_ids())
-        return self._present
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -193,7 +141,7 @@ class GradientStore:
         Raises:
             StoreError: When a row is there already, or was deleted and not compacted away, or a sketch is not finite.
         """
-        present = self._names()
+        present = self.names()
         if repeated := [row_id for row_id in row_ids if row_id in present]:
             raise StoreError(
                 f"The row '{repeated[0]}' is in the store already.",
@@ -212,7 +160,6 @@ class GradientStore:
                 f"The sketch of row '{bad}' is not finite.", where=str(self.folder), remedy="cache with --dtype float32"
             )
         values, scales = encode_numbers(sketches, self.spec.number_format)
-        number = self.next_unit() if unit is None else unit
         tensors = {
             "sketches": values,
             "scales": scales,
@@ -220,40 +167,22 @@ class GradientStore:
             "norms": norms.float(),
             "losses": losses.float(),
         }
-        self._write_shard(f"{number:06d}-{uuid.uuid4().hex[:8]}", tuple(row_ids), tensors)
+        self.write_shard(self.next_unit() if unit is None else unit, tuple(row_ids), tensors)
 
-    def next_unit(self) -> int:
-        """A number above those of all commits."""
-        return 1 + max((int(commit.name.partition("-")[0]) for commit in self.commits()), default=-1)
+    def write_shard(self, unit: int, row_ids: tuple[str, ...], tensors: dict[str, Tensor]) -> None:
+        """Write a shard of a unit and then its commit.
 
-    def _write_shard(self, name: str, row_ids: tuple[str, ...], tensors: dict[str, Tensor]) -> None:
+        Args:
+            unit: The number of the unit.
+            row_ids: Its rows.
+            tensors: What the shard holds of them.
+        """
+        name = f"{unit:06d}-{uuid.uuid4().hex[:8]}"
         path = self.shard_path(name)
         with replacing(path) as temporary:
             save_file({key: tensor.contiguous().cpu() for key, tensor in tensors.items()}, temporary)
         commit = Commit(name, row_ids, path.stat().st_size, file_digest(path))
         self.publish(commit)
-
-    def publish(self, commit: Commit) -> None:
-        """Write the commit of a shard that is on the disk: from now on its rows are in the store.
-
-        Args:
-            commit: The commit.
-        """
-        record = {"row_ids": list(commit.row_ids), "size": commit.size, "digest": commit.digest}
-        write_json(self.folder / "commits" / f"{commit.name}.json", record)
-        self.commits().append(commit)
-        self._names().update(commit.row_ids)
-
-    def shard_path(self, name: str) -> Path:
-        """The file of a shard.
-
-        Args:
-            name: The shard's.
-
-        Returns:
-            Its path.
-        """
-        return self.folder / "shards" / f"{name}.safetensors"
 
     def blocks(self, *, block_bytes: int = BLOCK_BYTES) -> list[Block]:
         """Cut the store into the units of a scan.
@@ -306,7 +235,7 @@ class GradientStore:
         Raises:
             StoreError: When a row is not in the store.
         """
-        self._require_rows(row_ids)
+        self.require_rows(row_ids)
         wanted: dict[str, list[int]] = {}
         for index, row_id in enumerate(row_ids):
             wanted.setdefault(row_id, []).append(index)
@@ -343,29 +272,12 @@ class GradientStore:
         Returns:
             The numbers, in the order of `row_ids`.
         """
-        self._require_rows(row_ids)
+        self.require_rows(row_ids)
         values: dict[str, float] = {}
         for commit in self.commits():
             with self._shard(commit) as shard:
                 values.update(zip(commit.row_ids, shard.get_tensor(name).tolist(), strict=True))
         return torch.tensor([values[row_id] for row_id in row_ids])
-
-    def delete(self, row_ids: Sequence[str]) -> None:
-        """Take rows out of the store. From now on no scan finds them; `compact` removes what is left of them on the disk.
-
-        Args:
-            row_ids: Their ids; each must be in the store.
-        """
-        self._require_rows(row_ids)
-        if not row_ids:
-            return
-        (self.folder / "deletions").mkdir(exist_ok=True)
-        name = f"{len(self._deletions()):06d}-{uuid.uuid4().hex[:8]}.json"
-        write_json(self.folder / "deletions" / name, {"row_ids": list(row_ids)})
-        self.refresh()
-
-    def _deletions(self) -> list[Path]:
-        return records_in(self.folder / "deletions")
 
     def info(self) -> dict[str, Any]:
         """Size and description.
@@ -399,11 +311,3 @@ class GradientStore:
         if not path.is_file() or path.stat().st_size != commit.size:
             state = "is missing" if not path.is_file() else f"has {path.stat().st_size} bytes instead of {commit.size}"
             raise StoreError(f"A shard {state}.", where=str(path), remedy=REPAIR)
-
-    def _require_rows(self, row_ids: Sequence[str]) -> None:
-        if missing := self.pending(row_ids):
-            raise StoreError(
-                f"{len(missing)} row(s) are not in the store, such as '{missing[0]}'.",
-                where=str(self.folder),
-                remedy="cache them first",
-            )

@@ -1,7 +1,7 @@
 """The texts of a store's rows, kept beside their sketches for people: `rows.parquet`."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ def write_texts(folder: Path, rows: Sequence[Row]) -> None:
         folder: The store's folder.
         rows: The rows.
     """
-    kept = {text["id"]: text for text in read_texts(folder)} | {row.id: _record(row) for row in rows}
+    kept = texts_by_id(folder) | {row.id: _record(row) for row in rows}
     _write(folder, list(kept.values()))
 
 
@@ -30,7 +30,7 @@ def merge_texts(source: Path, target: Path) -> None:
         source: Its folder.
         target: The folder to add to.
     """
-    kept = {text["id"]: text for text in [*read_texts(target), *read_texts(source)]}
+    kept = texts_by_id(target) | texts_by_id(source)
     _write(target, list(kept.values()))
 
 
@@ -71,12 +71,25 @@ def read_texts(folder: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist() if path.is_file() else []
 
 
-def stored_rows(folder: Path, row_ids: Sequence[str]) -> list[Row]:
-    """Rows of a store as rows again, so that their gradients can be computed anew.
+def texts_by_id(folder: Path) -> dict[str, dict[str, Any]]:
+    """The texts of a store by row.
 
     Args:
         folder: The store's folder.
+
+    Returns:
+        Row id to what `read_texts` gives.
+    """
+    return {text["id"]: text for text in read_texts(folder)}
+
+
+def stored_rows(texts: Mapping[str, dict[str, Any]], row_ids: Sequence[str], *, folder: Path) -> list[Row]:
+    """Rows of a store as rows again, so that their gradients can be computed anew.
+
+    Args:
+        texts: From `texts_by_id`.
         row_ids: Which.
+        folder: The store's folder, for errors.
 
     Returns:
         The rows, in the order of `row_ids`.
@@ -84,7 +97,6 @@ def stored_rows(folder: Path, row_ids: Sequence[str]) -> list[Row]:
     Raises:
         StoreError: When the store does not hold the text of one.
     """
-    texts = {text["id"]: text for text in read_texts(folder)}
     if missing := [row_id for row_id in row_ids if row_id not in texts]:
         raise StoreError(
             f"The store does not hold the text of row '{missing[0]}'.",

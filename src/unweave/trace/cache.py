@@ -20,7 +20,7 @@ from unweave.runs import RunFolder
 from unweave.store.format import StoreSpec, names_hash
 from unweave.store.store import GradientStore
 from unweave.store.texts import write_texts
-from unweave.trace.config import CacheConfig, EngineConfig, GradientConfig
+from unweave.trace.config import CacheConfig, DoctorConfig, EngineConfig, GradientConfig
 from unweave.trace.sketching import Sketcher
 from unweave.train.rows import read_training_rows
 
@@ -152,7 +152,7 @@ def open_job(config: CacheConfig, *, loaded: Loaded | None = None, rows: list[Ro
 
 
 def open_examples(
-    config: CacheConfig, loaded: Loaded, *, rows: list[Row] | None = None
+    config: CacheConfig | DoctorConfig, loaded: Loaded, *, rows: list[Row] | None = None
 ) -> tuple[list[Row], list[Example], list[Problem]]:
     """Read and encode the rows of a config.
 

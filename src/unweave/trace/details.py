@@ -1,10 +1,11 @@
 """Exact scores of the best candidates, and which tokens carry them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from unweave.data.encoding import EncodingConfig, encode_rows
+from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.models.loading import Loaded
 from unweave.store.store import GradientStore
 from unweave.store.texts import stored_rows
@@ -47,6 +48,7 @@ def rerank_exactly(
     query: Query,
     candidates: Ranking,
     config: RetrievalConfig,
+    texts: dict[str, dict[str, Any]],
 ) -> tuple[Ranking, dict[str, TokenDetail]]:
     """Score candidates exactly and sort them anew; look into the tokens of those that remain.
 
@@ -57,12 +59,13 @@ def rerank_exactly(
         query: The query.
         candidates: What the scan found.
         config: Top rows, similarity, learning rate.
+        texts: Row id to its text.
 
     Returns:
         The new ranking, and row id to the detail of each row in it.
     """
     ids = list(dict.fromkeys(hit.row_id for hit in [*candidates.helpful, *candidates.harmful]))
-    rows = stored_rows(store.folder, ids)
+    rows = stored_rows(texts, ids, folder=store.folder)
     examples = encode_rows(rows, loaded.tokenizer, EncodingConfig(**store.spec.encoding)).examples
     prepared = prepare_query(sketcher, query.example)
     exact = exact_influence(sketcher, prepared, examples, similarity=config.similarity)
@@ -93,7 +96,7 @@ def rerank_exactly(
 def _loss_shares(
     sketcher: Sketcher,
     query: PreparedQuery,
-    examples: list,
+    examples: list[Example],
     exact: Exact,
     places: list[int],
     config: RetrievalConfig,

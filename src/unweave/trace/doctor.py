@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -15,7 +14,7 @@ from unweave.gradients.loss import token_losses
 from unweave.gradients.per_sample import frozen_in_evaluation
 from unweave.models.loading import Loaded, load
 from unweave.trace.cache import open_examples
-from unweave.trace.config import CacheConfig, DoctorConfig
+from unweave.trace.config import DoctorConfig
 from unweave.trace.preconditioners.base import gradients_of
 from unweave.trace.sketching import Sketcher
 
@@ -79,8 +78,7 @@ def examine(config: DoctorConfig, *, loaded: Loaded | None = None) -> list[Findi
         The findings; a check that can't be made has failed.
     """
     loaded = loaded or load(config)
-    fields = {name: getattr(config, name) for name in CacheConfig.__dataclass_fields__ if hasattr(config, name)}
-    rows, examples, problems = open_examples(CacheConfig(**fields, store=Path("none")), loaded)
+    rows, examples, problems = open_examples(config, loaded)
     patient = Patient(config, loaded, len(rows), examples, len(problems))
     findings = []
     for name, check in CHECKS.items():

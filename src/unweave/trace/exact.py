@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from unweave.data.batches import collate, plan_batches
 from unweave.data.encoding import Example
 from unweave.errors import ConfigError
-from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients
-from unweave.gradients.pieces import gradient_piece
-from unweave.models.selection import SelectedParameter, Use, is_conv1d, is_linear
+from unweave.gradients.per_sample import per_sample_gradients
+from unweave.gradients.pieces import gradient_piece, weight_factors
+from unweave.models.selection import SelectedParameter, Use, is_linear
 from unweave.trace.sketching import Sketcher
 
 
@@ -202,16 +202,14 @@ def _visit(sketcher: Sketcher, examples: Sequence[Example], take: Callable[[str,
         return True
 
     batch = collate(examples, pad_token_id=sketcher.pad_token_id).to(sketcher.device)
-    with frozen_in_evaluation(sketcher.model):
-        per_sample_gradients(
-            sketcher.model,
-            batch,
-            sketcher.parameters,
-            lambda *_: None,
-            reduction=sketcher.config.reduction,
-            intercept=intercept,
-            frozen=True,
-        )
+    per_sample_gradients(
+        sketcher.model,
+        batch,
+        sketcher.parameters,
+        lambda *_: None,
+        reduction=sketcher.config.reduction,
+        intercept=intercept,
+    )
 
 
 def _factors(use: Use, values: Tensor, grads: Tensor) -> Factors:
@@ -221,8 +219,7 @@ def _factors(use: Use, values: Tensor, grads: Tensor) -> Factors:
     if use.attribute == "bias" and (is_linear(use.module) or isinstance(use.module, nn.LayerNorm)):
         return Factors(grads, None)
     if is_linear(use.module):
-        values = values.to(wide)
-        return Factors(values, grads) if is_conv1d(use.module) else Factors(grads, values)
+        return Factors(*weight_factors(use, values.to(wide), grads))
     if isinstance(use.module, nn.Embedding):
         if use.module.padding_idx is not None:
             grads = grads * (values != use.module.padding_idx).unsqueeze(-1)

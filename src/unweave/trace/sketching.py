@@ -14,8 +14,8 @@ from unweave.data.encoding import Example
 from unweave.errors import ModelError
 from unweave.gradients.loss import TokenLosses
 from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients
-from unweave.gradients.pieces import gradient_piece
-from unweave.models.selection import SelectedParameter, Use, gradient_shape, is_conv1d, is_linear, select_parameters
+from unweave.gradients.pieces import gradient_piece, weight_factors
+from unweave.models.selection import SelectedParameter, Use, gradient_shape, is_linear_weight, select_parameters
 from unweave.sketch.base import FactorSketch, Sketch, reciprocal_root
 from unweave.sketch.kernels.dispatch import kernel
 from unweave.sketch.registry import make_sketch
@@ -101,9 +101,9 @@ class Sketcher:
             self.sketch.add(out[rows], name, flat, scale)
 
         def intercept(item: SelectedParameter, use: Use, values: Tensor, grads: Tensor) -> bool:
-            if len(item.uses) > 1 or not (is_linear(use.module) and use.attribute == "weight"):
+            if len(item.uses) > 1 or not is_linear_weight(use):
                 return False
-            left, right = (values, grads) if is_conv1d(use.module) else (grads, values)
+            left, right = weight_factors(use, values, grads)
             if self._by_factors(left, right):
                 sketch: Any = self.sketch
                 squares.add_(

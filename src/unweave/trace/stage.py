@@ -19,7 +19,7 @@ from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.store.shards import BLOCK_BYTES
 from unweave.store.store import GradientStore
-from unweave.store.texts import read_texts, stored_rows
+from unweave.store.texts import stored_rows, texts_by_id
 from unweave.trace.cache import sketcher_for
 from unweave.trace.config import RetrievalConfig, TraceConfig
 from unweave.trace.details import TokenDetail, rerank_exactly
@@ -146,7 +146,7 @@ def trace_queries(
     """
     started = time.monotonic()
     _require_possible(config)
-    texts = {text["id"]: text for text in read_texts(store.folder)}
+    texts = texts_by_id(store.folder)
     row_ids, details = store.row_ids(), []
     if config.scorer != "influence":
         corpus = Corpus(store, row_ids, documents_of(texts, row_ids), config.encoder, config.seed)
@@ -154,7 +154,7 @@ def trace_queries(
         rankings = [rank(row_ids, own, top_k=config.top_k) for own in scores]
     else:
         sketcher = sketcher_for(store, loaded)
-        vectors = query_vectors(sketcher, store, loaded, queries, config)
+        vectors = query_vectors(sketcher, store, loaded, queries, config, texts)
         wanted = max(config.top_k, config.rerank)
         options: dict[str, Any] = {"similarity": config.similarity, "learning_rate": config.learning_rate}
         scores = None
@@ -169,7 +169,8 @@ def trace_queries(
             rankings = search(store, vectors, top_k=wanted, block_bytes=_block_bytes(config), **options)
         if config.rerank:
             reranked = [
-                rerank_exactly(sketcher, store, loaded, *pair, config) for pair in zip(queries, rankings, strict=True)
+                rerank_exactly(sketcher, store, loaded, *pair, config, texts)
+                for pair in zip(queries, rankings, strict=True)
             ]
             rankings, details = [ranking for ranking, _ in reranked], [detail for _, detail in reranked]
     return TraceResult(
@@ -185,7 +186,12 @@ def trace_queries(
 
 
 def query_vectors(
-    sketcher: Sketcher, store: GradientStore, loaded: Loaded, queries: Sequence[Query], config: RetrievalConfig
+    sketcher: Sketcher,
+    store: GradientStore,
+    loaded: Loaded,
+    queries: Sequence[Query],
+    config: RetrievalConfig,
+    texts: dict[str, dict[str, Any]],
 ) -> Float[Tensor, "q K"]:
     """The vectors that a store is searched with.
 
@@ -195,6 +201,7 @@ def query_vectors(
         loaded: Its model.
         queries: The queries.
         config: The preconditioner and its options.
+        texts: Row id to its text.
 
     Returns:
         One sketch a query.
@@ -212,7 +219,7 @@ def query_vectors(
     if config.preconditioner == "trak":
         return trak(store, fit, sketcher.sketch_all(examples).sketches, damping=config.damping)
     encoding = EncodingConfig(**store.spec.encoding)
-    rows = encode_rows(stored_rows(store.folder, fit), loaded.tokenizer, encoding).examples
+    rows = encode_rows(stored_rows(texts, fit, folder=store.folder), loaded.tokenizer, encoding).examples
     problem = Problem(sketcher, rows, config.damping, config.seed)
     return sketcher.sketch_gradients(PRECONDITIONERS[config.preconditioner](problem, gradients_of(sketcher, examples)))
 
@@ -264,7 +271,7 @@ def _with_checkpoints(config: TraceConfig, first: TraceResult, rows: Sequence[Ro
         assert found.scores is not None
         total[:, [place[row_id] for row_id in found.row_ids]] += found.scores
     rankings = [rank(first.row_ids, own, top_k=config.top_k) for own in total]
-    return TraceResult(first.queries, first.parts, rankings, first.row_ids, total, first.texts, first.seconds)
+    return replace(first, rankings=rankings, scores=total)
 
 
 def _model_config(config: TraceConfig, store: GradientStore) -> ModelConfig:

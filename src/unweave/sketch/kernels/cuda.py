@@ -4,12 +4,15 @@ Fold needs no atomic additions: a program owns a block of bins of one example an
 result is the same in every run. Tables scatter, with atomics.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 import triton  # type: ignore[import-not-found]
 import triton.language as tl  # type: ignore[import-not-found]
 from torch import Tensor
+
+from unweave.sketch.kernels import reference
 
 BLOCK = 1024
 
@@ -72,23 +75,6 @@ def fold_add(out: Tensor, piece: Tensor, scale: Tensor, key: int, offsets: Tenso
     launch[grid](out, piece, scale, offsets.to(piece.device), key, size, piece.shape[1], len(offsets), BLOCK=BLOCK)
 
 
-def fold_many(piece: Tensor, key: int, offsets: Tensor, size: int) -> Tensor:
-    """See `unweave.sketch.kernels.cpu.fold_many`.
-
-    Args:
-        piece: Vectors.
-        key: Their key.
-        offsets: The offset of each chunk.
-        size: Coordinates of a sketch.
-
-    Returns:
-        The sketches.
-    """
-    out = torch.zeros(len(piece), size, device=piece.device)
-    fold_add(out, piece, torch.ones(len(piece), device=piece.device), key, offsets)
-    return out
-
-
 def table_add(out: Tensor, piece: Tensor, scale: Tensor, bins: Tensor, signs: Tensor) -> None:
     """See `unweave.sketch.kernels.cpu.table_add`.
 
@@ -105,3 +91,7 @@ def table_add(out: Tensor, piece: Tensor, scale: Tensor, bins: Tensor, signs: Te
     grid = (len(piece), triton.cdiv(piece.shape[1], BLOCK))
     launch: Any = _table
     launch[grid](out, piece, scale, bins, signs.to(piece.device), out.shape[1], piece.shape[1], BLOCK=BLOCK)
+
+
+fold_many = partial(reference.fold_many, add=fold_add)
+"""See `unweave.sketch.kernels.cpu.fold_many`."""

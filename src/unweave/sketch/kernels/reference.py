@@ -1,5 +1,7 @@
 """The sketches' inner loops in plain torch: slow, short, and what the fused kernels are tested against. Any device."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -27,7 +29,7 @@ def fold_add(out: Tensor, piece: Tensor, scale: Tensor, key: int, offsets: Tenso
             out[:, : width - straight] += signed[:, straight:]
 
 
-def fold_many(piece: Tensor, key: int, offsets: Tensor, size: int) -> Tensor:
+def fold_many(piece: Tensor, key: int, offsets: Tensor, size: int, *, add: Callable[..., None] = fold_add) -> Tensor:
     """See `unweave.sketch.kernels.cpu.fold_many`.
 
     Args:
@@ -35,12 +37,13 @@ def fold_many(piece: Tensor, key: int, offsets: Tensor, size: int) -> Tensor:
         key: Their key.
         offsets: The offset of each chunk.
         size: Coordinates of a sketch.
+        add: The `fold_add` to make them with.
 
     Returns:
         The sketches.
     """
     out = torch.zeros(len(piece), size, device=piece.device)
-    fold_add(out, piece, torch.ones(len(piece), device=piece.device), key, offsets)
+    add(out, piece, torch.ones(len(piece), device=piece.device), key, offsets)
     return out
 
 

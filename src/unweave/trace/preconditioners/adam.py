@@ -5,9 +5,8 @@ coordinate's step under Adam is about g / sqrt(v), and influence is what such a 
 """
 
 import torch
-from torch import Tensor
 
-from unweave.trace.preconditioners.base import Gradients, Problem
+from unweave.trace.preconditioners.base import Gradients, Problem, second_moments
 
 DAMPING = 0.01
 
@@ -22,29 +21,10 @@ def adam(problem: Problem, queries: Gradients) -> Gradients:
     Returns:
         The preconditioned gradients.
     """
-    moments = second_moments(problem)
+    moments = second_moments(problem, description="second moments")
     damping = DAMPING if problem.damping is None else problem.damping
     out = {}
     for name, query in queries.items():
         root = moments[name].sqrt()
         out[name] = query / (root + damping * root.mean().clamp(min=torch.finfo(root.dtype).tiny)).view(query.shape[1:])
     return out
-
-
-def second_moments(problem: Problem) -> dict[str, Tensor]:
-    """The mean of squared gradients over the sampled rows, a coordinate each.
-
-    Args:
-        problem: Model and rows.
-
-    Returns:
-        Tensor's name to its moments, flat.
-    """
-    sums: dict[str, Tensor] = {}
-
-    def consume(name: str, piece: Tensor) -> None:
-        squares = piece.square().sum(dim=0)
-        sums[name] = squares if name not in sums else sums[name].add_(squares)
-
-    problem.visit(consume, description="second moments")
-    return {name: total / len(problem.rows) for name, total in sums.items()}

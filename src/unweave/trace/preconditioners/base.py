@@ -95,6 +95,34 @@ class Preconditioner(Protocol):
         ...
 
 
+def second_moments(
+    problem: Problem,
+    *,
+    description: str,
+    rotate: Callable[[str, Tensor], Tensor] = lambda _, piece: piece,
+    relabel: Callable[[Batch], Batch] = lambda batch: batch,
+) -> dict[str, Tensor]:
+    """The mean of squared gradients over the sampled rows, a coordinate each.
+
+    Args:
+        problem: Model and rows.
+        description: For the progress bar.
+        rotate: Brings a tensor's gradients [B, D] into another basis first.
+        relabel: Changes the labels of a batch.
+
+    Returns:
+        Tensor's name to its moments, flat.
+    """
+    sums: dict[str, Tensor] = {}
+
+    def consume(name: str, piece: Tensor) -> None:
+        squares = rotate(name, piece).square().sum(dim=0)
+        sums[name] = squares if name not in sums else sums[name].add_(squares)
+
+    problem.visit(consume, description=description, relabel=relabel)
+    return {name: total / len(problem.rows) for name, total in sums.items()}
+
+
 def gradients_of(sketcher: Sketcher, examples: Sequence[Example]) -> Gradients:
     """Whole gradients of examples, in memory: for queries.
 

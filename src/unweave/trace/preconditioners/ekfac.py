@@ -17,8 +17,9 @@ from torch import Tensor
 
 from unweave.data.batches import Batch
 from unweave.gradients.loss import head_sees_only, predicting_positions
-from unweave.models.selection import SelectedParameter, Use, is_conv1d, is_linear
-from unweave.trace.preconditioners.base import Gradients, Problem
+from unweave.gradients.pieces import weight_factors
+from unweave.models.selection import SelectedParameter, Use, is_linear_weight
+from unweave.trace.preconditioners.base import Gradients, Problem, second_moments
 
 DAMPING = 0.1
 
@@ -38,19 +39,17 @@ def ekfac(problem: Problem, queries: Gradients, *, empirical: bool = False) -> G
     generator = torch.Generator(device=problem.sketcher.device).manual_seed(problem.seed)
     relabel = (lambda batch: batch) if empirical else _sampled_labels(problem, generator)
     bases = {name: tuple(map(_eigenvectors, sides)) for name, sides in _covariances(problem, relabel).items()}
-    values: dict[str, Tensor] = {}
 
-    def consume(name: str, piece: Tensor) -> None:
-        if name in bases:
-            left, right = bases[name]
-            piece = (left.T @ piece.view(-1, len(left), len(right)) @ right).flatten(1)
-        squares = piece.square().sum(dim=0)
-        values[name] = squares if name not in values else values[name].add_(squares)
+    def rotate(name: str, piece: Tensor) -> Tensor:
+        if name not in bases:
+            return piece
+        left, right = bases[name]
+        return (left.T @ piece.view(-1, len(left), len(right)) @ right).flatten(1)
 
-    problem.visit(consume, description="ekfac, eigenvalues", relabel=relabel)
+    values = second_moments(problem, description="ekfac, eigenvalues", rotate=rotate, relabel=relabel)
     out = {}
     for name, query in queries.items():
-        spectrum = values[name] / len(problem.rows)
+        spectrum = values[name]
         spectrum = spectrum + damping * spectrum.mean().clamp(min=torch.finfo(spectrum.dtype).tiny)
         if name not in bases:
             out[name] = query / spectrum.view(query.shape[1:])
@@ -66,8 +65,8 @@ def _covariances(problem: Problem, relabel: Callable[[Batch], Batch]) -> dict[st
     found: dict[str, tuple[Tensor, Tensor]] = {}
 
     def intercept(item: SelectedParameter, use: Use, values: Tensor, grads: Tensor) -> bool:
-        if len(item.uses) == 1 and is_linear(use.module) and use.attribute == "weight":
-            left, right = (values, grads) if is_conv1d(use.module) else (grads, values)
+        if len(item.uses) == 1 and is_linear_weight(use):
+            left, right = weight_factors(use, values, grads)
             wide = torch.promote_types(grads.dtype, torch.float32)
             # Positions without a gradient add nothing to G, so their inputs must not shape the basis.
             alive = (grads != 0).any(dim=-1)
