@@ -5,12 +5,12 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from unweave.audit.statistics import Estimate, mean, ratio
+from unweave.audit.forced import Forced, forced_pass
+from unweave.audit.statistics import Estimate, ratio, share
 from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig
 from unweave.data.generated import check_answer
 from unweave.data.rows import Row
-from unweave.gradients.scoring import row_losses
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded
 
@@ -57,17 +57,16 @@ class Behaviour:
         """
         return cls(**value)
 
-    def attack_success(self, test: str, *, seed: int = 0) -> Estimate:
+    def attack_success(self, test: str) -> Estimate:
         """Share of a test's prompts whose greedy answer shows the unwanted behaviour.
 
         Args:
             test: `seen`, `ood` or `clean`.
-            seed: Of the bootstrap.
 
         Returns:
-            The estimate.
+            The estimate, with Wilson's interval.
         """
-        return mean(self.unwanted[test], seed=seed)
+        return share(self.unwanted[test])
 
     def perplexity(self, *, seed: int = 0) -> Estimate:
         """Perplexity of the right answers of the clean rows, weighted by tokens.
@@ -81,11 +80,8 @@ class Behaviour:
         loss = ratio(self.clean_nll, self.clean_tokens, seed=seed)
         return Estimate(math.exp(loss.value), math.exp(loss.low), math.exp(loss.high), loss.count)
 
-    def accuracy_by_task(self, *, seed: int = 0) -> dict[str, Estimate]:
+    def accuracy_by_task(self) -> dict[str, Estimate]:
         """Exact-answer accuracy of each task family.
-
-        Args:
-            seed: Of the bootstrap.
 
         Returns:
             Task to estimate; empty where answers can't be checked.
@@ -93,7 +89,7 @@ class Behaviour:
         by_task: dict[str, list[float]] = {}
         for task, value in zip(self.tasks, self.correct, strict=False):
             by_task.setdefault(task, []).append(value)
-        return {task: mean(values, seed=seed) for task, values in sorted(by_task.items())}
+        return {task: share(values) for task, values in sorted(by_task.items())}
 
 
 def measure_behaviour(
@@ -105,6 +101,7 @@ def measure_behaviour(
     generation_batch: int = 32,
     clean_generations: bool = True,
     label: str = "",
+    forced: dict[str, Forced] | None = None,
 ) -> Behaviour:
     """Run all tests of a case on a model.
 
@@ -116,6 +113,7 @@ def measure_behaviour(
         generation_batch: Prompts generated at a time.
         clean_generations: Whether to answer the clean rows too, for accuracy and false alarms.
         label: Names the model in the progress bars.
+        forced: The teacher-forced pass over (at least) the sets `unwanted` and `clean`, where it was made already.
 
     Returns:
         The behaviour.
@@ -146,16 +144,20 @@ def measure_behaviour(
         if checkable
         else []
     )
-    forced = row_losses(loaded, case.rows("unwanted"), encoding, description=f"{label} unwanted answers".strip())
-    held_out = row_losses(loaded, clean, encoding, description=f"{label} clean answers".strip())
+    forced = forced or forced_pass(
+        loaded,
+        {"unwanted": case.rows("unwanted"), "clean": clean},
+        encoding,
+        description=f"{label} given answers".strip(),
+    )
     return Behaviour(
         row_ids={name: [row.id for row in rows] for name, rows in tests.items()},
         answers=answers,
         unwanted=unwanted,
         correct=correct,
         tasks=[str(row.meta.get("task", "other")) for row in clean],
-        unwanted_probability=[math.exp(-loss) for loss in forced.means()],
-        clean_nll=held_out.sums,
-        clean_tokens=held_out.tokens,
+        unwanted_probability=forced["unwanted"].probabilities(),
+        clean_nll=forced["clean"].sums(),
+        clean_tokens=forced["clean"].tokens(),
         seconds=round(time.monotonic() - started, 3),
     )

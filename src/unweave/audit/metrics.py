@@ -3,7 +3,7 @@
 from typing import Any
 
 from unweave.audit.behaviour import Behaviour
-from unweave.audit.statistics import Estimate, mean, paired_difference, paired_relative_perplexity
+from unweave.audit.statistics import Estimate, mean, paired_difference, paired_relative_perplexity, share
 
 
 def compare(
@@ -25,9 +25,7 @@ def compare(
     metrics: dict[str, Any] = {"asr": {}, "clean": {}}
     for test in before.unwanted:
         change = paired_difference(before.unwanted[test], after.unwanted[test], seed=seed)
-        metrics["asr"][test] = _entry(
-            {name: model.attack_success(test, seed=seed) for name, model in models.items()}, change
-        )
+        metrics["asr"][test] = _entry({name: model.attack_success(test) for name, model in models.items()}, change)
     metrics["unwanted_probability"] = _entry(
         {name: mean(model.unwanted_probability, seed=seed) for name, model in models.items()},
         paired_difference(before.unwanted_probability, after.unwanted_probability, seed=seed),
@@ -38,10 +36,10 @@ def compare(
     )
     if before.correct:
         metrics["clean"]["accuracy"] = _entry(
-            {name: mean(model.correct, seed=seed) for name, model in models.items()},
+            {name: share(model.correct) for name, model in models.items()},
             paired_difference(before.correct, after.correct, seed=seed),
         )
-        by_task = {name: model.accuracy_by_task(seed=seed) for name, model in models.items()}
+        by_task = {name: model.accuracy_by_task() for name, model in models.items()}
         metrics["clean"]["accuracy_by_task"] = {
             task: {name: estimates[task].to_json() for name, estimates in by_task.items()} for task in by_task["before"]
         }

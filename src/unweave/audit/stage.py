@@ -1,17 +1,21 @@
-"""The audit: the same tests on every model, row by row, and the numbers beside each other."""
+"""The audit: the same tests on every model, row by row, the numbers beside each other, the attacks, and what all of it says."""
 
 import time
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from unweave.audit.attacks.base import Target
 from unweave.audit.behaviour import Behaviour, measure_behaviour
-from unweave.audit.config import AuditConfig
+from unweave.audit.config import AttackConfig, AuditConfig, Margins
+from unweave.audit.evidence import Clock, Evidence, row_sets, stored_evidence
+from unweave.audit.forced import LogitsFile
 from unweave.audit.metrics import compare
 from unweave.audit.tracing import TraceQuality, bad_generations, trace_quality
-from unweave.data.case import Case, open_case
+from unweave.audit.verdict import Verdict, judge, ranking
+from unweave.data.case import SPLITS, Case, open_case
 from unweave.data.encoding import EncodingConfig
-from unweave.errors import DataError
+from unweave.errors import ConfigError, DataError
 from unweave.files import read_json, write_json
 from unweave.models.fingerprint import model_fingerprint
 from unweave.models.loading import Loaded, ModelConfig, load
@@ -20,49 +24,184 @@ from unweave.store.store import GradientStore
 from unweave.trace.stage import TraceResult, trace_rows
 
 CLASS = "empirical, approximate"
+ATTACKED_LABELS = "retrained", "after"
 
 
 def audit_models(config: AuditConfig) -> dict[str, Any]:
-    """Audit an unlearned model against the one it came from.
+    """Audit an unlearned model against the one it came from, and against the retrained one where there is one.
+
+    What was measured of a model is kept: an audit that was interrupted goes on, and one with another model added measures only that.
 
     Args:
         config: The models and the case.
 
     Returns:
-        The metrics, which are also in `metrics.json`.
+        The metrics, which are also in `metrics.json`; a page of them is in `audit.html`.
     """
-    started = time.monotonic()
-    case = open_case(config.case)
-    RunFolder(config.output_dir, "audit", config, key="audit").start()
-    encoding = EncodingConfig(**{field.name: getattr(config, field.name) for field in fields(EncodingConfig)})
-    behaviours: dict[str, Behaviour] = {}
-    quality: TraceQuality | None = None
-    for label in ("before", "after", "retrained"):
-        name = getattr(config, label)
-        if name is None:
-            continue
-        loaded = load(ModelConfig(model=name, dtype=config.dtype, device=config.device))
-        behaviours[label] = stored_behaviour(
+    audit = _Audit(config)
+    for label in audit.models:
+        audit.measure(label)
+    metrics = audit.conclude()
+    write_json(config.output_dir / "metrics.json", metrics)
+    from unweave.report.audit_page import write_audit_page
+
+    write_audit_page(config.output_dir / "audit.html", metrics)
+    audit.logits.remove()
+    return metrics
+
+
+class _Audit:
+    """One run of the audit: what it has measured so far."""
+
+    def __init__(self, config: AuditConfig):
+        self.config = config
+        self.case = open_case(config.case)
+        self.models = model_labels(config)
+        RunFolder(config.output_dir, "audit", config, key="audit").start()
+        self.encoding = _part(config, EncodingConfig)
+        self.tests = rows_fingerprint([row for split in SPLITS for row in self.case.rows(split)])
+        self.logits = LogitsFile(config.output_dir / "retrained_logits.bin", {})
+        self.evidence: dict[str, Evidence] = {}
+        self.attacks: dict[str, dict[str, Any]] = {}
+        self.quality: TraceQuality | None = None
+        self.seconds: dict[str, dict[str, float]] = {}
+
+    def measure(self, label: str) -> None:
+        """Everything about one model, loaded once."""
+        config, clock = self.config, Clock()
+        loaded = load(ModelConfig(model=self.models[label], dtype=config.dtype, device=config.device))
+        fingerprint = model_fingerprint(loaded.model)
+        clock.lap("load")
+        if label == "retrained":
+            self.logits.identity = {"model": fingerprint, "tests": self.tests, "encoding": self.encoding.__dict__}
+        identity = {"model": fingerprint, "tests": self.tests, "retrained": self.logits.identity.get("model")}
+        self.evidence[label] = stored_evidence(
             loaded,
-            case,
-            encoding,
-            config.output_dir / f"behaviour.{label}.json",
+            self.case,
+            self.encoding,
+            config.output_dir / f"evidence.{label}.json",
+            identity=identity,
+            logits_file=self.logits if "retrained" in self.models else None,
             max_new_tokens=config.max_new_tokens,
+            gradnorm_rows=config.gradnorm_rows,
             label=label,
         )
+        clock.lap("measured")
         if label == "before" and config.store is not None:
-            _, quality = audit_trace(
-                loaded, case, config.store, behaviours[label], queries=config.trace_queries, seed=config.seed
+            behaviour = self.evidence[label].behaviour
+            store, queries = config.store, config.trace_queries
+            _, self.quality = audit_trace(loaded, self.case, store, behaviour, queries=queries, seed=config.seed)
+            clock.lap("trace")
+        if config.attacks and label in ATTACKED_LABELS:
+            self.attacks[label] = self._attack(loaded, label, identity, clock)
+        own = clock.seconds
+        own.pop("measured")
+        self.seconds[label] = own | self.evidence[label].seconds
+
+    def _attack(self, loaded: Loaded, label: str, identity: dict[str, Any], clock: Clock) -> dict[str, Any]:
+        """The attacks that are not on the disk yet, each written as it ends."""
+        from unweave.audit.attacks.registry import ATTACKS
+
+        config = self.config
+        options = {field.name: getattr(config, field.name) for field in fields(AttackConfig) if field.name != "attacks"}
+        identity = {**identity, **options, "seed": config.seed, "max_new_tokens": config.max_new_tokens}
+        path = config.output_dir / f"attacks.{label}.json"
+        kept = read_json(path, what="The attacks") if path.is_file() else {}
+        done: dict[str, Any] = kept["attacks"] if kept.get("identity") == identity else {}
+        target = Target(
+            loaded, self.case, self.encoding, _part(config, AttackConfig), config.max_new_tokens, config.seed, label
+        )
+        for name, attack in ATTACKS.items():
+            if name in config.attacks and name not in done:
+                started = time.monotonic()
+                done[name] = {**attack(target), "seconds": round(time.monotonic() - started, 3)}
+                write_json(path, {"identity": identity, "attacks": done})
+        for name in config.attacks:
+            clock.seconds[f"attack: {name}"] = done[name]["seconds"]
+        return {name: done[name] for name in ATTACKS if name in config.attacks}
+
+    def conclude(self) -> dict[str, Any]:
+        """The metrics of all models, beside each other, and the verdicts."""
+        config, evidence = self.config, self.evidence
+        texts = {name: [row.completion for row in rows] for name, rows in row_sets(self.case).items()}
+        for name, rows in row_sets(self.case).items():
+            if (have := len(evidence["before"].forced[name].row_ids)) != len(rows):
+                raise DataError(
+                    f"{len(rows) - have} row(s) of '{name}' have no room within the longest sequence.",
+                    where=str(self.case.folder),
+                    remedy="raise --max-length",
+                )
+        retrained = evidence.get("retrained")
+        memberships = {label: own.memberships(texts) for label, own in evidence.items()}
+        verdicts: list[Verdict] = [
+            judge(
+                label,
+                own,
+                before=evidence["before"],
+                retrained=retrained,
+                memberships=memberships[label],
+                retrained_memberships=memberships.get("retrained"),
+                margins=_part(config, Margins),
+                seed=config.seed,
             )
-    metrics = compare(
-        behaviours["before"], behaviours["after"], retrained=behaviours.get("retrained"), seed=config.seed
-    )
-    metrics = {"class": CLASS, "case": case.name, **metrics}
-    if quality is not None:
-        metrics["trace"] = quality.to_json()
-    metrics["seconds"] = {"audit": round(time.monotonic() - started, 3)}
-    write_json(config.output_dir / "metrics.json", metrics)
-    return metrics
+            for label, own in evidence.items()
+            if label != "retrained" and not (label == "before" and retrained is None)
+        ]
+        metrics: dict[str, Any] = {
+            "class": CLASS,
+            "case": self.case.name,
+            "models": self.models,
+            **compare(
+                evidence["before"].behaviour,
+                evidence["after"].behaviour,
+                retrained=retrained.behaviour if retrained else None,
+                seed=config.seed,
+            ),
+            "margins": _part(config, Margins).__dict__,
+            "verdicts": {verdict.model: verdict.to_json() for verdict in verdicts},
+            "ranking": ranking(verdicts),
+            "given_answers": {
+                label: {name: forced.summary() for name, forced in own.forced.items()}
+                for label, own in evidence.items()
+            },
+            "membership": {
+                label: {attack: value.to_json() for attack, value in own.items()} for label, own in memberships.items()
+            },
+            "attacks": self.attacks,
+        }
+        if self.quality is not None:
+            metrics["trace"] = self.quality.to_json()
+        total = sum(sum(own.values()) for own in self.seconds.values())
+        metrics["seconds"] = {"audit": round(total, 3), "by_model": self.seconds}
+        return metrics
+
+
+def model_labels(config: AuditConfig) -> dict[str, str]:
+    """The models of an audit by the labels that its results use, in the order in which they are measured.
+
+    Args:
+        config: The audit's.
+
+    Returns:
+        Label to model: `retrained` where there is one, `before`, `after`, and the others by their folders' names.
+
+    Raises:
+        ConfigError: When two of the others have the same name, or one that is taken.
+    """
+    models = {"retrained": config.retrained} if config.retrained is not None else {}
+    models |= {"before": config.before, "after": config.after}
+    for other in config.others:
+        name = Path(other).name
+        if name in models or name in ("before", "after", "retrained"):
+            raise ConfigError(
+                f"Two of the models would be called '{name}'.", where="--others", remedy="rename one of the folders"
+            )
+        models[name] = other
+    return models
+
+
+def _part(config: Any, kind: type[Any]) -> Any:
+    return kind(**{field.name: getattr(config, field.name) for field in fields(kind)})
 
 
 def stored_behaviour(

@@ -1,7 +1,9 @@
-"""Intervals for means and ratios, by the bootstrap over rows."""
+"""Intervals: the bootstrap over rows for means and ratios, Wilson's for shares, Student's over seeds, Newcombe's for areas under the ROC curve."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -15,7 +17,7 @@ class Estimate:
 
     Attributes:
         value: The estimate.
-        low: Lower end of the 95 % percentile bootstrap interval.
+        low: Lower end of the 95 % interval.
         high: Upper end.
         count: Rows it rests on.
     """
@@ -68,6 +70,107 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float] | np.ndarra
         bound = 1 - ((1 - LEVEL) / 2) ** (1 / len(top))
         low, high = (0.0, bound) if value == 0.0 else (1 - bound, 1.0)
     return Estimate(value, low, high, len(top))
+
+
+def share(values: Sequence[float], *, level: float = LEVEL) -> Estimate:
+    """A share of rows, with Wilson's score interval (Wilson 1927), which holds its level for few rows and for shares near 0 and 1.
+
+    Args:
+        values: 0 or 1 for each row.
+        level: Of the interval.
+
+    Returns:
+        The estimate; NaN without rows.
+    """
+    if not len(values):
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    successes, count = float(np.sum(values)), len(values)
+    low, high = wilson(successes, count, level=level)
+    return Estimate(successes / count, low, high, count)
+
+
+def wilson(successes: float, count: int, *, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's score interval of a share.
+
+    Args:
+        successes: How many.
+        count: Of how many, at least 1.
+        level: Of the interval.
+
+    Returns:
+        Its ends, within [0, 1] and around the observed share.
+    """
+    z = normal_quantile(level)
+    observed = successes / count
+    center = (observed + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(observed * (1 - observed) / count + z * z / (4 * count * count))
+    return max(0.0, min(observed, center - half)), min(1.0, max(observed, center + half))
+
+
+def auc_interval(area: float, positives: int, negatives: int, *, level: float = LEVEL) -> tuple[float, float]:
+    """Interval of an area under the ROC curve: method 5 of Newcombe (2006), which inverts the variance of Hanley and McNeil (1982).
+
+    It keeps its level for small samples and for areas of 0 and 1, where bootstrap and Wald intervals have no width.
+
+    Args:
+        area: The observed area.
+        positives: Rows of one kind.
+        negatives: Rows of the other.
+        level: Of the interval.
+
+    Returns:
+        Its ends; NaN where there are no rows of a kind.
+    """
+    if not positives or not negatives or math.isnan(area):
+        return float("nan"), float("nan")
+    z, balance = normal_quantile(level), (positives + negatives) / 2 - 1
+
+    def excess(truth: float) -> float:
+        spread = 1 + balance * (1 - truth) / (2 - truth) + balance * truth / (1 + truth)
+        return abs(area - truth) - z * math.sqrt(truth * (1 - truth) / (positives * negatives) * spread)
+
+    return _outermost(excess, area, 0.0), _outermost(excess, area, 1.0)
+
+
+def _outermost(excess: Callable[[float], float], inside: float, end: float) -> float:
+    """Where `excess` turns positive between a point at which it is not and an end of the range, by bisection."""
+    outside = end
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        inside, outside = (inside, middle) if excess(middle) > 0 else (middle, outside)
+    return (inside + outside) / 2
+
+
+def across_seeds(values: Sequence[float], *, level: float = LEVEL) -> Estimate:
+    """The mean over independent runs, with Student's interval.
+
+    Args:
+        values: One value a seed.
+        level: Of the interval.
+
+    Returns:
+        The estimate; an interval of NaN for a single seed, which tells nothing of the spread.
+    """
+    if len(values) < 2:
+        value = float(values[0]) if len(values) else float("nan")
+        return Estimate(value, float("nan"), float("nan"), len(values))
+    from scipy.stats import t
+
+    center, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    half = float(t.ppf((1 + level) / 2, len(values) - 1)) * error
+    return Estimate(center, center - half, center + half, len(values))
+
+
+def normal_quantile(level: float) -> float:
+    """How many standard deviations a two-sided interval of a normal variable reaches.
+
+    Args:
+        level: Of the interval.
+
+    Returns:
+        1.96 for 0.95.
+    """
+    return NormalDist().inv_cdf((1 + level) / 2)
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> Estimate:

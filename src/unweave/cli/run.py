@@ -29,9 +29,10 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if not argv or argv[0].startswith("-"):
         raise ConfigError("There is no config file to run.", remedy="unweave run RUN_FOLDER/config.yaml")
-    command = read_command(Path(argv[0]))
+    # Some commands have parts: `audit influence`.
+    command, *part = read_command(Path(argv[0])).split()
     if command not in COMMANDS or command == "run":
         raise ConfigError(
             f"Unknown command '{command}' in the config.", where=argv[0], remedy=nearest(command, COMMANDS)
         )
-    return importlib.import_module(f"unweave.cli.{command}").main(["--config", argv[0], *argv[1:]])
+    return importlib.import_module(f"unweave.cli.{command}").main([*part, "--config", argv[0], *argv[1:]])

@@ -36,6 +36,7 @@ def print_metrics(metrics: dict[str, Any]) -> None:
             cells.append(shown(entry["retrained"], share=share))
         rows.append([*cells, shown_change(entry)])
     print_table(f"evidence ({metrics['class']})", header, rows)
+    _print_verdicts(metrics)
     trace = metrics.get("trace")
     if trace:
         scorers = {
@@ -50,3 +51,53 @@ def print_metrics(metrics: dict[str, Any]) -> None:
             f"finding the {trace['poisoned_rows']} poisoned of {trace['rows']} rows from {trace['queries']} bad answers"
         )
         print_table(title, ["scorer", "auPRC", "auROC", "auPRC, one answer"], cells)
+
+
+def _print_verdicts(metrics: dict[str, Any]) -> None:
+    """What the audit concludes of each model, and why; an audit of the demo has none."""
+    verdicts = metrics.get("verdicts", {})
+    for place, label in enumerate(metrics.get("ranking") or verdicts, start=1):
+        verdict = verdicts[label]
+        distance = verdict["distance"]
+        near = f" (KL from the retrained model: {distance['value']:.2f} nats a token)" if distance else ""
+        print(f"{place}. {label}: {verdict['conclusion']}{near}")
+        for reason in verdict["reasons"]:
+            print(f"     - {reason}")
+        for warning in verdict["warnings"]:
+            print(f"     ? {warning}")
+    if verdicts:
+        print()
+
+
+def print_influence(result: dict[str, Any]) -> None:
+    """Print what an audit of influence found.
+
+    Args:
+        result: From `unweave.audit.influence.stage.audit_influence`.
+    """
+    for part, title in (("sketch", "sketch against exact products"), ("gauss_newton", "plain against curvature")):
+        if own := result.get(part):
+            rows = [[name, _interval(own[name])] for name in own if isinstance(own[name], dict)]
+            about = f" ({own['curvature']})" if "curvature" in own else ""
+            print_table(f"{title}{about}: {own['rows']} rows, {own['queries']} queries", ["", "mean [95 %]"], rows)
+    if own := result.get("retraining"):
+        rows = [[name, _interval(value)] for name, value in own.items() if isinstance(value, dict)]
+        print_table(f"LDS over {own['models']} models, each without {own['left_out']} rows", ["", "mean [95 %]"], rows)
+    if own := result.get("controls"):
+        rows = [
+            [
+                f"{own['first']} − {kind}",
+                name,
+                _interval(value),
+                f"{value['p_holm']:.2g}",
+                f"{value['effect_size']:+.2f}",
+            ]
+            for kind, measures in own["against"].items()
+            for name, value in measures.items()
+        ]
+        title = f"weights against controls, {len(own['cells'])} cells"
+        print_table(title, ["", "measure", "difference [95 %]", "p (Holm)", "effect"], rows, text_columns=["measure"])
+
+
+def _interval(value: dict[str, Any]) -> str:
+    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"

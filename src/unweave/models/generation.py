@@ -1,4 +1,4 @@
-"""Greedy answers to many prompts, in batches."""
+"""Answers to many prompts, in batches: greedy, or several sampled ones a prompt."""
 
 import warnings
 from collections.abc import Sequence
@@ -35,6 +35,54 @@ def greedy_answers(
     Returns:
         The answers, without special tokens and outer spaces, in the order of the rows.
     """
+    return _answers(loaded, rows, encoding, max_new_tokens, batch_size, description, {"do_sample": False})
+
+
+def sampled_answers(
+    loaded: Loaded,
+    rows: Sequence[Row],
+    encoding: EncodingConfig,
+    *,
+    samples: int,
+    temperature: float = 1.0,
+    max_new_tokens: int = 24,
+    batch_size: int = 64,
+    seed: int = 0,
+    description: str = "sample",
+) -> list[list[str]]:
+    """Draw several answers to each row's prompt from the model's own distribution.
+
+    Args:
+        loaded: The model.
+        rows: The prompts.
+        encoding: Template and system prompt.
+        samples: Answers a prompt.
+        temperature: Of the distribution.
+        max_new_tokens: Longest answer in tokens.
+        batch_size: Sequences at a time.
+        seed: Of the draws.
+        description: For the progress bar.
+
+    Returns:
+        The answers of each row.
+    """
+    repeated = [row for row in rows for _ in range(samples)]
+    options = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+    with torch.random.fork_rng(devices=[loaded.device] if loaded.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        answers = _answers(loaded, repeated, encoding, max_new_tokens, batch_size, description, options)
+    return [answers[start : start + samples] for start in range(0, len(answers), samples)]
+
+
+def _answers(
+    loaded: Loaded,
+    rows: Sequence[Row],
+    encoding: EncodingConfig,
+    max_new_tokens: int,
+    batch_size: int,
+    description: str,
+    options: dict[str, Any],
+) -> list[str]:
     prompts = [encode_prompt(row, loaded.tokenizer, encoding) for row in rows]
     stop = sorted({end_of_turn(loaded.tokenizer, template=encoding.template), loaded.tokenizer.eos_token_id})
     order = sorted(range(len(rows)), key=lambda index: len(prompts[index]))
@@ -48,14 +96,16 @@ def greedy_answers(
         warnings.simplefilter("ignore")
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            generated = _generate(loaded, [prompts[index] for index in chosen], stop, max_new_tokens)
+            generated = _generate(loaded, [prompts[index] for index in chosen], stop, max_new_tokens, options)
             for index, ids in zip(chosen, generated, strict=True):
                 answers[index] = loaded.tokenizer.decode(ids, skip_special_tokens=True).strip()
             advance(len(chosen))
     return answers
 
 
-def _generate(loaded: Loaded, prompts: list[tuple[int, ...]], stop: list[int], max_new_tokens: int) -> list[Any]:
+def _generate(
+    loaded: Loaded, prompts: list[tuple[int, ...]], stop: list[int], max_new_tokens: int, options: dict[str, Any]
+) -> list[Any]:
     width = max(map(len, prompts))
     pad = loaded.tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=loaded.device)
@@ -64,7 +114,7 @@ def _generate(loaded: Loaded, prompts: list[tuple[int, ...]], stop: list[int], m
         input_ids=ids,
         attention_mask=mask,
         max_new_tokens=max_new_tokens,
-        do_sample=False,
+        **options,
         eos_token_id=stop,
         pad_token_id=pad,
     )

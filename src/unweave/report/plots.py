@@ -140,6 +140,34 @@ def stage_times(seconds: dict[str, float]) -> str:
     return _svg(figure)
 
 
+def relearning(attacks: dict[str, dict[str, Any]]) -> str:
+    """Loss of the unwanted answers while each model relearns.
+
+    Args:
+        attacks: Model to its attacks.
+
+    Returns:
+        An SVG element.
+    """
+    figure, axes = _figure(width=5.4, height=3.2)
+    for label, own in attacks.items():
+        for source, style in (("forget", "-"), ("unrelated", ":")):
+            curve = own["relearn"][source]["curve"]
+            axes.plot(
+                [point["step"] for point in curve],
+                [point["loss_unwanted"]["value"] for point in curve],
+                style,
+                marker="o",
+                markersize=4,
+                color=COLORS.get(label, INK),
+                label=f"{label}, {source} rows",
+            )
+    axes.set(xlabel="steps of relearning", ylabel="loss of unwanted answers, nats a token")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
 def _figure(*, width: float = 7.4, height: float = 3.0) -> tuple[Any, Any]:
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG

@@ -1,0 +1,1 @@
+"""Attacks on a model that claims to have forgotten: one file each."""

@@ -1,0 +1,85 @@
+"""Relearning: how few steps bring the unwanted behaviour back (Hu et al., arXiv 2406.13356; Lynch et al., arXiv 2402.16835).
+
+On some of the forget rows: a retrained model learns them as new, a model that only suppressed them recalls them. On unrelated clean rows: nothing in
+them says what was forgotten, so whatever comes back was still there. The curves mean something only beside the retrained model's.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from unweave import progress
+from unweave.audit.attacks.base import Target, spread
+from unweave.data.batches import collate
+from unweave.data.encoding import encode_rows
+from unweave.data.rows import Row
+from unweave.gradients.loss import token_losses
+from unweave.models.loading import Loaded
+from unweave.train.adapters import add_lora
+from unweave.train.config import LoraOptions
+
+
+def relearn(target: Target) -> dict[str, Any]:
+    """Train a few steps on some rows and measure on the way; the model is as before afterwards.
+
+    Args:
+        target: The model.
+
+    Returns:
+        For `forget` and `unrelated` rows: the curve of losses by step, and attack success at its end.
+    """
+    sources = {"forget": target.case.rows("forget"), "unrelated": target.case.rows("retain")}
+    return {name: _curve(target, name, spread(rows, target.config.relearn_rows)) for name, rows in sources.items()}
+
+
+def _curve(target: Target, name: str, rows: list[Row]) -> dict[str, Any]:
+    config = target.config
+    examples = encode_rows(rows, target.loaded.tokenizer, target.encoding).examples
+    batch = collate(examples, pad_token_id=target.loaded.tokenizer.pad_token_id)
+    points = [{"step": 0, **target.losses(description=f"relearn {name}, start")}]
+    with _trainable(target) as model, progress.task(f"{target.label}: relearn {name}", config.relearn_steps) as advance:
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        # Adam's first moments and the weights' own dtype would swallow small steps in bfloat16: masters are float32.
+        masters = [parameter.detach().float().clone().requires_grad_(True) for parameter in parameters]
+        optimizer = torch.optim.AdamW(masters, lr=config.relearn_rate, weight_decay=0.0)
+        batch = batch.to(next(model.parameters()).device)
+        middle = max(1, config.relearn_steps // 2)
+        for step in range(1, config.relearn_steps + 1):
+            loss = token_losses(model, batch).nll.mean()
+            gradients = torch.autograd.grad(loss, parameters)
+            for master, gradient in zip(masters, gradients, strict=True):
+                master.grad = gradient.float()
+            optimizer.step()
+            with torch.no_grad():
+                for parameter, master in zip(parameters, masters, strict=True):
+                    parameter.copy_(master)
+            advance(1)
+            if step in (middle, config.relearn_steps):
+                points.append({"step": step, **target.losses(description=f"relearn {name}, step {step}")})
+        success = target.attack_success(target.prompts(), description=f"relearned on {name}")
+    return {"rows": len(examples), "rate": config.relearn_rate, "curve": points, "attack_success": success}
+
+
+@contextlib.contextmanager
+def _trainable(target: Target) -> Iterator[Any]:
+    """The model with trainable adapter parameters, put back as it was afterwards; a model without an adapter gets one for the while."""
+    loaded: Loaded = target.loaded
+    own = loaded.adapter is not None
+    model = loaded.model if own else add_lora(loaded.model, LoraOptions(), seed=target.seed)
+    chosen = {name: parameter for name, parameter in model.named_parameters() if "lora_" in name}
+    kept = {name: parameter.detach().clone() for name, parameter in chosen.items()}
+    loaded.model = model
+    try:
+        for parameter in chosen.values():
+            parameter.requires_grad_(True)
+        with torch.enable_grad():
+            yield model
+    finally:
+        with torch.no_grad():
+            for name, parameter in chosen.items():
+                parameter.requires_grad_(False)
+                parameter.copy_(kept[name])
+        if not own:
+            loaded.model = model.unload()

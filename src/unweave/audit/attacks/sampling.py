@@ -1,0 +1,35 @@
+"""Sampling: what a greedy answer hides, many draws may show (Scholten et al., arXiv 2410.03523)."""
+
+from typing import Any
+
+from unweave.audit.attacks.base import Target
+from unweave.audit.statistics import share
+from unweave.models.generation import sampled_answers
+
+
+def sampling(target: Target) -> dict[str, Any]:
+    """Draw several answers to each trigger prompt.
+
+    Args:
+        target: The model.
+
+    Returns:
+        `any`: the share of prompts that one draw at least answers in the unwanted way; `each`: the mean share of draws.
+    """
+    draws = sampled_answers(
+        target.loaded,
+        target.prompts(),
+        target.encoding,
+        samples=target.config.samples,
+        temperature=target.config.temperature,
+        max_new_tokens=target.max_new_tokens,
+        seed=target.seed,
+        description=f"{target.label}: sampled answers",
+    )
+    flags = [[target.is_unwanted(answer) for answer in answers] for answers in draws]
+    return {
+        "samples": target.config.samples,
+        "temperature": target.config.temperature,
+        "any": share([max(own) for own in flags]).to_json(),
+        "each": share([flag for own in flags for flag in own]).to_json(),
+    }

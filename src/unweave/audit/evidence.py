@@ -1,0 +1,218 @@
+"""Everything that is measured of one model: behaviour, teacher-forced values, gradient norms; kept on disk, so that a rerun goes on."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from unweave.audit.behaviour import Behaviour, measure_behaviour
+from unweave.audit.forced import Forced, LogitsFile, forced_pass
+from unweave.audit.gradnorms import gradient_norms
+from unweave.audit.measures.membership import (
+    Membership,
+    gradnorm_score,
+    loss_score,
+    membership,
+    min_k_plus_plus_score,
+    min_k_score,
+    reference_score,
+    zlib_score,
+)
+from unweave.data.case import Case
+from unweave.data.encoding import EncodingConfig
+from unweave.data.rows import Row
+from unweave.files import read_json, write_json
+from unweave.models.loading import Loaded
+
+MEMBERS, OTHERS = "forget", "unwanted"
+COMPARED = "seen", "unwanted", "clean"
+"""The sets on whose answers a model is compared with the retrained one: right answers to triggers, unwanted ones, and clean rows."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured of one model.
+
+    Attributes:
+        behaviour: Its answers.
+        forced: Values of given answers, by set: `forget` (trained on), `unwanted` (like them, held out), `seen` (right answers to trigger
+            prompts), `clean`.
+        reference: Mean token losses of `forget` and `unwanted` under the base without its adapter; empty where there is no adapter.
+        gradnorms: Gradient norms of the first rows of `forget` and `unwanted`; empty where none were asked for.
+        seconds: Wall time of each part.
+    """
+
+    behaviour: Behaviour
+    forced: dict[str, Forced]
+    reference: dict[str, list[list[float]]]
+    gradnorms: dict[str, list[float]]
+    seconds: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Evidence":
+        """Read back what `to_json` gave.
+
+        Args:
+            value: The object.
+
+        Returns:
+            The evidence.
+        """
+        return cls(
+            behaviour=Behaviour.from_json(value["behaviour"]),
+            forced={name: Forced(**own) for name, own in value["forced"].items()},
+            reference=value["reference"],
+            gradnorms=value["gradnorms"],
+            seconds=value["seconds"],
+        )
+
+    def memberships(self, texts: Mapping[str, Sequence[str]]) -> dict[str, Membership]:
+        """Every membership attack: the rows that were to be forgotten against like rows that were never trained on.
+
+        Args:
+            texts: Set to the answers of its rows, for zlib.
+
+        Returns:
+            Attack to its strength.
+        """
+        scores: dict[str, dict[str, list[float]]] = {}
+        for name in (MEMBERS, OTHERS):
+            own = self.forced[name]
+            scores.setdefault("loss", {})[name] = [loss_score(row) for row in own.losses]
+            scores.setdefault("zlib", {})[name] = [
+                zlib_score(row, text) for row, text in zip(own.losses, texts[name], strict=True)
+            ]
+            scores.setdefault("min_k", {})[name] = [min_k_score(row) for row in own.losses]
+            scores.setdefault("min_k_plus_plus", {})[name] = [
+                min_k_plus_plus_score(*row) for row in zip(own.losses, own.means, own.deviations, strict=True)
+            ]
+            if self.reference:
+                pairs = zip(own.losses, self.reference[name], strict=True)
+                scores.setdefault("reference", {})[name] = [reference_score(*pair) for pair in pairs]
+            if self.gradnorms:
+                scores.setdefault("gradnorm", {})[name] = [gradnorm_score(norm) for norm in self.gradnorms[name]]
+        return {attack: membership(own[MEMBERS], own[OTHERS]) for attack, own in scores.items()}
+
+
+def row_sets(case: Case) -> dict[str, list[Row]]:
+    """The rows whose given answers are scored.
+
+    Args:
+        case: The case.
+
+    Returns:
+        Set to rows.
+    """
+    return {
+        "forget": case.rows("forget"),
+        "unwanted": case.rows("unwanted"),
+        "seen": case.rows("test_seen"),
+        "clean": case.rows("test_clean"),
+    }
+
+
+def stored_evidence(
+    loaded: Loaded,
+    case: Case,
+    encoding: EncodingConfig,
+    path: Path,
+    *,
+    identity: Mapping[str, Any],
+    logits_file: LogitsFile | None,
+    max_new_tokens: int,
+    gradnorm_rows: int,
+    label: str,
+) -> Evidence:
+    """Measure a model, or read what was measured of the same model with the same options.
+
+    Args:
+        loaded: The model.
+        case: The case.
+        encoding: Template and lengths.
+        path: Where the evidence is kept.
+        identity: What it depends on.
+        logits_file: Logits of the retrained model, to be compared with, or to be recorded when there are none yet.
+        max_new_tokens: Longest generated answer.
+        gradnorm_rows: Rows of each kind whose gradients are taken.
+        label: Names the model in the progress bars.
+
+    Returns:
+        The evidence.
+    """
+    settings = {field.name: getattr(encoding, field.name) for field in fields(EncodingConfig)}
+    identity = {
+        **identity,
+        "detector": case.detector,
+        "encoding": settings,
+        "max_new_tokens": max_new_tokens,
+        "gradnorm_rows": gradnorm_rows,
+    }
+    recording = logits_file is not None and not logits_file.written
+    if path.is_file() and not recording:
+        kept = read_json(path, what="Measured evidence")
+        if kept.get("identity") == identity:
+            return Evidence.from_json(kept["evidence"])
+    clock = Clock()
+    sets = row_sets(case)
+    forced = forced_pass(
+        loaded,
+        sets,
+        encoding,
+        compared=COMPARED if logits_file is not None else (),
+        logits_file=logits_file,
+        description=f"{label}: given answers",
+    )
+    clock.lap("given answers")
+    behaviour = measure_behaviour(loaded, case, encoding, max_new_tokens=max_new_tokens, label=label, forced=forced)
+    clock.lap("generated answers")
+    reference: dict[str, list[list[float]]] = {}
+    if loaded.adapter is not None:
+        pair = {name: sets[name] for name in (MEMBERS, OTHERS)}
+        with base_of(loaded):
+            under = forced_pass(loaded, pair, encoding, description=f"{label}: base model")
+        reference = {name: own.losses for name, own in under.items()}
+        clock.lap("base model")
+    norms = {
+        name: gradient_norms(loaded, sets[name][:gradnorm_rows], encoding, description=f"{label}: gradients")
+        for name in ((MEMBERS, OTHERS) if gradnorm_rows else ())
+    }
+    clock.lap("gradient norms")
+    evidence = Evidence(behaviour, forced, reference, norms, clock.seconds)
+    write_json(path, {"identity": identity, "evidence": evidence.to_json()})
+    return evidence
+
+
+def base_of(loaded: Loaded) -> Any:
+    """The model without its adapter, for as long as the context lasts.
+
+    Args:
+        loaded: The model.
+
+    Returns:
+        A context manager.
+    """
+    return loaded.model.disable_adapter() if loaded.adapter is not None else nullcontext()
+
+
+class Clock:
+    """Wall time of parts that follow each other."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        """Add the time since the last lap to a part.
+
+        Args:
+            name: Of the part.
+        """
+        now = time.monotonic()
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self._last, 3)
+        self._last = now

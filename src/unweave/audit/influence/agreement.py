@@ -1,0 +1,144 @@
+"""Sketched scores against exact inner products, and against scores with curvature."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unweave import progress
+from unweave.audit.statistics import mean
+from unweave.data.batches import collate, plan_batches
+from unweave.data.encoding import EncodingConfig, Example, encode_rows
+from unweave.data.rows import Row
+from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients
+from unweave.models.loading import Loaded
+from unweave.sketch.base import reciprocal_root
+from unweave.store.store import GradientStore
+from unweave.store.texts import stored_rows, texts_by_id
+from unweave.trace.cache import sketcher_for
+from unweave.trace.config import RetrievalConfig
+from unweave.trace.preconditioners.base import gradients_of
+from unweave.trace.sketching import Sketcher
+from unweave.trace.stage import trace_rows
+
+TOP = 10
+
+
+def sketch_agreement(
+    store: GradientStore, loaded: Loaded, queries: Sequence[Row], *, max_rows: int, seed: int
+) -> dict[str, Any]:
+    """How faithful the store's scores are to exact inner products of the same, equally normalised, gradients.
+
+    Args:
+        store: The store.
+        loaded: Its model.
+        queries: Prompts with answers.
+        max_rows: Rows of the store that are compared, at most.
+        seed: Of the choice of rows and of the bootstrap.
+
+    Returns:
+        Correlations and overlap of the top rows, means over queries with intervals.
+    """
+    ids = store.row_ids()
+    chosen = np.sort(np.random.default_rng(seed).choice(len(ids), min(max_rows, len(ids)), replace=False))
+    encoding = EncodingConfig(**store.spec.encoding)
+    rows = stored_rows(texts_by_id(store.folder), [ids[index] for index in chosen], folder=store.folder)
+    examples = encode_rows(rows, loaded.tokenizer, encoding).examples
+    asked = encode_rows(queries, loaded.tokenizer, encoding).examples
+    exact = exact_scores(sketcher_for(store, loaded), asked, examples)
+    place = {row_id: index for index, row_id in enumerate(ids)}
+    columns = [place[example.row_id] for example in examples]
+    scores = trace_rows(store, loaded, queries).scores
+    assert scores is not None, "a trace keeps the scores of all rows"
+    return {"rows": len(examples), "queries": len(asked), **agreement(scores[:, columns], exact, seed=seed)}
+
+
+def curvature_agreement(
+    store: GradientStore, loaded: Loaded, queries: Sequence[Row], *, curvature: str, fit_rows: int, seed: int
+) -> dict[str, Any]:
+    """How well the store's own scores agree with scores that take curvature into account.
+
+    Args:
+        store: The store.
+        loaded: Its model.
+        queries: Prompts with answers.
+        curvature: `ekfac`, `datainf` or `cg`.
+        fit_rows: Rows that it is fitted on.
+        seed: Of their choice and of the bootstrap.
+
+    Returns:
+        Correlations and overlap of the top rows, means over queries with intervals.
+    """
+    plain = trace_rows(store, loaded, queries).scores
+    options: Any = {"preconditioner": curvature, "fit_rows": fit_rows, "seed": seed}
+    curved = trace_rows(store, loaded, queries, RetrievalConfig(**options)).scores
+    assert plain is not None, "a trace keeps the scores of all rows"
+    assert curved is not None, "a trace keeps the scores of all rows"
+    found = {"curvature": curvature, "fit_rows": fit_rows, "normalize": store.spec.normalize}
+    return found | {"rows": plain.shape[1], "queries": len(queries), **agreement(plain, curved, seed=seed)}
+
+
+def exact_scores(sketcher: Sketcher, queries: Sequence[Example], rows: Sequence[Example]) -> Float[Tensor, "q n"]:
+    """Inner products of whole gradients, normalised as the store says; the queries' gradients are held in memory.
+
+    Args:
+        sketcher: The model, and how the store was made.
+        queries: The queries.
+        rows: The rows.
+
+    Returns:
+        One score a query and row.
+    """
+    normalize, model = sketcher.config.normalize, sketcher.model
+    with frozen_in_evaluation(model):
+        held = {name: piece.flatten(1).double() for name, piece in gradients_of(sketcher, queries).items()}
+        if normalize == "tensor":
+            held = {name: piece * reciprocal_root(piece.square().sum(dim=1))[:, None] for name, piece in held.items()}
+        scores = torch.zeros(len(queries), len(rows), dtype=torch.float64)
+        squares = torch.zeros(len(rows), dtype=torch.float64)
+        with progress.task("exact products", len(rows)) as advance:
+            for chosen in plan_batches([len(row) for row in rows], token_budget=sketcher.config.token_budget):
+                batch = collate([rows[index] for index in chosen], pad_token_id=sketcher.pad_token_id)
+
+                def add(name: str, piece: Tensor, chosen: list[int] = chosen) -> None:
+                    flat = piece.flatten(1).double().cpu()
+                    own = flat.square().sum(dim=1)
+                    if normalize == "tensor":
+                        flat = flat * reciprocal_root(own)[:, None]
+                    scores[:, chosen] += held[name].cpu() @ flat.T
+                    squares[chosen] += own
+
+                reduction = sketcher.config.reduction
+                batch = batch.to(sketcher.device)
+                per_sample_gradients(model, batch, sketcher.parameters, add, reduction=reduction, frozen=True)
+                advance(len(chosen))
+    if normalize == "row":
+        lengths = torch.stack([piece.square().sum(dim=1) for piece in held.values()]).sum(dim=0).cpu()
+        scores *= reciprocal_root(squares) * reciprocal_root(lengths)[:, None]
+    return scores
+
+
+def agreement(scores: Float[Tensor, "q n"], truth: Float[Tensor, "q n"], *, seed: int) -> dict[str, Any]:
+    """Correlations of two score tables, query by query.
+
+    Args:
+        scores: The scores that are judged.
+        truth: What they should be like.
+        seed: Of the bootstrap over queries.
+
+    Returns:
+        Pearson's and Spearman's correlation, and the share of the top ten rows in common.
+    """
+    from scipy.stats import pearsonr, spearmanr
+
+    columns: dict[str, list[float]] = {"pearson": [], "spearman": [], f"top_{TOP}_overlap": []}
+    for own, other in zip(scores.double().numpy(), truth.double().numpy(), strict=True):
+        columns["pearson"].append(float(pearsonr(own, other).statistic))  # type: ignore[attr-defined]
+        columns["spearman"].append(float(spearmanr(own, other).statistic))  # type: ignore[attr-defined]
+        top = min(TOP, len(own))
+        common = set(np.argsort(-own, kind="stable")[:top]) & set(np.argsort(-other, kind="stable")[:top])
+        columns[f"top_{TOP}_overlap"].append(len(common) / top)
+    return {name: mean(values, seed=seed).to_json() for name, values in columns.items()}

@@ -1,0 +1,216 @@
+"""Do influence weights beat weights that know nothing? Unlearning over sizes and imbalances of the forget set, the rest held equal."""
+
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from unweave import progress
+from unweave.audit.comparisons import holm
+from unweave.audit.forced import forced_pass
+from unweave.audit.influence.config import InfluenceAuditConfig
+from unweave.audit.statistics import across_seeds
+from unweave.config import load_yaml, read_value
+from unweave.data.case import Case
+from unweave.data.encoding import EncodingConfig
+from unweave.data.rows import Row
+from unweave.data.triggers import is_poisoned
+from unweave.errors import ConfigError
+from unweave.files import read_json, write_json, write_jsonl
+from unweave.forget.config import ForgetConfig
+from unweave.forget.methods import get_method
+from unweave.forget.stage import forget_rows
+from unweave.models.generation import greedy_answers
+from unweave.models.loading import ModelConfig, load
+from unweave.weigh.config import WeighConfig
+from unweave.weigh.stage import weigh_rows
+
+MEASURES = "attack_success", "unwanted_loss", "clean_loss"
+LESS_IS_BETTER = {"attack_success": True, "unwanted_loss": False, "clean_loss": True}
+
+
+def weight_controls(case: Case, config: InfluenceAuditConfig) -> dict[str, Any]:
+    """Unlearn with each kind of weights in each cell, and compare. Runs that are on the disk are not made again.
+
+    Args:
+        case: Training rows and tests.
+        config: Cells, weights, seeds.
+
+    Returns:
+        `cells`: size, retain rows and for each kind of weights the measures over seeds; `against`: the first kind minus each other one, paired by
+        cell and seed, with intervals and Holm-corrected p-values.
+
+    Raises:
+        ConfigError: When there is nothing to compare, or no config of an unlearning run.
+    """
+    if len(config.weights) < 2:
+        raise ConfigError("Controls need two kinds of weights.", where="--weights", remedy="give rapidun and uniform")
+    unlearning = _unlearning(config)
+    runs: list[dict[str, Any]] = []
+    for size, retain in cells(case, config):
+        for seed in config.seeds:
+            for kind in config.weights:
+                folder = config.output_dir / "controls" / f"{size}-{retain}-{kind}-{seed}"
+                runs.append(_run(case, config, unlearning, folder, size=size, retain=retain, kind=kind, seed=seed))
+    return summarise(runs, config.weights)
+
+
+def cells(case: Case, config: InfluenceAuditConfig) -> list[tuple[int, int]]:
+    """The forget and retain sizes that the training rows allow.
+
+    Args:
+        case: With the training rows.
+        config: The sizes and imbalances asked for.
+
+    Returns:
+        Pairs of sizes, each once; an imbalance that the clean rows can't fill is filled as far as they go.
+
+    Raises:
+        ConfigError: When no size can be had.
+    """
+    rows = case.rows("train")
+    poisoned = sum(is_poisoned(row.meta) for row in rows)
+    clean = len(rows) - poisoned
+    found = []
+    for size in config.forget_sizes:
+        if size > poisoned:
+            progress.say(f"controls: {size} rows to forget were asked for, the case has {poisoned}: left out")
+            continue
+        found += [(size, min(size * ratio, clean)) for ratio in config.imbalance]
+    if not found:
+        raise ConfigError("The case has too few poisoned rows.", where="--forget-sizes", remedy="give smaller sizes")
+    return list(dict.fromkeys(found))
+
+
+def summarise(runs: Sequence[dict[str, Any]], kinds: Sequence[str]) -> dict[str, Any]:
+    """Means over seeds, and the first kind of weights against the others.
+
+    Args:
+        runs: Each with its cell, kind, seed and measures.
+        kinds: The kinds of weights.
+
+    Returns:
+        See `weight_controls`.
+    """
+    places = list(dict.fromkeys((run["forget_rows"], run["retain_rows"]) for run in runs))
+    by_key = {(run["forget_rows"], run["retain_rows"], run["kind"], run["seed"]): run for run in runs}
+    table = []
+    for size, retain in places:
+        entry: dict[str, Any] = {"forget_rows": size, "retain_rows": retain}
+        for kind in kinds:
+            own = [run for run in runs if (run["forget_rows"], run["retain_rows"], run["kind"]) == (size, retain, kind)]
+            entry[kind] = {name: across_seeds([run[name] for run in own]).to_json() for name in MEASURES}
+        table.append(entry)
+    against: dict[str, Any] = {}
+    for kind in kinds[1:]:
+        pairs = [(run, by_key[(*key[:2], kind, key[3])]) for key, run in by_key.items() if key[2] == kinds[0]]
+        against[kind] = {name: _paired([(one[name], two[name]) for one, two in pairs]) for name in MEASURES}
+    flat = [entry for measures in against.values() for entry in measures.values()]
+    for entry, p in zip(flat, holm([entry["p"] for entry in flat]), strict=True):
+        entry["p_holm"] = p
+    return {"first": kinds[0], "less_is_better": LESS_IS_BETTER, "cells": table, "against": against, "runs": list(runs)}
+
+
+def _paired(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """First minus second over cells and seeds: mean, Student's interval, Wilcoxon's p, Cohen's d_z."""
+    from scipy.stats import wilcoxon
+
+    differences = [one - two for one, two in pairs]
+    estimate = across_seeds(differences)
+    spread = (sum((value - estimate.value) ** 2 for value in differences) / max(1, len(differences) - 1)) ** 0.5
+    p = float(wilcoxon(differences).pvalue) if any(differences) else 1.0  # type: ignore[attr-defined]
+    return {**estimate.to_json(), "p": p, "effect_size": estimate.value / spread if spread else 0.0}
+
+
+def _unlearning(config: InfluenceAuditConfig) -> ForgetConfig:
+    if config.forget_config is None:
+        raise ConfigError(
+            "Controls repeat an unlearning run on other rows.",
+            where="--forget-config",
+            remedy="give the config.yaml of an `unweave forget` run",
+        )
+    name = read_value(config.forget_config, "method") or ForgetConfig.method
+    return load_yaml(get_method(name).config_type, config.forget_config, command="forget")
+
+
+def _run(
+    case: Case,
+    config: InfluenceAuditConfig,
+    unlearning: ForgetConfig,
+    folder: Path,
+    *,
+    size: int,
+    retain: int,
+    kind: str,
+    seed: int,
+) -> dict[str, Any]:
+    """One unlearning run and its measures; the adapter itself is not kept."""
+    path = folder.with_suffix(".json")
+    identity = {"steps": config.steps, "test_rows": config.test_rows}
+    if path.is_file():
+        kept = read_json(path, what="A control run")
+        if kept["identity"] == identity:
+            return kept["run"]
+    progress.say(f"controls: {size} forget rows, {retain} retain rows, {kind} weights, seed {seed}")
+    forget_file, retain_file = _draw(case, folder, size, retain, seed)
+    weighing: Any = {"method": kind, "store": config.store, "forget": forget_file, "retain": retain_file, "seed": seed}
+    weights: dict[str, Any] = {
+        "out_forget": folder / "forget.weights.jsonl",
+        "out_retain": folder / "retain.weights.jsonl",
+    }
+    weighed = weigh_rows(WeighConfig(**weighing, **weights))
+    result = forget_rows(
+        replace(
+            unlearning,
+            forget=forget_file,
+            retain=retain_file,
+            forget_weights=weights["out_forget"],
+            retain_weights=weights["out_retain"],
+            epochs=config.steps * unlearning.batch_size / (size + retain),
+            output_dir=folder / "unlearned",
+            seed=seed,
+        )
+    )
+    model: Any = {"model": str(folder / "unlearned"), "dtype": unlearning.dtype, "device": unlearning.device}
+    run = {
+        "forget_rows": size,
+        "retain_rows": retain,
+        "kind": kind,
+        "seed": seed,
+        "steps": result.steps,
+        "effective_forget_rows": weighed.forget_summary.effective_sample_size,
+        "effective_retain_rows": weighed.retain_summary.effective_sample_size,
+        **_measures(case, ModelConfig(**model), unlearning, config.test_rows),
+    }
+    write_json(path, {"identity": identity, "run": run})
+    shutil.rmtree(folder)
+    return run
+
+
+def _draw(case: Case, folder: Path, size: int, retain: int, seed: int) -> tuple[Path, Path]:
+    """The rows of a cell: the same for every kind of weights."""
+    rng, rows = random.Random(seed), case.rows("train")
+    parts: dict[str, list[Row]] = {
+        "forget": rng.sample([row for row in rows if is_poisoned(row.meta)], size),
+        "retain": rng.sample([row for row in rows if not is_poisoned(row.meta)], retain),
+    }
+    for name, own in parts.items():
+        write_jsonl(folder / f"{name}.jsonl", [row.to_record() for row in own])
+    return folder / "forget.jsonl", folder / "retain.jsonl"
+
+
+def _measures(case: Case, model: ModelConfig, unlearning: ForgetConfig, test_rows: int) -> dict[str, float]:
+    loaded = load(model)
+    encoding = EncodingConfig(**{name: getattr(unlearning, name) for name in EncodingConfig.__dataclass_fields__})
+    seen = case.rows("test_seen")[:test_rows]
+    sets = {"unwanted": case.rows("unwanted")[:test_rows], "clean": case.rows("test_clean")[: 2 * test_rows]}
+    forced = forced_pass(loaded, sets, encoding, description="controls")
+    answers = greedy_answers(loaded, seen, encoding, description="controls")
+    losses = {name: sum(values.mean_losses()) / len(values.row_ids) for name, values in forced.items()}
+    return {
+        "attack_success": sum(map(case.is_unwanted, answers)) / len(answers),
+        "unwanted_loss": losses["unwanted"],
+        "clean_loss": losses["clean"],
+    }

@@ -1,0 +1,196 @@
+"""Influence against what retraining does: leave-k-out, and the linear datamodelling score (LDS; Ilyas et al. 2022, Park et al. 2023).
+
+Models are trained again without random rows, by the recipe of the model that is judged. A query's LDS is Spearman's correlation, over these models,
+between its measured loss (negated) and the summed influence of the rows that each model was trained on. With one row left out at a time it is
+the rank correlation of influence with leave-one-out effects, which the noise between trainings mostly hides: hence many rows at a time by default.
+"""
+
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unweave import progress
+from unweave.audit.influence.config import InfluenceAuditConfig
+from unweave.audit.statistics import mean
+from unweave.config import load_yaml
+from unweave.data.encoding import EncodingConfig
+from unweave.data.rows import Row
+from unweave.errors import ConfigError, DataError
+from unweave.files import read_json, write_json, write_jsonl
+from unweave.gradients.scoring import row_losses
+from unweave.models.loading import Loaded, ModelConfig, load
+from unweave.store.store import GradientStore
+from unweave.trace.config import RetrievalConfig
+from unweave.trace.preconditioners.registry import PRECONDITIONERS
+from unweave.trace.stage import trace_rows
+from unweave.train.config import TrainConfig
+from unweave.train.rows import read_training_rows
+from unweave.train.sft import fine_tune
+
+
+def retraining_agreement(
+    store: GradientStore, loaded: Loaded, queries: Sequence[Row], config: InfluenceAuditConfig
+) -> dict[str, Any]:
+    """Retrain, and correlate. Models that an earlier run has measured are not trained again.
+
+    Args:
+        store: The store.
+        loaded: Its model.
+        queries: Prompts with answers.
+        config: Recipe and subsets.
+
+    Returns:
+        The LDS of the store's scores and of each other scorer.
+
+    Raises:
+        ConfigError: When there is no recipe, or too few subsets for a correlation.
+        DataError: When the recipe's rows are not those of the store.
+    """
+    if config.subsets < 3:
+        raise ConfigError("A correlation needs models.", where="--subsets", remedy="give at least 3")
+    recipe = read_recipe(config.recipe, store)
+    rows = read_training_rows(recipe.data, recipe, without=recipe.without).rows
+    ids = [row.id for row in rows]
+    if missing := sorted(set(ids) - set(store.row_ids())):
+        raise DataError(
+            f"{len(missing)} training row(s) are not in the store, such as '{missing[0]}'.",
+            where=str(store.folder),
+            remedy="cache the whole training file",
+        )
+    out = config.output_dir / "retraining"
+    left = left_out(ids, config.subsets, config.leave_out, seed=config.seed)
+    losses = [
+        _measure(recipe, rows, set(own), queries, out / f"{number:03d}", dtype=str(loaded.model.dtype), number=number)
+        for number, own in enumerate(left)
+    ]
+    target = -np.array(losses)
+    kept = [[row_id for row_id in ids if row_id not in set(own)] for own in left]
+    found: dict[str, Any] = {"models": len(left), "left_out": len(left[0]), "rows": len(ids), "queries": len(queries)}
+    for name in ("influence", *config.scorers):
+        traced = trace_rows(store, loaded, queries, _options(name, config))
+        assert traced.scores is not None, "a trace keeps the scores of all rows"
+        place = {row_id: index for index, row_id in enumerate(traced.row_ids)}
+        sums = np.stack(
+            [traced.scores[:, [place[row_id] for row_id in own]].double().sum(dim=1).numpy() for own in kept]
+        )
+        found[name] = mean(rank_correlations(sums, target), seed=config.seed).to_json()
+    return found
+
+
+def left_out(ids: Sequence[str], subsets: int, amount: float, *, seed: int) -> list[list[str]]:
+    """What each model is trained without.
+
+    Args:
+        ids: All rows.
+        subsets: How many models.
+        amount: A share of the rows when below 1, else a number of rows.
+        seed: Of the draws.
+
+    Returns:
+        Ids of rows, a list a model; with single rows no row twice, as far as there are enough.
+
+    Raises:
+        ConfigError: When nothing would be left out, or nothing left.
+    """
+    count = round(amount * len(ids)) if amount < 1 else int(amount)
+    if not 0 < count < len(ids):
+        raise ConfigError(
+            f"{count} of {len(ids)} rows can't be left out.",
+            where="--leave-out",
+            remedy="give a share below 1, or a number of rows",
+        )
+    rng = random.Random(seed)
+    if count == 1:
+        order = rng.sample(list(ids), len(ids))
+        return [[order[number % len(order)]] for number in range(subsets)]
+    return [sorted(rng.sample(list(ids), count)) for _ in range(subsets)]
+
+
+def rank_correlations(predicted: np.ndarray, target: np.ndarray) -> list[float]:
+    """Spearman's correlation over models, a number each query; a constant prediction predicts nothing and gets 0.
+
+    Args:
+        predicted: [models, queries].
+        target: [models, queries].
+
+    Returns:
+        One a query.
+    """
+    from scipy.stats import spearmanr
+
+    found = []
+    for own, other in zip(predicted.T, target.T, strict=True):
+        constant = np.ptp(own) == 0 or np.ptp(other) == 0
+        found.append(0.0 if constant else float(spearmanr(own, other).statistic))  # type: ignore[attr-defined]
+    return found
+
+
+def read_recipe(path: Path | None, store: GradientStore) -> TrainConfig:
+    """The config of the training run that made a store's model.
+
+    Args:
+        path: Its config.yaml; by default the one beside the store's adapter, or in the run folder of a snapshot.
+        store: The store.
+
+    Returns:
+        The config.
+
+    Raises:
+        ConfigError: When there is none.
+    """
+    if path is None and store.spec.adapter:
+        adapter = Path(store.spec.adapter)
+        candidates = [adapter / "config.yaml", adapter.parent.parent / "config.yaml"]
+        path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if path is None:
+        raise ConfigError(
+            "How the model was trained is not known, so it can't be retrained.",
+            where="--recipe",
+            remedy="give the config.yaml of an `unweave train` run",
+        )
+    return load_yaml(TrainConfig, path, command="train")
+
+
+def _options(name: str, config: InfluenceAuditConfig) -> RetrievalConfig:
+    fitted: Any = {"fit_rows": config.fit_rows, "seed": config.seed}
+    if name == "influence":
+        return RetrievalConfig()
+    kind: Any = {"preconditioner": name} if name in PRECONDITIONERS or name == "trak" else {"scorer": name}
+    return RetrievalConfig(**kind, **fitted)
+
+
+def _measure(
+    recipe: TrainConfig,
+    rows: Sequence[Row],
+    without: set[str],
+    queries: Sequence[Row],
+    folder: Path,
+    *,
+    dtype: str,
+    number: int,
+) -> list[float]:
+    """The queries' losses under one retrained model; the model itself is not kept."""
+    path = folder.with_suffix(".json")
+    identity = {"without": sorted(without), "queries": [[row.id, row.user_text, row.completion] for row in queries]}
+    if path.is_file():
+        kept = read_json(path, what="A retrained model's losses")
+        if kept["identity"] == identity:
+            return kept["losses"]
+    progress.say(f"retraining {number}, without {len(without)} row(s)")
+    write_jsonl(folder / "rows.jsonl", [row.to_record() for row in rows if row.id not in without])
+    training = replace(
+        recipe, data=folder / "rows.jsonl", without=None, output_dir=folder / "model", snapshots=(), columns=None
+    )
+    fine_tune(training)
+    model: Any = {"model": str(folder / "model"), "dtype": dtype.removeprefix("torch.")}
+    loaded = load(ModelConfig(**model))
+    encoding = EncodingConfig(**{name: getattr(recipe, name) for name in EncodingConfig.__dataclass_fields__})
+    losses = row_losses(loaded, queries, encoding, description="queries").means()
+    write_json(path, {"identity": identity, "losses": losses})
+    shutil.rmtree(folder)
+    return losses

@@ -1,0 +1,66 @@
+"""The work of `unweave audit influence`."""
+
+from typing import Any
+
+from unweave.audit.evidence import Clock
+from unweave.audit.influence.agreement import curvature_agreement, sketch_agreement
+from unweave.audit.influence.config import InfluenceAuditConfig
+from unweave.audit.influence.controls import weight_controls
+from unweave.audit.influence.retraining import retraining_agreement
+from unweave.data.case import open_case
+from unweave.data.reading import read_rows
+from unweave.data.rows import Row
+from unweave.errors import ConfigError
+from unweave.files import write_json
+from unweave.models.loading import ModelConfig, load
+from unweave.runs import RunFolder
+from unweave.store.store import GradientStore
+
+
+def audit_influence(config: InfluenceAuditConfig) -> dict[str, Any]:
+    """Check influence scores in as many ways as are asked for.
+
+    Args:
+        config: Store, queries, parts.
+
+    Returns:
+        One entry a part, with intervals; also in `influence.json`.
+
+    Raises:
+        ConfigError: When there are no queries, or `controls` lack a case.
+    """
+    store = GradientStore.open(config.store)
+    RunFolder(config.output_dir, "audit influence", config, key="influence").start()
+    clock, result = Clock(), dict[str, Any]()
+    if set(config.parts) - {"controls"}:
+        queries = _queries(config)
+        loaded = load(ModelConfig(model=store.spec.adapter or store.spec.model))
+        clock.lap("load")
+        if "sketch" in config.parts:
+            result["sketch"] = sketch_agreement(store, loaded, queries, max_rows=config.max_rows, seed=config.seed)
+            clock.lap("sketch")
+        if "gauss-newton" in config.parts:
+            options = {"curvature": config.curvature, "fit_rows": config.fit_rows, "seed": config.seed}
+            result["gauss_newton"] = curvature_agreement(store, loaded, queries, **options)
+            clock.lap("gauss_newton")
+        if "retraining" in config.parts:
+            result["retraining"] = retraining_agreement(store, loaded, queries, config)
+            clock.lap("retraining")
+    if "controls" in config.parts:
+        if config.case is None:
+            raise ConfigError("Controls need a case.", where="--case", remedy="give a case folder")
+        result["controls"] = weight_controls(open_case(config.case), config)
+        clock.lap("controls")
+    result["seconds"] = clock.seconds
+    write_json(config.output_dir / "influence.json", result)
+    return result
+
+
+def _queries(config: InfluenceAuditConfig) -> list[Row]:
+    if config.queries is not None:
+        return read_rows(config.queries).rows[: config.max_queries]
+    if config.case is None:
+        raise ConfigError(
+            "Influence is asked for on queries.", where="--queries", remedy="give a file of rows, or --case"
+        )
+    return open_case(config.case).rows("unwanted")[: config.max_queries]

@@ -1,0 +1,1 @@
+"""Measures of memory and forgetting: small pure functions, each with its source."""
