@@ -6,6 +6,8 @@ The rename is atomic on POSIX file systems, so the target holds either the old c
 """
 
 import contextlib
+import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from unweave.errors import DataError
+from unweave.errors import DataError, UnweaveError
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -80,6 +82,29 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def locked(path: Path, busy: UnweaveError) -> Iterator[None]:
+    """Hold an exclusive lock for as long as the block lasts; the system lets go of it when the process ends, however it ends.
+
+    Args:
+        path: The lock's file; its folder is made where needed.
+        busy: Raised when another process holds the lock.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UnweaveError: `busy`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise busy from error
+        yield
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path`, all of it or nothing.
 
@@ -99,6 +124,19 @@ def write_json(path: Path, value: Any) -> None:
         value: What to write; NaN and infinities become null, since JSON has neither.
     """
     write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def file_digest(path: Path) -> str:
+    """BLAKE2b of a file's bytes.
+
+    Args:
+        path: The file.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:

@@ -20,7 +20,7 @@ from unweave import __version__, progress
 from unweave.config import dump_yaml, to_plain
 from unweave.data.reading import Problem
 from unweave.data.rows import Row
-from unweave.files import write_json, write_text
+from unweave.files import file_digest, write_json, write_text
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "safetensors")
 RESULT = "result.json"
@@ -189,10 +189,7 @@ def _input_digests(plain: dict[str, Any]) -> dict[str, str]:
         path = Path(value)
         for file in (path, path / RESULT, path / "adapter_model.safetensors"):
             if len(value) < 1024 and file.is_file():
-                with file.open("rb") as content:
-                    digests[f"{key}:{file.name}"] = hashlib.file_digest(
-                        content, lambda: hashlib.blake2b(digest_size=16)
-                    ).hexdigest()
+                digests[f"{key}:{file.name}"] = file_digest(file)
     return digests
 
 

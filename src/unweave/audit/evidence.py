@@ -10,16 +10,8 @@ from typing import Any
 from unweave.audit.behaviour import Behaviour, measure_behaviour
 from unweave.audit.forced import Forced, LogitsFile, forced_pass
 from unweave.audit.gradnorms import gradient_norms
-from unweave.audit.measures.membership import (
-    Membership,
-    gradnorm_score,
-    loss_score,
-    membership,
-    min_k_plus_plus_score,
-    min_k_score,
-    reference_score,
-    zlib_score,
-)
+from unweave.audit.inference import Scored, membership_attacks
+from unweave.audit.measures.membership import Membership
 from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
@@ -81,23 +73,11 @@ class Evidence:
         Returns:
             Attack to its strength.
         """
-        scores: dict[str, dict[str, list[float]]] = {}
-        for name in (MEMBERS, OTHERS):
-            own = self.forced[name]
-            scores.setdefault("loss", {})[name] = [loss_score(row) for row in own.losses]
-            scores.setdefault("zlib", {})[name] = [
-                zlib_score(row, text) for row, text in zip(own.losses, texts[name], strict=True)
-            ]
-            scores.setdefault("min_k", {})[name] = [min_k_score(row) for row in own.losses]
-            scores.setdefault("min_k_plus_plus", {})[name] = [
-                min_k_plus_plus_score(*row) for row in zip(own.losses, own.means, own.deviations, strict=True)
-            ]
-            if self.reference:
-                pairs = zip(own.losses, self.reference[name], strict=True)
-                scores.setdefault("reference", {})[name] = [reference_score(*pair) for pair in pairs]
-            if self.gradnorms:
-                scores.setdefault("gradnorm", {})[name] = [gradnorm_score(norm) for norm in self.gradnorms[name]]
-        return {attack: membership(own[MEMBERS], own[OTHERS]) for attack, own in scores.items()}
+        members, others = (
+            Scored(self.forced[name], texts[name], self.reference.get(name), self.gradnorms.get(name))
+            for name in (MEMBERS, OTHERS)
+        )
+        return membership_attacks(members, others)
 
 
 def row_sets(case: Case) -> dict[str, list[Row]]:

@@ -23,6 +23,7 @@ COMMANDS = {
     "weigh": "turn influence into a weight for each row",
     "forget": "take the influence of rows out of a model",
     "audit": "measure what was forgotten and what was kept, before and after",
+    "request": "the deletion ledger: add, list, run, verify, roll back requests to forget",
     "report": "write the HTML report of a run folder",
     "store": "look after a gradient store: info, check, repair, delete, compact, merge",
     "run": "repeat a run from its config.yaml",

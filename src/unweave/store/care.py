@@ -9,8 +9,8 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from unweave.errors import StoreError
-from unweave.files import replacing
-from unweave.store.shards import Commit, file_digest
+from unweave.files import file_digest, replacing
+from unweave.store.shards import Commit
 from unweave.store.store import GradientStore
 from unweave.store.texts import merge_texts, remove_texts
 

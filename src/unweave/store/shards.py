@@ -1,7 +1,6 @@
 """Shards: the files that hold sketches, the records that name them, and how rows are mapped from them."""
 
 import functools
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,16 +144,3 @@ def without_superseded(commits: list[Commit]) -> list[Commit]:
         else:
             smallest[commit.unit if other is None else commit.name] = commit
     return sorted(smallest.values(), key=lambda commit: commit.name)
-
-
-def file_digest(path: Path) -> str:
-    """BLAKE2b of a file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        32 hexadecimal digits.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -11,7 +11,6 @@ the next writer. To resume is to ask for the rows that no commit names.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unweave.errors import StoreError
-from unweave.files import TEMPORARY_PREFIX, read_json, replacing, write_json
+from unweave.files import TEMPORARY_PREFIX, file_digest, locked, read_json, replacing, write_json
 from unweave.store.format import StoreSpec
 from unweave.store.numbers import decode_numbers, encode_numbers, stored_bytes
 from unweave.store.records import Records
@@ -35,7 +34,6 @@ from unweave.store.shards import (
     Block,
     Commit,
     Stored,
-    file_digest,
     layout_of,
     mapped_rows,
 )
@@ -102,17 +100,11 @@ class GradientStore(Records):
 
         Yields:
             Nothing.
-
-        Raises:
-            StoreError: When another process is writing.
         """
-        with (self.folder / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StoreError(
-                    "Another process is writing to this store.", where=str(self.folder), remedy="wait for it to end"
-                ) from error
+        busy = StoreError(
+            "Another process is writing to this store.", where=str(self.folder), remedy="wait for it to end"
+        )
+        with locked(self.folder / ".lock", busy):
             self.refresh()
             committed = {commit.name for commit in self.commits()}
             for path in (self.folder / "shards").iterdir():

@@ -17,7 +17,6 @@ import numpy as np
 from unweave import progress
 from unweave.audit.influence.config import InfluenceAuditConfig
 from unweave.audit.statistics import mean
-from unweave.config import load_yaml
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
@@ -29,6 +28,7 @@ from unweave.trace.config import RetrievalConfig
 from unweave.trace.preconditioners.registry import PRECONDITIONERS
 from unweave.trace.stage import trace_rows
 from unweave.train.config import TrainConfig
+from unweave.train.recipe import read_recipe
 from unweave.train.rows import read_training_rows
 from unweave.train.sft import fine_tune
 
@@ -53,7 +53,7 @@ def retraining_agreement(
     """
     if config.subsets < 3:
         raise ConfigError("A correlation needs models.", where="--subsets", remedy="give at least 3")
-    recipe = read_recipe(config.recipe, store)
+    recipe = read_recipe(config.recipe or store.spec.adapter)
     rows = read_training_rows(recipe.data, recipe, without=recipe.without).rows
     ids = [row.id for row in rows]
     if missing := sorted(set(ids) - set(store.row_ids())):
@@ -128,32 +128,6 @@ def rank_correlations(predicted: np.ndarray, target: np.ndarray) -> list[float]:
         constant = np.ptp(own) == 0 or np.ptp(other) == 0
         found.append(0.0 if constant else float(spearmanr(own, other).statistic))  # type: ignore[attr-defined]
     return found
-
-
-def read_recipe(path: Path | None, store: GradientStore) -> TrainConfig:
-    """The config of the training run that made a store's model.
-
-    Args:
-        path: Its config.yaml; by default the one beside the store's adapter, or in the run folder of a snapshot.
-        store: The store.
-
-    Returns:
-        The config.
-
-    Raises:
-        ConfigError: When there is none.
-    """
-    if path is None and store.spec.adapter:
-        adapter = Path(store.spec.adapter)
-        candidates = [adapter / "config.yaml", adapter.parent.parent / "config.yaml"]
-        path = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if path is None:
-        raise ConfigError(
-            "How the model was trained is not known, so it can't be retrained.",
-            where="--recipe",
-            remedy="give the config.yaml of an `unweave train` run",
-        )
-    return load_yaml(TrainConfig, path, command="train")
 
 
 def _options(name: str, config: InfluenceAuditConfig) -> RetrievalConfig:

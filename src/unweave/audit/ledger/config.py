@@ -1,0 +1,141 @@
+"""Options of `unweave request`, readable without torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from unweave.weigh.config import WeightMethod
+
+Kind = Literal["removal", "modification", "correction"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionConfig:
+    """Which rows a request is about: all that match every criterion given.
+
+    Attributes:
+        row_ids: Ids of rows; an unknown one is an error.
+        rows: A file of rows, matched by id.
+        where: Field to value: `prompt`, `completion` or any other column of the data, equal as text.
+        text: Words that stand in the prompt or the answer, whatever their case.
+        near: A text: its near-duplicates.
+        near_method: `minhash` compares five-letter shingles (datasketch), `embedding` a sentence encoder's vectors.
+        similarity: The least similarity of a near-duplicate: Jaccard's, or the cosine.
+    """
+
+    row_ids: tuple[str, ...] = ()
+    rows: Path | None = None
+    where: dict[str, str] | None = None
+    text: str | None = None
+    near: str | None = None
+    near_method: Literal["minhash", "embedding"] = "minhash"
+    similarity: float = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddConfig(SelectionConfig):
+    """Add a request to a ledger. Adding the same one twice does nothing.
+
+    Attributes:
+        ledger: The ledger's folder; made by the first request, which must name data and model.
+        data: The rows that the model was trained on.
+        model: The model that holds them: anything that `--model` takes.
+        store: A gradient store of these rows; forgotten rows leave it.
+        kind: `removal`; `correction`: the rows' answers are replaced; `modification`: whole rows are.
+        replacement: For a correction or modification: a file of rows with the same ids.
+        reason: Why, for the record.
+        request_id: A name; by default a hash of the request.
+        max_perplexity_change: Drift budget of a new ledger: how much perplexity on other rows may change over all requests, as a share.
+        max_removed_share: Drift budget of a new ledger: the share of all rows that may be forgotten before retraining is due.
+    """
+
+    ledger: Path
+    data: Path | None = None
+    model: str | None = None
+    store: Path | None = None
+    kind: Kind = "removal"
+    replacement: Path | None = None
+    reason: str = ""
+    request_id: str | None = None
+    max_perplexity_change: float = 0.05
+    max_removed_share: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListConfig:
+    """List the requests of a ledger.
+
+    Attributes:
+        ledger: The ledger's folder.
+    """
+
+    ledger: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Carry out a request. A request that is done is not carried out again; one that was interrupted is continued.
+
+    Attributes:
+        request: Its id.
+        ledger: The ledger's folder.
+        method: An unlearning method, or `retrain`: training again without the rows, which is exact for what entered through the adapter.
+        forget_config: config.yaml of an `unweave forget` run, whose options are used.
+        weights: How rows are weighed; anything but `uniform` needs a store that holds the rows to forget and to retain.
+        retain_rows: Rows whose behaviour must stay, drawn from the data by the request's id.
+        test_rows: Further rows, on which the change of everything else is measured.
+        holdout: A file of rows like those to be forgotten that were never trained on, for membership inference.
+        margin: The largest change of the loss on other rows that does not matter, in nats a token.
+        over_budget: Go on although the drift budget is used up.
+        replay: Repeat the unlearning of a request that is done in this folder, and compare the result; the ledger stays as it is.
+        seed: Of training.
+        dtype: As for the model.
+        device: As for the model.
+    """
+
+    request: Annotated[str, tyro.conf.Positional]
+    ledger: Path
+    method: str = "rapidun"
+    forget_config: Path | None = None
+    weights: WeightMethod = "uniform"
+    retain_rows: int = 64
+    test_rows: int = 64
+    holdout: Path | None = None
+    margin: float = 0.05
+    over_budget: bool = False
+    replay: Path | None = None
+    seed: int = 0
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
+    device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig:
+    """Recompute the hashes and the metrics of a request that was carried out, and fail on any difference.
+
+    Attributes:
+        request: Its id.
+        ledger: The ledger's folder.
+        tolerance: What rounding on another machine may change in a loss, in nats a token.
+    """
+
+    request: Annotated[str, tyro.conf.Positional]
+    ledger: Path
+    tolerance: float = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollbackConfig:
+    """Undo the last request that was carried out: the model before it is the current one again.
+
+    Attributes:
+        request: Its id.
+        ledger: The ledger's folder.
+        reason: Why, for the record.
+    """
+
+    request: Annotated[str, tyro.conf.Positional]
+    ledger: Path
+    reason: str = ""

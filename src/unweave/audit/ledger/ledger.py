@@ -1,0 +1,349 @@
+"""A ledger: its requests with their states, folded from the journal, and which model is the current one."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unweave.audit.ledger.config import AddConfig, ListConfig
+from unweave.audit.ledger.journal import Event, Journal
+from unweave.audit.ledger.selection import select_rows
+from unweave.data.reading import read_rows
+from unweave.data.rows import Row
+from unweave.errors import ConfigError, DataError, nearest
+from unweave.files import file_digest
+from unweave.runs import rows_fingerprint
+
+FILE = "ledger.db"
+STATES = {"added": "open", "started": "running", "step": "running", "done": "done", "rolled back": "rolled back"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, as the journal tells it.
+
+    Attributes:
+        id: Its name.
+        kind: `removal`, `modification` or `correction`.
+        rows: Row id to the hash of the content that is to be forgotten.
+        replacement: File of the new rows; `None` for a removal.
+        reason: Why.
+        state: `open`, `running`, `done` or `rolled back`.
+        events: All its events, in order.
+    """
+
+    id: str
+    kind: str
+    rows: dict[str, str]
+    replacement: str | None
+    reason: str
+    state: str
+    events: list[Event] = field(default_factory=list)
+
+    def last(self, kind: str) -> Event | None:
+        """The newest event of a kind.
+
+        Args:
+            kind: The kind.
+
+        Returns:
+            The event, or `None`.
+        """
+        return next((event for event in reversed(self.events) if event.kind == kind), None)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a ledger is about.
+
+    Attributes:
+        data: File of the training rows.
+        data_fingerprint: Of their ids and contents.
+        rows: How many.
+        model: The model before any request.
+        model_files: Its files to their digests, where it is a folder.
+        store: Gradient store of the rows, or `None`.
+        max_perplexity_change: Drift budget.
+        max_removed_share: Drift budget.
+    """
+
+    data: str
+    data_fingerprint: str
+    rows: int
+    model: str
+    model_files: dict[str, str]
+    store: str | None
+    max_perplexity_change: float
+    max_removed_share: float
+
+
+class Ledger:
+    """A ledger's folder.
+
+    Args:
+        folder: Where it is.
+        create: Whether to make it where it is missing.
+    """
+
+    def __init__(self, folder: Path, *, create: bool = False):
+        self.folder = folder
+        if not create and not (folder / FILE).is_file():
+            raise DataError("There is no ledger here.", where=str(folder), remedy="add a request first")
+        self.journal = Journal(folder / FILE)
+
+    def origin(self) -> Origin:
+        """What the ledger is about.
+
+        Returns:
+            Data, model, store, budget.
+
+        Raises:
+            DataError: When the first event is missing.
+        """
+        first = next((event for event in self.journal.events() if event.kind == "created"), None)
+        if first is None:
+            raise DataError(
+                "The ledger is empty.", where=str(self.folder), remedy="add a request with --data and --model"
+            )
+        return Origin(**first.content)
+
+    def requests(self) -> dict[str, Request]:
+        """All requests by id, in the order in which they were added."""
+        found: dict[str, Request] = {}
+        for event in self.journal.events():
+            if event.kind == "added":
+                found[event.request] = Request(event.request, state="open", **event.content["asked"])
+            if event.request in found:
+                request = found[event.request]
+                found[event.request] = Request(
+                    **{**request.__dict__, "state": STATES[event.kind], "events": [*request.events, event]}
+                )
+        return found
+
+    def request(self, name: str) -> Request:
+        """A request.
+
+        Args:
+            name: Its id.
+
+        Returns:
+            The request.
+
+        Raises:
+            DataError: When there is none of that name.
+        """
+        requests = self.requests()
+        if name not in requests:
+            raise DataError(
+                f"There is no request '{name}'.",
+                where=str(self.folder),
+                remedy=nearest(name, requests) if requests else "add one first",
+            )
+        return requests[name]
+
+    def carried_out(self) -> list[Request]:
+        """The requests that are done and not rolled back, in the order in which they were done."""
+        done = [request for request in self.requests().values() if request.state == "done"]
+        return sorted(done, key=lambda request: request.last("done").number)  # type: ignore[union-attr]
+
+    def request_folder(self, name: str) -> Path:
+        """Where a request's adapter and certificate lie.
+
+        Args:
+            name: Its id.
+
+        Returns:
+            The folder.
+        """
+        return self.folder / "requests" / name
+
+    def model(self) -> str:
+        """The current model: that of the last request carried out, or the one before all of them."""
+        done = self.carried_out()
+        return str(self.request_folder(done[-1].id) / "adapter") if done else self.origin().model
+
+    def rows(self) -> list[Row]:
+        """The training rows.
+
+        Returns:
+            The rows as the data file has them now.
+        """
+        return read_rows(self.origin().data).rows
+
+
+def add_request(config: AddConfig) -> dict[str, Any]:
+    """Add a request. The same request again is recognised, and nothing is added.
+
+    Args:
+        config: Rows, kind, reason.
+
+    Returns:
+        Its id, its rows, and whether it is new.
+
+    Raises:
+        ConfigError: When a new ledger is given no data or model, or a ledger's are to be changed.
+        DataError: When a row is unknown, is in another request already, or a replacement does not fit.
+    """
+    ledger = Ledger(config.ledger, create=config.data is not None and config.model is not None)
+    created = any(event.kind == "created" for event in ledger.journal.events())
+    data = config.data if not created else Path(ledger.origin().data)
+    if data is None or (not created and config.model is None):
+        raise ConfigError("A new ledger needs data and a model.", where="--data, --model", remedy="give both")
+    if created:
+        _require_same(config, ledger.origin())
+    rows = read_rows(data).rows
+    chosen = select_rows(rows, config)
+    replacement = _replacement(config, chosen)
+    content = {
+        "kind": config.kind,
+        "rows": {row.id: content_hash(row) for row in chosen},
+        "replacement": str(config.replacement.resolve()) if config.replacement else None,
+        "reason": config.reason,
+    }
+    # The reason is not part of what is asked for: the same rows again are the same request.
+    identity = [content["kind"], content["rows"], replacement]
+    name = (
+        config.request_id or hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=6).hexdigest()
+    )
+    if not created:
+        ledger.journal.append_if(lambda events: not events, "created", **_origin(config, rows).__dict__)
+    _refuse_overlap(ledger, name, content)
+    added = ledger.journal.append_if(
+        lambda events: not any(event.kind == "added" and event.request == name for event in events),
+        "added",
+        name,
+        asked=content,
+        replacement_rows=replacement,
+    )
+    return {"id": name, "added": added is not None, "kind": config.kind, "rows": sorted(content["rows"])}
+
+
+def list_requests(config: ListConfig) -> list[dict[str, Any]]:
+    """The requests of a ledger.
+
+    Args:
+        config: The ledger.
+
+    Returns:
+        Id, kind, rows, state, reason and times of each, and the class of its certificate.
+    """
+    found = []
+    for request in Ledger(config.ledger).requests().values():
+        done = request.last("done")
+        found.append(
+            {
+                "id": request.id,
+                "kind": request.kind,
+                "rows": len(request.rows),
+                "state": request.state,
+                "class": done.content["class"] if done else None,
+                "added": request.events[0].time,
+                "done": done.time if done else None,
+                "reason": request.reason,
+            }
+        )
+    return found
+
+
+def content_hash(row: Row) -> str:
+    """A hash of what is to be forgotten, so that the ledger need not keep it.
+
+    Args:
+        row: The row.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    return rows_fingerprint([row])
+
+
+def model_files(model: str) -> dict[str, str]:
+    """Digests of a model folder's weights and configs.
+
+    Args:
+        model: A folder, or a name.
+
+    Returns:
+        File name to digest; empty for a name that is no folder.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        return {}
+    kept = (*folder.glob("*.safetensors"), *folder.glob("*config.json"))
+    return {path.name: file_digest(path) for path in sorted(kept)}
+
+
+def _origin(config: AddConfig, rows: Sequence[Row]) -> Origin:
+    model = str(Path(config.model or "").resolve()) if Path(config.model or "").is_dir() else str(config.model)
+    return Origin(
+        data=str((config.data or Path()).resolve()),
+        data_fingerprint=rows_fingerprint(rows),
+        rows=len(rows),
+        model=model,
+        model_files=model_files(model),
+        store=str(config.store.resolve()) if config.store else None,
+        max_perplexity_change=config.max_perplexity_change,
+        max_removed_share=config.max_removed_share,
+    )
+
+
+def _require_same(config: AddConfig, origin: Origin) -> None:
+    """A ledger is about one data set and one model."""
+    given = {"data": config.data, "model": config.model, "store": config.store}
+    for name, value in given.items():
+        known = getattr(origin, name)
+        if value is None or str(value) == known or (known is not None and str(Path(value).resolve()) == known):
+            continue
+        raise ConfigError(
+            f"The ledger is about {name} '{known}', not '{value}'.",
+            where=f"--{name}",
+            remedy="leave it out, or use another ledger",
+        )
+
+
+def _replacement(config: AddConfig, chosen: Sequence[Row]) -> dict[str, str] | None:
+    """The hashes of the new rows, by id."""
+    if (config.replacement is None) != (config.kind == "removal"):
+        raise ConfigError(
+            f"A {config.kind} {'takes no' if config.kind == 'removal' else 'needs'} new rows.",
+            where="--replacement",
+            remedy="leave it out" if config.kind == "removal" else "give a file of rows with the same ids",
+        )
+    if config.replacement is None:
+        return None
+    new = {row.id: row for row in read_rows(config.replacement)}
+    if set(new) != {row.id for row in chosen}:
+        odd = min(set(new) ^ {row.id for row in chosen})
+        raise DataError(
+            f"The new rows are not those of the request: '{odd}' is in one of the two only.",
+            where=str(config.replacement),
+            remedy="give a new row for each row of the request, with the same id",
+        )
+    for row in chosen:
+        if config.kind == "correction" and new[row.id].user_text != row.user_text:
+            raise DataError(
+                f"A correction changes the answer, not the prompt, of '{row.id}'.",
+                where=new[row.id].place,
+                remedy="use --kind modification",
+            )
+        if content_hash(new[row.id]) == content_hash(row):
+            raise DataError(f"The new row '{row.id}' is the old one.", where=new[row.id].place, remedy="change it")
+    return {row_id: content_hash(row) for row_id, row in new.items()}
+
+
+def _refuse_overlap(ledger: Ledger, name: str, content: dict[str, Any]) -> None:
+    for other in ledger.requests().values():
+        if other.id == name:
+            if other.rows != content["rows"] or other.kind != content["kind"]:
+                raise DataError(
+                    f"There is another request '{name}' already.", where="--request-id", remedy="choose another name"
+                )
+            continue
+        if other.state != "rolled back" and (shared := sorted(set(other.rows) & set(content["rows"]))):
+            raise DataError(
+                f"The row '{shared[0]}' is in the request '{other.id}' already.",
+                where=str(ledger.folder),
+                remedy="leave it out, or roll that request back",
+            )

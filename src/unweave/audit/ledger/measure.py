@@ -1,0 +1,69 @@
+"""What is measured of a model before and after a request: losses of the rows to forget, of others, of like rows never trained on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from unweave.audit.comparisons import compare_paired
+from unweave.audit.forced import Forced, forced_pass
+from unweave.audit.inference import Scored, membership_attacks
+from unweave.data.encoding import EncodingConfig
+from unweave.data.rows import Row
+from unweave.models.fingerprint import model_fingerprint
+from unweave.models.loading import Loaded
+
+
+def measure(loaded: Loaded, sets: Mapping[str, Sequence[Row]], encoding: EncodingConfig) -> dict[str, Any]:
+    """One teacher-forced pass over all sets.
+
+    Args:
+        loaded: The model.
+        sets: `forget`, `test`, and where there are any `holdout` and `replacement`.
+        encoding: Template and lengths.
+
+    Returns:
+        The model's fingerprint; for each set its summary and its rows' mean losses; the membership attacks where there is a holdout. No text.
+    """
+    used = {name: rows for name, rows in sets.items() if rows}
+    forced = forced_pass(loaded, used, encoding, description="measure")
+    found: dict[str, Any] = {
+        "model": model_fingerprint(loaded.model),
+        "sets": {name: _summary(own) for name, own in forced.items()},
+    }
+    if "holdout" in forced:
+        texts = {name: {row.id: row.completion for row in rows} for name, rows in used.items()}
+        members, others = (
+            Scored(forced[name], [texts[name][row_id] for row_id in forced[name].row_ids])
+            for name in ("forget", "holdout")
+        )
+        found["membership"] = {name: own.to_json() for name, own in membership_attacks(members, others).items()}
+    return found
+
+
+def _summary(own: Forced) -> dict[str, Any]:
+    return {
+        **own.summary(),
+        "rows": len(own.row_ids),
+        "losses": dict(zip(own.row_ids, own.mean_losses(), strict=True)),
+        "tokens": sum(own.tokens()),
+        "loss_sum": sum(own.sums()),
+    }
+
+
+def changes(before: dict[str, Any], after: dict[str, Any], *, margin: float) -> dict[str, Any]:
+    """Paired comparisons of each set's losses.
+
+    Args:
+        before: From `measure`.
+        after: From `measure`, of the same rows.
+        margin: The smallest difference that matters, in nats a token.
+
+    Returns:
+        Set to comparison; sets of a single row have none.
+    """
+    found = {}
+    for name, own in before["sets"].items():
+        ids = [row_id for row_id in own["losses"] if row_id in after["sets"][name]["losses"]]
+        if len(ids) > 1:
+            pair = ([side["sets"][name]["losses"][row_id] for row_id in ids] for side in (before, after))
+            found[name] = compare_paired(f"loss, {name}", *pair, margin=margin).to_json()
+    return found

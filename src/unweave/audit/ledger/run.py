@@ -1,0 +1,180 @@
+"""Carrying out a request, step by step; each step is recorded when its results are on the disk, and a rerun goes on after the last of them.
+
+prepared          the rows to forget, to keep and to test on, as files (removed again at the end: a ledger keeps no forgotten text)
+measured before   losses of these rows under the current model
+weighed           influence weights, where they are asked for
+forgotten         the new adapter
+measured after    the same losses under it, and the drift from the model before all requests
+store cleaned     the rows are gone from the gradient store, their sketches and texts too
+certified         certificate.json and certificate.html
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from unweave import progress
+from unweave.audit.ledger import work
+from unweave.audit.ledger.certificate import write_certificate
+from unweave.audit.ledger.config import RollbackConfig, RunConfig
+from unweave.audit.ledger.job import Job
+from unweave.audit.ledger.ledger import Ledger
+from unweave.errors import ConfigError, DataError
+from unweave.files import file_digest, locked, read_json
+
+LOCK = "ledger.lock"
+STEPS: dict[str, Callable[[Job], dict[str, Path]]] = {
+    "prepared": work.prepare,
+    "measured before": work.measure_before,
+    "weighed": work.weigh,
+    "forgotten": work.forget,
+    "measured after": work.measure_after,
+    "store cleaned": work.clean_store,
+    "certified": write_certificate,
+}
+
+
+def run_request(config: RunConfig) -> dict[str, Any]:
+    """Carry out a request, or repeat it elsewhere.
+
+    Args:
+        config: Which, and how.
+
+    Returns:
+        The certificate; with `replay`, whether the adapter came out the same.
+
+    Raises:
+        DataError: When the request was rolled back, or its rows have changed since.
+        ConfigError: When the drift budget is used up.
+    """
+    ledger = Ledger(config.ledger)
+    if config.replay is not None:
+        return _replay(ledger, config)
+    busy = DataError(
+        "Another process is at work on this ledger.", where=str(config.ledger), remedy="wait for it, then run again"
+    )
+    with locked(config.ledger / LOCK, busy):
+        request = ledger.request(config.request)
+        folder = ledger.request_folder(request.id)
+        if request.state == "done":
+            progress.say(f"request {request.id} is done, nothing to do")
+            return read_json(folder / "certificate.json", what="The certificate")
+        if request.state == "rolled back":
+            raise DataError(
+                f"The request '{request.id}' was rolled back.", remedy="add it anew, under another --request-id"
+            )
+        _require_budget(ledger, config)
+        return _carry_out(Job(ledger, request, config, folder, ledger.model()))
+
+
+def _carry_out(job: Job) -> dict[str, Any]:
+    journal, request = job.ledger.journal, job.request
+    started = request.last("started")
+    if started is None or started.content != job.started:
+        if started is not None:
+            progress.say("the request is carried out with other options than before: starting over")
+            shutil.rmtree(job.folder, ignore_errors=True)
+        started = journal.append("started", request.id, **job.started)
+    done = {
+        event.content["step"]: event.content["files"]
+        for event in request.events
+        if event.kind == "step" and event.number > started.number
+    }
+    for name, step in STEPS.items():
+        if name in done and _intact(job, done[name]):
+            continue
+        progress.say(f"request {request.id}: {name}")
+        files = step(job)
+        digests = {key: [str(path.relative_to(job.folder)), file_digest(path)] for key, path in files.items()}
+        journal.append("step", request.id, step=name, files=digests)
+    certificate = read_json(job.folder / "certificate.json", what="The certificate")
+    journal.append(
+        "done",
+        request.id,
+        certificate=file_digest(job.folder / "certificate.json"),
+        page=file_digest(job.folder / "certificate.html"),
+        drift=certificate["drift"],
+        **{"class": certificate["class"]},
+    )
+    shutil.rmtree(job.work, ignore_errors=True)
+    if certificate["drift"]["retraining_due"]:
+        progress.say("the drift budget is used up: retrain before the next request")
+    return certificate
+
+
+def _intact(job: Job, files: dict[str, list[str]]) -> bool:
+    return all(
+        (job.folder / name).is_file() and file_digest(job.folder / name) == digest for name, digest in files.values()
+    )
+
+
+def _require_budget(ledger: Ledger, config: RunConfig) -> None:
+    done = ledger.carried_out()
+    if not done or config.over_budget or config.method == work.RETRAIN:
+        return
+    drift = done[-1].last("done").content["drift"]  # type: ignore[union-attr]
+    if drift["retraining_due"]:
+        raise ConfigError(
+            f"The drift budget is used up: {drift['reason']}.",
+            where=str(ledger.folder),
+            remedy="run this request with --method retrain, or go on with --over-budget",
+        )
+
+
+def _replay(ledger: Ledger, config: RunConfig) -> dict[str, Any]:
+    """The unlearning of a request again, from the same model, rows and weights, in another folder."""
+    assert config.replay is not None, "a replay has a folder"
+    request = ledger.request(config.request)
+    started = request.last("started")
+    if request.state != "done" or started is None:
+        raise DataError(f"The request '{request.id}' is not done.", remedy="run it first")
+    if config.replay.exists() and any(config.replay.iterdir()):
+        raise ConfigError("The folder of a replay is not empty.", where=str(config.replay), remedy="give a new one")
+    options = {**started.content["config"], "ledger": config.ledger, "replay": config.replay}
+    paths = {name: Path(options[name]) if options[name] else None for name in ("forget_config", "holdout")}
+    job = Job(ledger, request, RunConfig(**{**options, **paths}), config.replay, started.content["before"])
+    original = ledger.request_folder(request.id)
+    work.prepare(job)
+    for name in work.WEIGHTS:
+        if (original / name).is_file():
+            shutil.copyfile(original / name, job.folder / name)
+    work.forget(job)
+    shutil.rmtree(job.work)
+    own, other = (file_digest(work.weights_of(folder / "adapter")) for folder in (job.folder, original))
+    return {"request": request.id, "folder": str(job.adapter), "same": own == other, "adapter": own, "original": other}
+
+
+def roll_back(config: RollbackConfig) -> dict[str, Any]:
+    """Make the model before the last request the current one again.
+
+    Args:
+        config: The request.
+
+    Returns:
+        The model that is current now, and what the gradient store lacks since.
+
+    Raises:
+        DataError: When the request is not the last one carried out.
+    """
+    ledger = Ledger(config.ledger)
+    busy = DataError(
+        "Another process is at work on this ledger.", where=str(config.ledger), remedy="wait for it, then run again"
+    )
+    with locked(config.ledger / LOCK, busy):
+        request, done = ledger.request(config.request), ledger.carried_out()
+        if request.state != "done":
+            raise DataError(f"The request '{request.id}' is {request.state}.", remedy="only what is done can be undone")
+        if done[-1].id != request.id:
+            raise DataError(
+                f"Later requests build on '{request.id}', the last of them '{done[-1].id}'.",
+                remedy=f"roll '{done[-1].id}' back first",
+            )
+        ledger.journal.append("rolled back", request.id, reason=config.reason)
+    store = ledger.origin().store
+    return {
+        "request": request.id,
+        "model": ledger.model(),
+        "rows_to_cache_again": sorted(request.rows) if store else [],
+        "store": store,
+    }

@@ -1,0 +1,130 @@
+"""Which rows a request means: ids, fields, words, near-duplicates."""
+
+import json
+from collections.abc import Callable, Sequence
+
+from unweave.audit.ledger.config import SelectionConfig
+from unweave.data.reading import read_rows
+from unweave.data.rows import Row
+from unweave.errors import ConfigError, DataError, MissingExtraError, nearest
+
+PERMUTATIONS = 256
+SHINGLE = 5
+
+
+def select_rows(rows: Sequence[Row], config: SelectionConfig) -> list[Row]:
+    """The rows that match every criterion given.
+
+    Args:
+        rows: All rows.
+        config: The criteria.
+
+    Returns:
+        The rows, in the order of the data.
+
+    Raises:
+        ConfigError: When there is no criterion.
+        DataError: When an id is unknown, a field is, or nothing matches.
+    """
+    tests: list[Callable[[Row], bool]] = []
+    if wanted := _ids(config, {row.id for row in rows}):
+        tests.append(lambda row: row.id in wanted)
+    if config.where:
+        tests.append(_where(config.where, rows))
+    if config.text is not None:
+        needle = config.text.casefold()
+        tests.append(lambda row: needle in f"{row.user_text}\n{row.completion}".casefold())
+    if config.near is not None:
+        near = near_duplicates(rows, config.near, method=config.near_method, similarity=config.similarity)
+        tests.append(lambda row: row.id in near)
+    if not tests:
+        raise ConfigError(
+            "A request needs rows.",
+            where="--row-ids, --rows, --where, --text, --near",
+            remedy="give one of them at least",
+        )
+    found = [row for row in rows if all(test(row) for test in tests)]
+    if not found:
+        raise DataError("No row matches the request.", remedy="check the ids, fields and words")
+    return found
+
+
+def near_duplicates(rows: Sequence[Row], text: str, *, method: str, similarity: float) -> dict[str, float]:
+    """Rows that are nearly a text.
+
+    Args:
+        rows: All rows.
+        text: The text.
+        method: `minhash` or `embedding`.
+        similarity: The least.
+
+    Returns:
+        Row id to similarity.
+    """
+    texts = [f"{row.user_text}\n{row.completion}" for row in rows]
+    values = _minhash(texts, text) if method == "minhash" else _embedding(texts, text)
+    return {row.id: value for row, value in zip(rows, values, strict=True) if value >= similarity}
+
+
+def _minhash(texts: Sequence[str], text: str) -> list[float]:
+    """Estimated Jaccard similarity of the sets of letter shingles (Broder 1997); the standard error is 1/32."""
+    try:
+        from datasketch import MinHash
+    except ImportError as error:
+        raise MissingExtraError("datasketch", extra="ledger", purpose="Finding near-duplicates by MinHash") from error
+
+    def signature(content: str) -> MinHash:
+        letters = " ".join(content.casefold().split())
+        shingles = {letters[start : start + SHINGLE] for start in range(max(1, len(letters) - SHINGLE + 1))}
+        made = MinHash(num_perm=PERMUTATIONS)
+        made.update_batch([shingle.encode() for shingle in shingles])
+        return made
+
+    own = signature(text)
+    return [float(own.jaccard(signature(other))) for other in texts]
+
+
+def _embedding(texts: Sequence[str], text: str) -> list[float]:
+    from unweave.models.encoder import load_encoder
+    from unweave.trace.config import ENCODER
+
+    vectors = load_encoder(ENCODER).encode([text, *texts])
+    return (vectors[1:] @ vectors[0]).tolist()
+
+
+def _ids(config: SelectionConfig, known: set[str]) -> set[str]:
+    wanted = set(config.row_ids)
+    if config.rows is not None:
+        wanted |= {row.id for row in read_rows(config.rows)}
+    if unknown := sorted(wanted - known):
+        raise DataError(
+            f"{len(unknown)} row id(s) are not in the data, such as '{unknown[0]}'.",
+            where="--row-ids, --rows",
+            remedy=nearest(unknown[0], known) if len(known) < 10_000 else "check the ids",
+        )
+    return wanted
+
+
+def _where(where: dict[str, str], rows: Sequence[Row]) -> Callable[[Row], bool]:
+    columns = {"id", "prompt", "completion", "source"} | {name for row in rows for name in row.meta}
+    for name in where:
+        if name not in columns:
+            raise DataError(f"No row has a field '{name}'.", where="--where", remedy=nearest(name, columns))
+
+    def matches(row: Row) -> bool:
+        fields = {**row.meta, "id": row.id, "prompt": row.user_text, "completion": row.completion, "source": row.source}
+        return all(name in fields and as_text(fields[name]) == value for name, value in where.items())
+
+    return matches
+
+
+def as_text(value: object) -> str:
+    """A column's value as it is written on the command line.
+
+    Args:
+        value: Any JSON value.
+
+    Returns:
+        Strings as they are, everything else as JSON.
+    """
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,150 @@
+"""Checking a certificate against everything that it speaks of: files, journal, data, store, and the metrics, measured anew."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from unweave.audit.ledger import work
+from unweave.audit.ledger.config import RunConfig, VerifyConfig
+from unweave.audit.ledger.job import Job
+from unweave.audit.ledger.ledger import Ledger, Request, content_hash, model_files
+from unweave.audit.ledger.measure import measure
+from unweave.data.reading import read_rows
+from unweave.errors import DataError, UnweaveError
+from unweave.files import file_digest, read_json
+from unweave.models.loading import ModelConfig, load
+from unweave.store.store import GradientStore
+from unweave.store.texts import texts_by_id
+
+Check = tuple[str, str | None]
+"""What was checked, and what is wrong; `None` when nothing is."""
+
+
+def verify_request(config: VerifyConfig) -> dict[str, Any]:
+    """Check a request that was carried out.
+
+    Args:
+        config: Which.
+
+    Returns:
+        `ok`, and each check with what is wrong.
+
+    Raises:
+        DataError: When the request was not carried out: there is nothing to verify.
+    """
+    ledger = Ledger(config.ledger)
+    checks: list[Check] = [("the journal's chain", "; ".join(ledger.journal.check()) or None)]
+    request = ledger.request(config.request)
+    if request.state != "done":
+        raise DataError(
+            f"The request '{request.id}' is {request.state}: there is nothing to verify.",
+            where=str(config.ledger),
+            remedy="run it first",
+        )
+    folder = ledger.request_folder(request.id)
+    checks += _files(request, folder)
+    certificate = _certificate(folder)
+    if certificate is not None:
+        checks += _certified(ledger, request, folder, certificate)
+        checks += _metrics(ledger, request, folder, certificate, config)
+    faults = [f"{name}: {fault}" for name, fault in checks if fault]
+    return {
+        "request": request.id,
+        "ok": not faults,
+        "checks": [{"check": name, "ok": fault is None, "fault": fault} for name, fault in checks],
+    }
+
+
+def _certificate(folder: Path) -> dict[str, Any] | None:
+    try:
+        return read_json(folder / "certificate.json", what="The certificate")
+    except DataError:
+        return None
+
+
+def _files(request: Request, folder: Path) -> Iterator[Check]:
+    """Every file that a step left and that outlives the run, against the digest in the journal."""
+    done, started = request.last("done"), request.last("started")
+    assert done is not None, "a request that is done says so"
+    assert started is not None, "a request that is done was started"
+    expected = {"certificate.json": done.content["certificate"], "certificate.html": done.content["page"]}
+    for event in request.events:
+        if event.kind == "step" and event.number > started.number:
+            expected |= {
+                name: digest for name, digest in event.content["files"].values() if not name.startswith("work/")
+            }
+    for name, digest in expected.items():
+        path = folder / name
+        if not path.is_file():
+            yield name, "the file is missing"
+        else:
+            yield name, None if file_digest(path) == digest else "the file differs from the journal's digest"
+
+
+def _certified(ledger: Ledger, request: Request, folder: Path, certificate: dict[str, Any]) -> Iterator[Check]:
+    hashes = {event.hash for event in ledger.journal.events()}
+    found = certificate["ledger"]["event"] in hashes
+    yield (
+        "the certificate's event",
+        None if found else "the journal lacks the event of this certificate: it was cut or rewritten",
+    )
+    if certificate["request"]["rows"] != request.rows:
+        yield "the request's rows", "the certificate names other rows than the request"
+    for side, place in (("before", certificate["model"]["before"]["model"]), ("after", str(folder / "adapter"))):
+        own, expected = model_files(place), certificate["model"][side]["files"]
+        if not expected:
+            continue
+        odd = sorted(name for name in expected if own.get(name) != expected[name])
+        yield f"the model {side}", f"{odd[0]} differs or is missing ({place})" if odd else None
+    store = certificate["store"]["store"]
+    if store is not None:
+        opened = GradientStore.open(Path(store))
+        left = sorted((opened.names() | set(texts_by_id(opened.folder))) & set(request.rows))
+        yield "the gradient store", f"row '{left[0]}' is in {store} again" if left else None
+
+
+def _metrics(
+    ledger: Ledger, request: Request, folder: Path, certificate: dict[str, Any], config: VerifyConfig
+) -> Iterator[Check]:
+    """The losses after forgetting, measured anew on the rows as the data has them now."""
+    options = certificate["method"]["options"]
+    paths: dict[str, Any] = {
+        name: Path(options[name]) if options[name] else None for name in ("forget_config", "holdout", "replay")
+    }
+    job = Job(
+        ledger,
+        request,
+        RunConfig(**{**options, **paths, "ledger": config.ledger}),
+        folder,
+        certificate["model"]["before"]["model"],
+    )
+    sources = {row.id: row for row in ledger.rows()}
+    extra = {"holdout": job.config.holdout, "replacement": request.replacement}
+    sets = {}
+    for name, own in certificate["measured"]["after"]["sets"].items():
+        place = extra.get(name)
+        known = {row.id: row for row in read_rows(place)} if place else sources
+        if missing := sorted(set(own["losses"]) - set(known)):
+            yield f"metrics, {name}", f"row '{missing[0]}' is no longer in the data: its loss can't be measured anew"
+            continue
+        sets[name] = [known[row_id] for row_id in own["losses"]]
+    for row_id, digest in request.rows.items():
+        if row_id in sources and content_hash(sources[row_id]) != digest:
+            yield "the request's rows", f"row '{row_id}' has changed since"
+    try:
+        loaded = load(ModelConfig(model=str(job.adapter), dtype=job.config.dtype, device=job.config.device))
+        found = measure(loaded, sets, work.encoding_of(job))
+    except (UnweaveError, SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
+        # Whatever keeps the metrics from being measured is a failed verification, not a crash of it.
+        yield "metrics", f"they can't be measured: {error}"
+        return
+    same = found["model"] == certificate["model"]["after"]["fingerprint"]
+    yield "the model's fingerprint", None if same else "the adapter's weights are not those that were certified"
+    for name, own in found["sets"].items():
+        expected = certificate["measured"]["after"]["sets"][name]["losses"]
+        worst = max(expected, key=lambda row_id: abs(own["losses"].get(row_id, float("inf")) - expected[row_id]))
+        gap = abs(own["losses"].get(worst, float("inf")) - expected[worst])
+        fault = f"the loss of row '{worst}' is off by {gap:.3g} nats a token, {config.tolerance:g} are allowed"
+        yield f"metrics, {name}", fault if not gap <= config.tolerance else None

@@ -1,0 +1,317 @@
+"""The steps of a request: each makes its files whole or not at all, and may be made again."""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from unweave.audit.ledger.job import Job, require_unchanged
+from unweave.audit.ledger.ledger import content_hash
+from unweave.audit.ledger.measure import measure
+from unweave.config import load_yaml
+from unweave.data.encoding import EncodingConfig
+from unweave.data.reading import read_rows
+from unweave.data.rows import Row
+from unweave.errors import ConfigError, DataError, StoreError
+from unweave.files import write_json, write_jsonl
+from unweave.forget.config import ForgetConfig
+from unweave.forget.methods import get_method
+from unweave.forget.stage import forget_rows
+from unweave.models.loading import ModelConfig, load
+from unweave.store.care import compact_store
+from unweave.store.store import GradientStore
+from unweave.train.recipe import read_recipe
+from unweave.train.sft import fine_tune
+from unweave.weigh.config import WeighConfig
+from unweave.weigh.stage import weigh_rows
+
+RETRAIN = "retrain"
+WEIGHTS = "forget_weights.jsonl", "retain_weights.jsonl"
+SETS = "forget", "retain", "test", "holdout", "replacement"
+
+
+def prepare(job: Job) -> dict[str, Path]:
+    """Write the rows of the run.
+
+    Args:
+        job: The request.
+
+    Returns:
+        The files.
+
+    Raises:
+        DataError: When no other rows are left to keep or to test on.
+    """
+    rows, config = require_unchanged(job), job.config
+    # Rows of any request are no witnesses: they are to change, or have.
+    requested = {
+        row_id for other in job.ledger.requests().values() if other.state != "rolled back" for row_id in other.rows
+    }
+    others = [row for row in rows.values() if row.id not in requested]
+    order = sorted(others, key=lambda row: hashlib.blake2b(f"{job.request.id}:{row.id}".encode()).digest())
+    replacement = _replacement(job)
+    forget = [rows[row_id] for row_id in job.request.rows]
+    if job.request.kind == "correction":
+        forget = [replace(row, clean_completion=replacement[row.id].completion) for row in forget]
+    parts: dict[str, Sequence[Row]] = {
+        "forget": forget,
+        "retain": order[: config.retain_rows],
+        "test": order[config.retain_rows : config.retain_rows + config.test_rows],
+        "holdout": read_rows(config.holdout).rows if config.holdout else [],
+        "replacement": list(replacement.values()),
+    }
+    if not parts["retain"] or not parts["test"]:
+        raise DataError(
+            f"The data leaves {len(others)} rows to keep and to test on.",
+            where=job.ledger.origin().data,
+            remedy="lower --retain-rows and --test-rows",
+        )
+    if job.request.kind == "modification":
+        # The new rows are learned beside the rows that are kept; under their own ids, since the old ones are to be forgotten.
+        new = [replace(row, id=f"{row.id}+new") for row in replacement.values()]
+        parts["retain"] = [*new, *parts["retain"]]
+    job.work.mkdir(parents=True, exist_ok=True)
+    for name, own in parts.items():
+        write_jsonl(job.work / f"{name}.jsonl", [row.to_record() for row in own])
+    return {name: job.work / f"{name}.jsonl" for name in parts}
+
+
+def measure_before(job: Job) -> dict[str, Path]:
+    """Measure the current model.
+
+    Args:
+        job: The request.
+
+    Returns:
+        The file.
+    """
+    write_json(job.folder / "measured.before.json", _measured(job, job.before))
+    return {"measured": job.folder / "measured.before.json"}
+
+
+def weigh(job: Job) -> dict[str, Path]:
+    """Weigh the rows by influence.
+
+    Args:
+        job: The request.
+
+    Returns:
+        The weight files; none for uniform weights.
+
+    Raises:
+        ConfigError: When weights are asked for and the ledger has no store.
+        StoreError: When the store lacks a row.
+    """
+    if job.config.weights == "uniform" or job.config.method == RETRAIN:
+        return {}
+    store = job.ledger.origin().store
+    if store is None:
+        raise ConfigError(
+            f"{job.config.weights} weights need influence, and the ledger has no store.",
+            where="--weights",
+            remedy="use --weights uniform, or make the ledger with --store",
+        )
+    ids = [row.id for name in ("forget", "retain") for row in read_rows(job.work / f"{name}.jsonl")]
+    if missing := GradientStore.open(Path(store)).pending(ids):
+        raise StoreError(
+            f"The store lacks {len(missing)} of the rows, such as '{missing[0]}'.",
+            where=store,
+            remedy="cache the training rows (a modification's new rows too), or use --weights uniform",
+        )
+    weighing: Any = {name: job.work / f"{name}.jsonl" for name in ("forget", "retain")}
+    out: Any = dict(zip(("out_forget", "out_retain"), (job.folder / name for name in WEIGHTS), strict=True))
+    weigh_rows(WeighConfig(method=job.config.weights, store=Path(store), seed=job.config.seed, **weighing, **out))
+    return {name: job.folder / name for name in WEIGHTS}
+
+
+def forget(job: Job) -> dict[str, Path]:
+    """Make the new adapter.
+
+    Args:
+        job: The request.
+
+    Returns:
+        Its weights and its config.
+    """
+    if job.config.method == RETRAIN:
+        _retrain(job)
+    else:
+        forget_rows(unlearning(job))
+    return {"weights": weights_of(job.adapter), "config": weights_of(job.adapter).parent / "adapter_config.json"}
+
+
+def unlearning(job: Job) -> ForgetConfig:
+    """The config of the unlearning run.
+
+    Args:
+        job: The request.
+
+    Returns:
+        An instance of the method's own config.
+    """
+    config, kind = job.config, get_method(job.config.method).config_type
+    files: Any = {
+        "forget": job.work / "forget.jsonl",
+        "retain": job.work / "retain.jsonl",
+        "output_dir": job.adapter,
+    }
+    base = (
+        replace(load_yaml(kind, config.forget_config, command="forget"), **files)
+        if config.forget_config
+        else kind(**files, **encoding_of(job).__dict__)
+    )
+    weights = [job.folder / name if (job.folder / name).is_file() else None for name in WEIGHTS]
+    is_adapter = (Path(job.before) / "adapter_config.json").is_file()
+    model: Any = {
+        "model": job.before,
+        "adapter": None,
+        "adapter_mode": "continue" if is_adapter else "new",
+        "dtype": config.dtype,
+        "device": config.device,
+        "columns": None,
+    }
+    return replace(base, **model, forget_weights=weights[0], retain_weights=weights[1], seed=config.seed)
+
+
+def measure_after(job: Job) -> dict[str, Path]:
+    """Measure the new adapter, and the model before all requests where that is another than the one before.
+
+    Args:
+        job: The request.
+
+    Returns:
+        The files.
+    """
+    files = {"after": job.folder / "measured.after.json"}
+    write_json(files["after"], _measured(job, str(job.adapter)))
+    origin = job.ledger.origin().model
+    if origin != job.before:
+        files["origin"] = job.folder / "measured.origin.json"
+        write_json(files["origin"], _measured(job, origin, only="test"))
+    return files
+
+
+def clean_store(job: Job) -> dict[str, Path]:
+    """Take the rows out of the gradient store.
+
+    Args:
+        job: The request.
+
+    Returns:
+        A record of what was taken out.
+    """
+    store_folder = job.ledger.origin().store
+    record: dict[str, Any] = {"store": store_folder, "removed": []}
+    if store_folder is not None:
+        store = GradientStore.open(Path(store_folder))
+        with store.writing():
+            present = store.names() & set(job.request.rows)
+            if present:
+                store.delete(sorted(present))
+        compact_store(GradientStore.open(Path(store_folder)))
+        # Of a run that a kill cut short the rows may be gone already: what counts is that they are.
+        record["removed"] = sorted(job.request.rows)
+    write_json(job.folder / "store.json", record)
+    return {"store": job.folder / "store.json"}
+
+
+def weights_of(folder: Path) -> Path:
+    """The file of an adapter's weights.
+
+    Args:
+        folder: The adapter's folder.
+
+    Returns:
+        Its path.
+    """
+    return folder / "adapter_model.safetensors"
+
+
+def encoding_of(job: Job) -> EncodingConfig:
+    """How the model's rows were made into tokens when it was trained, or as the unlearning config says, or the defaults.
+
+    Args:
+        job: The request.
+
+    Returns:
+        Template and lengths.
+    """
+    if job.config.forget_config is not None:
+        kind = get_method(job.config.method).config_type if job.config.method != RETRAIN else ForgetConfig
+        return _encoding(load_yaml(kind, job.config.forget_config, command="forget"))
+    try:
+        return _encoding(read_recipe(job.ledger.origin().model))
+    except ConfigError:
+        return EncodingConfig()
+
+
+def work_sets(job: Job) -> dict[str, list[Row]]:
+    """The rows of the run, by set.
+
+    Args:
+        job: The request.
+
+    Returns:
+        Those that are measured.
+    """
+    found = {}
+    for name in SETS:
+        path = job.work / f"{name}.jsonl"
+        if name != "retain" and path.stat().st_size:
+            found[name] = read_rows(path).rows
+    return found
+
+
+def _measured(job: Job, model: str, *, only: str | None = None) -> dict[str, Any]:
+    sets = work_sets(job)
+    loaded = load(ModelConfig(model=model, dtype=job.config.dtype, device=job.config.device))
+    return measure(loaded, {only: sets[only]} if only else sets, encoding_of(job))
+
+
+def _retrain(job: Job) -> None:
+    """The original training again, without what all requests up to this one took out, and with what they put in its place."""
+    recipe = read_recipe(job.ledger.origin().model)
+    gone: dict[str, Row | None] = {}
+    for other in [*job.ledger.carried_out(), job.request]:
+        new = {row.id: row for row in read_rows(other.replacement)} if other.replacement else {}
+        gone |= {row_id: new.get(row_id) for row_id in other.rows}
+    without = {row.id for row in read_rows(recipe.without)} if recipe.without else set()
+    rows = [gone.get(row.id, row) for row in job.ledger.rows() if row.id not in without]
+    write_jsonl(job.work / "train.jsonl", [row.to_record() for row in rows if row is not None])
+    training = replace(
+        recipe,
+        data=job.work / "train.jsonl",
+        without=None,
+        columns=None,
+        output_dir=job.adapter,
+        snapshots=(),
+        dtype=job.config.dtype,
+        device=job.config.device,
+    )
+    if training.tuning != "lora":
+        raise ConfigError(
+            "A ledger's models are adapters.", where="--method retrain", remedy="train with --tuning lora"
+        )
+    fine_tune(training)
+    shutil.rmtree(job.adapter / "snapshots", ignore_errors=True)
+
+
+def _replacement(job: Job) -> dict[str, Row]:
+    """The new rows, unchanged since the request was made."""
+    if job.request.replacement is None:
+        return {}
+    rows = {row.id: row for row in read_rows(job.request.replacement)}
+    wanted: dict[str, str] = job.request.events[0].content["replacement_rows"]
+    if {row_id: content_hash(row) for row_id, row in rows.items()} != wanted:
+        raise DataError(
+            "The new rows have changed since the request was made.",
+            where=job.request.replacement,
+            remedy="restore the file, or add a new request",
+        )
+    return rows
+
+
+def _encoding(config: Any) -> EncodingConfig:
+    return EncodingConfig(**{field.name: getattr(config, field.name) for field in fields(EncodingConfig)})

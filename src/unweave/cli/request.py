@@ -1,0 +1,139 @@
+"""`unweave request add|list|run|verify|rollback`: the deletion ledger."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from unweave.cli.common import execute, parse, print_json, print_pairs, print_table
+from unweave.errors import ConfigError, nearest
+
+HELP = """usage: unweave request ACTION [OPTIONS]
+
+The deletion ledger: requests to forget rows, what was done about each, and the proof of it.
+
+actions:
+  add       ask for rows to be forgotten, by id, field, words or near-duplicates
+  list      the requests and their states
+  run       carry a request out: unlearn, measure, clean the gradient store, certify
+  verify    recompute hashes and metrics, and fail on any difference
+  rollback  make the model before the last request the current one again
+
+`unweave request ACTION --help` lists an action's options."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Work with a ledger.
+
+    Args:
+        argv: The action, then its options.
+
+    Returns:
+        The exit code; 1 when a verification fails.
+
+    Raises:
+        ConfigError: When there is no such action.
+    """
+    if not argv or argv[0] in ("-h", "--help"):
+        print(HELP + " Each takes --config FILE.yaml and --json.")
+        return 0 if argv else 2
+    if argv[0] not in _ACTIONS:
+        raise ConfigError(f"Unknown action '{argv[0]}'.", where="unweave request", remedy=nearest(argv[0], _ACTIONS))
+    return _ACTIONS[argv[0]](argv[1:])
+
+
+def _add(argv: Sequence[str]) -> int:
+    from unweave.audit.ledger.config import AddConfig
+
+    def show(_: AddConfig, result: dict[str, Any]) -> None:
+        print(
+            f"request {result['id']}: {len(result['rows'])} row(s), {result['kind']}"
+            + ("" if result["added"] else "; it is in the ledger already")
+        )
+
+    return execute(
+        AddConfig, argv, command="request add", description="Ask for rows to be forgotten.", work="unweave.audit.ledger.ledger:add_request", show=show
+    )  # fmt: skip
+
+
+def _list(argv: Sequence[str]) -> int:
+    from unweave.audit.ledger.config import ListConfig
+
+    def show(config: ListConfig, found: list[dict[str, Any]]) -> None:
+        header = ["id", "kind", "rows", "state", "class", "added", "reason"]
+        rows = [[str(one[name]) if one[name] is not None else "" for name in header] for one in found]
+        print_table(
+            f"requests of {config.ledger}", header, rows, text_columns=["kind", "state", "class", "added", "reason"]
+        )
+
+    return execute(
+        ListConfig, argv, command="request list", description="List the requests.", work="unweave.audit.ledger.ledger:list_requests", show=show
+    )  # fmt: skip
+
+
+def _run(argv: Sequence[str]) -> int:
+    from unweave.audit.ledger.config import RunConfig
+
+    def show(config: RunConfig, result: dict[str, Any]) -> None:
+        if config.replay is not None:
+            print_pairs("replayed", result)
+            return
+        sets = {side: result["measured"][side]["sets"] for side in ("before", "after")}
+        rows = [
+            [
+                name,
+                *(f"{100 * sets[side][name]['probability']:.2f} %" for side in sets),
+                *(f"{sets[side][name]['perplexity']:.3f}" for side in sets),
+            ]
+            for name in sets["after"]
+        ]
+        title = f"request {result['request']['id']}: done ({result['class']})"
+        print_table(title, ["rows", "probability before", "after", "perplexity before", "after"], rows)
+        print(f"certificate: {config.ledger / 'requests' / config.request / 'certificate.html'}")
+        for finding in result["findings"]:
+            print(f"caution: {finding}")
+        if result["drift"]["retraining_due"]:
+            print(f"retraining is due: {result['drift']['reason']}")
+
+    return execute(
+        RunConfig, argv, command="request run", description="Carry out a request.", work="unweave.audit.ledger.run:run_request", show=show
+    )  # fmt: skip
+
+
+def _verify(argv: Sequence[str]) -> int:
+    from unweave.audit.ledger.config import VerifyConfig
+
+    config, common = parse(VerifyConfig, argv, command="request verify", description="Verify a request.")
+    from unweave.audit.ledger.verify import verify_request
+
+    result = verify_request(config)
+    if common.json:
+        print_json(result)
+    else:
+        for check in result["checks"]:
+            print(
+                f"{'ok    ' if check['ok'] else 'FAILED'}  {check['check']}"
+                + (f": {check['fault']}" if check["fault"] else "")
+            )
+        print(f"request {result['request']}: " + ("verified" if result["ok"] else "NOT verified"))
+    return 0 if result["ok"] else 1
+
+
+def _rollback(argv: Sequence[str]) -> int:
+    from unweave.audit.ledger.config import RollbackConfig
+
+    return execute(
+        RollbackConfig,
+        argv,
+        command="request rollback",
+        description="Undo the last request that was carried out.",
+        work="unweave.audit.ledger.run:roll_back",
+        show=lambda _, result: print_pairs("rolled back", result),
+    )
+
+
+_ACTIONS: dict[str, Callable[[Sequence[str]], int]] = {
+    "add": _add,
+    "list": _list,
+    "run": _run,
+    "verify": _verify,
+    "rollback": _rollback,
+}
