@@ -127,9 +127,13 @@ def test_an_audit_of_equal_models_finds_no_difference_and_is_reused(case, model_
     assert metrics["asr"]["seen"]["change"] == 0
     assert metrics["clean"]["perplexity"]["relative_change"] == 0
     assert json.loads((tmp_path / "metrics.json").read_text())["asr"] == metrics["asr"]
-    kept = (tmp_path / "behaviour.before.json").stat().st_mtime_ns
-    audit_models(config)
-    assert (tmp_path / "behaviour.before.json").stat().st_mtime_ns == kept
+    files = [tmp_path / name for name in ("evidence.before.json", "evidence.after.json", "attacks.after.json")]
+    kept = [path.stat().st_mtime_ns for path in files]
+    assert audit_models(config)["attacks"] == metrics["attacks"]
+    assert [path.stat().st_mtime_ns for path in files] == kept
+    page = (tmp_path / "audit.html").read_text()
+    assert "no damage was found" in page
+    assert "<script" not in page
 
 
 def test_a_trace_is_judged_against_the_marks(case, loaded, tmp_path):
