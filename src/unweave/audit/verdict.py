@@ -87,7 +87,7 @@ def judge(
         distance = kl_distance(evidence, seed=seed)
         assert retrained_memberships is not None, "a retrained model has memberships"
         leak = privleak(memberships["min_k"].area, retrained_memberships["min_k"].area)
-        if abs(leak) > 10:
+        if not memberships["min_k"].agrees_with(retrained_memberships["min_k"]):
             findings.append(("", _leak_reason(leak, memberships["min_k"], retrained_memberships["min_k"])))
     warnings += [_too_small(one) for one in comparisons if one.conclusion == "unclear"]
     names = list(dict.fromkeys(name for name, _ in findings if name))

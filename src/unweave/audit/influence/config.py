@@ -38,6 +38,8 @@ class InfluenceAuditConfig:
         test_rows: For `controls`: prompts of each test.
         seeds: For `controls`: of rows, draws and random weights.
         seed: Of everything else.
+        dtype: As for the model.
+        device: As for the model.
     """
 
     store: Path
@@ -65,3 +67,5 @@ class InfluenceAuditConfig:
     test_rows: int = 24
     seeds: tuple[int, ...] = (0, 1, 2)
     seed: int = 0
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
+    device: str = "auto"

@@ -34,7 +34,9 @@ def audit_influence(config: InfluenceAuditConfig) -> dict[str, Any]:
     clock, result = Clock(), dict[str, Any]()
     if set(config.parts) - {"controls"}:
         queries = _queries(config)
-        loaded = load(ModelConfig(model=store.spec.adapter or store.spec.model))
+        loaded = load(
+            ModelConfig(model=store.spec.adapter or store.spec.model, dtype=config.dtype, device=config.device)
+        )
         clock.lap("load")
         if "sketch" in config.parts:
             result["sketch"] = sketch_agreement(store, loaded, queries, max_rows=config.max_rows, seed=config.seed)

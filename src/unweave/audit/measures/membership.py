@@ -133,6 +133,19 @@ class Membership:
         return {"auc": self.area, "interval": [self.low, self.high], "members": self.members, "others": self.others}
 
 
+    def agrees_with(self, other: "Membership") -> bool:
+        """Whether two areas could be the same: their gap is within the joined half widths of their intervals, as if they were independent.
+
+        Args:
+            other: The other area. Of the same rows the two go together, so the test is on the safe side.
+
+        Returns:
+            True where no difference is shown.
+        """
+        lower, upper = (self, other) if self.area <= other.area else (other, self)
+        return upper.area - lower.area <= math.hypot(lower.high - lower.area, upper.area - upper.low)
+
+
 def membership(members: Sequence[float], others: Sequence[float]) -> Membership:
     """How well a score tells training rows from others.
 
