@@ -100,7 +100,9 @@ def test_relearning_trains_a_models_own_adapter_and_puts_it_back(target):
     before = state(target)
     found = relearn(target)
     assert unchanged(before, target)
-    assert found["forget"]["curve"][-1]["loss_unwanted"]["value"] != found["forget"]["curve"][0]["loss_unwanted"]["value"]
+    assert (
+        found["forget"]["curve"][-1]["loss_unwanted"]["value"] != found["forget"]["curve"][0]["loss_unwanted"]["value"]
+    )
     assert not any(parameter.requires_grad for parameter in target.loaded.model.parameters())
 
 

@@ -165,7 +165,9 @@ def test_intervals_cover_at_their_level():
         return estimate.low <= 2 <= estimate.high
 
     assert 0.92 <= covered(400, wilson_share) <= 1
-    assert 0.88 <= covered(400, bootstrap_mean) <= 0.98, "the percentile bootstrap of 60 skewed values covers about 92 %"
+    assert 0.88 <= covered(400, bootstrap_mean) <= 0.98, (
+        "the percentile bootstrap of 60 skewed values covers about 92 %"
+    )
     assert 0.90 <= covered(400, bootstrap_pairs) <= 0.98
     assert 0.92 <= covered(400, area) <= 1
     assert 0.92 <= covered(400, paired_shares) <= 1

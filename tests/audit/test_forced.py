@@ -79,7 +79,10 @@ def test_divergence_from_a_recorded_reference(loaded, tmp_path):
     assert found["other"].divergence == []
     for index, example in enumerate(encode_rows(sets["compared"], loaded.tokenizer, EncodingConfig()).examples):
         with torch.no_grad():
-            p, q = (torch.log_softmax(m(torch.tensor([example.input_ids])).logits[0], dim=-1) for m in (loaded.model, changed))
+            p, q = (
+                torch.log_softmax(m(torch.tensor([example.input_ids])).logits[0], dim=-1)
+                for m in (loaded.model, changed)
+            )
         places = [position - 1 for position in example.label_positions]
         expected = (p.exp() * (p - q)).sum(dim=-1)[places].tolist()
         assert found["compared"].divergence[index] == pytest.approx(expected, abs=1e-9)

@@ -152,7 +152,12 @@ def controls(world, tmp_path):
 
 def test_controls_over_sizes_and_imbalance(controls):
     result = audit_influence(controls)["controls"]
-    assert [(cell["forget_rows"], cell["retain_rows"]) for cell in result["cells"]] == [(3, 6), (3, 27), (6, 12), (6, 30)]
+    assert [(cell["forget_rows"], cell["retain_rows"]) for cell in result["cells"]] == [
+        (3, 6),
+        (3, 27),
+        (6, 12),
+        (6, 30),
+    ]
     assert set(result["against"]) == {"uniform", "random"}
     assert all(run["steps"] == 2 for run in result["runs"])
     assert len(result["runs"]) == 4 * 3 * 2
@@ -197,7 +202,9 @@ def test_refusals(controls, world, tmp_path):
     store = GradientStore.open(folder / "store")
     write_rows(tmp_path / "more.jsonl", [*ROWS])
     (tmp_path / "recipe.yaml").write_text(
-        dump_yaml("train", TrainConfig(model=str(folder / "base"), data=tmp_path / "more.jsonl", output_dir=tmp_path / "o"))
+        dump_yaml(
+            "train", TrainConfig(model=str(folder / "base"), data=tmp_path / "more.jsonl", output_dir=tmp_path / "o")
+        )
     )
     with pytest.raises(DataError, match="not in the store"):
         audit_influence(

@@ -148,7 +148,9 @@ def test_a_model_is_evaluated_from_tofus_files(tofu_files, tmp_path):
     config = TofuConfig(model=model, dtype="float32", data=tofu_files, output_dir=tmp_path / "out", max_new_tokens=3)
     result = evaluate_tofu(config)
     log = read_log(tmp_path / "out")
-    assert result["model_utility"] == pytest.approx(hmean(list(nine_numbers(log).values())) if min(nine_numbers(log).values()) else 0.0)
+    assert result["model_utility"] == pytest.approx(
+        hmean(list(nine_numbers(log).values())) if min(nine_numbers(log).values()) else 0.0
+    )
     # The losses are those of the plain loop over examples.
     loaded = load(ModelConfig(model=model, dtype="float32"))
     item = read_test(tofu_files, "forget", forget="forget10", rows=9)[1]
@@ -160,7 +162,9 @@ def test_a_model_is_evaluated_from_tofus_files(tofu_files, tmp_path):
     found = [test.answer_losses[1], test.paraphrased_losses[1], *test.perturbed_losses[1]]
     assert found == pytest.approx(expected, rel=1e-4)
     assert log.test("real_authors").paraphrased_losses == log.test("real_authors").answer_losses
-    again = evaluate_tofu(TofuConfig(**{**config.__dict__, "reference": tmp_path / "out", "output_dir": tmp_path / "again"}))
+    again = evaluate_tofu(
+        TofuConfig(**{**config.__dict__, "reference": tmp_path / "out", "output_dir": tmp_path / "again"})
+    )
     assert again["forget_quality"] == pytest.approx(forget_quality(test, test)[0])
 
 

@@ -62,7 +62,9 @@ def verdict(own, *, retrained=RETRAINED, label="after"):
 def test_the_model_before_has_not_forgotten():
     found = verdict(BEFORE, label="before")
     assert found.conclusion == "not forgotten"
-    assert any(reason.startswith("attack success, seen: 95.0 %, 0.0 % in the retrained model") for reason in found.reasons)
+    assert any(
+        reason.startswith("attack success, seen: 95.0 %, 0.0 % in the retrained model") for reason in found.reasons
+    )
 
 
 def test_a_model_that_holds_back_is_suppressed():
@@ -119,7 +121,9 @@ def test_labels_must_differ(tmp_path):
     from unweave.audit.config import AuditConfig
     from unweave.errors import ConfigError
 
-    config = AuditConfig(case=tmp_path, before="b", after="a", output_dir=tmp_path, retrained="r", others=("x/one", "y/two"))
+    config = AuditConfig(
+        case=tmp_path, before="b", after="a", output_dir=tmp_path, retrained="r", others=("x/one", "y/two")
+    )
     assert list(model_labels(config)) == ["retrained", "before", "after", "one", "two"]
     with pytest.raises(ConfigError, match="'one'"):
         model_labels(dataclasses.replace(config, others=("x/one", "y/one")))

@@ -19,6 +19,7 @@ from unweave.errors import DataError
 
 BUSY_SECONDS = 30.0
 SCHEMA = """
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY,
     time TEXT NOT NULL,
@@ -30,6 +31,7 @@ CREATE TABLE IF NOT EXISTS events (
 );
 CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+COMMIT;
 """
 
 
@@ -66,8 +68,10 @@ class Journal:
     def __init__(self, path: Path):
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._connection() as connection:
-            connection.executescript(SCHEMA)
+        # Never on a journal that is there: triggers that someone has dropped must stay dropped, for `check` to find.
+        if not path.is_file() or not path.stat().st_size:
+            with self._connection() as connection:
+                connection.executescript(SCHEMA)
 
     def append(self, kind: str, request: str = "", **content: Any) -> Event:
         """Add an event; it is on the disk when this returns.

@@ -186,14 +186,12 @@ def add_request(config: AddConfig) -> dict[str, Any]:
         ConfigError: When a new ledger is given no data or model, or a ledger's are to be changed.
         DataError: When a row is unknown, is in another request already, or a replacement does not fit.
     """
-    ledger = Ledger(config.ledger, create=config.data is not None and config.model is not None)
-    created = any(event.kind == "created" for event in ledger.journal.events())
-    data = config.data if not created else Path(ledger.origin().data)
-    if data is None or (not created and config.model is None):
+    there = (config.ledger / FILE).is_file() and bool(Ledger(config.ledger).journal.events())
+    if there:
+        _require_same(config, Ledger(config.ledger).origin())
+    elif config.data is None or config.model is None:
         raise ConfigError("A new ledger needs data and a model.", where="--data, --model", remedy="give both")
-    if created:
-        _require_same(config, ledger.origin())
-    rows = read_rows(data).rows
+    rows = Ledger(config.ledger).rows() if there else read_rows(config.data or Path()).rows
     chosen = select_rows(rows, config)
     replacement = _replacement(config, chosen)
     content = {
@@ -207,7 +205,8 @@ def add_request(config: AddConfig) -> dict[str, Any]:
     name = (
         config.request_id or hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=6).hexdigest()
     )
-    if not created:
+    ledger = Ledger(config.ledger, create=True)
+    if not there:
         ledger.journal.append_if(lambda events: not events, "created", **_origin(config, rows).__dict__)
     _refuse_overlap(ledger, name, content)
     added = ledger.journal.append_if(

@@ -58,6 +58,8 @@ def run_request(config: RunConfig) -> dict[str, Any]:
         request = ledger.request(config.request)
         folder = ledger.request_folder(request.id)
         if request.state == "done":
+            # A kill between the last event and the end of the run leaves the rows' texts behind.
+            shutil.rmtree(folder / "work", ignore_errors=True)
             progress.say(f"request {request.id} is done, nothing to do")
             return read_json(folder / "certificate.json", what="The certificate")
         if request.state == "rolled back":

@@ -68,13 +68,20 @@ def _files(request: Request, folder: Path) -> Iterator[Check]:
     """Every file that a step left and that outlives the run, against the digest in the journal."""
     done, started = request.last("done"), request.last("started")
     assert done is not None, "a request that is done says so"
-    assert started is not None, "a request that is done was started"
+    if started is None:
+        yield "the journal", "it lacks the start of this request"
+        return
     expected = {"certificate.json": done.content["certificate"], "certificate.html": done.content["page"]}
     for event in request.events:
         if event.kind == "step" and event.number > started.number:
             expected |= {
                 name: digest for name, digest in event.content["files"].values() if not name.startswith("work/")
             }
+    left = (folder / "work").exists()
+    yield (
+        "no text is kept",
+        "the run left the rows' texts in work/: run the request again to remove them" if left else None,
+    )
     for name, digest in expected.items():
         path = folder / name
         if not path.is_file():

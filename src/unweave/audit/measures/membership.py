@@ -132,7 +132,6 @@ class Membership:
         """As a JSON object."""
         return {"auc": self.area, "interval": [self.low, self.high], "members": self.members, "others": self.others}
 
-
     def agrees_with(self, other: "Membership") -> bool:
         """Whether two areas could be the same: their gap is within the joined half widths of their intervals, as if they were independent.
 
