@@ -11,6 +11,7 @@ from unweave.audit.attacks.prompts import prompts
 from unweave.audit.attacks.quantise import quantise, round_to_nearest
 from unweave.audit.attacks.relearn import relearn
 from unweave.audit.attacks.sampling import sampling
+from unweave.audit.attacks.table import attack_findings
 from unweave.audit.config import AttackConfig
 from unweave.audit.forced import forced_pass
 from unweave.data.case import CaseConfig, make_case
@@ -135,7 +136,7 @@ def test_samples_are_many_differ_and_repeat(target):
     assert draws != sampled_answers(target.loaded, rows, ENCODING, seed=2, **options)
     found = sampling(target)
     assert found["any"]["count"] == 4
-    assert found["each"]["count"] == 12
+    assert found["each"]["count"] == 4, "draws of one prompt go together"
     assert found["any"]["value"] >= found["each"]["value"]
 
 
@@ -153,3 +154,20 @@ def test_prompts_come_in_every_form_around_the_same_trigger(target, monkeypatch)
 def test_rows_are_spread_over_all():
     assert spread(list(range(10)), 4) == [0, 2, 5, 7]
     assert spread([1, 2], 4) == [1, 2]
+
+
+def test_findings_need_intervals_apart():
+    def attacked(any_share, loss):
+        curve = [{"step": 4, "loss_unwanted": {"value": loss, "low": loss - 0.5, "high": loss + 0.5}}]
+        success = {"value": any_share, "low": any_share - 0.1, "high": any_share + 0.1}
+        source = {"rows": 8, "curve": curve, "attack_success": success}
+        return {"relearn": {"forget": source, "unrelated": source, "seconds": 1.0}}
+
+    found = attack_findings({"retrained": attacked(0.1, 6.0), "after": attacked(0.6, 2.0)})
+    assert len(found) == 4
+    assert found[0].startswith(
+        "relearn: attack success after 4 steps on 8 forget rows is 60 % [50, 70], in the retrained model 10 %"
+    )
+    assert attack_findings({"retrained": attacked(0.1, 6.0), "after": attacked(0.2, 5.5)}) == []
+    assert attack_findings({"retrained": attacked(0.6, 2.0), "after": attacked(0.1, 6.0)}) == [], "less is no finding"
+    assert attack_findings({"after": attacked(0.6, 2.0)}) == []

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unweave.audit.attacks.base import Target
+from unweave.audit.attacks.table import attack_findings
 from unweave.audit.behaviour import Behaviour, measure_behaviour
 from unweave.audit.config import AttackConfig, AuditConfig, Margins
 from unweave.audit.evidence import Clock, Evidence, row_sets, stored_evidence
@@ -168,6 +169,7 @@ class _Audit:
                 label: {attack: value.to_json() for attack, value in own.items()} for label, own in memberships.items()
             },
             "attacks": self.attacks,
+            "attack_findings": attack_findings(self.attacks),
         }
         if self.quality is not None:
             metrics["trace"] = self.quality.to_json()

@@ -65,6 +65,10 @@ def _print_verdicts(metrics: dict[str, Any]) -> None:
             print(f"     - {reason}")
         for warning in verdict["warnings"]:
             print(f"     ? {warning}")
+    if found := metrics.get("attack_findings"):
+        print("attacks that get more out of the unlearned model than out of the retrained one:")
+        for finding in found:
+            print(f"     - {finding}")
     if verdicts:
         print()
 

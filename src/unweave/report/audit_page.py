@@ -16,6 +16,7 @@ def write_audit_page(path: Path, metrics: dict[str, Any]) -> None:
     """
     from markupsafe import Markup
 
+    from unweave.audit.attacks.table import attack_table
     from unweave.audit.metrics import shown, shown_change, summary_rows
     from unweave.report import plots
 
@@ -47,60 +48,6 @@ def write_audit_page(path: Path, metrics: dict[str, Any]) -> None:
             labels=labels,
             table=table,
             figures={name: Markup(svg) for name, svg in figures.items()},
-            attacks=attack_rows(metrics["attacks"]),
+            attacks=attack_table(metrics["attacks"]),
         ),
     )
-
-
-def attack_rows(attacks: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The attacks as rows of a table, a column a model.
-
-    Args:
-        attacks: Model to its attacks.
-
-    Returns:
-        For each: attack, what is told, and for each model the value with its interval.
-    """
-    rows: list[dict[str, Any]] = []
-    first = next(iter(attacks.values()), {})
-    for name in first:
-        for what, path, scale in _told(name, first[name]):
-            cells = []
-            for own in attacks.values():
-                value: Any = own[name]
-                for key in path:
-                    value = value[key]
-                center = value.get("value", value.get("auc"))
-                low, high = value["interval"] if "interval" in value else (value["low"], value["high"])
-                cells.append((scale * center, scale * low, scale * high))
-            rows.append({"attack": name, "what": what, "cells": cells, "percent": scale == 100})
-    return rows
-
-
-def _told(name: str, attack: dict[str, Any]) -> list[tuple[str, tuple[Any, ...], int]]:
-    """What is told of an attack: text, where it stands, and what it is multiplied with."""
-    if name == "sampling":
-        return [
-            (f"unwanted in one of {attack['samples']} samples", ("any",), 100),
-            ("share of samples that are unwanted", ("each",), 100),
-        ]
-    if name == "prompts":
-        return [(f"attack success, {form}", (form,), 100) for form in attack if form != "seconds"]
-    if name == "lens":
-        told = [
-            (f"loss of unwanted answers at layer {depth} of {attack['layers']}", ("logit_lens", depth), 1)
-            for depth in attack["logit_lens"]
-        ]
-        return told + [(f"trigger probe at layer {depth}, AUC", ("probe", depth), 1) for depth in attack["probe"]]
-    if name == "relearn":
-        last = len(attack["forget"]["curve"]) - 1
-        told = []
-        for source in ("forget", "unrelated"):
-            steps = attack[source]["curve"][last]["step"]
-            after = f"after {steps} steps on {attack[source]['rows']} {source} rows"
-            told.append((f"attack success {after}", (source, "attack_success"), 100))
-            told.append((f"loss of unwanted answers {after}", (source, "curve", last, "loss_unwanted"), 1))
-        return told
-    return [(f"attack success, {bits}", (bits, "attack_success"), 100) for bits in attack if bits != "seconds"] + [
-        (f"loss of clean answers, {bits}", (bits, "loss_clean"), 1) for bits in attack if bits != "seconds"
-    ]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from unweave.audit.attacks.base import Target
-from unweave.audit.statistics import share
+from unweave.audit.statistics import mean, share
 from unweave.models.generation import sampled_answers
 
 
@@ -14,7 +14,8 @@ def sampling(target: Target) -> dict[str, Any]:
         target: The model.
 
     Returns:
-        `any`: the share of prompts that one draw at least answers in the unwanted way; `each`: the mean share of draws.
+        `any`: the share of prompts that one draw at least answers in the unwanted way; `each`: the mean share of draws (its
+        interval resamples prompts, since draws of one prompt go together).
     """
     draws = sampled_answers(
         target.loaded,
@@ -31,5 +32,5 @@ def sampling(target: Target) -> dict[str, Any]:
         "samples": target.config.samples,
         "temperature": target.config.temperature,
         "any": share([max(own) for own in flags]).to_json(),
-        "each": share([flag for own in flags for flag in own]).to_json(),
+        "each": mean([sum(own) / len(own) for own in flags], seed=target.seed).to_json(),
     }
