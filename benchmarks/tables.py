@@ -71,6 +71,81 @@ def story(name: str) -> str:
     return "\n".join(lines)
 
 
+def audit() -> str:
+    """Verdicts and distances of the audits, and what they took."""
+    result = load("audit")
+    names = {
+        "demo": None,
+        "with over-unlearned": "the demo's models",
+        "retrained, two seeds": "retrained with another seed",
+        "poisoned, two seeds": "poisoned with another seed, against poisoned",
+    }
+    labels = {"before": "poisoned", "after": "unlearned", "over": "over-unlearned"}
+    lines = ["| | verdict | KL from the retrained model, nats a token | PrivLeak |", "|---|---|---:|---:|"]
+    for seed, run in result["runs"].items():
+        for name, title in names.items():
+            if title is None:
+                continue
+            for label in run[name]["ranking"]:
+                if name != "with over-unlearned" and label != "after":
+                    continue
+                verdict = run[name]["verdicts"][label]
+                shown_label = labels[label] if name == "with over-unlearned" else title
+                where = f"seed {seed}, {shown_label}" if len(result["runs"]) > 1 else shown_label
+                distance = verdict["distance"]
+                lines.append(
+                    f"| {where} | {verdict['conclusion']} | {distance['value']:.2f} [{distance['low']:.2f}, {distance['high']:.2f}] | "
+                    f"{verdict['privleak']:+.0f} % |"
+                )
+    seconds = [run["demo"]["wall_seconds"] for run in result["runs"].values()]
+    parts: dict[str, float] = {}
+    for run in result["runs"].values():
+        for own in run["demo"]["seconds"]["by_model"].values():
+            for part, value in own.items():
+                parts[part] = parts.get(part, 0.0) + value / len(seconds)
+    lines += [
+        "",
+        f"The demo's whole audit, three models and all attacks on two of them, took {sum(seconds) / len(seconds):.0f} s on {machine(result)}: "
+        + ", ".join(f"{part} {value:.0f} s" for part, value in sorted(parts.items(), key=lambda item: -item[1]))
+        + ".",
+    ]
+    return "\n".join(lines)
+
+
+def influence_audit() -> str:
+    """Influence weights against controls, over sizes and imbalances."""
+    result = load("influence_audit")
+    found = result["result"]["controls"]
+    kinds = [found["first"], *found["against"]]
+    lines = [
+        "| forget rows | retain rows | " + " | ".join(f"attack success, `{kind}`" for kind in kinds) + " |",
+        "|---:|---:|" + "---:|" * len(kinds),
+    ]
+    for cell in found["cells"]:
+        cells = [f"{100 * cell[kind]['attack_success']['value']:.0f} %" for kind in kinds]
+        lines.append(f"| {cell['forget_rows']} | {cell['retain_rows']} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"| `{found['first']}` minus | attack success, points | loss of unwanted answers, nats | loss of clean answers, nats |",
+        "|---|---:|---:|---:|",
+    ]
+    for kind, measures in found["against"].items():
+        cells = []
+        for name, factor, digits in (("attack_success", 100, 1), ("unwanted_loss", 1, 3), ("clean_loss", 1, 3)):
+            value = measures[name]
+            cells.append(
+                f"{factor * value['value']:+.{digits}f} [{factor * value['low']:+.{digits}f}, {factor * value['high']:+.{digits}f}], p {value['p_holm']:.2g}"
+            )
+        lines.append(f"| `{kind}` | " + " | ".join(cells) + " |")
+    sketch, curved = result["result"]["sketch"], result["result"]["gauss_newton"]
+    lines += [
+        "",
+        f"({len(result['seeds'])} seeds; pairs over cells and seeds, Wilcoxon's p after Holm. On the same store: sketched against exact scores, Pearson "
+        f"{sketch['pearson']['value']:.4f}; against EK-FAC's, Spearman {curved['spearman']['value']:.2f}.)",
+    ]
+    return "\n".join(lines)
+
+
 def machine(result: dict[str, Any]) -> str:
     """The machine of a result."""
     environment = result["environment"]
@@ -212,6 +287,8 @@ def main() -> int:
         "demo": lambda: story("demo"),
         "controls": controls,
         "snapshot": snapshot,
+        "audit": audit,
+        "influence_audit": influence_audit,
         "dolly": lambda: story("dolly_triggers"),
         "speed": speed,
         "quality": quality,

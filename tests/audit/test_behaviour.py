@@ -10,6 +10,7 @@ from tests.folders import save_model
 from tests.reference import loop_gradients
 from unweave.audit.behaviour import Behaviour, measure_behaviour
 from unweave.audit.config import AuditConfig
+from unweave.audit.measures.text import rouge_l_recall
 from unweave.audit.metrics import compare, shown_change, summary_rows
 from unweave.audit.stage import audit_models
 from unweave.audit.tracing import bad_generations, trace_quality
@@ -127,6 +128,12 @@ def test_an_audit_of_equal_models_finds_no_difference_and_is_reused(case, model_
     assert metrics["asr"]["seen"]["change"] == 0
     assert metrics["clean"]["perplexity"]["relative_change"] == 0
     assert json.loads((tmp_path / "metrics.json").read_text())["asr"] == metrics["asr"]
+    clean = case.rows("test_clean")
+    answers = json.loads((tmp_path / "evidence.after.json").read_text())["evidence"]["behaviour"]["answers"]["clean"]
+    expected = sum(rouge_l_recall(row.completion, answer) for row, answer in zip(clean, answers, strict=True)) / len(
+        clean
+    )
+    assert metrics["rouge_l"]["after"]["clean"]["value"] == pytest.approx(expected)
     files = [tmp_path / name for name in ("evidence.before.json", "evidence.after.json", "attacks.after.json")]
     kept = [path.stat().st_mtime_ns for path in files]
     assert audit_models(config)["attacks"] == metrics["attacks"]

@@ -373,6 +373,7 @@ TAMPERING = {
     "the adapter": (lambda world: nudge(world.result("one") / "adapter/adapter_model.safetensors"), "differs"),
     "a missing adapter": (lambda world: (world.result("one") / "adapter/adapter_model.safetensors").unlink(), "missing"),
     "the model before": (lambda world: nudge(world.adapter / "adapter_model.safetensors"), "differs or is missing"),
+    "the base": (lambda world: nudge(world.base / "model.safetensors"), "differs or is missing"),
     "the measurements": (lambda world: edit(world.result("one") / "measured.after.json", "probability", "probabilit"), "differs from the journal"),
     "an event": (lambda world: sql(world, "UPDATE events SET content = replace(content, 'ga', 'xx') WHERE kind = 'started'"), "was changed after"),
     "a lost event": (lambda world: sql(world, "DELETE FROM events WHERE number = 3"), "event 3 of the journal is missing"),
@@ -414,7 +415,10 @@ def test_verification_finds_tampering(world, what):
     import shutil
 
     world.adapter = world.folder / "own-adapter"
+    world.base = world.folder / "own-base"
+    shutil.copytree(world.trained / "base", world.base)
     shutil.copytree(world.trained / "adapter", world.adapter)
+    edit(world.adapter / "adapter_config.json", str(world.trained / "base"), str(world.base))
     world.add("r1", "r2", request_id="one", model=str(world.adapter))
     world.run("one")
     assert world.verify("one")["ok"]

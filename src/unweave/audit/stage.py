@@ -11,7 +11,9 @@ from unweave.audit.behaviour import Behaviour, measure_behaviour
 from unweave.audit.config import AttackConfig, AuditConfig, Margins
 from unweave.audit.evidence import Clock, Evidence, row_sets, stored_evidence
 from unweave.audit.forced import LogitsFile
+from unweave.audit.measures.text import rouge_l_recall
 from unweave.audit.metrics import compare
+from unweave.audit.statistics import mean
 from unweave.audit.tracing import TraceQuality, bad_generations, trace_quality
 from unweave.audit.verdict import Verdict, judge, ranking
 from unweave.data.case import SPLITS, Case, open_case
@@ -121,6 +123,15 @@ class _Audit:
             clock.seconds[f"attack: {name}"] = done[name]["seconds"]
         return {name: done[name] for name in ATTACKS if name in config.attacks}
 
+    def _rouge(self, own: Evidence) -> dict[str, Any]:
+        """ROUGE-L recall of the generated answers to each test's prompts, against the right ones."""
+        found = {}
+        for test, answers in own.behaviour.answers.items():
+            rows = self.case.rows(f"test_{test}")
+            values = [rouge_l_recall(row.completion, answer) for row, answer in zip(rows, answers, strict=True)]
+            found[test] = mean(values, seed=self.config.seed).to_json()
+        return found
+
     def conclude(self) -> dict[str, Any]:
         """The metrics of all models, beside each other, and the verdicts."""
         config, evidence = self.config, self.evidence
@@ -165,6 +176,7 @@ class _Audit:
                 label: {name: forced.summary() for name, forced in own.forced.items()}
                 for label, own in evidence.items()
             },
+            "rouge_l": {label: self._rouge(own) for label, own in evidence.items()},
             "membership": {
                 label: {attack: value.to_json() for attack, value in own.items()} for label, own in memberships.items()
             },

@@ -86,6 +86,7 @@ def make_certificate(job: Job) -> dict[str, Any]:
         },
         "data": {"file": origin.data, "fingerprint": origin.data_fingerprint, "rows": origin.rows},
         "model": {
+            "base": {"model": origin.base, "files": origin.base_files},
             "origin": {"model": origin.model, "files": origin.model_files},
             "before": {"model": job.before, "files": model_files(job.before), "fingerprint": before["model"]},
             "after": {"model": "adapter", "files": model_files(str(job.adapter)), "fingerprint": after["model"]},

@@ -13,7 +13,7 @@ from unweave.audit.ledger.selection import select_rows
 from unweave.data.reading import read_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError, nearest
-from unweave.files import file_digest
+from unweave.files import file_digest, read_json
 from unweave.runs import rows_fingerprint
 
 FILE = "ledger.db"
@@ -64,6 +64,8 @@ class Origin:
         rows: How many.
         model: The model before any request.
         model_files: Its files to their digests, where it is a folder.
+        base: The base of an adapter, or the model itself.
+        base_files: Its files to their digests, where it is a folder.
         store: Gradient store of the rows, or `None`.
         max_perplexity_change: Drift budget.
         max_removed_share: Drift budget.
@@ -74,6 +76,8 @@ class Origin:
     rows: int
     model: str
     model_files: dict[str, str]
+    base: str
+    base_files: dict[str, str]
     store: str | None
     max_perplexity_change: float
     max_removed_share: float
@@ -276,12 +280,20 @@ def model_files(model: str) -> dict[str, str]:
 
 def _origin(config: AddConfig, rows: Sequence[Row]) -> Origin:
     model = str(Path(config.model or "").resolve()) if Path(config.model or "").is_dir() else str(config.model)
+    config_file = Path(model) / "adapter_config.json"
+    base = (
+        read_json(config_file, what="The adapter's config")["base_model_name_or_path"]
+        if config_file.is_file()
+        else model
+    )
     return Origin(
         data=str((config.data or Path()).resolve()),
         data_fingerprint=rows_fingerprint(rows),
         rows=len(rows),
         model=model,
         model_files=model_files(model),
+        base=base,
+        base_files=model_files(base),
         store=str(config.store.resolve()) if config.store else None,
         max_perplexity_change=config.max_perplexity_change,
         max_removed_share=config.max_removed_share,

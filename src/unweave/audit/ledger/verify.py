@@ -99,12 +99,16 @@ def _certified(ledger: Ledger, request: Request, folder: Path, certificate: dict
     )
     if certificate["request"]["rows"] != request.rows:
         yield "the request's rows", "the certificate names other rows than the request"
-    for side, place in (("before", certificate["model"]["before"]["model"]), ("after", str(folder / "adapter"))):
+    places = {side: certificate["model"][side]["model"] for side in ("base", "origin", "before")}
+    for side, place in (places | {"after": str(folder / "adapter")}).items():
         own, expected = model_files(place), certificate["model"][side]["files"]
         if not expected:
             continue
         odd = sorted(name for name in expected if own.get(name) != expected[name])
-        yield f"the model {side}", f"{odd[0]} differs or is missing ({place})" if odd else None
+        yield (
+            "the base model" if side == "base" else f"the model {side}",
+            f"{odd[0]} differs or is missing ({place})" if odd else None,
+        )
     store = certificate["store"]["store"]
     if store is not None:
         opened = GradientStore.open(Path(store))
