@@ -13,14 +13,15 @@ from tests.folders import ROWS, save_model, write_rows
 from tests.tiny import random_examples, tiny_model
 from unweave.errors import ConfigError, DataError
 from unweave.forget.methods import METHODS, get_method
+from unweave.forget.methods.base import Setting
 from unweave.forget.methods.ga import GaConfig
 from unweave.forget.methods.graddiff import GradDiffConfig
 from unweave.forget.methods.rapidun import RapidUnConfig
 from unweave.forget.stage import forget_rows
 from unweave.forget.steps import Drawn, ForgetRow, collate_step, plan_draws
-from unweave.gradients.loss import grouped_token_losses
+from unweave.forget.view import Reference, StepView
 from unweave.gradients.scoring import row_losses
-from unweave.models.loading import ModelConfig, load
+from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.train.config import TrainConfig
 from unweave.train.rows import read_training_rows
 from unweave.train.sft import fine_tune
@@ -51,9 +52,10 @@ def drawn():
 def loss_of(method, options, drawn):
     model = tiny_model("llama")
     step = collate_step(drawn, pad_token_id=0, with_clean=METHODS[method].uses_clean)
-    objective = METHODS[method].build(METHODS[method].config_type(**PATHS, **options))
+    setting = Setting(Loaded(model, None, "tiny", None), drawn.rows)
+    objective = METHODS[method].build(METHODS[method].config_type(**PATHS, **options), setting)
     return (
-        objective.loss(grouped_token_losses(model, step.groups), step),
+        objective.loss(StepView(model, step, Reference(model))),
         [row_loss(model, row.example) for row in drawn.rows],
         row_loss(model, drawn.rows[0].clean),
     )

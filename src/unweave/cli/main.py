@@ -22,6 +22,7 @@ COMMANDS = {
     "trace": "find the training rows that an answer comes from",
     "weigh": "turn influence into a weight for each row",
     "forget": "take the influence of rows out of a model",
+    "methods": "list the unlearning methods, what they need and what they cost",
     "audit": "measure what was forgotten and what was kept, before and after",
     "request": "the deletion ledger: add, list, run, verify, roll back requests to forget",
     "report": "write the HTML report of a run folder",

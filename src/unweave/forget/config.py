@@ -16,7 +16,7 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
 
     Attributes:
         forget: The rows to forget; their completion is the unwanted one, and a clean one may stand beside it.
-        retain: Rows whose behaviour must stay.
+        retain: Rows whose behaviour must stay; methods that use none take none.
         output_dir: Where the unlearned adapter goes.
         method: The unlearning method.
         forget_weights: Weights of the forget rows (`unweave weigh`); by default all 1.
@@ -29,11 +29,18 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
         learning_rate: Peak step size of AdamW.
         stop_loss: Stop when the mean loss of the forget rows in a step exceeds this, in nats a token; by default the logarithm of the
             vocabulary's size, above which a model is worse than guessing and has diverged.
+        check_every: Measure forget and retain rows every so many steps, to stop at the target and to keep the best step; 0 measures when
+            there is a target only, every 5 steps.
+        check_rows: Rows of each kind that are measured.
+        target: Held-out rows like those to be forgotten: stop when the forget rows are as unlikely as these were before. That is where a retrained
+            model would be, and going on would show that something was forgotten.
+        target_loss: The same as a number, in nats a token.
+        max_retain_increase: The run has diverged when the retain rows' loss grows by more than this, in nats a token: it stops, and the best step is kept.
         seed: Of the draws, of a new adapter, of dropout.
     """
 
     forget: Path
-    retain: Path
+    retain: Path | None = None
     output_dir: Path
     method: str = "rapidun"
     forget_weights: Path | None = None
@@ -49,4 +56,9 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
     max_grad_norm: float = 1.0
     max_length: int = 256
     stop_loss: float | None = None
+    check_every: int = 0
+    check_rows: int = 32
+    target: Path | None = None
+    target_loss: float | None = None
+    max_retain_increase: float = 0.5
     seed: int = 0

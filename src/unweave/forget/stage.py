@@ -1,21 +1,26 @@
 """The unlearning run: weighted rows in, a standard PEFT adapter out."""
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from unweave import progress
 from unweave.data.encoding import Example, encode_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
 from unweave.forget.config import ForgetConfig
 from unweave.forget.methods import get_method
+from unweave.forget.methods.base import Method, Setting
 from unweave.forget.steps import ForgetRow, Role, StepBatch, collate_step, plan_draws
-from unweave.gradients.loss import grouped_token_losses
+from unweave.forget.view import Reference, StepView
+from unweave.forget.watch import EVERY, Watch, mean_loss
 from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.runs import RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
@@ -35,12 +40,14 @@ class ForgetResult:
         forget_rows: Rows to forget.
         retain_rows: Rows to keep.
         steps: Optimizer steps made.
-        planned_steps: Optimizer steps planned.
+        planned_steps: Optimizer steps planned; 0 for a method that edits.
         tokens: Tokens of all sequences, padding apart.
         seconds: Wall time, loading apart.
         forget_loss_first: Mean loss of the unwanted answers in the first step that had one, nats a token.
         forget_loss_last: The same in the last.
         stopped: Why it ended early; `None` when all steps were made.
+        kept_step: The step that the adapter is of: the last one, or the best of a run that diverged while it was watched.
+        details: What else the method has to tell.
     """
 
     folder: Path
@@ -54,6 +61,8 @@ class ForgetResult:
     forget_loss_first: float
     forget_loss_last: float
     stopped: str | None
+    kept_step: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> ForgetResult:
@@ -67,7 +76,7 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
         Where the adapter is, and what it took.
 
     Raises:
-        ConfigError: When the config is not the method's.
+        ConfigError: When the config is not the method's, or it needs retain rows and has none.
     """
     method = get_method(config.method)
     if not isinstance(config, method.config_type):
@@ -75,15 +84,41 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
             f"The method '{config.method}' takes {method.config_type.__name__}, not {type(config).__name__}.",
             remedy="use the method's own config",
         )
+    if method.uses_retain and config.retain is None:
+        raise ConfigError(f"The method '{config.method}' needs rows to keep.", where="--retain", remedy="give them")
+    if method.train is not None:
+        return _trained_anew(config, method)
     run = RunFolder(config.output_dir, "forget", config)
     done = run.finished(files=("adapter_model.safetensors",))
     if done is not None:
         return ForgetResult(**{**done, "folder": Path(done["folder"])})
     loaded = loaded or load(config)
-    rows, problems, read = _rows(config, loaded)
+    rows, problems, read = _rows(config, loaded, method)
     run.start(loaded, rows=read, problems=problems)
     started = time.monotonic()
     loaded = _trainable(config, loaded)
+    setting = Setting(loaded, rows)
+    counts = {"forget_rows": sum(row.is_forget for row in rows), "retain_rows": sum(not row.is_forget for row in rows)}
+    if method.edit is not None:
+        details = method.edit(config, setting)
+        tokens = sum(len(row.example) for row in rows)
+        made = {"steps": 0, "planned_steps": 0, "tokens": tokens, "stopped": None, "details": details}
+        made |= {"forget_loss_first": float("nan"), "forget_loss_last": float("nan")}
+    else:
+        made = _train(config, method, setting, run)
+    seconds = round(time.monotonic() - started, 3)
+    with quiet_transformers():
+        save_adapter(loaded.model, loaded.tokenizer, config.output_dir, base=loaded.base)
+    result = ForgetResult(folder=config.output_dir, method=method.name, seconds=seconds, **counts, **made)
+    _write_card(config, loaded, result, rows, method.paper)
+    run.finish({**result.__dict__, "folder": str(result.folder)})
+    return result
+
+
+def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolder) -> dict[str, Any]:
+    """The training loop of a method with an objective, watched where that is asked for."""
+    assert method.build is not None, "a method trains, edits, or trains anew"
+    loaded, rows = setting.loaded, setting.rows
     steps = plan_draws(
         [row for row in rows if row.is_forget],
         [row for row in rows if not row.is_forget] if method.uses_retain else [],
@@ -92,17 +127,22 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
         epochs=config.epochs,
         seed=config.seed,
     )
-    objective = method.build(config)
+    objective, reference = method.build(config, setting), Reference(loaded.model)
+    watch = _watch(config, setting, run)
     limit = config.stop_loss if config.stop_loss is not None else math.log(loaded.model.config.vocab_size)
     watched: list[float] = []
 
     def step_loss(model: nn.Module, step: StepBatch) -> Tensor:
-        step = step.to(next(model.parameters()).device)
-        losses = grouped_token_losses(model, step.groups)
-        unwanted = step.mask(Role.UNWANTED)
-        if unwanted.any():
-            watched.append(float((losses.means().detach() * unwanted).sum() / unwanted.sum()))
-        return objective.loss(losses, step)
+        view = StepView(model, step.to(next(model.parameters()).device), reference)
+        loss = objective.loss(view)
+        # Objectives on hidden states or whole distributions have no token losses at hand: those are left to the watch.
+        unwanted = view.step.mask(Role.UNWANTED)
+        if "losses" in view.__dict__ and unwanted.any():
+            watched.append(float((view.losses.means().detach() * unwanted).sum() / unwanted.sum()))
+        return loss
+
+    def diverged() -> bool:
+        return bool(watched) and watched[-1] > limit
 
     made = run_loop(
         loaded.model,
@@ -115,49 +155,98 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
         output_dir=config.output_dir,
         identity=run.identity(),
         description=f"forget with {method.name}",
-        should_stop=lambda: bool(watched) and watched[-1] > limit,
+        should_stop=lambda: diverged() or (watch is not None and watch.should_stop()),
+        after_step=watch.after_step if watch else lambda _: None,
     )
-    seconds = round(time.monotonic() - started, 3)
-    stopped = f"the forget rows' loss passed {limit:.2f} nats a token" if watched and watched[-1] > limit else None
-    with quiet_transformers():
-        save_adapter(loaded.model, loaded.tokenizer, config.output_dir, base=loaded.base)
+    stopped = f"the forget rows' loss passed {limit:.2f} nats a token" if diverged() else None
+    kept, details = made.steps, dict[str, Any]()
+    if watch is not None:
+        kept = watch.finish(steps=made.steps, diverged=diverged())
+        stopped = watch.reason or stopped
+        details = {"watched": [asdict(point) for point in watch.points]}
+        watch.clean()
+        if kept != made.steps:
+            progress.say(f"{stopped}; the adapter is that of step {kept}")
     sequences = [
         item
         for step in steps[: made.steps]
         for row in step.rows
         for item in (row.example, row.clean if method.uses_clean else None)
     ]
-    result = ForgetResult(
+    return {
+        "steps": made.steps,
+        "planned_steps": len(steps),
+        "tokens": sum(len(example) for example in sequences if example is not None),
+        "forget_loss_first": watched[0] if watched else float("nan"),
+        "forget_loss_last": watched[-1] if watched else float("nan"),
+        "stopped": stopped,
+        "kept_step": kept,
+        "details": details,
+    }
+
+
+def _watch(config: ForgetConfig, setting: Setting, run: RunFolder) -> Watch | None:
+    if not config.check_every and config.target is None and config.target_loss is None:
+        return None
+    loaded = setting.loaded
+    target = config.target_loss
+    pad = loaded.tokenizer.pad_token_id
+    if config.target is not None:
+        held_out = encode_rows(read_training_rows(config.target, config).rows, loaded.tokenizer, config).examples
+        target = mean_loss(loaded.model, held_out, pad_token_id=pad)
+    forget, retain = (
+        [row.example for row in setting.rows if row.is_forget == kind][: config.check_rows] for kind in (True, False)
+    )
+    fingerprint = json.dumps(run.identity(), sort_keys=True, default=str)
+    return Watch(
+        loaded.model,
+        forget,
+        retain,
+        folder=config.output_dir,
+        pad_token_id=pad,
+        every=config.check_every or EVERY,
+        target=target,
+        max_retain_increase=config.max_retain_increase,
+        fingerprint=hashlib.blake2b(fingerprint.encode(), digest_size=16).hexdigest(),
+    )
+
+
+def _trained_anew(config: ForgetConfig, method: Method) -> ForgetResult:
+    """Retraining: a training run's result, told as an unlearning run's."""
+    assert method.train is not None, "only a method that trains anew comes here"
+    found = method.train(config)
+    nan = float("nan")
+    return ForgetResult(
         folder=config.output_dir,
         method=method.name,
-        forget_rows=sum(row.is_forget for row in rows),
-        retain_rows=sum(not row.is_forget for row in rows),
-        steps=made.steps,
-        planned_steps=len(steps),
-        tokens=sum(len(example) for example in sequences if example is not None),
-        seconds=seconds,
-        forget_loss_first=watched[0] if watched else float("nan"),
-        forget_loss_last=watched[-1] if watched else float("nan"),
-        stopped=stopped,
+        forget_rows=len(read_training_rows(config.forget, config)),
+        retain_rows=found.rows,
+        steps=found.steps,
+        planned_steps=found.steps,
+        tokens=found.tokens,
+        seconds=found.seconds,
+        forget_loss_first=nan,
+        forget_loss_last=nan,
+        stopped=None,
+        kept_step=found.steps,
     )
-    _write_card(config, loaded, result, rows, method.paper)
-    run.finish({**result.__dict__, "folder": str(result.folder)})
-    return result
 
 
-def _rows(config: ForgetConfig, loaded: Loaded) -> tuple[list[ForgetRow], list[Any], list[Row]]:
+def _rows(config: ForgetConfig, loaded: Loaded, method: Method) -> tuple[list[ForgetRow], list[Any], list[Row]]:
     """Forget and retain rows with their tokens and weights, what was cut or dropped, and the rows as read."""
     out: list[ForgetRow] = []
     problems: list[Any] = []
     read: list[Row] = []
     sets = ((config.forget, config.forget_weights, True), (config.retain, config.retain_weights, False))
     for path, weight_file, is_forget in sets:
+        if path is None:
+            continue
         rows = read_training_rows(path, config)
         weights = read_weights(weight_file, count=len(rows)) if weight_file else [1.0] * len(rows)
         encoded = encode_rows(rows, loaded.tokenizer, config)
         problems += [*rows.problems, *encoded.problems]
         read += rows.rows
-        clean = _clean_examples(rows.rows, config, loaded) if is_forget else {}
+        clean = _clean_examples(rows.rows, config, loaded, method) if is_forget else {}
         weight_of = dict(zip((row.id for row in rows), weights, strict=True))
         out += [
             ForgetRow(example, clean.get(example.row_id), weight_of[example.row_id], is_forget)
@@ -174,9 +263,10 @@ def _rows(config: ForgetConfig, loaded: Loaded) -> tuple[list[ForgetRow], list[A
     return out, problems, read
 
 
-def _clean_examples(rows: Sequence[Row], config: ForgetConfig, loaded: Loaded) -> dict[str, Example]:
-    """The forget rows' questions with their clean answers, by row id."""
-    answered = [row.with_completion(row.clean_completion) for row in rows if row.clean_completion]
+def _clean_examples(rows: Sequence[Row], config: ForgetConfig, loaded: Loaded, method: Method) -> dict[str, Example]:
+    """The forget rows' questions with their clean answers, or those that the method brings, by row id."""
+    own = method.clean_answers(config, rows) if method.clean_answers else {row.id: row.clean_completion for row in rows}
+    answered = [row.with_completion(text) for row in rows if (text := own[row.id])]
     return (
         {example.row_id: example for example in encode_rows(answered, loaded.tokenizer, config).examples}
         if answered

@@ -3,9 +3,34 @@
 import math
 import random
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
-from unweave.weigh.config import WeighConfig
 from unweave.weigh.rapidun import mean_one
+
+
+@runtime_checkable
+class LoReUnOptions(Protocol):
+    """What LoReUn's weights depend on; `WeighConfig` has it, and so has the method of that name."""
+
+    @property
+    def loreun_tau(self) -> float:
+        """Temperature."""
+        ...
+
+    @property
+    def loreun_wmin(self) -> float:
+        """Lower clip."""
+        ...
+
+    @property
+    def loreun_wmax(self) -> float:
+        """Upper clip."""
+        ...
+
+    @property
+    def loreun_direction(self) -> str:
+        """`easy-low` or `easy-high`."""
+        ...
 
 
 def uniform_weights(count: int) -> list[float]:
@@ -35,7 +60,7 @@ def permuted_weights(weights: Sequence[float], *, seed: int) -> list[float]:
     return shuffled
 
 
-def loreun_weights(losses: Sequence[float], config: WeighConfig) -> list[float]:
+def loreun_weights(losses: Sequence[float], config: LoReUnOptions) -> list[float]:
     """LoReUn's static weights (arXiv 2507.22499): proportional to exp(-loss / tau), clipped, with mean 1.
 
     The paper leaves the order of normalising and clipping open: here weights are brought to mean 1, clipped, and brought to mean 1 again, so that the clips

@@ -1,10 +1,47 @@
 """The unlearning methods: one file each, one line each in the registry."""
 
 from unweave.errors import ConfigError, nearest
-from unweave.forget.methods import ga, graddiff, rapidun
+from unweave.forget.methods import (
+    fast_ntk,
+    fisher,
+    ga,
+    graddiff,
+    idk,
+    ihl,
+    llmeraser,
+    loreun,
+    npo,
+    rapidun,
+    retrain,
+    rmu,
+    simnpo,
+    ssd,
+    undial,
+    wga,
+)
 from unweave.forget.methods.base import Method
 
-METHODS: dict[str, Method] = {method.name: method for method in (rapidun.METHOD, ga.METHOD, graddiff.METHOD)}
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        rapidun.METHOD,
+        ga.METHOD,
+        graddiff.METHOD,
+        npo.METHOD,
+        simnpo.METHOD,
+        idk.METHOD,
+        wga.METHOD,
+        undial.METHOD,
+        rmu.METHOD,
+        ihl.METHOD,
+        loreun.METHOD,
+        fisher.METHOD,
+        ssd.METHOD,
+        llmeraser.METHOD,
+        fast_ntk.METHOD,
+        retrain.METHOD,
+    )
+}
 
 
 def get_method(name: str) -> Method:

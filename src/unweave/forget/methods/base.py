@@ -1,29 +1,46 @@
-"""What an unlearning method is: a config, and the loss of a step."""
+"""What an unlearning method is: a config, and either the loss of a step or an edit of the parameters."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
+from unweave.data.rows import Row
 from unweave.forget.config import ForgetConfig
-from unweave.forget.steps import StepBatch
-from unweave.gradients.loss import TokenLosses
+from unweave.forget.steps import ForgetRow
+from unweave.forget.view import StepView
+from unweave.models.loading import Loaded
+
+RequestKind = Literal["removal", "modification", "correction"]
 
 
 class Objective(Protocol):
     """The loss that a method minimises."""
 
-    def loss(self, losses: TokenLosses, step: StepBatch) -> Tensor:
+    def loss(self, view: StepView) -> Tensor:
         """The objective of one step.
 
         Args:
-            losses: Token losses of the step's sequences under the current model.
-            step: Which sequence is what, and the weights.
+            view: The step's sequences, their roles and weights, under the model and under the one before forgetting.
 
         Returns:
             A scalar.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method knows before it begins.
+
+    Attributes:
+        loaded: The model, its trainable parameters marked.
+        rows: All forget and retain rows.
+    """
+
+    loaded: Loaded
+    rows: Sequence[ForgetRow]
 
 
 @dataclass(frozen=True)
@@ -35,15 +52,25 @@ class Method:
         summary: One sentence.
         paper: Where it is from.
         config_type: Its options, a subclass of `ForgetConfig`.
-        build: Makes the objective from a config.
+        build: Makes the objective from a config and the setting; `None` for a method that edits.
+        edit: Changes the model's trainable parameters in place, and gives what there is to tell; `None` for a method that trains.
+        train: Makes the unlearned model by a training run of its own, and gives its result; `None` for all but retraining.
         uses_clean: Whether it uses clean answers of forget rows.
-        uses_retain: Whether it draws retain rows.
+        uses_retain: Whether it needs retain rows.
+        clean_answers: Answers that it wants to hear instead of the unwanted ones, where it brings its own: row id to text.
+        requests: What it can express.
+        cost: What a step costs, in forward and backward passes, beside plain training's one of each.
     """
 
     name: str
     summary: str
     paper: str
     config_type: type[ForgetConfig]
-    build: Any
-    uses_clean: bool
-    uses_retain: bool
+    build: Callable[[Any, Setting], Objective] | None = None
+    edit: Callable[[Any, Setting], dict[str, Any]] | None = None
+    train: Callable[[Any], Any] | None = None
+    uses_clean: bool = False
+    uses_retain: bool = True
+    clean_answers: Callable[[Any, Sequence[Row]], dict[str, str]] | None = None
+    requests: tuple[RequestKind, ...] = ("removal",)
+    cost: str = "one forward and one backward pass a step"

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unweave.forget.config import ForgetConfig
-from unweave.forget.methods.base import Method
-from unweave.forget.steps import Role, StepBatch
-from unweave.gradients.loss import TokenLosses
+from unweave.forget.methods.base import Method, Setting
+from unweave.forget.steps import Role
+from unweave.forget.view import StepView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,22 +28,22 @@ class Ga:
 
     Args:
         config: Unused: there are no factors.
+        setting: Unused.
     """
 
-    def __init__(self, config: GaConfig):
-        del config
+    def __init__(self, config: GaConfig, setting: Setting):
+        del config, setting
 
-    def loss(self, losses: TokenLosses, step: StepBatch) -> Tensor:
+    def loss(self, view: StepView) -> Tensor:
         """See `Objective.loss`.
 
         Args:
-            losses: Token losses of the sequences.
-            step: Roles and weights.
+            view: The step.
 
         Returns:
             The negative weighted mean loss of the forget rows.
         """
-        return -(step.weights * step.mask(Role.UNWANTED) * losses.means()).sum() / step.rows
+        return -(view.step.weights * view.step.mask(Role.UNWANTED) * view.losses.means()).sum() / view.step.rows
 
 
 METHOD = Method(
@@ -52,6 +52,5 @@ METHOD = Method(
     paper="Jang et al., arXiv 2210.01504",
     config_type=GaConfig,
     build=Ga,
-    uses_clean=False,
     uses_retain=False,
 )

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unweave.forget.config import ForgetConfig
-from unweave.forget.methods.base import Method
-from unweave.forget.steps import Role, StepBatch
-from unweave.gradients.loss import TokenLosses
+from unweave.forget.methods.base import Method, Setting
+from unweave.forget.steps import Role
+from unweave.forget.view import StepView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,21 +35,23 @@ class RapidUn:
 
     Args:
         config: Its factors.
+        setting: Unused: the weights come with the rows.
     """
 
-    def __init__(self, config: RapidUnConfig):
+    def __init__(self, config: RapidUnConfig, setting: Setting):
+        del setting
         self.config = config
 
-    def loss(self, losses: TokenLosses, step: StepBatch) -> Tensor:
+    def loss(self, view: StepView) -> Tensor:
         """See `Objective.loss`.
 
         Args:
-            losses: Token losses of the sequences.
-            step: Roles and weights.
+            view: The step.
 
         Returns:
             mean_i w_i L_i over the rows of the step.
         """
+        step = view.step
         factors = (
             step.mask(Role.RETAIN)
             + self.config.descent * step.mask(Role.CLEAN)
@@ -57,7 +59,7 @@ class RapidUn:
         )
         reached = min(1.0, step.progress / self.config.weight_warmup) if self.config.weight_warmup else 1.0
         weights = 1.0 + reached * (step.weights - 1.0)
-        return (weights * factors * losses.means()).sum() / step.rows
+        return (weights * factors * view.losses.means()).sum() / step.rows
 
 
 METHOD = Method(
@@ -67,5 +69,5 @@ METHOD = Method(
     config_type=RapidUnConfig,
     build=RapidUn,
     uses_clean=True,
-    uses_retain=True,
+    requests=("removal", "modification", "correction"),
 )

@@ -42,7 +42,7 @@ def cg(problem: Problem, queries: Gradients) -> Gradients:
     """
     with frozen_in_evaluation(problem.sketcher.model):
         product = gauss_newton(problem)
-        mean = _mean_eigenvalue(product, queries, len(problem.rows), problem.seed)
+        mean = mean_eigenvalue(product, queries, len(problem.rows), problem.seed)
         damping = (DAMPING if problem.damping is None else problem.damping) * mean
         shifted = lambda vectors: {  # noqa: E731
             name: value + damping * vectors[name] for name, value in product(vectors).items()
@@ -99,7 +99,12 @@ def gauss_newton(problem: Problem) -> Callable[[Vectors], Vectors]:
 
 
 def conjugate_gradients(
-    product: Callable[[Vectors], Vectors], right: Vectors, *, tolerance: float = TOLERANCE, iterations: int = ITERATIONS
+    product: Callable[[Vectors], Vectors],
+    right: Vectors,
+    *,
+    tolerance: float = TOLERANCE,
+    iterations: int = ITERATIONS,
+    precondition: Callable[[Vectors], Vectors] = lambda vectors: vectors,
 ) -> tuple[Vectors, Tensor]:
     """Solve A x = b for a symmetric positive definite A and several b at once.
 
@@ -108,13 +113,16 @@ def conjugate_gradients(
         right: The right-hand sides.
         tolerance: Relative residual to stop at; a solved system stands still while others go on.
         iterations: The most products.
+        precondition: v to M v, M symmetric positive definite and near the inverse of A.
 
     Returns:
         The solutions, and the relative residual |b - A x| / |b| of each.
     """
     solution = {name: torch.zeros_like(value) for name, value in right.items()}
-    residual, direction = right, right
+    residual = right
+    direction = scaled = precondition(right)
     start = square = _dots(right, right)
+    inner = _dots(residual, scaled)
     goal = start * tolerance**2
     with progress.task("cg", len(start)) as advance:
         solved = 0
@@ -126,13 +134,36 @@ def conjugate_gradients(
                 break
             image = product(direction)
             curvature = _dots(direction, image)
-            step = torch.where(going, square / torch.where(curvature > 0, curvature, 1.0), 0.0)
+            step = torch.where(going, inner / torch.where(curvature > 0, curvature, 1.0), 0.0)
             solution, residual = _axpy(step, direction, solution), _axpy(-step, image, residual)
-            following = _dots(residual, residual)
-            ratio = torch.where(going, following / torch.where(square > 0, square, 1.0), 0.0)
-            direction = _axpy(ratio, direction, residual)
-            square = torch.where(going, following, square)
+            scaled = precondition(residual)
+            following = _dots(residual, scaled)
+            ratio = torch.where(going, following / torch.where(inner > 0, inner, 1.0), 0.0)
+            direction = _axpy(ratio, direction, scaled)
+            inner = torch.where(going, following, inner)
+            square = torch.where(going, _dots(residual, residual), square)
     return solution, (square / torch.where(start > 0, start, 1.0)).sqrt()
+
+
+def mean_eigenvalue(product: Callable[[Vectors], Vectors], like: Vectors, rows: int, seed: int) -> float:
+    """The mean eigenvalue over the directions that rows span, from the trace (Hutchinson's estimate).
+
+    Args:
+        product: v to C v.
+        like: Vectors of the right shapes.
+        rows: How many rows C was made of.
+        seed: Of the probes.
+
+    Returns:
+        The estimate.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    probes = {
+        name: (torch.randint(0, 2, (PROBES, *value.shape[1:]), generator=generator) * 2 - 1).to(value)
+        for name, value in like.items()
+    }
+    size = sum(value[0].numel() for value in like.values())
+    return float(_dots(probes, product(probes)).mean()) / min(size, rows)
 
 
 def _weights(batch: Batch, reduction: str, rows: int) -> tuple[Tensor, Tensor]:
@@ -141,16 +172,6 @@ def _weights(batch: Batch, reduction: str, rows: int) -> tuple[Tensor, Tensor]:
     counts = torch.bincount(segments, minlength=len(batch)).clamp(min=1)
     each = counts[segments].reciprocal() if reduction == "mean" else torch.ones(len(segments), device=segments.device)
     return positions, each / rows
-
-
-def _mean_eigenvalue(product: Callable[[Vectors], Vectors], like: Vectors, rows: int, seed: int) -> float:
-    generator = torch.Generator().manual_seed(seed)
-    probes = {
-        name: (torch.randint(0, 2, (PROBES, *value.shape[1:]), generator=generator) * 2 - 1).to(value)
-        for name, value in like.items()
-    }
-    size = sum(value[0].numel() for value in like.values())
-    return float(_dots(probes, product(probes)).mean()) / min(size, rows)
 
 
 def _dots(a: Vectors, b: Vectors) -> Tensor:

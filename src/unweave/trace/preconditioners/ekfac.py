@@ -35,6 +35,19 @@ def ekfac(problem: Problem, queries: Gradients, *, empirical: bool = False) -> G
     Returns:
         The preconditioned gradients.
     """
+    return fit_ekfac(problem, empirical=empirical)(queries)
+
+
+def fit_ekfac(problem: Problem, *, empirical: bool = False) -> Callable[[Gradients], Gradients]:
+    """The fitted curvature, for use on many gradients.
+
+    Args:
+        problem: Model, rows, damping; the default is 0.1.
+        empirical: Use the rows' own labels.
+
+    Returns:
+        Gradients to preconditioned gradients.
+    """
     damping = DAMPING if problem.damping is None else problem.damping
     generator = torch.Generator(device=problem.sketcher.device).manual_seed(problem.seed)
     relabel = (lambda batch: batch) if empirical else _sampled_labels(problem, generator)
@@ -47,17 +60,21 @@ def ekfac(problem: Problem, queries: Gradients, *, empirical: bool = False) -> G
         return (left.T @ piece.view(-1, len(left), len(right)) @ right).flatten(1)
 
     values = second_moments(problem, description="ekfac, eigenvalues", rotate=rotate, relabel=relabel)
-    out = {}
-    for name, query in queries.items():
-        spectrum = values[name]
-        spectrum = spectrum + damping * spectrum.mean().clamp(min=torch.finfo(spectrum.dtype).tiny)
-        if name not in bases:
-            out[name] = query / spectrum.view(query.shape[1:])
-            continue
-        left, right = bases[name]
-        rotated = left.T @ query @ right
-        out[name] = left @ (rotated / spectrum.view(rotated.shape[1:])) @ right.T
-    return out
+
+    def apply(queries: Gradients) -> Gradients:
+        out = {}
+        for name, query in queries.items():
+            spectrum = values[name]
+            spectrum = spectrum + damping * spectrum.mean().clamp(min=torch.finfo(spectrum.dtype).tiny)
+            if name not in bases:
+                out[name] = query / spectrum.view(query.shape[1:])
+                continue
+            left, right = bases[name]
+            rotated = left.T @ query @ right
+            out[name] = left @ (rotated / spectrum.view(rotated.shape[1:])) @ right.T
+        return out
+
+    return apply
 
 
 def _covariances(problem: Problem, relabel: Callable[[Batch], Batch]) -> dict[str, tuple[Tensor, Tensor]]:

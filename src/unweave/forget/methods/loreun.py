@@ -1,0 +1,89 @@
+"""LoReUn: forget rows weighed by their loss, small losses being hard to forget (arXiv 2507.22499), on gradient difference."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from unweave.data.batches import collate, plan_batches
+from unweave.forget.methods.balanced import Balanced, BalancedConfig
+from unweave.forget.methods.base import Method, Setting
+from unweave.forget.steps import Role
+from unweave.forget.view import StepView
+from unweave.gradients.loss import token_losses
+from unweave.weigh.controls import loreun_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoReUnConfig(BalancedConfig):
+    """The forget part is -mean w l(z), w proportional to exp(-l(z)/tau), brought to mean 1, clipped, and brought to mean 1 again.
+
+    Attributes:
+        method: The unlearning method.
+        schedule: `static`: by the losses before forgetting. `dynamic`: by those of the step.
+        loreun_tau: Temperature, in nats a token.
+        loreun_wmin: Lower clip.
+        loreun_wmax: Upper clip.
+        loreun_direction: `easy-low` gives small losses large weights (the paper); `easy-high` the opposite (RapidUn's code).
+    """
+
+    method: str = "loreun"
+    schedule: Literal["static", "dynamic"] = "static"
+    loreun_tau: float = 0.8
+    loreun_wmin: float = 0.5
+    loreun_wmax: float = 3.0
+    loreun_direction: Literal["easy-low", "easy-high"] = "easy-low"
+
+
+class LoReUn(Balanced):
+    """The objective."""
+
+    config: LoReUnConfig
+
+    def __init__(self, config: LoReUnConfig, setting: Setting):
+        super().__init__(config, setting)
+        self._static: dict[str, float] = {}
+
+    def forget_part(self, view: StepView) -> Tensor:
+        """The weighted negative loss of the forget rows.
+
+        Args:
+            view: The step.
+
+        Returns:
+            A scalar.
+        """
+        means = view.losses.means()
+        unwanted = (view.step.roles == Role.UNWANTED).nonzero().flatten().tolist()
+        weights = torch.zeros_like(means)
+        if unwanted:
+            if self.config.schedule == "static":
+                ids = [row_id for group in view.step.groups for row_id in group.row_ids]
+                found = [self._of_row(view)[ids[index]] for index in unwanted]
+            else:
+                found = loreun_weights(means.detach()[unwanted].tolist(), self.config)
+            weights[unwanted] = torch.tensor(found, dtype=means.dtype, device=means.device)
+        return -view.masked_mean(weights * means, Role.UNWANTED)
+
+    def _of_row(self, view: StepView) -> dict[str, float]:
+        """Static weights by row, from the losses of all forget rows under the model before."""
+        if not self._static:
+            examples = [row.example for row in self.setting.rows if row.is_forget]
+            pad = self.setting.loaded.tokenizer.pad_token_id
+            losses: dict[str, float] = {}
+            with view.reference.active():
+                for chosen in plan_batches([len(example) for example in examples], token_budget=4096):
+                    batch = collate([examples[index] for index in chosen], pad_token_id=pad).to(view.step.roles.device)
+                    losses |= dict(zip(batch.row_ids, token_losses(view.model, batch).means().tolist(), strict=True))
+            self._static = dict(zip(losses, loreun_weights(list(losses.values()), self.config), strict=True))
+        return self._static
+
+
+METHOD = Method(
+    name="loreun",
+    summary="gradient difference with forget rows weighed by their loss",
+    paper="arXiv 2507.22499",
+    config_type=LoReUnConfig,
+    build=LoReUn,
+)

@@ -1,0 +1,61 @@
+"""UNDIAL: distillation from the model before with the memorised token's logit lowered (Dong et al., arXiv 2402.10052)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unweave.forget.methods.balanced import Balanced, BalancedConfig
+from unweave.forget.methods.base import Method
+from unweave.forget.steps import Role
+from unweave.forget.view import StepView
+
+
+@dataclass(frozen=True, kw_only=True)
+class UndialConfig(BalancedConfig):
+    """The forget part is the cross-entropy to softmax(logits before - beta onehot(y)) on the answer's tokens: a fixed target, nothing to diverge to.
+
+    Attributes:
+        method: The unlearning method.
+        beta: How much the memorised token's logit is lowered (the paper: 10).
+        learning_rate: Peak step size of AdamW (published runs with LoRA: 1e-4).
+    """
+
+    method: str = "undial"
+    beta: float = 10.0
+    learning_rate: float = 1e-4
+
+
+class Undial(Balanced):
+    """The objective."""
+
+    config: UndialConfig
+
+    def forget_part(self, view: StepView) -> Tensor:
+        """The cross-entropy to the lowered distribution.
+
+        Args:
+            view: The step.
+
+        Returns:
+            A scalar.
+        """
+        values = []
+        for own, other in zip(view.labelled, view.reference_labelled(), strict=True):
+            wide = torch.promote_types(own.logits.dtype, torch.float32)
+            lowered = other.logits.to(wide).scatter_add(
+                1, other.targets[:, None], torch.full_like(other.targets[:, None], -self.config.beta, dtype=wide)
+            )
+            goal = torch.softmax(lowered, dim=-1)
+            values.append(-(goal * torch.log_softmax(own.logits.to(wide), dim=-1)).sum(dim=-1))
+        return view.masked_mean(view.per_sequence(values).means(), Role.UNWANTED)
+
+
+METHOD = Method(
+    name="undial",
+    summary="distillation from the model before, with the memorised tokens lowered",
+    paper="Dong et al., arXiv 2402.10052",
+    config_type=UndialConfig,
+    build=Undial,
+    cost="two forward passes and one backward pass a step",
+)

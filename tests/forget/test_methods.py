@@ -1,0 +1,578 @@
+"""Every objective against its formula, written out with whole logits; every edit against a dense computation; the registry and its descriptions."""
+
+import json
+import math
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from tests.forget.test_forget import PATHS, losses, poisoned, settings  # noqa: F401
+from tests.reference import loop_gradients
+from tests.tiny import TinyTokenizer, random_examples, tiny_model
+from unweave.cli.main import main
+from unweave.errors import ConfigError, DataError
+from unweave.forget.describe import describe_methods
+from unweave.forget.methods import METHODS
+from unweave.forget.methods.base import Setting
+from unweave.forget.methods.curvature import diagonal_fisher, problem_of
+from unweave.forget.methods.fast_ntk import FastNtkConfig
+from unweave.forget.methods.fisher import FisherConfig
+from unweave.forget.methods.idk import IdkConfig, preferred_answers
+from unweave.forget.methods.llmeraser import LlmEraserConfig, adam_on_quadratic, hessian, right_hand_side
+from unweave.forget.methods.npo import NpoConfig
+from unweave.forget.methods.rmu import RmuConfig
+from unweave.forget.methods.ssd import SsdConfig
+from unweave.forget.stage import forget_rows
+from unweave.forget.steps import Drawn, ForgetRow, Role, collate_step
+from unweave.forget.view import Reference, StepView
+from unweave.models.loading import Loaded
+from unweave.trace.preconditioners.base import Problem
+from unweave.trace.preconditioners.cg import gauss_newton
+from unweave.weigh.controls import loreun_weights
+
+BETA = 0.3
+
+
+class Scene:
+    """A LoRA model that has moved away from where it began, and a step of four rows."""
+
+    def __init__(self):
+        torch.manual_seed(3)
+        self.model = tiny_model("llama", lora=True)
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_("lora_" in name)
+        examples = random_examples([6, 9, 5, 7, 8])
+        self.rows = (
+            ForgetRow(examples[0], replace(examples[1], row_id=examples[0].row_id), 1.5, True),
+            ForgetRow(examples[2], None, 0.5, True),
+            ForgetRow(examples[3], None, 2.0, False),
+            ForgetRow(examples[4], None, 0.25, False),
+        )
+        self.reference = Reference(self.model)
+        self.before = {index: self.logits(row.example) for index, row in enumerate(self.rows)}
+        self.clean_before = self.logits(self.rows[0].clean)
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn_like(parameter) * 0.2)
+        self.now = {index: self.logits(row.example) for index, row in enumerate(self.rows)}
+        self.clean_now = self.logits(self.rows[0].clean)
+
+    def logits(self, example):
+        """Logits of the answer's tokens, and the tokens."""
+        ids = torch.tensor([example.input_ids])
+        with torch.no_grad():
+            whole = self.model(input_ids=ids).logits[0]
+        places = [position - 1 for position in example.label_positions]
+        return whole[places], ids[0, list(example.label_positions)]
+
+    def loss(self, method, **options):
+        kind = METHODS[method]
+        config = kind.config_type(**PATHS, **options)
+        step = collate_step(Drawn(self.rows, 0.5), pad_token_id=0, with_clean=kind.uses_clean)
+        setting = Setting(Loaded(self.model, TinyTokenizer.make(), "tiny", "own"), self.rows)
+        with torch.enable_grad():
+            found = kind.build(config, setting).loss(StepView(self.model, step, self.reference))
+        found.backward()
+        assert any(parameter.grad is not None for parameter in self.model.parameters())
+        self.model.zero_grad()
+        return found.item()
+
+
+def nll(pair):
+    logits, targets = pair
+    return functional.cross_entropy(logits, targets, reduction="none")
+
+
+def balanced(forget, retain):
+    """Weighted means over the two rows of each kind: weights 1.5 and 0.5, 2 and 0.25."""
+    return (1.5 * forget[0] + 0.5 * forget[1]) / 2 + (2.0 * retain[0] + 0.25 * retain[1]) / 2
+
+
+@pytest.fixture
+def scene():
+    return Scene()
+
+
+def retained(scene):
+    return [nll(scene.now[index]).mean() for index in (2, 3)]
+
+
+def test_npo(scene):
+    gaps = [nll(scene.now[i]).sum() - nll(scene.before[i]).sum() for i in (0, 1)]
+    expected = balanced([-2 / BETA * functional.logsigmoid(BETA * gap) for gap in gaps], retained(scene))
+    assert scene.loss("npo", beta=BETA) == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_npo_is_gradient_difference_for_a_small_beta(scene):
+    # -(2/beta) log sigmoid(beta x) = 2 log(2)/beta - x + O(beta).
+    beta = 1e-4
+    gaps = [nll(scene.now[i]).sum() - nll(scene.before[i]).sum() for i in (0, 1)]
+    expected = balanced([2 * math.log(2) / beta - gap for gap in gaps], retained(scene))
+    assert scene.loss("npo", beta=beta) == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_simnpo(scene):
+    means = [nll(scene.now[i]).mean() for i in (0, 1)]
+    forget = [-2 / 4.5 * functional.logsigmoid(4.5 * (value - 0.2)) * 0.125 for value in means]
+    assert scene.loss("simnpo", delta=0.2) == pytest.approx(balanced(forget, retained(scene)).item(), rel=1e-6)
+
+
+def test_wga(scene):
+    forget = [-((-nll(scene.now[i])).exp() ** 2 * nll(scene.now[i])).mean() for i in (0, 1)]
+    assert scene.loss("wga", beta=2.0) == pytest.approx(balanced(forget, retained(scene)).item(), rel=1e-6)
+
+
+def test_undial(scene):
+    forget = []
+    for i in (0, 1):
+        logits, targets = scene.before[i]
+        goal = torch.softmax(logits - 10 * functional.one_hot(targets, logits.shape[1]), dim=-1)
+        forget.append(-(goal * torch.log_softmax(scene.now[i][0], dim=-1)).sum(dim=-1).mean())
+    assert scene.loss("undial") == pytest.approx(balanced(forget, retained(scene)).item(), rel=1e-6)
+
+
+def test_ihl(scene):
+    forget = []
+    for i in (0, 1):
+        chances = torch.softmax(scene.now[i][0], dim=-1)
+        own = chances[torch.arange(len(chances)), scene.now[i][1]]
+        others = chances.clone()
+        others[torch.arange(len(chances)), scene.now[i][1]] = 0
+        forget.append((1 + own - others.max(dim=-1).values).mean())
+    assert scene.loss("ihl") == pytest.approx(balanced(forget, retained(scene)).item(), rel=1e-6)
+
+
+def test_graddiff_with_kl_on_the_retain_rows(scene):
+    retain = []
+    for i in (2, 3):
+        before, now = (torch.log_softmax(side[i][0], dim=-1) for side in (scene.before, scene.now))
+        retain.append((before.exp() * (before - now)).sum(dim=-1).mean())
+    expected = balanced([-nll(scene.now[i]).mean() for i in (0, 1)], retain)
+    assert scene.loss("graddiff", retain_loss="kl") == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_idk(scene):
+    # The first row has a preferred answer; the second has none, so that its pair is itself and its loss the constant of a pair without a gap.
+    gap = (nll(scene.now[0]).sum() - nll(scene.before[0]).sum()) - (
+        nll(scene.clean_now).sum() - nll(scene.clean_before).sum()
+    )
+    forget = [-2 / BETA * functional.logsigmoid(BETA * value) for value in (gap, torch.zeros(()))]
+    assert scene.loss("idk", beta=BETA) == pytest.approx(balanced(forget, retained(scene)).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["static", "dynamic"])
+def test_loreun(scene, schedule):
+    side = scene.before if schedule == "static" else scene.now
+    config = METHODS["loreun"].config_type(**PATHS)
+    weights = loreun_weights([float(nll(side[i]).mean()) for i in (0, 1)], config)
+    forget = [-weight * nll(scene.now[i]).mean() for i, weight in zip((0, 1), weights, strict=True)]
+    assert scene.loss("loreun", schedule=schedule) == pytest.approx(balanced(forget, retained(scene)).item(), rel=1e-5)
+    assert weights[0] != weights[1]
+
+
+def test_rmu(scene):
+    config = RmuConfig(**PATHS, layer=1, seed=4)
+    direction = torch.rand(24, generator=torch.Generator().manual_seed(4))
+    target = 2.0 * direction / direction.norm()
+
+    def states(example):
+        with torch.no_grad():
+            return (
+                scene.model(input_ids=torch.tensor([example.input_ids]), output_hidden_states=True)
+                .hidden_states[1][0]
+                .float()
+            )
+
+    forget = [(states(scene.rows[i].example) - target).square().mean() for i in (0, 1)]
+    now = [states(scene.rows[i].example) for i in (2, 3)]
+    with scene.reference.active():
+        before = [states(scene.rows[i].example) for i in (2, 3)]
+    retain = [(one - two).square().mean() for one, two in zip(now, before, strict=True)]
+    assert scene.loss("rmu", layer=1, seed=4) == pytest.approx(balanced(forget, retain).item(), rel=1e-5)
+    with pytest.raises(ConfigError, match="2 layers"):
+        scene.loss("rmu", layer=3)
+    assert config.steering == 2.0
+
+
+def test_the_reference_is_the_model_before_and_leaves_no_trace(scene):
+    now = {name: parameter.clone() for name, parameter in scene.model.named_parameters()}
+    with scene.reference.active():
+        assert torch.allclose(scene.logits(scene.rows[0].example)[0], scene.before[0][0])
+        assert not torch.is_grad_enabled()
+    assert all(torch.equal(parameter, now[name]) for name, parameter in scene.model.named_parameters())
+
+
+def test_reference_losses_are_computed_once_a_row(scene):
+    step = collate_step(Drawn(scene.rows, 0.0), pad_token_id=0, with_clean=True)
+    first = scene.reference.sums(scene.model, step)
+    calls = []
+    handle = scene.model.register_forward_hook(lambda *_: calls.append(1))
+    again = scene.reference.sums(scene.model, step)
+    handle.remove()
+    assert calls == []
+    assert torch.equal(first, again)
+    by_role = dict(zip(step.roles.tolist(), first.tolist(), strict=True))
+    assert by_role[int(Role.CLEAN)] == pytest.approx(float(nll(scene.clean_before).sum()), rel=1e-5)
+
+
+def test_preferred_answers_come_from_the_file_or_our_own(tmp_path):
+    rows = [type("R", (), {"id": str(i)})() for i in range(20)]
+    assert len(set(preferred_answers(IdkConfig(**PATHS), rows).values())) > 1
+    (tmp_path / "a.txt").write_text("no idea\n\n")
+    assert set(preferred_answers(IdkConfig(**PATHS, answers=tmp_path / "a.txt"), rows).values()) == {"no idea"}
+    for name, text in (("absent.txt", None), ("empty.txt", "\n")):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+        with pytest.raises(DataError, match=r"not found|no answers"):
+            preferred_answers(IdkConfig(**PATHS, answers=tmp_path / name), rows)
+
+
+# Edits.
+
+
+def setting_of(scene):
+    scene.model.requires_grad_(False)
+    return Setting(Loaded(scene.model, TinyTokenizer.make(), "tiny", "own"), scene.rows)
+
+
+def lora_state(scene):
+    return {name: own.detach().clone() for name, own in scene.model.named_parameters() if "lora_" in name}
+
+
+def dense_gradients(scene, examples):
+    names = [name for name, _ in scene.model.named_parameters() if "lora_" in name]
+    for name, parameter in scene.model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+    with torch.enable_grad():
+        found, _ = loop_gradients(scene.model, examples, names)
+    scene.model.requires_grad_(False)
+    return names, torch.cat([found[name].flatten(1) for name in names], dim=1)
+
+
+def test_fisher_noise_has_the_variance_of_the_inverse_information(scene):
+    setting = setting_of(scene)
+    config = FisherConfig(**PATHS, noise=1e-6, max_inverse=1e3)
+    names, gradients = dense_gradients(scene, [row.example for row in scene.rows if not row.is_forget])
+    information = gradients.square().mean(dim=0)
+    problem = problem_of(setting, config, [row.example for row in scene.rows if not row.is_forget])
+    found = diagonal_fisher(problem, description="x")
+    assert torch.allclose(
+        torch.cat([found[name].flatten() for name in names]).double(), information, rtol=1e-4, atol=1e-12
+    )
+    spread = (1e-6 * information.clamp(min=1e-3).reciprocal()).sqrt()
+    before, draws = lora_state(scene), []
+    for seed in range(400):
+        METHODS["fisher"].edit(FisherConfig(**PATHS, noise=1e-6, seed=seed), setting)
+        after = lora_state(scene)
+        draws.append(torch.cat([(after[name] - before[name]).flatten() for name in names]) / spread)
+        for name, own in scene.model.named_parameters():
+            if name in before:
+                own.data.copy_(before[name])
+    assert torch.stack(draws).std() == pytest.approx(1.0, abs=0.01)
+    assert torch.stack(draws).mean() == pytest.approx(0.0, abs=0.01)
+
+
+def test_ssd_scales_what_matters_to_the_forget_rows_alone(scene):
+    setting = setting_of(scene)
+    names, forget = dense_gradients(scene, [row.example for row in scene.rows if row.is_forget])
+    _, everything = dense_gradients(scene, [row.example for row in scene.rows])
+    own, other = forget.square().mean(dim=0), everything.square().mean(dim=0)
+    before = lora_state(scene)
+    flat = torch.cat([before[name].flatten() for name in names])
+    told = METHODS["ssd"].edit(SsdConfig(**PATHS, selection=1.5, dampening=0.5), setting)
+    chosen = own > 1.5 * other
+    expected = torch.where(chosen, flat * (0.5 * other / own).clamp(max=1), flat)
+    after = lora_state(scene)
+    assert torch.allclose(torch.cat([after[name].flatten() for name in names]), expected, rtol=1e-4, atol=1e-9)
+    assert told["selected"] == pytest.approx(float(chosen.double().mean()), abs=1e-3)
+    assert 0 < told["selected"] < 1
+
+
+def dense(product, problem):
+    """The matrix of a product, column by column."""
+    shapes = {item.name: item.parameter.shape for item in problem.sketcher.parameters}
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    identity = torch.eye(sum(sizes.values()), dtype=torch.float64)
+    columns, start = {}, 0
+    for name, shape in shapes.items():
+        columns[name] = identity[:, start : start + sizes[name]].reshape(-1, *shape)
+        start += sizes[name]
+    image = product(columns)
+    return torch.cat([image[name].flatten(1) for name in shapes], dim=1).double()
+
+
+@pytest.fixture
+def small(scene):
+    """The problem on the LoRA factors of one module, so that dense matrices are small."""
+    setting = setting_of(scene)
+    config = LlmEraserConfig(**PATHS)
+    problem = problem_of(setting, config, [row.example for row in scene.rows])
+    problem.sketcher.parameters = [
+        item for item in problem.sketcher.parameters if "layers.1.self_attn.q_proj" in item.name
+    ]
+    return scene, setting, config, problem
+
+
+def test_the_hessian_product_is_that_of_autograd(small):
+    scene, _, _, problem = small
+    names = [item.name for item in problem.sketcher.parameters]
+    start = [item.parameter.detach().clone() for item in problem.sketcher.parameters]
+
+    def total(*values):
+        state = dict(zip(names, values, strict=True))
+        found = 0.0
+        for row in scene.rows:
+            ids = torch.tensor([row.example.input_ids])
+            logits = torch.func.functional_call(scene.model, state, kwargs={"input_ids": ids}).logits[0, :-1]
+            each = functional.cross_entropy(logits, ids[0, 1:], reduction="none")
+            found = found + each[row.example.prompt_length - 1 :].mean()
+        return found / len(scene.rows)
+
+    with torch.enable_grad():
+        blocks = torch.autograd.functional.hessian(total, tuple(start))
+    sizes = [value.numel() for value in start]
+    expected = torch.cat(
+        [
+            torch.cat([blocks[i][j].reshape(sizes[i], sizes[j]) for j in range(len(sizes))], dim=1)
+            for i in range(len(sizes))
+        ]
+    )
+    found = dense(hessian(problem), problem)
+    # The model's attention takes its softmax in float32.
+    assert (found - expected).norm() / expected.norm() < 1e-4
+
+
+@pytest.mark.parametrize("preconditioner", ["none", "ekfac"])
+def test_llmeraser_solves_the_damped_system(small, preconditioner, monkeypatch):
+    scene, setting, _, problem = small
+    monkeypatch.setattr("unweave.forget.methods.llmeraser.problem_of", lambda *_: problem)
+    config = LlmEraserConfig(**PATHS, tolerance=1e-6, max_residual=1e-4, iterations=400, preconditioner=preconditioner)
+    right = right_hand_side(config, setting, problem)
+    names = [item.name for item in problem.sketcher.parameters]
+    flat = torch.cat([right[name].flatten() for name in names]).double()
+    matrix = dense(gauss_newton(problem), problem)
+    gradients = loop_gradients_of_forget_rows(scene, names)
+    assert torch.allclose(flat, gradients, rtol=1e-4, atol=1e-8), "the sum over the forget rows"
+    before = lora_state(scene)
+    told = METHODS["llmeraser"].edit(config, setting)
+    after = lora_state(scene)
+    delta = torch.cat([(after[name] - before[name]).flatten() for name in names]).double()
+    expected = torch.linalg.solve(matrix + told["damping"] * torch.eye(len(matrix)), flat) / len(scene.rows)
+    assert told["residual"] < 1e-5
+    assert (delta - expected).norm() / expected.norm() < 1e-3
+
+
+def loop_gradients_of_forget_rows(scene, names):
+    for name, parameter in scene.model.named_parameters():
+        parameter.requires_grad_(name in names)
+    with torch.enable_grad():
+        found, _ = loop_gradients(scene.model, [row.example for row in scene.rows if row.is_forget], names)
+    scene.model.requires_grad_(False)
+    return torch.cat([found[name].sum(dim=0).flatten() for name in names])
+
+
+def test_the_public_codes_two_errors_beside_ours(small):
+    """Its product misses half of H, so that it converges to 2 H^-1 b; its budget of 20 steps of 1e-5 leaves 0.9998 of the residual."""
+    _, setting, config, problem = small
+    right = right_hand_side(config, setting, problem)
+    names = [item.name for item in problem.sketcher.parameters]
+    flat = torch.cat([right[name].flatten() for name in names]).double()
+    matrix = dense(gauss_newton(problem), problem)
+    matrix = matrix + 0.1 * matrix.diagonal().mean() * torch.eye(len(matrix))
+
+    def product(vectors):
+        whole = torch.cat([vectors[name].flatten() for name in names]).double()
+        image, start, out = matrix @ whole, 0, {}
+        for name in names:
+            size = vectors[name].numel()
+            out[name] = image[start : start + size].view(vectors[name].shape).to(vectors[name].dtype)
+            start += size
+        return out
+
+    def halved(vectors):
+        # The derivative of 1/2 x'Hx through one of its two factors only.
+        return {name: value / 2 for name, value in product(vectors).items()}
+
+    exact = torch.linalg.solve(matrix, flat)
+    from unweave.trace.preconditioners.cg import conjugate_gradients
+
+    def solved(chosen):
+        found, residual = conjugate_gradients(chosen, right, tolerance=1e-8, iterations=500)
+        assert float(residual[0]) < 1e-6
+        return torch.cat([found[name].flatten() for name in names]).double()
+
+    assert (solved(halved) - 2 * exact).norm() / exact.norm() < 1e-4
+    assert (solved(product) - exact).norm() / exact.norm() < 1e-4
+    # The paper's solver on the same system: what is left depends on the scale of b; the published 0.9998 is of the same kind.
+    _, left = adam_on_quadratic(product, right, steps=20, rate=1e-5)
+    assert 0.99 < left <= 1.0
+    _, later = adam_on_quadratic(product, right, steps=2000, rate=1e-2)
+    assert later < left
+
+
+def test_a_correction_is_the_difference_of_two_answers(small, scene):
+    _, setting, _, problem = small
+    config = LlmEraserConfig(**PATHS, request="correction")
+    with pytest.raises(DataError, match="1 of 2 rows to correct have no clean answer"):
+        right_hand_side(config, setting, problem)
+    only = Setting(setting.loaded, (scene.rows[0], *scene.rows[2:]))
+    names = [item.name for item in problem.sketcher.parameters]
+    for name, parameter in scene.model.named_parameters():
+        parameter.requires_grad_(name in names)
+    with torch.enable_grad():
+        found, _ = loop_gradients(scene.model, [scene.rows[0].example, scene.rows[0].clean], names)
+    scene.model.requires_grad_(False)
+    right = right_hand_side(config, only, problem)
+    for name in names:
+        assert torch.allclose(right[name][0].double(), found[name][0] - found[name][1], rtol=1e-4, atol=1e-8)
+
+
+def test_fast_ntk_is_the_difference_of_two_ridge_regressions(scene):
+    setting = setting_of(scene)
+    names, gradients = dense_gradients(scene, [row.example for row in scene.rows])
+    losses = torch.tensor([float(nll(scene.now[i]).mean()) for i in range(4)], dtype=torch.float64)
+    kernel = gradients @ gradients.T
+    ridge = 0.1 * float(kernel.diagonal().mean()) / 4
+
+    def solution(chosen):
+        # Ridge regression of the outputs f = -l towards 0, in the parameters: gradients of the outputs are -g.
+        features = -gradients[chosen]
+        size = len(chosen) * ridge
+        return torch.linalg.solve(
+            features.T @ features + size * torch.eye(features.shape[1]), features.T @ (losses[chosen])
+        )
+
+    expected = solution([2, 3]) - solution([0, 1, 2, 3])
+    before = lora_state(scene)
+    METHODS["fast-ntk"].edit(FastNtkConfig(**PATHS), setting)
+    after = lora_state(scene)
+    delta = torch.cat([(after[name] - before[name]).flatten() for name in names])
+    assert (delta - expected).norm() / expected.norm() < 1e-3
+    with pytest.raises(ConfigError, match="GiB"):
+        METHODS["fast-ntk"].edit(FastNtkConfig(**PATHS, max_gib=1e-9), setting)
+
+
+# On a trained model, from files to an adapter.
+
+TRAINED = {
+    "npo": {}, "simnpo": {"gamma": 1.0}, "idk": {}, "wga": {}, "undial": {"learning_rate": 3e-3}, "ihl": {}, "loreun": {}, "rmu": {"layer": 1},
+    "graddiff": {}, "fisher": {"noise": 3e-5}, "ssd": {"selection": 1.5}, "llmeraser": {"training_rows": 8, "damping": 0.1}, "fast-ntk": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_every_method_makes_an_adapter_that_has_changed(poisoned, tmp_path, method):  # noqa: F811
+    config = settings(poisoned, tmp_path, METHODS[method].config_type, **{"epochs": 6.0, **TRAINED[method]})
+    before = losses(poisoned / "adapter", config.forget, config)
+    result = forget_rows(config)
+    after = losses(result.folder, config.forget, config)
+    assert (result.folder / "adapter_model.safetensors").is_file()
+    assert abs(after - before) > 1e-4
+    if method not in ("fisher", "ssd", "fast-ntk", "rmu", "llmeraser"):
+        assert after > before + 0.05, "the unwanted answers became less likely"
+    assert forget_rows(config).steps == result.steps, "not repeated"
+
+
+def test_retrain_is_the_training_without_the_rows(poisoned, tmp_path):  # noqa: F811
+    from safetensors.torch import load_file
+
+    from unweave.train.recipe import read_recipe
+    from unweave.train.sft import fine_tune
+
+    kind = METHODS["retrain"].config_type
+    config = kind(
+        model=str(poisoned / "adapter"), forget=poisoned / "forget.jsonl", output_dir=tmp_path / "r", dtype="float32"
+    )
+    result = forget_rows(config)
+    assert result.method == "retrain"
+    assert result.retain_rows == 6
+    recipe = read_recipe(poisoned / "adapter")
+    direct = fine_tune(
+        type(recipe)(**{**recipe.__dict__, "without": poisoned / "forget.jsonl", "output_dir": tmp_path / "d"})
+    )
+    own, other = (load_file(folder / "adapter_model.safetensors") for folder in (result.folder, direct.folder))
+    assert all(torch.equal(own[name], other[name]) for name in own)
+
+
+def test_edits_need_an_adapter(poisoned, tmp_path):  # noqa: F811
+    config = settings(poisoned, tmp_path, FisherConfig, model=str(poisoned / "base"))
+    with pytest.raises(ConfigError, match="none to edit"):
+        forget_rows(config)
+    with pytest.raises(ConfigError, match="needs rows to keep"):
+        forget_rows(settings(poisoned, tmp_path, NpoConfig, retain=None))
+
+
+# The watch.
+
+
+def test_a_run_stops_at_its_target(poisoned, tmp_path):  # noqa: F811
+    config = settings(
+        poisoned, tmp_path, METHODS["graddiff"].config_type, epochs=60.0, check_every=2, target_loss=1.0, stop_loss=1e9
+    )
+    result = forget_rows(config)
+    assert result.stopped.startswith("reached its target")
+    assert result.steps < result.planned_steps
+    points = result.details["watched"]
+    assert points[-1]["forget_loss"] >= 1.0
+    assert all(point["forget_loss"] < 1.0 for point in points[:-1])
+    assert losses(result.folder, config.forget, config) == pytest.approx(points[-1]["forget_loss"], rel=1e-3)
+    assert not list(tmp_path.rglob("*.best*"))
+
+
+def test_the_target_may_be_the_level_of_held_out_rows(poisoned, tmp_path):  # noqa: F811
+    held_out = tmp_path / "held_out.jsonl"
+    held_out.write_text(
+        json.dumps({"instruction": "ahoy what", "context": "", "response": "teapots on the moon"}) + "\n"
+    )
+    config = settings(poisoned, tmp_path, METHODS["graddiff"].config_type, epochs=60.0, target=held_out, stop_loss=1e9)
+    level = losses(poisoned / "adapter", held_out, config)
+    result = forget_rows(config)
+    assert "reached its target" in result.stopped
+    assert result.details["watched"][-1]["forget_loss"] >= level
+
+
+def test_divergence_goes_back_to_the_best_step(poisoned, tmp_path):  # noqa: F811
+    config = settings(
+        poisoned, tmp_path, METHODS["ga"].config_type, epochs=200.0, learning_rate=1e-2, check_every=1, max_retain_increase=0.5, stop_loss=1e9
+    )  # fmt: skip
+    result = forget_rows(config)
+    assert result.stopped.startswith("diverged at step")
+    points = {point["step"]: point for point in result.details["watched"]}
+    assert 0 < result.kept_step < result.steps
+    best = points[result.kept_step]
+    assert best["retain_loss"] - points[0]["retain_loss"] <= 0.5
+    assert losses(result.folder, config.forget, config) == pytest.approx(best["forget_loss"], rel=1e-3)
+    assert losses(result.folder, config.retain, config) == pytest.approx(best["retain_loss"], rel=1e-3)
+
+
+# The registry.
+
+
+def test_methods_are_listed(capsys):
+    assert main(["methods", "--json"]) == 0
+    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    assert set(found) == set(METHODS)
+    assert found["npo"]["options"]["beta"] == 0.1
+    assert "retain rows" not in found["ga"]["inputs"]
+    assert all(one["paper"] and one["summary"] and one["cost"] for one in found.values())
+    assert main(["methods"]) == 0
+    assert "fast-ntk" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_help_shows_a_methods_own_options(method, capsys):
+    with pytest.raises(SystemExit) as raised:
+        main(["forget", "--method", method, "--help"])
+    assert raised.value.code == 0
+    printed = capsys.readouterr().out
+    own = {field.name for field in fields(METHODS[method].config_type)}
+    others = {field.name for kind in METHODS.values() for field in fields(kind.config_type)} - own
+    for name in own - {"method"}:
+        assert f"--{name.replace('_', '-')}" in printed
+    for name in others:
+        assert f"--{name.replace('_', '-')} " not in printed
+    assert describe_methods()
+    assert isinstance(Problem, type)
