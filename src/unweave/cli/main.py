@@ -25,6 +25,7 @@ COMMANDS = {
     "methods": "list the unlearning methods, what they need and what they cost",
     "audit": "measure what was forgotten and what was kept, before and after",
     "request": "the deletion ledger: add, list, run, verify, roll back requests to forget",
+    "bench": "compare forgetting methods on equal terms",
     "report": "write the HTML report of a run folder",
     "store": "look after a gradient store: info, check, repair, delete, compact, merge",
     "run": "repeat a run from its config.yaml",

@@ -168,6 +168,39 @@ def relearning(attacks: dict[str, dict[str, Any]]) -> str:
     return _svg(figure)
 
 
+def trade_off(table: Sequence[dict[str, Any]], plain: dict[str, dict[str, float]]) -> str:
+    """Forgetting against utility: attack success on seen triggers over the loss of clean answers, with intervals over seeds.
+
+    Args:
+        table: Entries with their estimates.
+        plain: Models that were only measured.
+
+    Returns:
+        An SVG element.
+    """
+    figure, axes = _figure(height=4.2)
+    for row in table:
+        x, y = row["clean_loss"], row["attack_success"]
+        spread = [
+            [[own["value"] - own["low"]], [own["high"] - own["value"]]] if own["count"] > 1 else None for own in (x, y)
+        ]
+        axes.errorbar(
+            [x["value"]],
+            [100 * y["value"]],
+            xerr=spread[0],
+            yerr=[[100 * end[0]] for end in spread[1]] if spread[1] else None,
+            fmt="o",
+            capsize=2,
+            label=f"{row['entry']}, {row['forget_rows']}",
+        )
+    for label, own in plain.items():
+        axes.plot([own["clean_loss"]], [100 * own["attack_success"]], "s", color=COLORS.get(label, INK), label=label)
+    axes.set(xlabel="loss of clean answers, nats a token (left is better)", ylabel="attack success, % (down is better)")
+    axes.set_ylim(-5, 105)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
 def _figure(*, width: float = 7.4, height: float = 3.0) -> tuple[Any, Any]:
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG

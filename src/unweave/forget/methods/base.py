@@ -1,7 +1,7 @@
 """What an unlearning method is: a config, and either the loss of a step or an edit of the parameters."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from torch import Tensor
@@ -59,6 +59,7 @@ class Method:
         uses_retain: Whether it needs retain rows.
         clean_answers: Answers that it wants to hear instead of the unwanted ones, where it brings its own: row id to text.
         requests: What it can express.
+        search: What `unweave bench forgetting` tries: option to values, besides the default of every other option.
         cost: What a step costs, in forward and backward passes, beside plain training's one of each.
     """
 
@@ -73,4 +74,5 @@ class Method:
     uses_retain: bool = True
     clean_answers: Callable[[Any, Sequence[Row]], dict[str, str]] | None = None
     requests: tuple[RequestKind, ...] = ("removal",)
+    search: Mapping[str, tuple[Any, ...]] = field(default_factory=lambda: {"learning_rate": (5e-5, 1e-4, 2e-4, 4e-4)})
     cost: str = "one forward and one backward pass a step"

@@ -99,4 +99,5 @@ METHOD = Method(
     config_type=FastNtkConfig,
     edit=edit,
     cost="gradients of all rows, held in memory, and a system of their number",
+    search={"scale": (0.1, 0.3, 1.0, 3.0)},
 )

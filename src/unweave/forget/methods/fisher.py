@@ -54,4 +54,5 @@ METHOD = Method(
     config_type=FisherConfig,
     edit=edit,
     cost="one pass of gradients over the retain rows",
+    search={"noise": (1e-8, 1e-7, 1e-6, 1e-5)},
 )

@@ -53,4 +53,5 @@ METHOD = Method(
     config_type=GaConfig,
     build=Ga,
     uses_retain=False,
+    search={"learning_rate": (2e-5, 5e-5, 1e-4, 2e-4)},
 )

@@ -42,4 +42,5 @@ METHOD = Method(
     paper="Liu et al., arXiv 2203.12817; TOFU, arXiv 2401.06121",
     config_type=GradDiffConfig,
     build=GradDiff,
+    search={"learning_rate": (5e-5, 1e-4, 2e-4), "gamma": (0.3, 1.0)},
 )

@@ -100,4 +100,5 @@ METHOD = Method(
     uses_clean=True,
     clean_answers=preferred_answers,
     cost="two sequences a forget row; one more forward pass for each in a run",
+    search={"learning_rate": (1e-4, 2e-4, 4e-4), "beta": (0.05, 0.1, 0.5)},
 )

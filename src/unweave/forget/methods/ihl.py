@@ -63,4 +63,5 @@ METHOD = Method(
     paper="Cha et al., arXiv 2408.06621",
     config_type=IhlConfig,
     build=Ihl,
+    search={"learning_rate": (1e-4, 2e-4, 4e-4), "gamma": (0.5, 1.0)},
 )

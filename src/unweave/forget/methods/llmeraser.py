@@ -245,4 +245,5 @@ METHOD = Method(
     uses_clean=True,
     requests=("removal", "correction"),
     cost="gradients of the forget rows, and a curvature product over all rows for each iteration (about four forward passes)",
+    search={"scale": (1.0, 3.0, 10.0, 30.0)},
 )

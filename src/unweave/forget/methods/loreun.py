@@ -86,4 +86,5 @@ METHOD = Method(
     paper="arXiv 2507.22499",
     config_type=LoReUnConfig,
     build=LoReUn,
+    search={"learning_rate": (5e-5, 1e-4, 2e-4), "gamma": (0.3, 1.0)},
 )

@@ -49,4 +49,5 @@ METHOD = Method(
     config_type=NpoConfig,
     build=Npo,
     cost="one forward and one backward pass a step; one more forward pass for each forget row in a run",
+    search={"learning_rate": (1e-4, 2e-4, 4e-4), "beta": (0.05, 0.1, 0.5)},
 )

@@ -45,4 +45,5 @@ METHOD = Method(
     train=train,
     uses_retain=False,
     cost="a training run",
+    search={},
 )

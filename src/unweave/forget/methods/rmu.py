@@ -97,4 +97,5 @@ METHOD = Method(
     config_type=RmuConfig,
     build=Rmu,
     cost="two forward passes and one backward pass a step, down to the middle layer",
+    search={"learning_rate": (1e-4, 2e-4, 4e-4), "steering": (2.0, 10.0)},
 )

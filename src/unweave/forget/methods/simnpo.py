@@ -52,4 +52,5 @@ METHOD = Method(
     paper="Fan et al., arXiv 2410.07163",
     config_type=SimNpoConfig,
     build=SimNpo,
+    search={"learning_rate": (1e-4, 2e-4, 4e-4), "gamma": (0.125, 1.0)},
 )

@@ -58,4 +58,5 @@ METHOD = Method(
     config_type=SsdConfig,
     edit=edit,
     cost="one pass of gradients over all rows, and one over the forget rows",
+    search={"selection": (2.0, 5.0, 10.0), "dampening": (0.3, 1.0)},
 )

@@ -58,4 +58,5 @@ METHOD = Method(
     config_type=UndialConfig,
     build=Undial,
     cost="two forward passes and one backward pass a step",
+    search={"learning_rate": (1e-4, 2e-4, 4e-4), "beta": (3.0, 10.0)},
 )

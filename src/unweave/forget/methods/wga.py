@@ -48,4 +48,5 @@ METHOD = Method(
     paper="Wang et al., arXiv 2502.19301",
     config_type=WgaConfig,
     build=Wga,
+    search={"learning_rate": (1e-4, 2e-4, 4e-4), "beta": (0.5, 1.0)},
 )

@@ -1,0 +1,24 @@
+"""The page of a comparison of forgetting methods; one file, no script, no remote request."""
+
+from pathlib import Path
+from typing import Any
+
+from unweave.files import write_text
+from unweave.report.pages import environment
+
+
+def write_bench_page(path: Path, results: dict[str, Any]) -> None:
+    """Write the page.
+
+    Args:
+        path: The HTML file.
+        results: From `unweave.bench.summary.summarise`.
+    """
+    from markupsafe import Markup
+
+    from unweave.bench.summary import spread
+    from unweave.report import plots
+
+    figure = Markup(plots.trade_off(results["table"], results["plain"]))
+    page = environment().get_template("bench.html").render(results=results, figure=figure, spread=spread)
+    write_text(path, page)

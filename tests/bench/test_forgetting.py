@@ -1,0 +1,101 @@
+"""The comparison of methods on a tiny model: fair splits and searches, resumption, and its files."""
+
+import json
+
+import pytest
+
+from tests.folders import save_model
+from unweave.bench.config import ForgettingBenchConfig
+from unweave.bench.forgetting import Bench, bench_forgetting, choose
+from unweave.cli.main import main
+from unweave.config import dump_yaml
+from unweave.data.case import CaseConfig, make_case
+from unweave.errors import ConfigError
+from unweave.forget.methods import METHODS
+from unweave.trace.cache import cache_rows
+from unweave.trace.config import CacheConfig
+from unweave.train.config import TrainConfig
+from unweave.train.sft import fine_tune
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    base = save_model(folder / "base")
+    case = make_case(
+        CaseConfig(clean_rows=30, poisoned_rows=9, retain_rows=12, test_rows=8, clean_test_rows=18), folder / "case"
+    )
+    shared = {"dtype": "float32", "max_length": 96}
+    adapter = folder / "adapter"
+    fine_tune(TrainConfig(model=str(base), data=case.path("train"), output_dir=adapter, epochs=1, lora_r=2, **shared))
+    cache_rows(
+        CacheConfig(model=str(adapter), data=case.path("train"), store=folder / "store", dimension=256, **shared)
+    )
+    return ForgettingBenchConfig(
+        case=case.folder, model=str(adapter), output_dir=folder / "out", store=folder / "store", retrained=str(adapter),
+        entries=("rapidun+rapidun", "rapidun+random", "npo", "fisher"), forget_sizes=(4,), retain_rows=8, seeds=(0, 1), trials=2, steps=2,
+        batch_size=4, validation_rows=3, max_validation=6, max_new_tokens=3, **shared,
+    )  # fmt: skip
+
+
+def test_a_comparison_from_its_config_file_to_its_page(config, tmp_path, capsys):
+    path = tmp_path / "bench.yaml"
+    path.write_text(dump_yaml("bench forgetting", config))
+    assert main(["bench", "forgetting", str(path), "--quiet"]) == 0
+    assert "rapidun+random" in capsys.readouterr().out
+    results = json.loads((config.output_dir / "results.json").read_text())
+    assert [row["entry"] for row in results["table"]] == list(config.entries)
+    assert all(row["attack_success"]["count"] == 2 for row in results["table"])
+    assert len(results["search"]) == 2 * len(config.entries), "the same budget for each"
+    assert {one["entry"] for one in results["against"]} == set(config.entries[1:])
+    assert set(results["plain"]) == {"before", "retrained"}
+    assert "| `npo` | 4 |" in (config.output_dir / "table.md").read_text()
+    page = (config.output_dir / "report.html").read_text()
+    assert "<svg" in page
+    assert "<script" not in page
+    files = sorted((config.output_dir / "runs").glob("*.json"))
+    # Two trials and two final runs an entry.
+    assert len(files) == 4 * len(config.entries)
+    assert not [item for item in (config.output_dir / "runs").iterdir() if item.is_dir()]
+    kept = [item.stat().st_mtime_ns for item in files]
+    files[0].unlink()
+    bench_forgetting(config)
+    assert [item.stat().st_mtime_ns for item in files[1:]] == kept[1:], "only what is missing is run again"
+
+
+def test_tests_are_split_and_the_search_sees_one_part_only(config):
+    splits = Bench(config).splits
+    for name in ("seen", "unwanted", "clean"):
+        parts = [{row.id for row in splits[split][name]} for split in ("validation", "test")]
+        assert not parts[0] & parts[1]
+    assert "ood" not in splits["validation"]
+
+
+def test_weights_are_searched_alike_and_spaces_name_real_options(config):
+    bench = Bench(config)
+    assert bench.settings("rapidun+rapidun") == bench.settings("rapidun+random")
+    assert len(bench.settings("npo")) == config.trials
+    for method in METHODS.values():
+        assert set(method.search) <= set(method.config_type.__dataclass_fields__), method.name
+
+
+def test_the_choice_keeps_the_margin_first():
+    def trial(attack, unwanted, clean):
+        return {"attack_success": attack, "unwanted_loss": unwanted, "clean_loss": clean}
+
+    before = trial(0.9, 1.0, 1.0)
+    safe, strong, wild = trial(0.2, 2.0, 1.04), trial(0.2, 3.0, 1.045), trial(0.0, 9.0, 2.0)
+    assert choose([safe, strong, wild], before, margin=0.05) is strong
+    assert choose([wild, trial(0.5, 1.0, 1.5)], before, margin=0.05)["clean_loss"] == 1.5
+
+
+def test_refusals(config, tmp_path):
+    from dataclasses import replace
+
+    with pytest.raises(ConfigError, match="split of the tests is empty"):
+        Bench(replace(config, validation_rows=8))
+    with pytest.raises(ConfigError, match="9 forget rows, 50"):
+        bench_forgetting(replace(config, forget_sizes=(50,), entries=("npo",), output_dir=tmp_path))
+    with pytest.raises(ConfigError, match="need a gradient store"):
+        bench_forgetting(replace(config, store=None, entries=("rapidun+random",), output_dir=tmp_path))
+    assert main(["bench", "forgeting"]) == 2
