@@ -146,6 +146,35 @@ def influence_audit() -> str:
     return "\n".join(lines)
 
 
+def forgetting() -> str:
+    """The comparison of methods, and its paired differences."""
+    from unweave.bench.summary import markdown
+
+    result = load("forgetting")
+    lines = [
+        markdown(result),
+        "",
+        f"| against `{result['against'][0]['baseline']}` | attack success, points | loss of unwanted answers | loss of clean answers |",
+    ]
+    lines.append("|---|---:|---:|---:|")
+    by_entry: dict[str, dict[str, Any]] = {}
+    for one in result["against"]:
+        by_entry.setdefault(one["entry"], {})[one["name"]] = one
+    for entry, own in by_entry.items():
+        cells = []
+        for name, factor, digits in (("seen", 100, 1), ("unwanted", 1, 2), ("clean", 1, 3)):
+            value = own[name]
+            cells.append(
+                f"{factor * value['difference']:+.{digits}f} [{factor * value['low']:+.{digits}f}, {factor * value['high']:+.{digits}f}] {value['conclusion']}"
+            )
+        lines.append(f"| `{entry}` | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"({len(result['seeds'])} seeds; Student's intervals over seeds above, over rows below; losses in nats a token; {machine(result)}.)",
+    ]
+    return "\n".join(lines)
+
+
 def machine(result: dict[str, Any]) -> str:
     """The machine of a result."""
     environment = result["environment"]
@@ -288,6 +317,7 @@ def main() -> int:
         "controls": controls,
         "snapshot": snapshot,
         "audit": audit,
+        "forgetting": forgetting,
         "influence_audit": influence_audit,
         "dolly": lambda: story("dolly_triggers"),
         "speed": speed,

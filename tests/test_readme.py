@@ -15,6 +15,13 @@ def test_tables_are_generated_from_the_results():
     assert done.returncode == 0, "run python benchmarks/tables.py\n" + done.stderr
 
 
+def test_pages_of_methods_are_generated_from_the_registry():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs/generate.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_links_to_files_exist():
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):

@@ -276,7 +276,21 @@ def test_corrections_and_modifications(world):
     world.add("r6", kind="correction", replacement=third, request_id="third")
     write_rows(third, [RECORDS[6] | {"response": "yes"}])
     with pytest.raises(DataError, match="new rows have changed"):
-        world.run("third")
+        world.run("third", method="rapidun", forget_config=None)
+
+
+@pytest.mark.parametrize("method", ["npo", "llmeraser", "retrain", "ga"])
+def test_a_correction_by_every_method_that_can_express_it(world, method):
+    new = write_rows(world.folder / "new.jsonl", [RECORDS[3] | {"response": "no"}, RECORDS[5] | {"response": "moon"}])
+    world.add("r3", "r5", kind="correction", replacement=new, request_id="fix")
+    if method == "ga":
+        with pytest.raises(ConfigError, match="'ga' can't express a correction"):
+            world.run("fix")
+        return
+    certificate = world.run("fix", method=method, forget_config=None)
+    sets = {side: certificate["measured"][side]["sets"]["replacement"] for side in ("before", "after")}
+    assert sets["after"]["perplexity"] < sets["before"]["perplexity"], "the new answers became likelier"
+    assert world.verify("fix")["ok"]
 
 
 def test_retraining_is_exact_and_says_so(world, tmp_path):

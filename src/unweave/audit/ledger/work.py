@@ -17,7 +17,7 @@ from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError, StoreError
 from unweave.files import write_json, write_jsonl
 from unweave.forget.config import ForgetConfig
-from unweave.forget.methods import get_method
+from unweave.forget.methods import METHODS, get_method
 from unweave.forget.stage import forget_rows
 from unweave.models.loading import ModelConfig, load
 from unweave.store.care import compact_store
@@ -42,9 +42,18 @@ def prepare(job: Job) -> dict[str, Path]:
         The files.
 
     Raises:
+        ConfigError: When the method can't express the request.
         DataError: When no other rows are left to keep or to test on.
     """
     rows, config = require_unchanged(job), job.config
+    method = get_method(config.method)
+    if job.request.kind not in method.requests:
+        able = ", ".join(name for name, other in METHODS.items() if job.request.kind in other.requests)
+        raise ConfigError(
+            f"The method '{config.method}' can't express a {job.request.kind}.",
+            where="--method",
+            remedy=f"use one of: {able}",
+        )
     # Rows of any request are no witnesses: they are to change, or have.
     requested = {
         row_id for other in job.ledger.requests().values() if other.state != "rolled back" for row_id in other.rows
@@ -68,7 +77,7 @@ def prepare(job: Job) -> dict[str, Path]:
             where=job.ledger.origin().data,
             remedy="lower --retain-rows and --test-rows",
         )
-    if job.request.kind == "modification":
+    if job.request.kind == "modification" or (job.request.kind == "correction" and not _hears_clean_answers(job)):
         # The new rows are learned beside the rows that are kept; under their own ids, since the old ones are to be forgotten.
         new = [replace(row, id=f"{row.id}+new") for row in replacement.values()]
         parts["retain"] = [*new, *parts["retain"]]
@@ -172,6 +181,8 @@ def unlearning(job: Job) -> ForgetConfig:
         "device": config.device,
         "columns": None,
     }
+    if "request" in kind.__dataclass_fields__:
+        model["request"] = job.request.kind
     return replace(base, **model, forget_weights=weights[0], retain_weights=weights[1], seed=config.seed)
 
 
@@ -296,6 +307,12 @@ def _retrain(job: Job) -> None:
         )
     fine_tune(training)
     shutil.rmtree(job.adapter / "snapshots", ignore_errors=True)
+
+
+def _hears_clean_answers(job: Job) -> bool:
+    """Whether the method itself learns the clean answers of forget rows."""
+    method = get_method(job.config.method)
+    return (method.uses_clean and method.clean_answers is None) or method.train is not None
 
 
 def _replacement(job: Job) -> dict[str, Row]:

@@ -13,6 +13,8 @@ from unweave.forget.view import StepView
 from unweave.models.loading import Loaded
 
 RequestKind = Literal["removal", "modification", "correction"]
+ALL_REQUESTS: tuple[RequestKind, ...] = ("removal", "modification", "correction")
+"""What a method with a loss on retain rows can express: new rows and new answers are learned beside the rows that are kept."""
 
 
 class Objective(Protocol):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unweave.forget.methods.balanced import Balanced, BalancedConfig
-from unweave.forget.methods.base import Method
+from unweave.forget.methods.base import ALL_REQUESTS, Method
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 
@@ -42,5 +42,6 @@ METHOD = Method(
     paper="Liu et al., arXiv 2203.12817; TOFU, arXiv 2401.06121",
     config_type=GradDiffConfig,
     build=GradDiff,
+    requests=ALL_REQUESTS,
     search={"learning_rate": (5e-5, 1e-4, 2e-4), "gamma": (0.3, 1.0)},
 )

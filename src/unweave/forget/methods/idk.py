@@ -12,7 +12,7 @@ from torch.nn import functional
 from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.forget.methods.balanced import Balanced, BalancedConfig
-from unweave.forget.methods.base import Method
+from unweave.forget.methods.base import ALL_REQUESTS, Method
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 
@@ -100,5 +100,6 @@ METHOD = Method(
     uses_clean=True,
     clean_answers=preferred_answers,
     cost="two sequences a forget row; one more forward pass for each in a run",
+    requests=ALL_REQUESTS,
     search={"learning_rate": (1e-4, 2e-4, 4e-4), "beta": (0.05, 0.1, 0.5)},
 )

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave.forget.methods.balanced import Balanced, BalancedConfig
-from unweave.forget.methods.base import Method
+from unweave.forget.methods.base import ALL_REQUESTS, Method
 from unweave.forget.steps import Role
 from unweave.forget.view import Labelled, StepView
 
@@ -63,5 +63,6 @@ METHOD = Method(
     paper="Cha et al., arXiv 2408.06621",
     config_type=IhlConfig,
     build=Ihl,
+    requests=ALL_REQUESTS,
     search={"learning_rate": (1e-4, 2e-4, 4e-4), "gamma": (0.5, 1.0)},
 )

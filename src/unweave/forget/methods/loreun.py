@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unweave.data.batches import collate, plan_batches
 from unweave.forget.methods.balanced import Balanced, BalancedConfig
-from unweave.forget.methods.base import Method, Setting
+from unweave.forget.methods.base import ALL_REQUESTS, Method, Setting
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 from unweave.gradients.loss import token_losses
@@ -86,5 +86,6 @@ METHOD = Method(
     paper="arXiv 2507.22499",
     config_type=LoReUnConfig,
     build=LoReUn,
+    requests=ALL_REQUESTS,
     search={"learning_rate": (5e-5, 1e-4, 2e-4), "gamma": (0.3, 1.0)},
 )

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from unweave.forget.methods.balanced import Balanced, BalancedConfig
-from unweave.forget.methods.base import Method
+from unweave.forget.methods.base import ALL_REQUESTS, Method
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 
@@ -49,5 +49,6 @@ METHOD = Method(
     config_type=NpoConfig,
     build=Npo,
     cost="one forward and one backward pass a step; one more forward pass for each forget row in a run",
+    requests=ALL_REQUESTS,
     search={"learning_rate": (1e-4, 2e-4, 4e-4), "beta": (0.05, 0.1, 0.5)},
 )

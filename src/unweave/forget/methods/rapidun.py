@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unweave.forget.config import ForgetConfig
-from unweave.forget.methods.base import Method, Setting
+from unweave.forget.methods.base import ALL_REQUESTS, Method, Setting
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 
@@ -69,6 +69,6 @@ METHOD = Method(
     config_type=RapidUnConfig,
     build=RapidUn,
     uses_clean=True,
-    requests=("removal", "modification", "correction"),
+    requests=ALL_REQUESTS,
     search={"learning_rate": (1e-4, 2e-4), "ascent": (0.25, 0.5, 1.0), "descent": (0.5, 1.0)},
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from unweave.forget.config import ForgetConfig
-from unweave.forget.methods.base import Method
+from unweave.forget.methods.base import ALL_REQUESTS, Method
 from unweave.train.recipe import read_recipe
 from unweave.train.sft import TrainResult, fine_tune
 
@@ -44,6 +44,7 @@ METHOD = Method(
     config_type=RetrainConfig,
     train=train,
     uses_retain=False,
+    requests=ALL_REQUESTS,
     cost="a training run",
     search={},
 )

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from unweave.forget.methods.balanced import Balanced, BalancedConfig
-from unweave.forget.methods.base import Method
+from unweave.forget.methods.base import ALL_REQUESTS, Method
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 
@@ -52,5 +52,6 @@ METHOD = Method(
     paper="Fan et al., arXiv 2410.07163",
     config_type=SimNpoConfig,
     build=SimNpo,
+    requests=ALL_REQUESTS,
     search={"learning_rate": (1e-4, 2e-4, 4e-4), "gamma": (0.125, 1.0)},
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unweave.forget.methods.balanced import Balanced, BalancedConfig
-from unweave.forget.methods.base import Method
+from unweave.forget.methods.base import ALL_REQUESTS, Method
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 
@@ -58,5 +58,6 @@ METHOD = Method(
     config_type=UndialConfig,
     build=Undial,
     cost="two forward passes and one backward pass a step",
+    requests=ALL_REQUESTS,
     search={"learning_rate": (1e-4, 2e-4, 4e-4), "beta": (3.0, 10.0)},
 )

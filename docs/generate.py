@@ -1,0 +1,103 @@
+"""Write the pages that come from the registry of methods.
+
+python docs/generate.py           rewrites docs/methods.md and docs/paper_index.md
+python docs/generate.py --check   fails when one of them is out of date
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from docstring_parser import parse
+
+from unweave.forget.describe import describe_methods
+from unweave.forget.methods import METHODS
+
+HERE = Path(__file__).parent
+NOTE = "<!-- written by docs/generate.py: do not edit -->"
+
+
+def methods_page() -> str:
+    """All methods with what they need and cost."""
+    lines = [
+        NOTE,
+        "# Forgetting methods",
+        "",
+        "`unweave forget --method NAME` runs one, `unweave forget --method NAME --help` shows its options, `unweave methods --json` is this page for "
+        "programs. All of them write a standard PEFT adapter. Methods that train share the watch: `--check-every`, `--target` or `--target-loss` stop a run "
+        "where it has forgotten enough, and a run that diverges goes back to its best step. A new method is one file in `forget/methods/` and one line in "
+        "its registry.",
+        "",
+        "| method | what it does | inputs | requests | cost | source |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in describe_methods():
+        cells = [
+            f"`{one['name']}`",
+            one["summary"],
+            ", ".join(one["inputs"]),
+            ", ".join(one["requests"]),
+            one["cost"],
+            one["paper"],
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def paper_index() -> str:
+    """Every option that a method has of its own, its default, and what it is: where a value comes from a paper, the text says so."""
+    lines = [
+        NOTE,
+        "# From paper to config",
+        "",
+        "Options that a method adds, or whose defaults are its own. A request, a seed and the rows are options of all.",
+        "",
+    ]
+    for one in describe_methods():
+        kind = METHODS[one["name"]].config_type
+        lines += [f"## {one['name']}", "", f"{one['paper']}. {_first(kind)}", ""]
+        if not one["options"]:
+            continue
+        lines += ["| option | default | what it is |", "|---|---|---|"]
+        texts = _attributes(kind)
+        for name, default in one["options"].items():
+            shown = str(default).replace("|", "\\|")
+            lines.append(f"| `{name}` | {shown} | {texts.get(name, '').replace('|', chr(92) + '|')} |")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _first(kind: Any) -> str:
+    found = parse(kind.__doc__ or "")
+    parts = [found.short_description or "", found.long_description or ""]
+    return " ".join(" ".join(part.split()) for part in parts if part)
+
+
+def _attributes(kind: Any) -> dict[str, str]:
+    """What each option is, by the docstrings of a config and of those that it extends."""
+    texts: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        for param in parse(base.__doc__ or "").params:
+            texts[param.arg_name] = " ".join((param.description or "").split())
+    return texts
+
+
+PAGES = {"methods.md": methods_page, "paper_index.md": paper_index}
+
+
+def main() -> int:
+    """Write the pages, or check them."""
+    stale = []
+    for name, page in PAGES.items():
+        path = HERE / name
+        if "--check" not in sys.argv:
+            path.write_text(page(), encoding="utf-8")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != page():
+            stale.append(name)
+    if stale:
+        sys.stderr.write(f"{', '.join(stale)}: out of date; run python docs/generate.py\n")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
