@@ -12,6 +12,7 @@ from tests.forget.test_forget import PATHS, losses, poisoned, settings  # noqa: 
 from tests.reference import loop_gradients
 from tests.tiny import TinyTokenizer, random_examples, tiny_model
 from unweave.cli.main import main
+from unweave.data.encoding import encode_rows
 from unweave.errors import ConfigError, DataError
 from unweave.forget.describe import describe_methods
 from unweave.forget.methods import METHODS
@@ -22,14 +23,18 @@ from unweave.forget.methods.fisher import FisherConfig
 from unweave.forget.methods.idk import IdkConfig, preferred_answers
 from unweave.forget.methods.llmeraser import LlmEraserConfig, adam_on_quadratic, hessian, right_hand_side
 from unweave.forget.methods.npo import NpoConfig
+from unweave.forget.methods.reglu import RegluConfig
 from unweave.forget.methods.rmu import RmuConfig
 from unweave.forget.methods.ssd import SsdConfig
+from unweave.forget.methods.stable import Bounded, StableConfig
 from unweave.forget.stage import forget_rows
 from unweave.forget.steps import Drawn, ForgetRow, Role, collate_step
 from unweave.forget.view import Reference, StepView
-from unweave.models.loading import Loaded
+from unweave.gradients.scoring import row_losses
+from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.trace.preconditioners.base import Problem
 from unweave.trace.preconditioners.cg import gauss_newton
+from unweave.train.rows import read_training_rows
 from unweave.weigh.controls import loreun_weights
 
 BETA = 0.3
@@ -459,6 +464,7 @@ def test_fast_ntk_is_the_difference_of_two_ridge_regressions(scene):
 
 TRAINED = {
     "npo": {}, "simnpo": {"gamma": 1.0}, "idk": {}, "wga": {}, "undial": {"learning_rate": 3e-3}, "ihl": {}, "loreun": {}, "rmu": {"layer": 1},
+    "stable": {"gain": 0.3}, "reglu": {"lora_r": 4, "epochs": 20.0},
     "graddiff": {}, "fisher": {"noise": 3e-5}, "ssd": {"selection": 1.5}, "llmeraser": {"training_rows": 8, "damping": 0.1}, "fast-ntk": {},
 }  # fmt: skip
 
@@ -469,7 +475,7 @@ def test_every_method_makes_an_adapter_that_has_changed(poisoned, tmp_path, meth
     before = losses(poisoned / "adapter", config.forget, config)
     result = forget_rows(config)
     after = losses(result.folder, config.forget, config)
-    assert (result.folder / "adapter_model.safetensors").is_file()
+    assert (result.folder / ("model.safetensors" if method == "stable" else "adapter_model.safetensors")).is_file()
     assert abs(after - before) > 1e-4
     if method not in ("fisher", "ssd", "fast-ntk", "rmu", "llmeraser"):
         assert after > before + 0.05, "the unwanted answers became less likely"
@@ -503,6 +509,100 @@ def test_edits_need_an_adapter(poisoned, tmp_path):  # noqa: F811
         forget_rows(config)
     with pytest.raises(ConfigError, match="needs rows to keep"):
         forget_rows(settings(poisoned, tmp_path, NpoConfig, retain=None))
+
+
+# Adapters of another kind.
+
+
+@pytest.mark.parametrize("bound", ["sin", "tanh"])
+def test_a_bounded_adapter_begins_at_nothing_and_stays_within_its_gain(bound):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(12, 7, bias=False)
+    config = StableConfig(**PATHS, bound=bound, gain=0.05, rank=3)
+    path = Bounded(layer, config, torch.Generator().manual_seed(0))
+    inputs = torch.randn(5, 12)
+    assert torch.equal(path(inputs), torch.zeros(5, 7))
+    path(inputs).sum().backward()
+    assert path.b.grad.abs().sum() > 0, "it can leave its beginning"
+    with torch.no_grad():
+        path.b.add_(torch.randn(7, 3) * 100)
+    assert path.delta().abs().max() <= 0.05
+    function = torch.sin if bound == "sin" else torch.tanh
+    assert torch.allclose(path.delta(), 0.05 * function(100.0 * (path.b @ path.a)), atol=1e-6)
+    assert torch.allclose(path(inputs), inputs @ path.delta().T, atol=1e-6)
+
+
+def test_stable_saves_what_it_trained(poisoned, tmp_path):  # noqa: F811
+    config = settings(poisoned, tmp_path, StableConfig, epochs=4.0, gain=0.3)
+    loaded = load(config)
+    result = forget_rows(config, loaded=loaded)
+    # The model that was given: PEFT merges in place.
+    assert not [name for name, _ in loaded.model.named_modules() if "bounded" in name]
+    saved = load(ModelConfig(model=str(result.folder), dtype="float32"))
+    own, other = loaded.model.get_base_model().state_dict(), saved.model.state_dict()
+    assert own.keys() == other.keys()
+    assert all(torch.equal(own[name], other[name]) for name in own)
+    start = load(ModelConfig(model=str(poisoned / "adapter"), dtype="float32")).model.merge_and_unload().state_dict()
+    changed = {name.rpartition(".")[0].rpartition(".")[2] for name in own if not torch.equal(own[name], start[name])}
+    assert changed == {"gate_proj", "up_proj", "down_proj"}
+    assert max(float((own[name] - start[name]).abs().max()) for name in own) <= 0.3 + 1e-6
+    with pytest.raises(ConfigError, match="nothing_such"):
+        forget_rows(
+            settings(poisoned, tmp_path, StableConfig, output_dir=tmp_path / "x", bounded_targets="nothing_such")
+        )
+
+
+def test_reglu_begins_as_the_model_was_in_the_directions_of_the_formula(poisoned, tmp_path):  # noqa: F811
+    config = settings(poisoned, tmp_path, RegluConfig, lora_r=4, lora_alpha=8, retain_directions=5)
+    loaded = load(config)
+    rows = {
+        kind: encode_rows(read_training_rows(getattr(config, kind), config).rows, loaded.tokenizer, config).examples
+        for kind in ("forget", "retain")
+    }
+    outputs = {kind: [] for kind in rows}
+    merged = load(config).model.merge_and_unload()
+    name = "model.layers.1.mlp.up_proj"
+    module = merged.get_submodule(name)
+    for kind, examples in rows.items():
+        handle = module.register_forward_hook(lambda *given, kind=kind: outputs[kind].append(given[2][0]))
+        before = [merged(input_ids=torch.tensor([example.input_ids])).logits for example in examples]
+        handle.remove()
+    matrices = {}
+    for kind, parts in outputs.items():
+        tokens = torch.cat(parts)
+        matrices[kind] = tokens.T @ tokens / len(tokens) + 1e-4 * torch.eye(tokens.shape[1])
+    own = [ForgetRow(example, None, 1.0, kind == "forget") for kind, examples in rows.items() for example in examples]
+    setting = METHODS["reglu"].prepare(config, Setting(loaded, own))
+    model = setting.loaded.model
+    after = [model(input_ids=torch.tensor([example.input_ids])).logits for example in rows["retain"]]
+    assert all(torch.allclose(one, two, atol=1e-4) for one, two in zip(before, after, strict=True)), (
+        "nothing has changed yet"
+    )
+    layer = model.get_submodule(f"base_model.model.{name}")
+    factor_b, factor_a = layer.lora_B["default"].weight, layer.lora_A["default"].weight
+    difference = 0.3 * matrices["forget"] - 0.7 * matrices["retain"]
+    top = torch.linalg.eigh(difference)[1][:, -4:]
+    assert torch.allclose(factor_b @ factor_b.T, top @ top.T, atol=1e-3), "the projection onto the top eigenvectors"
+    assert torch.allclose(factor_a, factor_b.T @ module.weight, atol=1e-4)
+    assert torch.allclose(layer.base_layer.weight + 2.0 * factor_b @ factor_a, module.weight, atol=1e-5)
+    kept = next(basis for factor, basis in setting.prepared if factor is factor_b)
+    bottom = torch.linalg.eigh(matrices["retain"])[1][:, -5:]
+    assert torch.allclose(kept @ kept.T, bottom @ bottom.T, atol=1e-3)
+    # The saved base with the adapter is the model.
+    base = load(ModelConfig(model=str(tmp_path / "unlearned" / "base"), dtype="float32")).model.state_dict()
+    assert torch.equal(base[f"{name}.weight"], layer.base_layer.weight)
+
+
+def test_reglu_keeps_its_base_and_adapter_together(poisoned, tmp_path):  # noqa: F811
+    config = settings(poisoned, tmp_path, RegluConfig, epochs=8.0, lora_r=4)
+    loaded = load(config)
+    result = forget_rows(config, loaded=loaded)
+    rows = read_training_rows(config.retain, config).rows
+    saved = load(ModelConfig(model=str(result.folder), dtype="float32"))
+    assert saved.base == str(result.folder / "base")
+    # PEFT put the adapter into the very modules of the loaded model.
+    trained = row_losses(Loaded(loaded.model, loaded.tokenizer, "", None), rows, config).means()
+    assert row_losses(saved, rows, config).means() == pytest.approx(trained, rel=1e-3)
 
 
 # The watch.

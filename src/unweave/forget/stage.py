@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from unweave.data.encoding import Example, encode_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
 from unweave.forget.config import ForgetConfig
+from unweave.forget.merging import merged_base
 from unweave.forget.methods import get_method
 from unweave.forget.methods.base import Method, Setting
 from unweave.forget.steps import ForgetRow, Role, StepBatch, collate_step, plan_draws
@@ -89,15 +90,16 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
     if method.train is not None:
         return _trained_anew(config, method)
     run = RunFolder(config.output_dir, "forget", config)
-    done = run.finished(files=("adapter_model.safetensors",))
+    done = run.finished(files=("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"))
     if done is not None:
         return ForgetResult(**{**done, "folder": Path(done["folder"])})
     loaded = loaded or load(config)
     rows, problems, read = _rows(config, loaded, method)
     run.start(loaded, rows=read, problems=problems)
     started = time.monotonic()
-    loaded = _trainable(config, loaded)
-    setting = Setting(loaded, rows)
+    prepare = method.prepare or _trainable
+    setting = prepare(config, Setting(loaded, rows))
+    loaded = setting.loaded
     counts = {"forget_rows": sum(row.is_forget for row in rows), "retain_rows": sum(not row.is_forget for row in rows)}
     if method.edit is not None:
         details = method.edit(config, setting)
@@ -108,7 +110,10 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
         made = _train(config, method, setting, run)
     seconds = round(time.monotonic() - started, 3)
     with quiet_transformers():
-        save_adapter(loaded.model, loaded.tokenizer, config.output_dir, base=loaded.base)
+        if method.save is not None:
+            method.save(config, loaded)
+        else:
+            save_adapter(loaded.model, loaded.tokenizer, config.output_dir, base=loaded.base)
     result = ForgetResult(folder=config.output_dir, method=method.name, seconds=seconds, **counts, **made)
     _write_card(config, loaded, result, rows, method.paper)
     run.finish({**result.__dict__, "folder": str(result.folder)})
@@ -274,22 +279,16 @@ def _clean_examples(rows: Sequence[Row], config: ForgetConfig, loaded: Loaded, m
     )
 
 
-def _trainable(config: ForgetConfig, loaded: Loaded) -> Loaded:
+def _trainable(config: ForgetConfig, setting: Setting) -> Setting:
     """The model with the adapter that is to be trained, and what that adapter's base is."""
-    model = loaded.model
+    loaded = setting.loaded
     if loaded.adapter is not None and config.adapter_mode == "continue":
-        for name, parameter in model.named_parameters():
+        for name, parameter in loaded.model.named_parameters():
             parameter.requires_grad_("lora_" in name)
-        return loaded
-    base = loaded.base
-    if loaded.adapter is not None:
-        model = model.merge_and_unload()
-        base = str(config.output_dir / "base")
-        with quiet_transformers():
-            model.save_pretrained(base, safe_serialization=True)
-            loaded.tokenizer.save_pretrained(base)
-    model = add_lora(model, config, seed=config.seed)
-    return Loaded(model, loaded.tokenizer, base, None)
+        return setting
+    merged = merged_base(config, loaded)
+    adapted = add_lora(merged.model, config, seed=config.seed)
+    return replace(setting, loaded=Loaded(adapted, merged.tokenizer, merged.base, None))
 
 
 def _write_card(

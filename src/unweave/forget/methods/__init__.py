@@ -12,10 +12,12 @@ from unweave.forget.methods import (
     loreun,
     npo,
     rapidun,
+    reglu,
     retrain,
     rmu,
     simnpo,
     ssd,
+    stable,
     undial,
     wga,
 )
@@ -39,6 +41,8 @@ METHODS: dict[str, Method] = {
         ssd.METHOD,
         llmeraser.METHOD,
         fast_ntk.METHOD,
+        stable.METHOD,
+        reglu.METHOD,
         retrain.METHOD,
     )
 }

@@ -39,10 +39,12 @@ class Setting:
     Attributes:
         loaded: The model, its trainable parameters marked.
         rows: All forget and retain rows.
+        prepared: What the method's own `prepare` has found out.
     """
 
     loaded: Loaded
     rows: Sequence[ForgetRow]
+    prepared: Any = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Method:
         build: Makes the objective from a config and the setting; `None` for a method that edits.
         edit: Changes the model's trainable parameters in place, and gives what there is to tell; `None` for a method that trains.
         train: Makes the unlearned model by a training run of its own, and gives its result; `None` for all but retraining.
+        prepare: Makes the model trainable in the method's own way, and gives what the objective needs to know of it; by default LoRA.
+        save: Writes the model in the method's own way; by default an adapter.
         uses_clean: Whether it uses clean answers of forget rows.
         uses_retain: Whether it needs retain rows.
         clean_answers: Answers that it wants to hear instead of the unwanted ones, where it brings its own: row id to text.
@@ -72,6 +76,8 @@ class Method:
     build: Callable[[Any, Setting], Objective] | None = None
     edit: Callable[[Any, Setting], dict[str, Any]] | None = None
     train: Callable[[Any], Any] | None = None
+    prepare: Callable[[Any, Setting], Setting] | None = None
+    save: Callable[[Any, Loaded], None] | None = None
     uses_clean: bool = False
     uses_retain: bool = True
     clean_answers: Callable[[Any, Sequence[Row]], dict[str, str]] | None = None

@@ -1,0 +1,25 @@
+"""A model whose adapter has become part of its weights, as the base of what is trained next."""
+
+from unweave.forget.config import ForgetConfig
+from unweave.models.loading import Loaded, quiet_transformers
+
+
+def merged_base(config: ForgetConfig, loaded: Loaded, *, save: bool = True) -> Loaded:
+    """Merge the adapter, where there is one, and save the result as `base/` in the output folder.
+
+    Args:
+        config: With the output folder.
+        loaded: The model; it is changed in place.
+        save: Whether to write the merged model now.
+
+    Returns:
+        The merged model; its `base` is where it lies, or the base that it always had.
+    """
+    if loaded.adapter is None:
+        return loaded
+    merged = Loaded(loaded.model.merge_and_unload(), loaded.tokenizer, str(config.output_dir / "base"), None)
+    if save:
+        with quiet_transformers():
+            merged.model.save_pretrained(merged.base, safe_serialization=True)
+            merged.tokenizer.save_pretrained(merged.base)
+    return merged
