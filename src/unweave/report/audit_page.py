@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from unweave.files import write_text
-from unweave.report.pages import environment
+from unweave.report.pages import before_after_table, environment
 
 
 def write_audit_page(path: Path, metrics: dict[str, Any]) -> None:
@@ -17,26 +17,11 @@ def write_audit_page(path: Path, metrics: dict[str, Any]) -> None:
     from markupsafe import Markup
 
     from unweave.audit.attacks.table import attack_table
-    from unweave.audit.metrics import shown, shown_change, summary_rows
+    from unweave.audit.metrics import summary_rows
     from unweave.report import plots
 
     rows = summary_rows(metrics)
     labels = [name for name in ("before", "after", "retrained") if name in rows[0]["entry"]]
-    table = [
-        {
-            "label": row["label"],
-            "cells": [
-                (
-                    shown(row["entry"][name], share=row["share"]),
-                    [shown(end, share=row["share"]) for end in row["entry"][f"{name}_interval"]],
-                )
-                for name in labels
-            ],
-            "change": shown_change(row["entry"]),
-            "count": row["entry"]["count"],
-        }
-        for row in rows
-    ]
     figures = {"before_after": plots.before_after(rows)}
     if any("relearn" in own for own in metrics["attacks"].values()):
         figures["relearn"] = plots.relearning(metrics["attacks"])
@@ -46,7 +31,7 @@ def write_audit_page(path: Path, metrics: dict[str, Any]) -> None:
         page.render(
             metrics=metrics,
             labels=labels,
-            table=table,
+            table=before_after_table(rows, labels),
             figures={name: Markup(svg) for name, svg in figures.items()},
             attacks=attack_table(metrics["attacks"]),
         ),

@@ -1,5 +1,6 @@
 """How pages are made: templates of this package, escaped, and strict about what they name."""
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -18,3 +19,32 @@ def environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def before_after_table(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """The main numbers of several models, as the table `before_after.html` takes them.
+
+    Args:
+        rows: From `unweave.audit.metrics.summary_rows`.
+        labels: The models, a column each.
+
+    Returns:
+        For each row: label, a pair of value and interval a model, the paired change, and the count.
+    """
+    from unweave.audit.metrics import shown, shown_change
+
+    return [
+        {
+            "label": row["label"],
+            "cells": [
+                (
+                    shown(row["entry"][name], share=row["share"]),
+                    [shown(end, share=row["share"]) for end in row["entry"][f"{name}_interval"]],
+                )
+                for name in labels
+            ],
+            "change": shown_change(row["entry"]),
+            "count": row["entry"]["count"],
+        }
+        for row in rows
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 from unweave.data.case import open_case
 from unweave.errors import DataError
 from unweave.files import read_json, write_text
-from unweave.report.pages import environment
+from unweave.report.pages import before_after_table, environment
 
 SAMPLES = 8
 
@@ -53,7 +53,7 @@ def write_report(config: ReportConfig) -> Path:
 def _content(folder: Path) -> dict[str, Any]:
     from markupsafe import Markup
 
-    from unweave.audit.metrics import shown, shown_change, summary_rows
+    from unweave.audit.metrics import summary_rows
     from unweave.report import plots
     from unweave.weigh.files import read_weights
 
@@ -67,21 +67,7 @@ def _content(folder: Path) -> dict[str, Any]:
         name: read_json(folder / f"behaviour.{name}.json", what="A measured behaviour")["behaviour"] for name in labels
     }
     rows = summary_rows(metrics)
-    table = [
-        {
-            "label": row["label"],
-            "cells": [
-                (
-                    shown(row["entry"][name], share=row["share"]),
-                    [shown(end, share=row["share"]) for end in row["entry"][f"{name}_interval"]],
-                )
-                for name in labels
-            ],
-            "change": shown_change(row["entry"]),
-            "count": row["entry"]["count"],
-        }
-        for row in rows
-    ]
+    table = before_after_table(rows, labels)
     weights = [
         read_weights(folder / f"{name}_weights.jsonl", count=metrics["weights"][name]["count"])
         for name in ("forget", "retain")
