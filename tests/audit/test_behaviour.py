@@ -1,10 +1,12 @@
 """An audit on a tiny model: numbers by hand, reuse of what is measured, and clear refusals."""
 
+import dataclasses
 import json
 import math
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from tests.folders import save_model
 from tests.reference import loop_gradients
@@ -141,6 +143,31 @@ def test_an_audit_of_equal_models_finds_no_difference_and_is_reused(case, model_
     page = (tmp_path / "audit.html").read_text()
     assert "no damage was found" in page
     assert "<script" not in page
+
+
+def test_an_audit_against_a_retrained_model_measures_only_what_is_missing(case, tmp_path):
+    folders = [save_model(tmp_path / name) for name in ("one", "two", "three")]
+    for number, folder in enumerate(folders[1:], start=1):
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.02 * number)
+        model.save_pretrained(folder)
+    config = AuditConfig(
+        case=case.folder, before=str(folders[0]), after=str(folders[1]), retrained=str(folders[0]), output_dir=tmp_path / "out", max_length=64,
+        max_new_tokens=2, dtype="float32", attacks=(), gradnorm_rows=0,
+    )  # fmt: skip
+    first = audit_models(config)
+    assert first["ranking"] == ["before", "after"]
+    assert first["verdicts"]["before"]["distance"]["value"] == pytest.approx(0, abs=1e-6)
+    assert first["verdicts"]["after"]["distance"]["value"] > 1e-4
+    assert not list((tmp_path / "out").glob("retrained_logits*")), "the logits are not kept"
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("evidence.*.json")}
+    more = audit_models(dataclasses.replace(config, others=(str(folders[2]),)))
+    assert more["ranking"][:2] == ["before", "after"]
+    assert more["verdicts"]["after"] == first["verdicts"]["after"]
+    assert more["verdicts"]["three"]["distance"]["value"] > more["verdicts"]["after"]["distance"]["value"]
+    assert all(path.stat().st_mtime_ns == time for path, time in files.items()), "only the new model was measured"
 
 
 def test_a_trace_is_judged_against_the_marks(case, loaded, tmp_path):

@@ -1,7 +1,7 @@
 """Everything that is measured of one model: behaviour, teacher-forced values, gradient norms; kept on disk, so that a rerun goes on."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -97,6 +97,21 @@ def row_sets(case: Case) -> dict[str, list[Row]]:
     }
 
 
+def record_logits(loaded: Loaded, case: Case, encoding: EncodingConfig, logits_file: LogitsFile) -> None:
+    """Write the logits of the retrained model on the compared sets.
+
+    Args:
+        loaded: The retrained model.
+        case: The case.
+        encoding: Template and lengths.
+        logits_file: Where to.
+    """
+    sets = {name: rows for name, rows in row_sets(case).items() if name in COMPARED}
+    forced_pass(
+        loaded, sets, encoding, compared=COMPARED, logits_file=logits_file, description="retrained: to compare with"
+    )
+
+
 def stored_evidence(
     loaded: Loaded,
     case: Case,
@@ -105,6 +120,7 @@ def stored_evidence(
     *,
     identity: Mapping[str, Any],
     logits_file: LogitsFile | None,
+    record_reference: Callable[[], None],
     max_new_tokens: int,
     gradnorm_rows: int,
     label: str,
@@ -117,7 +133,8 @@ def stored_evidence(
         encoding: Template and lengths.
         path: Where the evidence is kept.
         identity: What it depends on.
-        logits_file: Logits of the retrained model, to be compared with, or to be recorded when there are none yet.
+        logits_file: Logits of the retrained model, to be compared with; `None` where there is no such model.
+        record_reference: Writes these logits; called when they are needed and not there.
         max_new_tokens: Longest generated answer.
         gradnorm_rows: Rows of each kind whose gradients are taken.
         label: Names the model in the progress bars.
@@ -133,11 +150,12 @@ def stored_evidence(
         "max_new_tokens": max_new_tokens,
         "gradnorm_rows": gradnorm_rows,
     }
-    recording = logits_file is not None and not logits_file.written
-    if path.is_file() and not recording:
+    if path.is_file():
         kept = read_json(path, what="Measured evidence")
         if kept.get("identity") == identity:
             return Evidence.from_json(kept["evidence"])
+    if logits_file is not None and not logits_file.written:
+        record_reference()
     clock = Clock()
     sets = row_sets(case)
     forced = forced_pass(

@@ -9,7 +9,7 @@ from unweave.audit.attacks.base import Target
 from unweave.audit.attacks.table import attack_findings
 from unweave.audit.behaviour import Behaviour, measure_behaviour
 from unweave.audit.config import AttackConfig, AuditConfig, Margins
-from unweave.audit.evidence import Clock, Evidence, row_sets, stored_evidence
+from unweave.audit.evidence import Clock, Evidence, record_logits, row_sets, stored_evidence
 from unweave.audit.forced import LogitsFile
 from unweave.audit.measures.text import rouge_l_recall
 from unweave.audit.metrics import compare
@@ -85,6 +85,8 @@ class _Audit:
             config.output_dir / f"evidence.{label}.json",
             identity=identity,
             logits_file=self.logits if "retrained" in self.models else None,
+            # The retrained model's own pass records as it goes.
+            record_reference=(lambda: None) if label == "retrained" else self._record_reference,
             max_new_tokens=config.max_new_tokens,
             gradnorm_rows=config.gradnorm_rows,
             label=label,
@@ -100,6 +102,12 @@ class _Audit:
         own = clock.seconds
         own.pop("measured")
         self.seconds[label] = own | self.evidence[label].seconds
+
+    def _record_reference(self) -> None:
+        """The retrained model's logits, where its evidence is kept from an earlier run and they are not."""
+        config = self.config
+        retrained = load(ModelConfig(model=self.models["retrained"], dtype=config.dtype, device=config.device))
+        record_logits(retrained, self.case, self.encoding, self.logits)
 
     def _attack(self, loaded: Loaded, label: str, identity: dict[str, Any], clock: Clock) -> dict[str, Any]:
         """The attacks that are not on the disk yet, each written as it ends."""

@@ -53,5 +53,5 @@ METHOD = Method(
     config_type=GaConfig,
     build=Ga,
     uses_retain=False,
-    search={"learning_rate": (2e-5, 5e-5, 1e-4, 2e-4)},
+    search={"learning_rate": (1e-4, 3e-4, 1e-3)},
 )
