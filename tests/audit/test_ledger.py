@@ -370,6 +370,12 @@ def test_a_replay_gives_the_same_adapter(world, tmp_path):
     assert len(Ledger(world.ledger).journal.events()) == events
     with pytest.raises(ConfigError, match="not empty"):
         world.run("one", replay=tmp_path / "replay")
+    # Later requests change which rows are kept and tested on; a replay sees the ledger as it was.
+    world.add("r3", "r4", "r5", "r6", request_id="two")
+    world.run("two", method="retrain", forget_config=None)
+    world.add("r7", request_id="three")
+    assert world.run("one", replay=tmp_path / "later")["same"]
+    assert world.run("two", replay=tmp_path / "exact")["same"]
 
 
 def test_a_run_that_forgot_nothing_is_not_certified_as_forgetting(world):

@@ -32,7 +32,7 @@ def summarise(runs: Sequence[dict[str, Any]], plain: dict[str, Any], config: For
             "entry": run["entry"],
             "forget_rows": run["forget_rows"],
             "chosen": run["chosen"],
-            **{name: across_seeds([final[name] for final in run["finals"]]).to_json() for name in MEASURES},
+            **{name: _over_seeds(name, [final[name] for final in run["finals"]]) for name in MEASURES},
         }
         for run in runs
     ]
@@ -63,6 +63,15 @@ def summarise(runs: Sequence[dict[str, Any]], plain: dict[str, Any], config: For
         "config": to_plain(config),
         "environment": environment(),
     }
+
+
+def _over_seeds(name: str, values: Sequence[float]) -> dict[str, Any]:
+    """The mean with Student's interval, which for a share is cut at 0 and 1."""
+    found = across_seeds(values).to_json()
+    if name.startswith("attack_success"):
+        # `min` and `max` with NaN first keep it: a single seed has no interval.
+        found |= {"low": max(found["low"], 0.0), "high": min(found["high"], 1.0)}
+    return found
 
 
 def _by_row(run: dict[str, Any], name: str) -> list[float]:

@@ -41,6 +41,12 @@ class Job:
         return self.folder / "adapter"
 
     @cached_property
+    def begin(self) -> int | None:
+        """The event with which the attempt began: what came after it, as a replay may find, does not count."""
+        started = self.ledger.request(self.request.id).last("started")
+        return started.number if started else None
+
+    @cached_property
     def started(self) -> dict[str, Any]:
         """What the attempt began with: config and model before."""
         return {"config": to_plain(self.config), "before": self.before}

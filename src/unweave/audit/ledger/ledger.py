@@ -113,10 +113,17 @@ class Ledger:
             )
         return Origin(**first.content)
 
-    def requests(self) -> dict[str, Request]:
-        """All requests by id, in the order in which they were added."""
+    def requests(self, *, until: int | None = None) -> dict[str, Request]:
+        """All requests by id, in the order in which they were added.
+
+        Args:
+            until: As the journal stood after this event; by default as it stands.
+
+        Returns:
+            The requests.
+        """
         found: dict[str, Request] = {}
-        for event in self.journal.events():
+        for event in self.journal.events()[:until]:
             if event.kind == "added":
                 found[event.request] = Request(event.request, state="open", **event.content["asked"])
             if event.request in found:
@@ -147,9 +154,16 @@ class Ledger:
             )
         return requests[name]
 
-    def carried_out(self) -> list[Request]:
-        """The requests that are done and not rolled back, in the order in which they were done."""
-        done = [request for request in self.requests().values() if request.state == "done"]
+    def carried_out(self, *, until: int | None = None) -> list[Request]:
+        """The requests that are done and not rolled back, in the order in which they were done.
+
+        Args:
+            until: As the journal stood after this event; by default as it stands.
+
+        Returns:
+            The requests.
+        """
+        done = [request for request in self.requests(until=until).values() if request.state == "done"]
         return sorted(done, key=lambda request: request.last("done").number)  # type: ignore[union-attr]
 
     def request_folder(self, name: str) -> Path:

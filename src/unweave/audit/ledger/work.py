@@ -55,9 +55,8 @@ def prepare(job: Job) -> dict[str, Path]:
             remedy=f"use one of: {able}",
         )
     # Rows of any request are no witnesses: they are to change, or have.
-    requested = {
-        row_id for other in job.ledger.requests().values() if other.state != "rolled back" for row_id in other.rows
-    }
+    known = job.ledger.requests(until=job.begin).values()
+    requested = {row_id for other in known if other.state != "rolled back" for row_id in other.rows}
     others = [row for row in rows.values() if row.id not in requested]
     order = sorted(others, key=lambda row: hashlib.blake2b(f"{job.request.id}:{row.id}".encode()).digest())
     replacement = _replacement(job)
@@ -285,7 +284,7 @@ def _retrain(job: Job) -> None:
     """The original training again, without what all requests up to this one took out, and with what they put in its place."""
     recipe = read_recipe(job.ledger.origin().model)
     gone: dict[str, Row | None] = {}
-    for other in [*job.ledger.carried_out(), job.request]:
+    for other in [*job.ledger.carried_out(until=job.begin), job.request]:
         new = {row.id: row for row in read_rows(other.replacement)} if other.replacement else {}
         gone |= {row_id: new.get(row_id) for row_id in other.rows}
     without = {row.id for row in read_rows(recipe.without)} if recipe.without else set()
