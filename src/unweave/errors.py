@@ -75,8 +75,11 @@ class MissingExtraError(UnweaveError):
         )
 
 
+LISTED = 30
+
+
 def nearest(word: str, options: Iterable[str]) -> str:
-    """A hint that names the closest of `options`, or lists them all when none is close.
+    """A hint that names the closest of `options`, or lists them when none is close: all of them, or a few of very many.
 
     Args:
         word: What the user wrote.
@@ -87,4 +90,8 @@ def nearest(word: str, options: Iterable[str]) -> str:
     """
     choices = sorted(options)
     close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(choices)}"
+    if close:
+        return f"did you mean '{close[0]}'?"
+    if len(choices) > LISTED:
+        return f"choose one of the {len(choices)} there are, such as {', '.join(choices[:3])}"
+    return f"choose one of: {', '.join(choices)}"
