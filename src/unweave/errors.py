@@ -75,7 +75,7 @@ class MissingExtraError(UnweaveError):
         )
 
 
-LISTED = 30
+LISTED, SEARCHED = 30, 10_000
 
 
 def nearest(word: str, options: Iterable[str]) -> str:
@@ -89,7 +89,8 @@ def nearest(word: str, options: Iterable[str]) -> str:
         A phrase for the end of an error message.
     """
     choices = sorted(options)
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    # Among very many the search would take longer than the reader's patience.
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6) if len(choices) < SEARCHED else []
     if close:
         return f"did you mean '{close[0]}'?"
     if len(choices) > LISTED:
