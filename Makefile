@@ -29,6 +29,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/sketch_variance.py
 	$(BIN)/python benchmarks/caching.py
 	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/influence_audit.py
+	$(BIN)/python benchmarks/forgetting.py
 	$(BIN)/python benchmarks/tables.py
 
 clean:
