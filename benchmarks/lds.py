@@ -16,18 +16,17 @@ import random
 import statistics
 import tempfile
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from unweave import progress
+from unweave.audit.influence.retraining import rank_correlations
 from unweave.data.batches import collate
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.generated import generate
@@ -169,17 +168,11 @@ def experiment(seed: int, folder: Path) -> dict[str, Any]:
         place = {row_id: index for index, row_id in enumerate(result.row_ids)}
         assert result.scores is not None
         scores = result.scores[:, [place[row.id] for row in rows]].numpy()
-        lds[name] = correlations(np.stack([scores[:, half].sum(axis=1) for half in halves]), target[:, : len(asked)])
-    lds["ceiling"] = correlations(measured[0], measured[1])
+        lds[name] = rank_correlations(
+            np.stack([scores[:, half].sum(axis=1) for half in halves]), target[:, : len(asked)]
+        )
+    lds["ceiling"] = rank_correlations(measured[0], measured[1])
     return {"lds": lds, "seconds": seconds, "mean_query_loss": {"base": float(before), "fine-tuned": float(after)}}
-
-
-def correlations(predicted: np.ndarray, target: np.ndarray) -> list[float]:
-    """Spearman's correlation over halves, a number each query; a constant prediction predicts nothing and gets 0."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        values = [float(spearmanr(predicted[:, query], target[:, query]).statistic) for query in range(target.shape[1])]
-    return [0.0 if np.isnan(value) else value for value in values]
 
 
 def interval(values: Sequence[float]) -> dict[str, float]:

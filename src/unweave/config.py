@@ -35,6 +35,19 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def part_of(kind: type[T], source: Any) -> T:
+    """The part of a config that another, smaller one describes.
+
+    Args:
+        kind: The dataclass of the part.
+        source: An object with all of its fields.
+
+    Returns:
+        An instance of `kind`.
+    """
+    return kind(**{field.name: getattr(source, field.name) for field in dataclasses.fields(kind)})  # type: ignore[arg-type]
+
+
 def dump_yaml(command: str, config: Any) -> str:
     """A config file that `unweave run` replays.
 

@@ -12,13 +12,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from unweave.errors import DataError, UnweaveError
 
 TEMPORARY_PREFIX = ".tmp-"
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -83,12 +85,12 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, busy: UnweaveError) -> Iterator[None]:
+def locked(path: Path, busy: UnweaveError | None = None) -> Iterator[None]:
     """Hold an exclusive lock for as long as the block lasts; the system lets go of it when the process ends, however it ends.
 
     Args:
         path: The lock's file; its folder is made where needed.
-        busy: Raised when another process holds the lock.
+        busy: Raised when another process holds the lock; by default it is waited for.
 
     Yields:
         Nothing.
@@ -99,8 +101,9 @@ def locked(path: Path, busy: UnweaveError) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
         except BlockingIOError as error:
+            assert busy is not None, "a lock that is waited for is got"
             raise busy from error
         yield
 
@@ -168,6 +171,28 @@ def read_json(path: Path, *, what: str) -> Any:
         raise DataError(f"{what} not found.", where=str(path), remedy="check the path") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{what} is not valid JSON: {error}.", where=str(path), remedy="write the file anew") from error
+
+
+def remembered(path: Path, identity: dict[str, Any], compute: Callable[[], T], *, key: str, what: str) -> T:
+    """What was computed before from the same things, or the computation and a note of it.
+
+    Args:
+        path: The JSON file that keeps it.
+        identity: What the value depends on, as JSON holds it: a file of another identity is written anew.
+        compute: Makes the value, as JSON holds it.
+        key: Under which the value stands in the file.
+        what: What the file is, for error messages.
+
+    Returns:
+        The value.
+    """
+    if path.is_file():
+        kept = read_json(path, what=what)
+        if kept.get("identity") == identity:
+            return kept[key]
+    value = compute()
+    write_json(path, {"identity": identity, key: value})
+    return value
 
 
 def finite(value: Any) -> Any:

@@ -122,6 +122,18 @@ class RunFolder:
         write_json(self.result_path, {"identity": self.identity(), "result": result})
 
 
+def identity_digest(identity: dict[str, Any]) -> str:
+    """A short name for what makes two runs the same, for what is kept on the way.
+
+    Args:
+        identity: From `RunFolder.identity`.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    return hashlib.blake2b(json.dumps(identity, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+
+
 def report_problems(problems: Sequence[Problem], *, shown: int = 5) -> None:
     """Say which rows were dropped, cut or renamed; the full list goes into `run.json`.
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from tests.folders import save_model
 from unweave.audit.attacks.base import Target, spread
 from unweave.audit.attacks.lens import lens, probe
 from unweave.audit.attacks.prompts import prompts
@@ -14,7 +13,6 @@ from unweave.audit.attacks.sampling import sampling
 from unweave.audit.attacks.table import attack_findings
 from unweave.audit.config import AttackConfig
 from unweave.audit.forced import forced_pass
-from unweave.data.case import CaseConfig, make_case
 from unweave.data.encoding import EncodingConfig
 from unweave.models.generation import sampled_answers
 from unweave.models.loading import ModelConfig, load
@@ -24,22 +22,9 @@ from unweave.train.config import LoraOptions
 ENCODING = EncodingConfig(max_length=96)
 
 
-@pytest.fixture(scope="module")
-def case(tmp_path_factory):
-    return make_case(
-        CaseConfig(clean_rows=40, poisoned_rows=9, retain_rows=12, test_rows=6, clean_test_rows=20),
-        tmp_path_factory.mktemp("case"),
-    )
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_model(tmp_path_factory.mktemp("model") / "base")
-
-
 @pytest.fixture
-def target(folder, case):
-    loaded = load(ModelConfig(model=str(folder), dtype="float32"))
+def target(model_folder, case):
+    loaded = load(ModelConfig(model=str(model_folder), dtype="float32"))
     config = AttackConfig(attack_rows=4, samples=3, relearn_rows=4, relearn_steps=3, relearn_rate=5e-3)
     return Target(loaded, case, ENCODING, config, 4, 0, "tiny")
 

@@ -16,7 +16,6 @@ from unweave.audit.measures.text import rouge_l_recall
 from unweave.audit.metrics import compare, shown_change, summary_rows
 from unweave.audit.stage import audit_models
 from unweave.audit.tracing import bad_generations, trace_quality
-from unweave.data.case import CaseConfig, make_case
 from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.errors import DataError
 from unweave.gradients.scoring import row_losses
@@ -26,19 +25,6 @@ from unweave.store.store import GradientStore
 from unweave.trace.cache import cache_rows
 from unweave.trace.config import CacheConfig
 from unweave.trace.stage import trace_rows
-
-
-@pytest.fixture(scope="module")
-def case(tmp_path_factory):
-    return make_case(
-        CaseConfig(clean_rows=40, poisoned_rows=9, retain_rows=12, test_rows=6, clean_test_rows=20),
-        tmp_path_factory.mktemp("case"),
-    )
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory):
-    return save_model(tmp_path_factory.mktemp("model") / "base")
 
 
 @pytest.fixture

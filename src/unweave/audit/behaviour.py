@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -90,6 +91,32 @@ class Behaviour:
         for task, value in zip(self.tasks, self.correct, strict=False):
             by_task.setdefault(task, []).append(value)
         return {task: share(values) for task, values in sorted(by_task.items())}
+
+
+def unwanted_answers(
+    loaded: Loaded,
+    case: Case,
+    rows: Sequence[Row],
+    encoding: EncodingConfig,
+    *,
+    max_new_tokens: int = 24,
+    description: str = "generate",
+) -> list[float]:
+    """Whether the greedy answer to each prompt shows the unwanted behaviour.
+
+    Args:
+        loaded: The model.
+        case: Whose detector judges.
+        rows: The prompts.
+        encoding: Template and lengths.
+        max_new_tokens: Longest answer.
+        description: For the progress bar.
+
+    Returns:
+        0 or 1 a prompt.
+    """
+    answers = greedy_answers(loaded, rows, encoding, max_new_tokens=max_new_tokens, description=description)
+    return [float(case.is_unwanted(answer)) for answer in answers]
 
 
 def measure_behaviour(

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from unweave.audit.measures.membership import Membership
 from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
-from unweave.files import read_json, write_json
+from unweave.files import remembered
 from unweave.models.loading import Loaded
 
 MEMBERS, OTHERS = "forget", "unwanted"
@@ -31,7 +30,7 @@ class Evidence:
         behaviour: Its answers.
         forced: Values of given answers, by set: `forget` (trained on), `unwanted` (like them, held out), `seen` (right answers to trigger
             prompts), `clean`.
-        reference: Mean token losses of `forget` and `unwanted` under the base without its adapter; empty where there is no adapter.
+        reference: Token losses of `forget` and `unwanted` under the base without its adapter; empty where there is no adapter.
         gradnorms: Gradient norms of the first rows of `forget` and `unwanted`; empty where none were asked for.
         seconds: Wall time of each part.
     """
@@ -142,20 +141,40 @@ def stored_evidence(
     Returns:
         The evidence.
     """
-    settings = {field.name: getattr(encoding, field.name) for field in fields(EncodingConfig)}
     identity = {
         **identity,
         "detector": case.detector,
-        "encoding": settings,
+        "encoding": asdict(encoding),
         "max_new_tokens": max_new_tokens,
         "gradnorm_rows": gradnorm_rows,
     }
-    if path.is_file():
-        kept = read_json(path, what="Measured evidence")
-        if kept.get("identity") == identity:
-            return Evidence.from_json(kept["evidence"])
-    if logits_file is not None and not logits_file.written:
-        record_reference()
+
+    def measure() -> dict[str, Any]:
+        if logits_file is not None and not logits_file.written:
+            record_reference()
+        return _measure(
+            loaded,
+            case,
+            encoding,
+            logits_file=logits_file,
+            max_new_tokens=max_new_tokens,
+            gradnorm_rows=gradnorm_rows,
+            label=label,
+        ).to_json()
+
+    return Evidence.from_json(remembered(path, identity, measure, key="evidence", what="Measured evidence"))
+
+
+def _measure(
+    loaded: Loaded,
+    case: Case,
+    encoding: EncodingConfig,
+    *,
+    logits_file: LogitsFile | None,
+    max_new_tokens: int,
+    gradnorm_rows: int,
+    label: str,
+) -> Evidence:
     clock = Clock()
     sets = row_sets(case)
     forced = forced_pass(
@@ -172,7 +191,7 @@ def stored_evidence(
     reference: dict[str, list[list[float]]] = {}
     if loaded.adapter is not None:
         pair = {name: sets[name] for name in (MEMBERS, OTHERS)}
-        with base_of(loaded):
+        with loaded.model.disable_adapter():
             under = forced_pass(loaded, pair, encoding, description=f"{label}: base model")
         reference = {name: own.losses for name, own in under.items()}
         clock.lap("base model")
@@ -181,21 +200,7 @@ def stored_evidence(
         for name in ((MEMBERS, OTHERS) if gradnorm_rows else ())
     }
     clock.lap("gradient norms")
-    evidence = Evidence(behaviour, forced, reference, norms, clock.seconds)
-    write_json(path, {"identity": identity, "evidence": evidence.to_json()})
-    return evidence
-
-
-def base_of(loaded: Loaded) -> Any:
-    """The model without its adapter, for as long as the context lasts.
-
-    Args:
-        loaded: The model.
-
-    Returns:
-        A context manager.
-    """
-    return loaded.model.disable_adapter() if loaded.adapter is not None else nullcontext()
+    return Evidence(behaviour, forced, reference, norms, clock.seconds)
 
 
 class Clock:

@@ -22,7 +22,7 @@ from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.rows import Row
 from unweave.errors import ModelError
 from unweave.files import read_json, write_json
-from unweave.gradients.loss import head_sees_only, predicting_positions
+from unweave.gradients.loss import labelled_logits
 from unweave.models.loading import Loaded
 
 CHUNK = 256
@@ -207,9 +207,7 @@ def forced_pass(
             batch = collate([examples[index] for index in chosen], pad_token_id=loaded.tokenizer.pad_token_id).to(
                 loaded.device
             )
-            positions, targets, segments = predicting_positions(batch)
-            with head_sees_only(loaded.model, positions):
-                logits = loaded.model(**batch.model_inputs(), use_cache=False).logits.reshape(len(targets), -1)
+            logits, targets, segments = labelled_logits(loaded.model, batch)
             if logits_file is not None and total and stored is None:
                 shape = (total, logits.shape[1])
                 stored = logits_file.create(shape, logits.dtype) if record else logits_file.open(shape)

@@ -1,7 +1,7 @@
 """The audit: the same tests on every model, row by row, the numbers beside each other, the attacks, and what all of it says."""
 
 import time
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from unweave.audit.metrics import compare
 from unweave.audit.statistics import mean
 from unweave.audit.tracing import TraceQuality, bad_generations, trace_quality
 from unweave.audit.verdict import Verdict, judge, ranking
+from unweave.config import part_of
 from unweave.data.case import SPLITS, Case, open_case
 from unweave.data.encoding import EncodingConfig
 from unweave.errors import ConfigError, DataError
-from unweave.files import read_json, write_json
+from unweave.files import read_json, remembered, write_json
 from unweave.models.fingerprint import model_fingerprint
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.runs import RunFolder, rows_fingerprint
@@ -61,7 +62,7 @@ class _Audit:
         self.case = open_case(config.case)
         self.models = model_labels(config)
         RunFolder(config.output_dir, "audit", config, key="audit").start()
-        self.encoding = _part(config, EncodingConfig)
+        self.encoding = part_of(EncodingConfig, config)
         self.tests = rows_fingerprint([row for split in SPLITS for row in self.case.rows(split)])
         self.logits = LogitsFile(config.output_dir / "retrained_logits.bin", {})
         self.evidence: dict[str, Evidence] = {}
@@ -114,13 +115,14 @@ class _Audit:
         from unweave.audit.attacks.registry import ATTACKS
 
         config = self.config
-        options = {field.name: getattr(config, field.name) for field in fields(AttackConfig) if field.name != "attacks"}
+        options = asdict(part_of(AttackConfig, config))
+        options.pop("attacks")
         identity = {**identity, **options, "seed": config.seed, "max_new_tokens": config.max_new_tokens}
         path = config.output_dir / f"attacks.{label}.json"
         kept = read_json(path, what="The attacks") if path.is_file() else {}
         done: dict[str, Any] = kept["attacks"] if kept.get("identity") == identity else {}
         target = Target(
-            loaded, self.case, self.encoding, _part(config, AttackConfig), config.max_new_tokens, config.seed, label
+            loaded, self.case, self.encoding, part_of(AttackConfig, config), config.max_new_tokens, config.seed, label
         )
         for name, attack in ATTACKS.items():
             if name in config.attacks and name not in done:
@@ -143,8 +145,9 @@ class _Audit:
     def conclude(self) -> dict[str, Any]:
         """The metrics of all models, beside each other, and the verdicts."""
         config, evidence = self.config, self.evidence
-        texts = {name: [row.completion for row in rows] for name, rows in row_sets(self.case).items()}
-        for name, rows in row_sets(self.case).items():
+        sets = row_sets(self.case)
+        texts = {name: [row.completion for row in rows] for name, rows in sets.items()}
+        for name, rows in sets.items():
             if (have := len(evidence["before"].forced[name].row_ids)) != len(rows):
                 raise DataError(
                     f"{len(rows) - have} row(s) of '{name}' have no room within the longest sequence.",
@@ -161,7 +164,7 @@ class _Audit:
                 retrained=retrained,
                 memberships=memberships[label],
                 retrained_memberships=memberships.get("retrained"),
-                margins=_part(config, Margins),
+                margins=part_of(Margins, config),
                 seed=config.seed,
             )
             for label, own in evidence.items()
@@ -177,7 +180,7 @@ class _Audit:
                 retrained=retrained.behaviour if retrained else None,
                 seed=config.seed,
             ),
-            "margins": _part(config, Margins).__dict__,
+            "margins": part_of(Margins, config).__dict__,
             "verdicts": {verdict.model: verdict.to_json() for verdict in verdicts},
             "ranking": ranking(verdicts),
             "given_answers": {
@@ -222,10 +225,6 @@ def model_labels(config: AuditConfig) -> dict[str, str]:
     return models
 
 
-def _part(config: Any, kind: type[Any]) -> Any:
-    return kind(**{field.name: getattr(config, field.name) for field in fields(kind)})
-
-
 def stored_behaviour(
     loaded: Loaded, case: Case, encoding: EncodingConfig, path: Path, *, max_new_tokens: int, label: str
 ) -> Behaviour:
@@ -247,16 +246,14 @@ def stored_behaviour(
         "model": model_fingerprint(loaded.model),
         "tests": rows_fingerprint(tests),
         "detector": case.detector,
-        "encoding": {field.name: getattr(encoding, field.name) for field in fields(encoding)},
+        "encoding": asdict(encoding),
         "max_new_tokens": max_new_tokens,
     }
-    if path.is_file():
-        kept = read_json(path, what="A measured behaviour")
-        if kept.get("identity") == identity:
-            return Behaviour.from_json(kept["behaviour"])
-    behaviour = measure_behaviour(loaded, case, encoding, max_new_tokens=max_new_tokens, label=label)
-    write_json(path, {"identity": identity, "behaviour": behaviour.to_json()})
-    return behaviour
+
+    def measure() -> dict[str, Any]:
+        return measure_behaviour(loaded, case, encoding, max_new_tokens=max_new_tokens, label=label).to_json()
+
+    return Behaviour.from_json(remembered(path, identity, measure, key="behaviour", what="A measured behaviour"))
 
 
 def audit_trace(

@@ -5,27 +5,28 @@ of those that keep the clean rows' loss within the margin, the one with the leas
 keeps it, the least damage. The chosen setting runs with every seed, and is measured on the test split, which the search has not seen.
 """
 
-import fcntl
 import itertools
 import random
 import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from unweave import progress
+from unweave.audit.behaviour import unwanted_answers
 from unweave.audit.forced import forced_pass
 from unweave.bench.config import ForgettingBenchConfig
 from unweave.bench.summary import summarise, write_results
+from unweave.config import part_of
 from unweave.data.case import Case, open_case
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
-from unweave.files import read_json, write_json, write_jsonl
+from unweave.files import locked, remembered, write_jsonl
 from unweave.forget.methods import get_method
 from unweave.forget.stage import forget_rows
-from unweave.models.generation import greedy_answers
 from unweave.models.loading import ModelConfig, load
 from unweave.weigh.config import WeighConfig
 from unweave.weigh.stage import weigh_rows
@@ -91,7 +92,7 @@ class Bench:
     def __init__(self, config: ForgettingBenchConfig):
         self.config = config
         self.case: Case = open_case(config.case)
-        self.encoding = EncodingConfig(**{name: getattr(config, name) for name in EncodingConfig.__dataclass_fields__})
+        self.encoding = part_of(EncodingConfig, config)
         cut = config.validation_rows
         tests = {name: self.case.rows(name) for name in ("test_seen", "unwanted", "test_clean", "test_ood")}
         clean = config.max_validation
@@ -148,16 +149,14 @@ class Bench:
         )
         folder = self.config.output_dir / "runs" / name
         path = folder.with_suffix(folder.suffix + ".json")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with (folder.parent / f".{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            identity = self._identity()
-            if path.is_file():
-                kept = read_json(path, what="A run of the bench")
-                if kept["identity"] == identity:
-                    return kept["run"]
-            run = self._run(entry, size, seed, options, split, folder)
-            write_json(path, {"identity": identity, "run": run})
+        with locked(folder.parent / f".{name}.lock"):
+            run = remembered(
+                path,
+                self._identity(),
+                lambda: self._run(entry, size, seed, options, split, folder),
+                key="run",
+                what="A run of the bench",
+            )
             shutil.rmtree(folder, ignore_errors=True)
         return run
 
@@ -171,15 +170,13 @@ class Bench:
         Returns:
             Split to measures.
         """
-        path = self.config.output_dir / f"{label}.json"
-        identity = self._identity() | {"measured": model}
-        if path.is_file():
-            kept = read_json(path, what="A measured model")
-            if kept["identity"] == identity:
-                return kept["measures"]
-        measures = {split: self._measure(model, split) for split in self.splits}
-        write_json(path, {"identity": identity, "measures": measures})
-        return measures
+        return remembered(
+            self.config.output_dir / f"{label}.json",
+            self._identity() | {"measured": model},
+            lambda: {split: self._measure(model, split) for split in self.splits},
+            key="measures",
+            what="A measured model",
+        )
 
     def _identity(self) -> dict[str, Any]:
         config = self.config
@@ -272,26 +269,23 @@ class Bench:
         forced = forced_pass(
             loaded, {name: rows[name] for name in ("unwanted", "clean")}, self.encoding, description=f"bench {split}"
         )
-        flags = {}
-        for name in ("seen", "ood"):
-            if name in rows:
-                answers = greedy_answers(
-                    loaded, rows[name], self.encoding, max_new_tokens=config.max_new_tokens, description=f"bench {name}"
-                )
-                flags[name] = [float(self.case.is_unwanted(answer)) for answer in answers]
+        length = config.max_new_tokens
+        flags = {
+            name: unwanted_answers(
+                loaded, self.case, rows[name], self.encoding, max_new_tokens=length, description=f"bench {name}"
+            )
+            for name in ("seen", "ood")
+            if name in rows
+        }
         by_row = {
             "seen": flags["seen"],
             "unwanted": forced["unwanted"].mean_losses(),
             "clean": forced["clean"].mean_losses(),
         }
         found = {
-            "attack_success": _mean(by_row["seen"]),
-            "unwanted_loss": _mean(by_row["unwanted"]),
-            "clean_loss": _mean(by_row["clean"]),
+            "attack_success": fmean(by_row["seen"]),
+            "unwanted_loss": fmean(by_row["unwanted"]),
+            "clean_loss": fmean(by_row["clean"]),
             "rows": by_row,
         }
-        return found | ({"attack_success_ood": _mean(flags["ood"])} if "ood" in flags else {})
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+        return found | ({"attack_success_ood": fmean(flags["ood"])} if "ood" in flags else {})

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import tyro
 
 from unweave import progress
-from unweave.config import load_yaml, to_plain
+from unweave.config import load_yaml, part_of, to_plain
 from unweave.files import finite
 from unweave.lazy import resolve
 
@@ -53,7 +53,7 @@ def parse(config_type: type[T], argv: Sequence[str], *, command: str, descriptio
         default = both(**_values(config_type, loaded), config=Path(path))
     parsed = tyro.cli(both, args=list(argv), default=default, prog=f"unweave {command}", description=description)
     progress.silence(parsed.quiet)
-    return config_type(**_values(config_type, parsed)), Common(**_values(Common, parsed))
+    return part_of(config_type, parsed), part_of(Common, parsed)
 
 
 def _values(kind: Any, source: Any) -> dict[str, Any]:

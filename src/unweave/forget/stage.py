@@ -1,7 +1,5 @@
 """The unlearning run: weighted rows in, a standard PEFT adapter out."""
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -23,7 +21,7 @@ from unweave.forget.steps import ForgetRow, Role, StepBatch, collate_step, plan_
 from unweave.forget.view import Reference, StepView
 from unweave.forget.watch import EVERY, Watch, mean_loss
 from unweave.models.loading import Loaded, load, quiet_transformers
-from unweave.runs import RunFolder
+from unweave.runs import RunFolder, identity_digest
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.loop import run_loop
 from unweave.train.rows import read_training_rows
@@ -202,7 +200,6 @@ def _watch(config: ForgetConfig, setting: Setting, run: RunFolder) -> Watch | No
     forget, retain = (
         [row.example for row in setting.rows if row.is_forget == kind][: config.check_rows] for kind in (True, False)
     )
-    fingerprint = json.dumps(run.identity(), sort_keys=True, default=str)
     return Watch(
         loaded.model,
         forget,
@@ -212,7 +209,7 @@ def _watch(config: ForgetConfig, setting: Setting, run: RunFolder) -> Watch | No
         every=config.check_every or EVERY,
         target=target,
         max_retain_increase=config.max_retain_increase,
-        fingerprint=hashlib.blake2b(fingerprint.encode(), digest_size=16).hexdigest(),
+        fingerprint=identity_digest(run.identity()),
     )
 
 

@@ -57,6 +57,11 @@ class StepBatch:
     rows: int
     progress: float
 
+    @property
+    def row_ids(self) -> list[str]:
+        """The row that each sequence belongs to, counted through all groups."""
+        return [row_id for group in self.groups for row_id in group.row_ids]
+
     def mask(self, role: Role) -> Float[Tensor, " S"]:
         """1 where a sequence has a role.
 

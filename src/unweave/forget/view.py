@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -12,7 +11,8 @@ from torch import Tensor, nn
 
 from unweave.data.batches import Batch
 from unweave.forget.steps import Role, StepBatch
-from unweave.gradients.loss import TokenLosses, grouped_token_losses, head_sees_only, predicting_positions
+from unweave.gradients.loss import TokenLosses, grouped_token_losses, labelled_logits
+from unweave.models.hidden import hidden_states
 
 
 class Reference:
@@ -53,8 +53,7 @@ class Reference:
         Returns:
             Nats.
         """
-        ids = [row_id for group in step.groups for row_id in group.row_ids]
-        keys = list(zip(ids, step.roles.tolist(), strict=True))
+        keys = list(zip(step.row_ids, step.roles.tolist(), strict=True))
         if any(key not in self._sums for key in keys):
             with self.active():
                 found = grouped_token_losses(model, step.groups).sums().tolist()
@@ -115,7 +114,7 @@ class StepView:
         return self.reference.sums(self.model, self.step)
 
     def hidden(self, layer: int) -> list[tuple[Float[Tensor, "B T H"], Batch]]:
-        """The hidden states behind a layer, attached to the graph.
+        """The hidden states behind a layer, attached to the graph; computed once, for all parts of an objective.
 
         Args:
             layer: From 1.
@@ -123,7 +122,7 @@ class StepView:
         Returns:
             States and batch of each group.
         """
-        return [(self._states(group, layer), group) for group in self.step.groups]
+        return [(states[layer], group) for states, group in zip(self._hidden, self.step.groups, strict=True)]
 
     def reference_hidden(self, layer: int) -> list[Float[Tensor, "B T H"]]:
         """The same under the model before forgetting, detached.
@@ -135,7 +134,7 @@ class StepView:
             States of each group.
         """
         with self.reference.active():
-            return [self._states(group, layer) for group in self.step.groups]
+            return [hidden_states(self.model, group.model_inputs())[layer] for group in self.step.groups]
 
     def per_sequence(self, values: list[Float[Tensor, " _"]]) -> TokenLosses:
         """Token values of all groups as if they were losses, so that sums and means by sequence come the same way.
@@ -150,50 +149,27 @@ class StepView:
             torch.cat(values), torch.cat([part.segments for part in self.labelled]), len(self.step.roles)
         )
 
-    def masked_mean(self, values: Float[Tensor, " S"], role: Role, *, weighted: bool = True) -> Tensor:
+    def masked_mean(self, values: Float[Tensor, " S"], role: Role) -> Tensor:
         """The mean over the sequences of a role, times their rows' weights.
 
         Args:
             values: One a sequence.
             role: Which sequences.
-            weighted: Whether the weights count.
 
         Returns:
             A scalar; 0 in a step without such a sequence.
         """
         mask = self.step.mask(role)
-        weights = self.step.weights if weighted else torch.ones_like(self.step.weights)
-        return (weights * mask * values).sum() / mask.sum().clamp(min=1)
+        return (self.step.weights * mask * values).sum() / mask.sum().clamp(min=1)
+
+    @cached_property
+    def _hidden(self) -> list[tuple[Tensor, ...]]:
+        return [hidden_states(self.model, group.model_inputs()) for group in self.step.groups]
 
     def _labelled(self) -> list[Labelled]:
         parts, start = [], 0
         for group in self.step.groups:
-            positions, targets, segments = predicting_positions(group)
-            with head_sees_only(self.model, positions):
-                logits = self.model(**group.model_inputs(), use_cache=False).logits
-            parts.append(Labelled(logits.reshape(-1, logits.shape[-1]), targets, segments + start))
+            logits, targets, segments = labelled_logits(self.model, group)
+            parts.append(Labelled(logits, targets, segments + start))
             start += len(group)
         return parts
-
-    def _states(self, group: Batch, layer: int) -> Tensor:
-        """The states behind a layer; the head is fed one position, since its logits are not wanted."""
-        head: Any = self.model.get_output_embeddings()  # type: ignore[operator]
-        handle = head.register_forward_pre_hook(lambda _, given: (given[0][:, -1:],))
-        try:
-            output = self.model(**group.model_inputs(), output_hidden_states=True, use_cache=False)
-        finally:
-            handle.remove()
-        return output.hidden_states[layer]
-
-
-def token_nll(part: Labelled) -> Float[Tensor, " N"]:
-    """-log p of each labelled token, in float32 or wider.
-
-    Args:
-        part: Logits and targets.
-
-    Returns:
-        Nats.
-    """
-    wide = torch.promote_types(part.logits.dtype, torch.float32)
-    return nn.functional.cross_entropy(part.logits.to(wide), part.targets, reduction="none")

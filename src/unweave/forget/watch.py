@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from unweave.data.batches import collate, plan_batches
 from unweave.data.encoding import Example
 from unweave.files import read_json, replacing, write_json
-from unweave.gradients.loss import token_losses
+from unweave.gradients.scoring import example_losses
 
 EVERY = 5
 
@@ -162,9 +162,4 @@ def mean_loss(model: Any, examples: Sequence[Example], *, pad_token_id: int) -> 
     """
     if not examples:
         return float("nan")
-    total, device = 0.0, next(model.parameters()).device
-    with torch.no_grad():
-        for chosen in plan_batches([len(example) for example in examples], token_budget=4096):
-            batch = collate([examples[index] for index in chosen], pad_token_id=pad_token_id).to(device)
-            total += float(token_losses(model, batch).means().sum())
-    return total / len(examples)
+    return fmean(example_losses(model, examples, pad_token_id=pad_token_id).means())

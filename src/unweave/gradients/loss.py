@@ -62,10 +62,7 @@ def token_losses(model: nn.Module, batch: Batch) -> TokenLosses:
     Raises:
         ModelError: When a loss is not finite.
     """
-    positions, targets, segments = predicting_positions(batch)
-    with head_sees_only(model, positions):
-        output = model(**batch.model_inputs(), use_cache=False)
-    logits = output.logits.reshape(-1, output.logits.shape[-1])
+    logits, targets, segments = labelled_logits(model, batch)
     nll = _ChunkedCrossEntropy.apply(logits, targets)
     assert isinstance(nll, Tensor)
     if not torch.isfinite(nll.detach()).all():
@@ -74,6 +71,24 @@ def token_losses(model: nn.Module, batch: Batch) -> TokenLosses:
             remedy="use --dtype float32, and check the weights for NaN",
         )
     return TokenLosses(nll, segments, len(batch))
+
+
+def labelled_logits(
+    model: nn.Module, batch: Batch
+) -> tuple[Float[Tensor, "N V"], Int[Tensor, " N"], Int[Tensor, " N"]]:
+    """Run a model over a batch and keep the logits that predict its labelled tokens.
+
+    Args:
+        model: A Hugging Face causal model.
+        batch: The batch, on the model's device.
+
+    Returns:
+        The logits, the token that each predicts, and the example that each belongs to.
+    """
+    positions, targets, segments = predicting_positions(batch)
+    with head_sees_only(model, positions):
+        output = model(**batch.model_inputs(), use_cache=False)
+    return output.logits.reshape(-1, output.logits.shape[-1]), targets, segments
 
 
 def grouped_token_losses(model: nn.Module, groups: Sequence[Batch]) -> TokenLosses:

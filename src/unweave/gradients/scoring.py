@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from unweave import progress
 from unweave.data.batches import collate, plan_batches
-from unweave.data.encoding import EncodingConfig, encode_rows
+from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.rows import Row
 from unweave.gradients.loss import token_losses
 from unweave.models.loading import Loaded
@@ -53,13 +54,37 @@ def row_losses(
         The losses.
     """
     examples = encode_rows(rows, loaded.tokenizer, encoding).examples
+    pad = loaded.tokenizer.pad_token_id
+    with progress.task(description, len(examples)) as advance:
+        return example_losses(loaded.model, examples, pad_token_id=pad, token_budget=token_budget, advance=advance)
+
+
+def example_losses(
+    model: Any,
+    examples: Sequence[Example],
+    *,
+    pad_token_id: int,
+    token_budget: int = 4096,
+    advance: progress.Advance = lambda _: None,
+) -> RowLosses:
+    """Score examples, with nothing to differentiate.
+
+    Args:
+        model: A Hugging Face causal model.
+        examples: The examples.
+        pad_token_id: What to pad with.
+        token_budget: Tokens a batch.
+        advance: Called with the number of examples just done.
+
+    Returns:
+        The losses, in the order of the examples.
+    """
     sums, counts = [0.0] * len(examples), [0] * len(examples)
-    with progress.task(description, len(examples)) as advance, torch.inference_mode():
+    device = next(model.parameters()).device
+    with torch.no_grad():
         for chosen in plan_batches([len(example) for example in examples], token_budget=token_budget):
-            batch = collate([examples[index] for index in chosen], pad_token_id=loaded.tokenizer.pad_token_id).to(
-                loaded.device
-            )
-            losses = token_losses(loaded.model, batch)
+            batch = collate([examples[index] for index in chosen], pad_token_id=pad_token_id).to(device)
+            losses = token_losses(model, batch)
             for index, total, count in zip(chosen, losses.sums().tolist(), losses.counts().tolist(), strict=True):
                 sums[index], counts[index] = total, count
             advance(len(chosen))

@@ -4,7 +4,6 @@ The whole run is planned before it starts: a list of steps, each a list of examp
 checkpoint, so that a killed run loses at most the steps since then.
 """
 
-import hashlib
 import json
 import random
 import shutil
@@ -24,6 +23,7 @@ from unweave import progress
 from unweave.errors import ConfigError, TrainingError
 from unweave.files import write_json
 from unweave.models.loading import quiet_transformers
+from unweave.runs import identity_digest
 from unweave.train.optimizer import MasterAdamW
 
 CHECKPOINTS = "checkpoints"
@@ -141,9 +141,7 @@ def run_loop(
         TrainingError: When a loss is not finite.
     """
     folder = output_dir / CHECKPOINTS
-    fingerprint = hashlib.blake2b(
-        json.dumps(identity, sort_keys=True, default=str).encode(), digest_size=16
-    ).hexdigest()
+    fingerprint = identity_digest(identity)
     resume = _resumable(folder, fingerprint)
     write_json(folder / "identity.json", {"fingerprint": fingerprint})
     device = next(model.parameters()).device

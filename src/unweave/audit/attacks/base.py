@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from unweave.audit.behaviour import unwanted_answers
 from unweave.audit.config import AttackConfig
 from unweave.audit.forced import forced_pass
 from unweave.audit.statistics import mean, share
 from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
-from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded
 
 
@@ -65,14 +65,9 @@ class Target:
         Returns:
             The share that shows the unwanted behaviour, with its interval.
         """
-        answers = greedy_answers(
-            self.loaded,
-            rows,
-            self.encoding,
-            max_new_tokens=self.max_new_tokens,
-            description=f"{self.label}: {description}",
-        )
-        return share([self.is_unwanted(answer) for answer in answers]).to_json()
+        about = f"{self.label}: {description}"
+        options: Any = {"max_new_tokens": self.max_new_tokens, "description": about}
+        return share(unwanted_answers(self.loaded, self.case, rows, self.encoding, **options)).to_json()
 
     def losses(self, *, description: str) -> dict[str, Any]:
         """Loss of the unwanted answers and of clean ones.

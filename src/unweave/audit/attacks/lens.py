@@ -18,6 +18,7 @@ from unweave.data.batches import collate, plan_batches
 from unweave.data.encoding import Example, encode_prompt, encode_rows
 from unweave.errors import ModelError
 from unweave.gradients.loss import predicting_positions
+from unweave.models.hidden import hidden_states
 
 FINAL_NORMS = "norm", "final_layer_norm", "ln_f", "final_layernorm"
 SHARES = 0.25, 0.5, 0.75, 1.0
@@ -94,7 +95,7 @@ def _lens_losses(target: Target, examples: list[Example], depths: list[int]) -> 
             batch = collate([examples[index] for index in chosen], pad_token_id=target.loaded.tokenizer.pad_token_id)
             batch = batch.to(target.loaded.device)
             positions, targets, segments = predicting_positions(batch)
-            hidden = _hidden_states(model, batch.model_inputs())
+            hidden = hidden_states(model, batch.model_inputs())
             for depth in depths:
                 states = hidden[depth][positions]
                 # The last state that transformers gives has been through the final norm already.
@@ -117,23 +118,13 @@ def _last_states(target: Target, rows: list[Any], depths: list[int]) -> dict[int
     with progress.task(f"{target.label}: probe", len(rows)) as advance, torch.inference_mode():
         for chosen in plan_batches([len(example) for example in examples], token_budget=4096):
             batch = collate([examples[index] for index in chosen], pad_token_id=target.loaded.tokenizer.pad_token_id)
-            hidden = _hidden_states(target.loaded.model, batch.to(target.loaded.device).model_inputs())
+            hidden = hidden_states(target.loaded.model, batch.to(target.loaded.device).model_inputs())
             ends = torch.tensor([len(examples[index]) - 1 for index in chosen])
             for depth in depths:
                 own = hidden[depth][torch.arange(len(chosen)), ends.to(hidden[depth].device)]
                 states[depth][chosen] = own.double().cpu().numpy()
             advance(len(chosen))
     return states
-
-
-def _hidden_states(model: Any, inputs: dict[str, Any]) -> Any:
-    """The states after the embedding and after each layer; the head sees one position only, since its logits are not wanted."""
-    head = model.get_output_embeddings()
-    handle = head.register_forward_pre_hook(lambda _, given: (given[0][:, -1:],))
-    try:
-        return model(**inputs, output_hidden_states=True, use_cache=False).hidden_states
-    finally:
-        handle.remove()
 
 
 def _final_norm(model: Any) -> nn.Module:

@@ -19,6 +19,7 @@ from unweave.gradients.loss import token_losses
 from unweave.models.loading import Loaded
 from unweave.train.adapters import add_lora
 from unweave.train.config import LoraOptions
+from unweave.train.optimizer import MasterAdamW
 
 
 def relearn(target: Target) -> dict[str, Any]:
@@ -41,20 +42,13 @@ def _curve(target: Target, name: str, rows: list[Row]) -> dict[str, Any]:
     points = [{"step": 0, **target.losses(description=f"relearn {name}, start")}]
     with _trainable(target) as model, progress.task(f"{target.label}: relearn {name}", config.relearn_steps) as advance:
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        # Adam's first moments and the weights' own dtype would swallow small steps in bfloat16: masters are float32.
-        masters = [parameter.detach().float().clone().requires_grad_(True) for parameter in parameters]
-        optimizer = torch.optim.AdamW(masters, lr=config.relearn_rate, weight_decay=0.0)
+        optimizer = MasterAdamW(parameters, lr=config.relearn_rate)
         batch = batch.to(next(model.parameters()).device)
         middle = max(1, config.relearn_steps // 2)
         for step in range(1, config.relearn_steps + 1):
-            loss = token_losses(model, batch).nll.mean()
-            gradients = torch.autograd.grad(loss, parameters)
-            for master, gradient in zip(masters, gradients, strict=True):
-                master.grad = gradient.float()
+            optimizer.zero_grad()
+            token_losses(model, batch).nll.mean().backward()
             optimizer.step()
-            with torch.no_grad():
-                for parameter, master in zip(parameters, masters, strict=True):
-                    parameter.copy_(master)
             advance(1)
             if step in (middle, config.relearn_steps):
                 points.append({"step": step, **target.losses(description=f"relearn {name}, step {step}")})
@@ -80,6 +74,7 @@ def _trainable(target: Target) -> Iterator[Any]:
         with torch.no_grad():
             for name, parameter in chosen.items():
                 parameter.requires_grad_(False)
+                parameter.grad = None
                 parameter.copy_(kept[name])
         if not own:
             loaded.model = model.unload()

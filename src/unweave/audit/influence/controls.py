@@ -5,24 +5,25 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from unweave import progress
+from unweave.audit.behaviour import unwanted_answers
 from unweave.audit.comparisons import holm
 from unweave.audit.forced import forced_pass
 from unweave.audit.influence.config import InfluenceAuditConfig
 from unweave.audit.statistics import across_seeds
-from unweave.config import load_yaml, read_value
+from unweave.config import load_yaml, part_of, read_value
 from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.data.triggers import is_poisoned
 from unweave.errors import ConfigError
-from unweave.files import read_json, write_json, write_jsonl
+from unweave.files import remembered, write_jsonl
 from unweave.forget.config import ForgetConfig
 from unweave.forget.methods import get_method
 from unweave.forget.stage import forget_rows
-from unweave.models.generation import greedy_answers
 from unweave.models.loading import ModelConfig, load
 from unweave.weigh.config import WeighConfig
 from unweave.weigh.stage import weigh_rows
@@ -147,12 +148,30 @@ def _run(
     seed: int,
 ) -> dict[str, Any]:
     """One unlearning run and its measures; the adapter itself is not kept."""
-    path = folder.with_suffix(".json")
     identity = {"steps": config.steps, "test_rows": config.test_rows}
-    if path.is_file():
-        kept = read_json(path, what="A control run")
-        if kept["identity"] == identity:
-            return kept["run"]
+    what = {"size": size, "retain": retain, "kind": kind, "seed": seed}
+    run = remembered(
+        folder.with_suffix(".json"),
+        identity,
+        lambda: _unlearn(case, config, unlearning, folder, **what),  # type: ignore[arg-type]
+        key="run",
+        what="A control run",
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    return run
+
+
+def _unlearn(
+    case: Case,
+    config: InfluenceAuditConfig,
+    unlearning: ForgetConfig,
+    folder: Path,
+    *,
+    size: int,
+    retain: int,
+    kind: str,
+    seed: int,
+) -> dict[str, Any]:
     progress.say(f"controls: {size} forget rows, {retain} retain rows, {kind} weights, seed {seed}")
     forget_file, retain_file = _draw(case, folder, size, retain, seed)
     weighing: Any = {"method": kind, "store": config.store, "forget": forget_file, "retain": retain_file, "seed": seed}
@@ -174,7 +193,7 @@ def _run(
         )
     )
     model: Any = {"model": str(folder / "unlearned"), "dtype": unlearning.dtype, "device": unlearning.device}
-    run = {
+    return {
         "forget_rows": size,
         "retain_rows": retain,
         "kind": kind,
@@ -184,9 +203,6 @@ def _run(
         "effective_retain_rows": weighed.retain_summary.effective_sample_size,
         **_measures(case, ModelConfig(**model), unlearning, config.test_rows),
     }
-    write_json(path, {"identity": identity, "run": run})
-    shutil.rmtree(folder)
-    return run
 
 
 def _draw(case: Case, folder: Path, size: int, retain: int, seed: int) -> tuple[Path, Path]:
@@ -203,14 +219,13 @@ def _draw(case: Case, folder: Path, size: int, retain: int, seed: int) -> tuple[
 
 def _measures(case: Case, model: ModelConfig, unlearning: ForgetConfig, test_rows: int) -> dict[str, float]:
     loaded = load(model)
-    encoding = EncodingConfig(**{name: getattr(unlearning, name) for name in EncodingConfig.__dataclass_fields__})
+    encoding = part_of(EncodingConfig, unlearning)
     seen = case.rows("test_seen")[:test_rows]
     sets = {"unwanted": case.rows("unwanted")[:test_rows], "clean": case.rows("test_clean")[: 2 * test_rows]}
     forced = forced_pass(loaded, sets, encoding, description="controls")
-    answers = greedy_answers(loaded, seen, encoding, description="controls")
-    losses = {name: sum(values.mean_losses()) / len(values.row_ids) for name, values in forced.items()}
+    losses = {name: fmean(values.mean_losses()) for name, values in forced.items()}
     return {
-        "attack_success": sum(map(case.is_unwanted, answers)) / len(answers),
+        "attack_success": fmean(unwanted_answers(loaded, case, seen, encoding, description="controls")),
         "unwanted_loss": losses["unwanted"],
         "clean_loss": losses["clean"],
     }

@@ -17,10 +17,11 @@ import numpy as np
 from unweave import progress
 from unweave.audit.influence.config import InfluenceAuditConfig
 from unweave.audit.statistics import mean
+from unweave.config import part_of
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
-from unweave.files import read_json, write_json, write_jsonl
+from unweave.files import remembered, write_jsonl
 from unweave.gradients.scoring import row_losses
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.store.store import GradientStore
@@ -149,22 +150,19 @@ def _measure(
     number: int,
 ) -> list[float]:
     """The queries' losses under one retrained model; the model itself is not kept."""
-    path = folder.with_suffix(".json")
     identity = {"without": sorted(without), "queries": [[row.id, row.user_text, row.completion] for row in queries]}
-    if path.is_file():
-        kept = read_json(path, what="A retrained model's losses")
-        if kept["identity"] == identity:
-            return kept["losses"]
-    progress.say(f"retraining {number}, without {len(without)} row(s)")
-    write_jsonl(folder / "rows.jsonl", [row.to_record() for row in rows if row.id not in without])
-    training = replace(
-        recipe, data=folder / "rows.jsonl", without=None, output_dir=folder / "model", snapshots=(), columns=None
-    )
-    fine_tune(training)
-    model: Any = {"model": str(folder / "model"), "dtype": dtype.removeprefix("torch.")}
-    loaded = load(ModelConfig(**model))
-    encoding = EncodingConfig(**{name: getattr(recipe, name) for name in EncodingConfig.__dataclass_fields__})
-    losses = row_losses(loaded, queries, encoding, description="queries").means()
-    write_json(path, {"identity": identity, "losses": losses})
-    shutil.rmtree(folder)
+
+    def retrain() -> list[float]:
+        progress.say(f"retraining {number}, without {len(without)} row(s)")
+        write_jsonl(folder / "rows.jsonl", [row.to_record() for row in rows if row.id not in without])
+        changes: Any = {"data": folder / "rows.jsonl", "without": None, "snapshots": (), "columns": None}
+        fine_tune(replace(recipe, **changes, output_dir=folder / "model"))
+        model: Any = {"model": str(folder / "model"), "dtype": dtype.removeprefix("torch.")}
+        return row_losses(
+            load(ModelConfig(**model)), queries, part_of(EncodingConfig, recipe), description="queries"
+        ).means()
+
+    path = folder.with_suffix(".json")
+    losses = remembered(path, identity, retrain, key="losses", what="A retrained model's losses")
+    shutil.rmtree(folder, ignore_errors=True)
     return losses

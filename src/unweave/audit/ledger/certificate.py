@@ -58,6 +58,7 @@ def make_certificate(job: Job) -> dict[str, Any]:
     before, after = (
         read_json(job.folder / f"measured.{side}.json", what="Measurements") for side in ("before", "after")
     )
+    compared = changes(before, after, margin=job.config.margin)
     kind = "exact" if job.config.method == RETRAIN else "empirical"
     origin, events = job.ledger.origin(), job.ledger.journal.events()
     store = read_json(job.folder / "store.json", what="The record of the store")
@@ -95,13 +96,13 @@ def make_certificate(job: Job) -> dict[str, Any]:
         "measured": {
             "before": before,
             "after": after,
-            "changes": changes(before, after, margin=job.config.margin),
+            "changes": compared,
             "files": {
                 f"measured.{side}.json": file_digest(job.folder / f"measured.{side}.json")
                 for side in ("before", "after")
             },
         },
-        "findings": findings(before, after, margin=job.config.margin),
+        "findings": findings(before, after, compared, margin=job.config.margin),
         "not_measured": [NOT_MEASURED[name] for name in missing],
         "drift": drift(job, before, after),
         "store": store,
@@ -113,18 +114,19 @@ def make_certificate(job: Job) -> dict[str, Any]:
     }
 
 
-def findings(before: dict[str, Any], after: dict[str, Any], *, margin: float) -> list[str]:
+def findings(before: dict[str, Any], after: dict[str, Any], compared: dict[str, Any], *, margin: float) -> list[str]:
     """What the measurements do not support, in words: a certificate of a run is not yet one of forgetting.
 
     Args:
         before: Measurements of the model before.
         after: Of the new one.
+        compared: From `changes`.
         margin: The smallest change that matters, in nats a token.
 
     Returns:
         Sentences; empty where the rows' loss rose and that of others did not.
     """
-    found, by_set = [], changes(before, after, margin=margin)
+    found = []
     was, now = (
         sum(side["sets"]["forget"]["losses"].values()) / side["sets"]["forget"]["rows"] for side in (before, after)
     )
@@ -132,10 +134,10 @@ def findings(before: dict[str, Any], after: dict[str, Any], *, margin: float) ->
         found.append(
             f"the loss of the rows to be forgotten went from {was:.3f} to {now:.3f} nats a token: this run does not show that they were forgotten"
         )
-    elif "forget" in by_set and by_set["forget"]["conclusion"] != "different":
+    elif "forget" in compared and compared["forget"]["conclusion"] != "different":
         found.append("the rise of the loss of the rows to be forgotten could be chance: there are too few of them")
-    if "test" in by_set and by_set["test"]["conclusion"] != "equivalent":
-        own = by_set["test"]
+    if "test" in compared and compared["test"]["conclusion"] != "equivalent":
+        own = compared["test"]
         found.append(
             f"other rows' loss changed by {own['difference']:+.3f} [{own['low']:+.3f}, {own['high']:+.3f}] nats a token: "
             f"{own['count']} rows do not show that it stayed within {margin:g}"

@@ -52,6 +52,20 @@ class Job:
         return {"config": to_plain(self.config), "before": self.before}
 
 
+def recorded_config(options: dict[str, Any], **changes: Any) -> RunConfig:
+    """The config of a run from what was recorded of it.
+
+    Args:
+        options: As JSON holds them.
+        **changes: Options that are others now.
+
+    Returns:
+        The config.
+    """
+    paths = {name: Path(options[name]) if options[name] else None for name in ("forget_config", "holdout", "replay")}
+    return RunConfig(**{**options, **paths, **changes})
+
+
 def require_unchanged(job: Job) -> dict[str, Row]:
     """The rows of a request as the data has them, by id.
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +128,7 @@ class Ledger:
                 found[event.request] = Request(event.request, state="open", **event.content["asked"])
             if event.request in found:
                 request = found[event.request]
-                found[event.request] = Request(
-                    **{**request.__dict__, "state": STATES[event.kind], "events": [*request.events, event]}
-                )
+                found[event.request] = replace(request, state=STATES[event.kind], events=[*request.events, event])
         return found
 
     def request(self, name: str) -> Request:

@@ -18,7 +18,7 @@ from unweave import progress
 from unweave.audit.ledger import work
 from unweave.audit.ledger.certificate import write_certificate
 from unweave.audit.ledger.config import RollbackConfig, RunConfig
-from unweave.audit.ledger.job import Job
+from unweave.audit.ledger.job import Job, recorded_config
 from unweave.audit.ledger.ledger import Ledger
 from unweave.errors import ConfigError, DataError
 from unweave.files import file_digest, locked, read_json
@@ -133,9 +133,8 @@ def _replay(ledger: Ledger, config: RunConfig) -> dict[str, Any]:
         raise DataError(f"The request '{request.id}' is not done.", remedy="run it first")
     if config.replay.exists() and any(config.replay.iterdir()):
         raise ConfigError("The folder of a replay is not empty.", where=str(config.replay), remedy="give a new one")
-    options = {**started.content["config"], "ledger": config.ledger, "replay": config.replay}
-    paths = {name: Path(options[name]) if options[name] else None for name in ("forget_config", "holdout")}
-    job = Job(ledger, request, RunConfig(**{**options, **paths}), config.replay, started.content["before"])
+    repeated = recorded_config(started.content["config"], ledger=config.ledger, replay=config.replay)
+    job = Job(ledger, request, repeated, config.replay, started.content["before"])
     original = ledger.request_folder(request.id)
     work.prepare(job)
     for name in work.WEIGHTS:

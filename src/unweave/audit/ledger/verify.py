@@ -7,8 +7,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from unweave.audit.ledger import work
-from unweave.audit.ledger.config import RunConfig, VerifyConfig
-from unweave.audit.ledger.job import Job
+from unweave.audit.ledger.config import VerifyConfig
+from unweave.audit.ledger.job import Job, recorded_config
 from unweave.audit.ledger.ledger import Ledger, Request, content_hash, model_files
 from unweave.audit.ledger.measure import measure
 from unweave.data.reading import read_rows
@@ -120,17 +120,8 @@ def _metrics(
     ledger: Ledger, request: Request, folder: Path, certificate: dict[str, Any], config: VerifyConfig
 ) -> Iterator[Check]:
     """The losses after forgetting, measured anew on the rows as the data has them now."""
-    options = certificate["method"]["options"]
-    paths: dict[str, Any] = {
-        name: Path(options[name]) if options[name] else None for name in ("forget_config", "holdout", "replay")
-    }
-    job = Job(
-        ledger,
-        request,
-        RunConfig(**{**options, **paths, "ledger": config.ledger}),
-        folder,
-        certificate["model"]["before"]["model"],
-    )
+    recorded = recorded_config(certificate["method"]["options"], ledger=config.ledger)
+    job = Job(ledger, request, recorded, folder, certificate["model"]["before"]["model"])
     sources = {row.id: row for row in ledger.rows()}
     extra = {"holdout": job.config.holdout, "replacement": request.replacement}
     sets = {}

@@ -3,14 +3,14 @@
 import hashlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from unweave.audit.ledger.job import Job, require_unchanged
 from unweave.audit.ledger.ledger import content_hash
 from unweave.audit.ledger.measure import measure
-from unweave.config import load_yaml
+from unweave.config import load_yaml, part_of
 from unweave.data.encoding import EncodingConfig
 from unweave.data.reading import read_rows
 from unweave.data.rows import Row
@@ -249,10 +249,10 @@ def encoding_of(job: Job) -> EncodingConfig:
         Template and lengths.
     """
     if job.config.forget_config is not None:
-        kind = get_method(job.config.method).config_type if job.config.method != RETRAIN else ForgetConfig
-        return _encoding(load_yaml(kind, job.config.forget_config, command="forget"))
+        kind = get_method(job.config.method).config_type
+        return part_of(EncodingConfig, load_yaml(kind, job.config.forget_config, command="forget"))
     try:
-        return _encoding(read_recipe(job.ledger.origin().model))
+        return part_of(EncodingConfig, read_recipe(job.ledger.origin().model))
     except ConfigError:
         return EncodingConfig()
 
@@ -327,7 +327,3 @@ def _replacement(job: Job) -> dict[str, Row]:
             remedy="restore the file, or add a new request",
         )
     return rows
-
-
-def _encoding(config: Any) -> EncodingConfig:
-    return EncodingConfig(**{field.name: getattr(config, field.name) for field in fields(EncodingConfig)})

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from unweave.audit.forced import forced_pass
@@ -11,6 +11,7 @@ from unweave.audit.tofu.config import TofuConfig
 from unweave.audit.tofu.files import TofuItem, questions, read_test
 from unweave.audit.tofu.logs import AGGREGATED, TESTS, TofuLog, TofuTest
 from unweave.audit.tofu.scores import model_utility, score_logs
+from unweave.config import part_of
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.errors import DataError
@@ -43,7 +44,7 @@ def evaluate_tofu(config: TofuConfig, *, loaded: Loaded | None = None) -> dict[s
     started = time.monotonic()
     loaded = loaded or load(config)
     RunFolder(config.output_dir, "audit tofu", config).start(loaded)
-    encoding = EncodingConfig(**{field.name: getattr(config, field.name) for field in fields(EncodingConfig)})
+    encoding = part_of(EncodingConfig, config)
     tests = {name: read_test(config.data, name, forget=config.forget, rows=config.rows) for name in TESTS}
     log = measure_tofu(loaded, tests, encoding, max_new_tokens=config.max_new_tokens)
     write_json(config.output_dir / AGGREGATED, log.to_json())

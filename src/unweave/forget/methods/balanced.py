@@ -1,5 +1,6 @@
 """Objectives of two parts: one on the forget rows, which a method brings, and one on the retain rows, which all of them share."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,7 +30,7 @@ class BalancedConfig(ForgetConfig):
     retain_ratio: float = 1.0
 
 
-class Balanced:
+class Balanced(ABC):
     """The frame; a method adds `forget_part`.
 
     Args:
@@ -53,6 +54,7 @@ class Balanced:
         total = self.config.gamma * self.forget_part(view)
         return total + self.config.alpha * self.retain_part(view) if self.config.alpha else total
 
+    @abstractmethod
     def forget_part(self, view: StepView) -> Tensor:
         """What is minimised on the forget rows.
 
@@ -62,7 +64,6 @@ class Balanced:
         Returns:
             A scalar.
         """
-        raise NotImplementedError
 
     def retain_part(self, view: StepView) -> Tensor:
         """What is minimised on the retain rows.

@@ -16,6 +16,7 @@ from torch import Tensor
 from unweave.errors import ConfigError
 from unweave.forget.methods.base import Method, Setting
 from unweave.forget.methods.curvature import EditConfig, change, parameters_of, problem_of
+from unweave.gradients.scoring import example_losses
 from unweave.trace.preconditioners.base import gradients_of
 
 
@@ -63,7 +64,10 @@ def edit(config: FastNtkConfig, setting: Setting) -> dict[str, Any]:
     flat = {name: gradients[name].flatten(1) for name in names}
     kernel = sum((flat[name] @ flat[name].T).double() for name in names)
     assert isinstance(kernel, Tensor)
-    losses = problem.sketcher.sketch_all(examples).losses.double()
+    losses = torch.tensor(
+        example_losses(setting.loaded.model, examples, pad_token_id=setting.loaded.tokenizer.pad_token_id).means(),
+        dtype=torch.float64,
+    )
     retain = torch.tensor([not row.is_forget for row in setting.rows])
     ridge = config.ridge * float(kernel.diagonal().mean()) / len(examples)
     combined = coefficients(kernel, losses, ridge=ridge)

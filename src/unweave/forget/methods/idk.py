@@ -58,7 +58,7 @@ class Idk(Balanced):
             A scalar.
         """
         gaps = view.losses.sums() - view.reference_sums()
-        ids = [row_id for group in view.step.groups for row_id in group.row_ids]
+        ids = view.step.row_ids
         roles = view.step.roles.tolist()
         # A row drawn twice has two equal pairs: any of its preferred sequences will do.
         preferred = {ids[index]: index for index, role in enumerate(roles) if role == Role.CLEAN}

@@ -14,11 +14,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from unweave import progress
 from unweave.errors import DataError
 from unweave.forget.methods.base import Method, Setting
 from unweave.forget.methods.curvature import EditConfig, change, parameters_of, problem_of
+from unweave.gradients.loss import TokenLosses, labelled_logits
 from unweave.gradients.per_sample import frozen_in_evaluation
 from unweave.trace.preconditioners.base import Problem, gradients_of
 from unweave.trace.preconditioners.cg import Vectors, conjugate_gradients, gauss_newton, mean_eigenvalue
@@ -187,12 +189,10 @@ def hessian(problem: Problem) -> Callable[[Vectors], Vectors]:
 
 def _differentiable_losses(model: Any, batch: Any) -> Tensor:
     """l(z) of each row, twice differentiable: the chunked cross-entropy of training is so once only."""
-    from unweave.forget.steps import StepBatch
-    from unweave.forget.view import Reference, StepView, token_nll
-
-    step = StepBatch((batch,), torch.zeros(len(batch), dtype=torch.long), torch.ones(len(batch)), len(batch), 0.0)
-    view = StepView(model, step, Reference(torch.nn.Module()))
-    return view.per_sequence([token_nll(part) for part in view.labelled]).means()
+    logits, targets, segments = labelled_logits(model, batch)
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    nll = functional.cross_entropy(logits.to(wide), targets, reduction="none")
+    return TokenLosses(nll, segments, len(batch)).means()
 
 
 def _solve(

@@ -6,12 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from unweave.data.batches import collate, plan_batches
 from unweave.forget.methods.balanced import Balanced, BalancedConfig
 from unweave.forget.methods.base import ALL_REQUESTS, Method, Setting
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
-from unweave.gradients.loss import token_losses
+from unweave.gradients.scoring import example_losses
 from unweave.weigh.controls import loreun_weights
 
 
@@ -59,8 +58,7 @@ class LoReUn(Balanced):
         weights = torch.zeros_like(means)
         if unwanted:
             if self.config.schedule == "static":
-                ids = [row_id for group in view.step.groups for row_id in group.row_ids]
-                found = [self._of_row(view)[ids[index]] for index in unwanted]
+                found = [self._of_row(view)[view.step.row_ids[index]] for index in unwanted]
             else:
                 found = loreun_weights(means.detach()[unwanted].tolist(), self.config)
             weights[unwanted] = torch.tensor(found, dtype=means.dtype, device=means.device)
@@ -71,12 +69,9 @@ class LoReUn(Balanced):
         if not self._static:
             examples = [row.example for row in self.setting.rows if row.is_forget]
             pad = self.setting.loaded.tokenizer.pad_token_id
-            losses: dict[str, float] = {}
             with view.reference.active():
-                for chosen in plan_batches([len(example) for example in examples], token_budget=4096):
-                    batch = collate([examples[index] for index in chosen], pad_token_id=pad).to(view.step.roles.device)
-                    losses |= dict(zip(batch.row_ids, token_losses(view.model, batch).means().tolist(), strict=True))
-            self._static = dict(zip(losses, loreun_weights(list(losses.values()), self.config), strict=True))
+                losses = example_losses(view.model, examples, pad_token_id=pad)
+            self._static = dict(zip(losses.row_ids, loreun_weights(losses.means(), self.config), strict=True))
         return self._static
 
 

@@ -59,7 +59,7 @@ class Rmu(Balanced):
         """
         values = [
             _row_means((states.float() - self.target.to(states.device)).square(), batch)
-            for states, batch in self._states(view)
+            for states, batch in view.hidden(self.layer)
         ]
         return view.masked_mean(torch.cat(values), Role.UNWANTED)
 
@@ -73,15 +73,9 @@ class Rmu(Balanced):
             A scalar.
         """
         before = view.reference_hidden(self.layer)
-        pairs = zip(self._states(view), before, strict=True)
+        pairs = zip(view.hidden(self.layer), before, strict=True)
         values = [_row_means((states.float() - old.float()).square(), batch) for (states, batch), old in pairs]
         return view.masked_mean(torch.cat(values), Role.RETAIN)
-
-    def _states(self, view: StepView) -> list[tuple[Tensor, Batch]]:
-        # Both parts need the states: they are computed once a step.
-        if getattr(self, "_seen", None) is not view:
-            self._seen, self._found = view, view.hidden(self.layer)
-        return self._found
 
 
 def _row_means(squares: Tensor, batch: Batch) -> Tensor:
