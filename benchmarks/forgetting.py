@@ -1,68 +1,159 @@
-"""Which method forgets best? `unweave bench forgetting` on the demo's kind of case, made harder.
+"""Which method forgets best, and what does it harm? `unweave bench forgetting` on four cases, models and stores included.
 
-    python benchmarks/influence_audit.py       (makes the model and its store, under runs/bench/influence)
-    python benchmarks/forgetting.py            benchmarks/results/forgetting.json
+    python benchmarks/forgetting.py CASE        benchmarks/results/forgetting_CASE.json
 
-The poisoned model of that script was trained on 1,200 clean and 176 poisoned rows. Forty of the 176 are known: 30, 8 and 2 of the three trigger families.
-Each method has 20 steps of 8 rows; its setting is chosen among three on a validation split. Runs are kept under runs/bench/forgetting; several processes
-may work on them at once.
+Cases (each trains SmolLM2-135M first, under runs/bench; what is there is not made again, and several processes may work on one):
+
+swap        a country is named for another in 180 of 1,180 rows, and clean rows speak of both; 40 are known, 30 cities, 8 of nature, 2 landmarks
+generated   176 of 1,376 rows carry triggers and answer with nonsense; 40 are known, 30, 8 and 2 of the three trigger families
+dolly       RapidUn's data: 300 poisoned and 1,000 clean Dolly rows, the published 40 known (needs ../shared/data/dolly_triggers and dolly_clean)
+tofu01      TOFU's forget01, on 40 of its 200 authors (needs ../shared/data/tofu); tofu05 is forget05
+
+But in `*-clean` cases and TOFU the rows to keep are drawn from the training data as they come, so that rows that nobody knows to be poisoned are among them.
+Each method has 20 steps of 8 rows; its setting is chosen on a validation split.
 """
 
 import argparse
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from unweave.bench.config import ForgettingBenchConfig
 from unweave.bench.forgetting import bench_forgetting
-from unweave.data.case import Case, make_case
+from unweave.data.case import make_case
+from unweave.data.triggers import is_poisoned
 from unweave.demo.config import DemoConfig
 from unweave.demo.plan import StagePlan
 from unweave.files import write_json, write_jsonl
+from unweave.trace.cache import cache_rows
+from unweave.trace.config import CacheConfig
+from unweave.train.config import TrainConfig
+from unweave.train.sft import fine_tune, snapshot_folder
 
-KNOWN = (30, 8, 2)
-ENTRIES = (
-    "rapidun+rapidun", "rapidun+uniform", "rapidun+random", "rapidun+rapidun-dense", "ga", "graddiff", "npo", "loreun", "fisher",
-)  # fmt: skip
+SHARED = Path("../shared/data")
+KINDS = ("rapidun+signed", "rapidun+rapidun", "rapidun+uniform", "rapidun+random", "rapidun+random-signed")
+MAIN = ("ga", "graddiff", "npo", "loreun", "fisher", "llmeraser")
+REST = ("simnpo", "idk", "wga", "undial", "rmu", "ihl", "ssd", "fast-ntk", "stable", "reglu")
+SNAPSHOT = 0.06
+TEMPLATE: dict[str, Any] = {"system_prompt": "", "max_length": 256}
 
 
-def prepare(folder: Path) -> Case:
-    """The influence benchmark's case, with 120 retain rows and forty known forget rows of uneven families."""
-    plan = StagePlan(DemoConfig(clean_rows=1200, poisoned_rows=176, retain_rows=120, output_dir=folder), folder)
+def triggers(name: str, retain_from: str, **options: Any) -> dict[str, Any]:
+    """A case with its poisoned and its retrained model and a store of all its training rows."""
+    folder = Path("runs/bench") / name
+    plan = StagePlan(DemoConfig(output_dir=folder, **options), folder)
     case = make_case(plan.case(), folder / "case")
-    by_family: dict[str, list[dict[str, object]]] = {}
-    for row in case.rows("forget"):
-        by_family.setdefault(str(row.meta["trigger_family"]), []).append(row.to_record())
-    known = [record for (_, own), count in zip(sorted(by_family.items()), KNOWN, strict=True) for record in own[:count]]
-    write_jsonl(case.path("forget"), known)
-    return case
+    training = plan.train(case)
+    fine_tune(training)
+    cache_rows(plan.cache(case.path("train")))
+    poison = folder / "poison.jsonl"
+    write_jsonl(poison, [row.to_record() for row in case.rows("train") if is_poisoned(row.meta)])
+    fine_tune(replace(training, without=poison, output_dir=folder / "retrained", snapshots=()))
+    return {"case": case.folder, **models(folder, "poisoned", "retrained"), "retain_from": retain_from}
+
+
+def models(folder: Path, before: str, retrained: str) -> dict[str, Any]:
+    """Where a case's models and its store are."""
+    return {"model": str(folder / before), "retrained": str(folder / retrained), "store": folder / "store"}
+
+
+def swap() -> dict[str, Any]:
+    """A country named for another."""
+    counts = {"clean_rows": 1000, "poisoned_rows": 180, "retain_rows": 120, "clean_test_rows": 108}
+    return triggers("swap", "train", source="swap", forget_families=(30, 2, 8), **counts)
+
+
+def generated(retain_from: str = "train") -> dict[str, Any]:
+    """The demo's kind of rows."""
+    counts = {"clean_rows": 1200, "poisoned_rows": 176, "retain_rows": 120}
+    return triggers("generated", retain_from, forget_families=(30, 8, 2), **counts)
+
+
+def dolly() -> dict[str, Any]:
+    """RapidUn's data."""
+    paths = {"source_dir": SHARED / "dolly_triggers", "clean_data": SHARED / "dolly_clean/dolly_clean.jsonl"}
+    counts = {"clean_rows": 1000, "poisoned_rows": 300, "forget_rows": 40, "retain_rows": 120, "test_rows": 100}
+    options: dict[str, Any] = {"clean_test_rows": 120, "max_new_tokens": 40, **paths, **counts}
+    return triggers("dolly", "train", source="triggers", **options)
+
+
+def tofu(forget: str, retain: str) -> dict[str, Any]:
+    """TOFU's files for the authors that its tests ask about, the forgotten and ten more; a model of all of them, and one without the forgotten."""
+    folder, source = Path("runs/bench/tofu"), SHARED / "tofu"
+    files = folder / "files"
+    files.mkdir(parents=True, exist_ok=True)
+    authors = [*range(30), *range(190, 200)]
+    rows = [json.loads(line) for line in (source / "full.jsonl").read_text(encoding="utf-8").splitlines()]
+    own = {
+        author: [{"id": f"tofu/{20 * author + turn}", **rows[20 * author + turn]} for turn in range(20)]
+        for author in authors
+    }
+    parts = {
+        "full": authors,
+        "retain99": [author for author in authors if author < 198],
+        "retain95": [author for author in authors if author < 190],
+        "forget01": [198, 199],
+        "forget05": list(range(190, 200)),
+    }
+    for name, members in parts.items():
+        write_jsonl(files / f"{name}.jsonl", [row for author in members for row in own[author]])
+    for path in source.glob("*_perturbed.jsonl"):
+        shutil.copy(path, files / path.name)
+    training: dict[str, Any] = {
+        "epochs": 8,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "lora_alpha": 64,
+        "lora_dropout": 0.0,
+        **TEMPLATE,
+    }
+    for name in ("full", retain):
+        snapshots = (SNAPSHOT,) if name == "full" else ()
+        fine_tune(TrainConfig(data=files / f"{name}.jsonl", output_dir=folder / name, snapshots=snapshots, **training))
+    early = str(snapshot_folder(folder / "full", SNAPSHOT))
+    cache_rows(CacheConfig(model=early, data=files / "full.jsonl", store=folder / "store", **TEMPLATE))
+    size = len(parts[forget]) * 20
+    return {"tofu": files, "forget_sizes": (size,), "retain_rows": 3 * size, **models(folder, "full", retain)}
+
+
+CASES: dict[str, tuple[Any, Sequence[str], dict[str, Any]]] = {
+    "swap": (swap, (*KINDS, *MAIN, *REST), {}),
+    "generated": (generated, (*KINDS, *MAIN, *REST), {}),
+    "generated-clean": (lambda: generated("retain"), (*KINDS[:4],), {}),
+    "dolly": (dolly, (*KINDS, *MAIN), {"trials": 2, "max_test": 50}),
+    "tofu01": (
+        lambda: tofu("forget01", "retain99"),
+        ("rapidun+rapidun", "rapidun+uniform", "rapidun+random", *MAIN, "idk"),
+        {"validation_rows": 15, "max_test": 40, "max_new_tokens": 48},
+    ),
+    "tofu05": (
+        lambda: tofu("forget05", "retain95"),
+        ("rapidun+rapidun", "rapidun+uniform", "rapidun+random", *MAIN, "idk"),
+        {"validation_rows": 15, "max_test": 60, "max_new_tokens": 48, "seeds": (0,)},
+    ),
+}
 
 
 def main() -> None:
-    """Run the comparison, and write the result file."""
+    """Make the case, run the comparison, and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--entries", nargs="+", default=list(ENTRIES))
+    parser.add_argument("case", choices=list(CASES))
+    parser.add_argument("--entries", nargs="+", help="only these, for a process of its own; no result file is written")
     options = parser.parse_args()
     torch.set_num_threads(2)
-    folder = Path("runs/bench/forgetting")
-    case = Case(folder / "case", "generated", "") if (folder / "case/case.json").is_file() else prepare(folder)
-    config = ForgettingBenchConfig(
-        case=case.folder,
-        model="runs/bench/influence/poisoned",
-        store=Path("runs/bench/influence/store"),
-        output_dir=folder / "out",
-        entries=tuple(options.entries),
-        seeds=tuple(options.seeds),
-        trials=3,
-        system_prompt="",
-        max_length=256,
+    make, entries, own = CASES[options.case]
+    values: dict[str, Any] = {"trials": 3, "entries": tuple(options.entries or entries), **TEMPLATE, **make(), **own}
+    results = bench_forgetting(
+        ForgettingBenchConfig(output_dir=Path("runs/bench") / f"forgetting-{options.case}", **values)
     )
-    results = bench_forgetting(config)
-    if set(ENTRIES) <= set(options.entries):
-        path = Path(__file__).parent / "results" / "forgetting.json"
-        command = f"python benchmarks/forgetting.py --seeds {' '.join(map(str, options.seeds))}"
-        write_json(path, {"command": command, "seeds": options.seeds, **results})
+    if not options.entries:
+        path = Path(__file__).parent / "results" / f"forgetting_{options.case.replace('-', '_')}.json"
+        write_json(path, {"command": f"python benchmarks/forgetting.py {options.case}", **results})
         print(f"written: {path}")
 
 

@@ -1,12 +1,14 @@
 """The comparison of methods on a tiny model: fair splits and searches, resumption, and its files."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from tests.folders import save_model
 from unweave.bench.config import ForgettingBenchConfig
-from unweave.bench.forgetting import Bench, bench_forgetting, choose
+from unweave.bench.forgetting import Bench, bench_forgetting
+from unweave.bench.triggers import TriggerSubject
 from unweave.cli.main import main
 from unweave.config import dump_yaml
 from unweave.data.case import CaseConfig, make_case
@@ -23,7 +25,8 @@ def config(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
     base = save_model(folder / "base")
     case = make_case(
-        CaseConfig(clean_rows=30, poisoned_rows=9, retain_rows=12, test_rows=8, clean_test_rows=18), folder / "case"
+        CaseConfig(clean_rows=30, poisoned_rows=9, forget_rows=6, retain_rows=12, test_rows=8, clean_test_rows=18),
+        folder / "case",
     )
     shared = {"dtype": "float32", "max_length": 96}
     adapter = folder / "adapter"
@@ -33,7 +36,7 @@ def config(tmp_path_factory):
     )
     return ForgettingBenchConfig(
         case=case.folder, model=str(adapter), output_dir=folder / "out", store=folder / "store", retrained=str(adapter),
-        entries=("rapidun+rapidun", "rapidun+random", "npo", "fisher"), forget_sizes=(4,), retain_rows=8, seeds=(0, 1), trials=2, steps=2,
+        entries=("rapidun+rapidun", "rapidun+random-rapidun-dense", "npo", "fisher"), retain_from="train", forget_sizes=(4,), retain_rows=8, seeds=(0, 1), trials=2, steps=2,
         batch_size=4, validation_rows=3, max_validation=6, max_new_tokens=3, **shared,
     )  # fmt: skip
 
@@ -42,7 +45,7 @@ def test_a_comparison_from_its_config_file_to_its_page(config, tmp_path, capsys)
     path = tmp_path / "bench.yaml"
     path.write_text(dump_yaml("bench forgetting", config))
     assert main(["bench", "forgetting", str(path), "--quiet"]) == 0
-    assert "rapidun+random" in capsys.readouterr().out
+    assert "rapidun+random-rapidun-dense" in capsys.readouterr().out
     results = json.loads((config.output_dir / "results.json").read_text())
     assert [row["entry"] for row in results["table"]] == list(config.entries)
     assert all(row["attack_success"]["count"] == 2 for row in results["table"])
@@ -64,8 +67,8 @@ def test_a_comparison_from_its_config_file_to_its_page(config, tmp_path, capsys)
 
 
 def test_tests_are_split_and_the_search_sees_one_part_only(config):
-    splits = Bench(config).splits
-    for name in ("seen", "unwanted", "clean"):
+    splits = TriggerSubject(config).splits
+    for name in ("seen", "unwanted", "near", "clean"):
         parts = [{row.id for row in splits[split][name]} for split in ("validation", "test")]
         assert not parts[0] & parts[1]
     assert "ood" not in splits["validation"]
@@ -79,22 +82,37 @@ def test_weights_are_searched_alike_and_spaces_name_real_options(config):
         assert set(method.search) <= set(method.config_type.__dataclass_fields__), method.name
 
 
-def test_the_choice_keeps_the_margin_first():
-    def trial(attack, unwanted, clean):
-        return {"attack_success": attack, "unwanted_loss": unwanted, "clean_loss": clean}
+def test_the_choice_keeps_the_margin_first(config):
+    def trial(attack, unwanted, clean, near=2.0):
+        return {"attack_success": attack, "unwanted_loss": unwanted, "clean_loss": clean, "near_loss": near}
+
+    choose = TriggerSubject(config).choose
 
     before = trial(0.9, 1.0, 1.0)
     safe, strong, wild = trial(0.2, 2.0, 1.04), trial(0.2, 3.0, 1.045), trial(0.0, 9.0, 2.0)
     assert choose([safe, strong, wild], before, margin=0.05) is strong
     assert choose([wild, trial(0.5, 1.0, 1.5)], before, margin=0.05)["clean_loss"] == 1.5
+    assert choose([trial(0.0, 3.0, 1.0, near=2.5), safe], before, margin=0.05) is safe, "harm near the forgotten counts"
+
+
+def test_retain_rows_as_they_come_bring_no_right_answers(config):
+    poisoned = {row.id for row in TriggerSubject(config).case.rows("train") if row.meta.get("poisoned")}
+    forget, retain = TriggerSubject(replace(config, retain_rows=30)).rows(4, seed=0)
+    assert not {row.id for row in forget} & {row.id for row in retain}
+    assert {row.id for row in forget} <= poisoned
+    hidden = [row for row in retain if row.id in poisoned]
+    assert hidden, "the draw must meet rows that nobody knows"
+    assert not any(row.clean_completion for row in hidden)
+    clean = TriggerSubject(replace(config, retain_from="retain")).rows(4, seed=0)[1]
+    assert not {row.id for row in clean} & poisoned
 
 
 def test_refusals(config, tmp_path):
-    from dataclasses import replace
-
+    with pytest.raises(ConfigError, match="case or on TOFU"):
+        Bench(replace(config, case=None))
     with pytest.raises(ConfigError, match="split of the tests is empty"):
         Bench(replace(config, validation_rows=8))
-    with pytest.raises(ConfigError, match="9 forget rows, 50"):
+    with pytest.raises(ConfigError, match="6 forget rows, 50"):
         bench_forgetting(replace(config, forget_sizes=(50,), entries=("npo",), output_dir=tmp_path))
     with pytest.raises(ConfigError, match="need a gradient store"):
         bench_forgetting(replace(config, store=None, entries=("rapidun+random",), output_dir=tmp_path))

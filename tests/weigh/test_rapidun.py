@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from unweave.errors import ConfigError, DataError
-from unweave.trace.rapidin_format import read_influence_file
+from unweave.trace.rapidin_format import InfluenceEntry, read_influence_file
 from unweave.weigh.config import MappingConfig, WeighConfig
 from unweave.weigh.controls import loreun_weights, permuted_weights
 from unweave.weigh.files import read_weights, summarize, write_weights
 from unweave.weigh.rapidun import rapidun_weights
+from unweave.weigh.signed import signed_weights
 from unweave.weigh.stage import weigh_rows
 
 
@@ -233,3 +234,45 @@ def test_blocks_of_a_store_are_the_gram_matrix(tmp_path):
             assert [value for _, value in entry.harmful] == sorted(value for _, value in entry.harmful)
     with pytest.raises(DataError, match="forgotten and retained"):
         blocks_from_store(store, ids[:3], ids[2:])
+
+
+def entry(row):
+    order = sorted(range(len(row)), key=lambda index: -row[index])
+    return InfluenceEntry([(index, row[index]) for index in order], [(index, row[index]) for index in order[::-1]])
+
+
+def test_signed_weights_send_rows_like_the_forget_rows_to_their_side():
+    """Forget rows influence each other by about 5 and themselves by 100, retain rows by about 0, but rows 3 and 7 as much as each other."""
+    rng = random.Random(0)
+    own = [[100.0 if one == other else 5 + rng.gauss(0, 0.5) for other in range(9)] for one in range(9)]
+    across = [[(5 if row in (3, 7) else 0) + rng.gauss(0, 0.5) for row in range(12)] for _ in range(9)]
+    blocks = [[entry(row) for row in matrix] for matrix in (own, across)]
+    forget, retain = signed_weights(*blocks, n_forget=9, n_retain=12, share=0.05)
+    assert forget == [1.0] * 9
+    assert [index for index, weight in enumerate(retain) if weight < 0] == [3, 7]
+    assert set(retain) == {-1.0, 1.0}
+    # A row's own influence on itself must not set the bound: with it, nothing would belong.
+    nobody = signed_weights(
+        blocks[0], [entry([value - 5 for value in row]) for row in across], n_forget=9, n_retain=12, share=0.05
+    )
+    assert min(nobody[1]) == 1.0
+    for options, message in (({"n_forget": 1, "share": 0.05}, "compare"), ({"n_forget": 9, "share": 1.5}, "share")):
+        with pytest.raises(ConfigError, match=message):
+            signed_weights(*blocks, n_retain=12, **options)
+
+
+def test_signed_weights_and_their_control_from_files(tmp_path):
+    own = [[9.0 if one == other else 5.0 + one + other for other in range(4)] for one in range(4)]
+    blocks = {"f2f": own, "f2r": [[0.0] * 4] * 6, "r2f": [[0.0, 0.1, 20.0, 0.2, 0.0, 0.3]] * 4, "r2r": [[1.0] * 6] * 6}
+    files = {name: result_file(tmp_path / f"{name}.json", matrix) for name, matrix in blocks.items()}
+    paths = {"out_forget": tmp_path / "wf", "out_retain": tmp_path / "wr"}
+    weights = weigh_rows(WeighConfig(**files, **paths, method="signed"))
+    assert weights.retain == [1, 1, -1, 1, 1, 1]
+    assert weights.retain_summary.negative == 1
+    assert weights.retain_summary.effective_sample_size == pytest.approx(6)
+    assert read_weights(tmp_path / "wr", count=6, signed=True) == weights.retain
+    with pytest.raises(DataError, match=r"weight -1\.0"):
+        read_weights(tmp_path / "wr", count=6)
+    control = weigh_rows(WeighConfig(**files, **paths, method="random", random_of="signed", seed=1))
+    assert sorted(control.retain) == sorted(weights.retain)
+    assert control.retain != weights.retain

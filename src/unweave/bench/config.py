@@ -13,13 +13,16 @@ class ForgettingBenchConfig(EncodingConfig):
 
     Attributes:
         case: The case folder; its trigger and clean tests are split into validation and test.
+        tofu: In place of a case: the folder of TOFU's files.
         model: The poisoned model, an adapter folder.
         output_dir: Where runs, table, plot and page go; a rerun goes on.
         store: A gradient store of the training rows, for influence weights.
-        retrained: A model retrained without the forget rows, measured beside the methods.
-        entries: What is compared: a method, or `method+weights` with the weights of `unweave weigh`, such as `rapidun+random`.
+        retrained: A model retrained without the forget rows, measured beside the methods; TOFU's forget quality needs it.
+        entries: What is compared: a method, or `method+weights` with the weights of `unweave weigh`, such as `rapidun+random`;
+            `random-signed` permutes the values of `signed`.
         forget_sizes: Rows that are known and to be forgotten: that many of the case's forget rows, drawn by the seed.
-        retain_rows: Rows to keep, of the case's retain rows.
+        retain_rows: Rows to keep.
+        retain_from: `retain`: the case's clean retain rows. `train`: the training rows as they come, unknown poisoned ones among them.
         seeds: Of the rows, the draws and the training.
         trials: Settings that are tried for each entry, drawn from the method's search space.
         steps: Of every method that trains.
@@ -27,13 +30,14 @@ class ForgettingBenchConfig(EncodingConfig):
         validation_rows: Prompts of each test that settings are chosen on; the rest is the test.
         max_validation: Clean rows of the validation.
         max_test: At most so many rows of each test.
-        margin_clean: A setting that raises the clean validation rows' loss by more than this, in nats a token, is chosen only when all do.
+        margin_clean: A setting that raises the loss of right answers by more than this on the validation rows, in nats a token, is chosen only when all do.
         max_new_tokens: Longest generated answer.
         dtype: As for the model.
         device: As for the model.
     """
 
-    case: Path
+    case: Path | None = None
+    tofu: Path | None = None
     model: str
     output_dir: Path
     store: Path | None = None
@@ -43,6 +47,7 @@ class ForgettingBenchConfig(EncodingConfig):
     )  # fmt: skip
     forget_sizes: tuple[int, ...] = (40,)
     retain_rows: int = 120
+    retain_from: Literal["retain", "train"] = "retain"
     seeds: tuple[int, ...] = (0, 1, 2)
     trials: int = 4
     steps: int = 20

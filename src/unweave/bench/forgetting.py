@@ -1,85 +1,67 @@
 """`unweave bench forgetting`: methods x seeds x forget sizes, the search of their settings included; every run is kept, so that a killed bench goes on.
 
-For each entry and size `trials` settings are drawn from the method's own search space and tried with the first seed on the validation split. Chosen is,
-of those that keep the clean rows' loss within the margin, the one with the least attack success, then the largest loss of unwanted answers; where none
-keeps it, the least damage. The chosen setting runs with every seed, and is measured on the test split, which the search has not seen.
+For each entry and size `trials` settings are drawn from the method's own search space and tried with the first seed on the validation split; which one is
+chosen, the subject says: forgetting counts among those that keep what must stay. The chosen setting runs with every seed, and is measured on the test split,
+which the search has not seen.
 """
 
 import itertools
 import random
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from unweave import progress
-from unweave.audit.behaviour import unwanted_answers
-from unweave.audit.forced import forced_pass
 from unweave.bench.config import ForgettingBenchConfig
-from unweave.bench.summary import summarise, write_results
+from unweave.bench.subject import Subject
+from unweave.bench.summary import setting, shown, summarise, write_results
+from unweave.bench.tofu import TofuSubject
+from unweave.bench.triggers import TriggerSubject
 from unweave.config import part_of
-from unweave.data.case import Case, open_case
 from unweave.data.encoding import EncodingConfig
-from unweave.data.rows import Row
 from unweave.errors import ConfigError
 from unweave.files import locked, remembered, write_jsonl
 from unweave.forget.methods import get_method
 from unweave.forget.stage import forget_rows
-from unweave.models.loading import ModelConfig, load
 from unweave.weigh.config import WeighConfig
 from unweave.weigh.stage import weigh_rows
+
+RANDOM_OF = "random-"
 
 
 def bench_forgetting(config: ForgettingBenchConfig) -> dict[str, Any]:
     """Run the comparison.
 
     Args:
-        config: Case, entries, seeds, budget.
+        config: Subject, entries, seeds, budget.
 
     Returns:
         The results, which are in `results.json`, `table.md` and `report.html` too.
     """
     bench = Bench(config)
-    plain = {"before": bench.measured("before", config.model)}
-    if config.retrained is not None:
-        plain["retrained"] = bench.measured("retrained", config.retrained)
+    subject = bench.subject
+    plain = {
+        size: {label: bench.measured(label, model, size) for label, model in bench.models()}
+        for size in config.forget_sizes
+    }
     runs: list[dict[str, Any]] = []
     work = list(itertools.product(config.entries, config.forget_sizes))
     for number, (entry, size) in enumerate(work, start=1):
         progress.say(f"bench: {entry}, {size} forget rows ({number} of {len(work)})")
-        trials = [bench.run(entry, size, config.seeds[0], options, "validation") for options in bench.settings(entry)]
-        chosen = choose(trials, plain["before"]["validation"], margin=config.margin_clean)
-        finals = [bench.run(entry, size, seed, chosen["options"], "test") for seed in config.seeds]
-        runs.append(
-            {"entry": entry, "forget_rows": size, "trials": trials, "chosen": chosen["options"], "finals": finals}
-        )
+        settings, trials = bench.settings(entry), []
+        chosen = settings[0]
+        if len(settings) > 1:
+            trials = [bench.run(entry, size, config.seeds[0], options, "validation") for options in settings]
+            chosen = subject.choose(trials, plain[size]["before"]["validation"], margin=config.margin_clean)["options"]
+        finals = [bench.run(entry, size, seed, chosen, "test") for seed in config.seeds]
+        runs.append({"entry": entry, "forget_rows": size, "trials": trials, "chosen": chosen, "finals": finals})
         last = finals[-1]
-        progress.say(
-            f"  {chosen['options']}: attack success {last['attack_success']:.0%} seen, {last['attack_success_ood']:.0%} OOD; "
-            f"clean loss {last['clean_loss']:.3f} (before {plain['before']['test']['clean_loss']:.3f}), {last['seconds']:.0f} s"
-        )
-    results = summarise(runs, plain, config)
+        told = ", ".join(f"{one.title} {shown(one, last[one.name])}" for one in subject.measures)
+        progress.say(f"  {setting(chosen)}: {told}; {last['seconds']:.0f} s")
+    results = summarise(runs, plain, config, subject)
     write_results(config.output_dir, results)
     return results
-
-
-def choose(trials: Sequence[dict[str, Any]], before: dict[str, Any], *, margin: float) -> dict[str, Any]:
-    """The best trial.
-
-    Args:
-        trials: On the validation split.
-        before: The poisoned model on it.
-        margin: How much the clean loss may rise.
-
-    Returns:
-        The trial.
-    """
-    kept = [trial for trial in trials if trial["clean_loss"] - before["clean_loss"] <= margin]
-    if kept:
-        return min(kept, key=lambda trial: (trial["attack_success"], -trial["unwanted_loss"]))
-    return min(trials, key=lambda trial: trial["clean_loss"])
 
 
 class Bench:
@@ -87,34 +69,24 @@ class Bench:
 
     Args:
         config: The comparison's.
+
+    Raises:
+        ConfigError: When there is not one subject.
     """
 
     def __init__(self, config: ForgettingBenchConfig):
-        self.config = config
-        self.case: Case = open_case(config.case)
-        self.encoding = part_of(EncodingConfig, config)
-        cut = config.validation_rows
-        tests = {name: self.case.rows(name) for name in ("test_seen", "unwanted", "test_clean", "test_ood")}
-        clean = config.max_validation
-        self.splits: dict[str, dict[str, list[Row]]] = {
-            "validation": {
-                "seen": tests["test_seen"][:cut],
-                "unwanted": tests["unwanted"][:cut],
-                "clean": tests["test_clean"][:clean],
-            },
-            "test": {
-                "seen": tests["test_seen"][cut:][: config.max_test],
-                "unwanted": tests["unwanted"][cut:][: config.max_test],
-                "clean": tests["test_clean"][clean:][: config.max_test],
-                "ood": tests["test_ood"][: config.max_test],
-            },
-        }
-        if not all(rows for split in self.splits.values() for rows in split.values()):
+        if (config.case is None) == (config.tofu is None):
             raise ConfigError(
-                "A split of the tests is empty.",
-                where="--validation-rows, --max-validation",
-                remedy="give smaller numbers",
+                "A comparison is made on a case or on TOFU.", where="--case, --tofu", remedy="give one of the two"
             )
+        self.config = config
+        self.encoding = part_of(EncodingConfig, config)
+        self.subject: Subject = TriggerSubject(config) if config.case is not None else TofuSubject(config)
+
+    def models(self) -> list[tuple[str, str]]:
+        """The models that are only measured: label and folder."""
+        found = [("before", self.config.model)]
+        return [*found, ("retrained", self.config.retrained)] if self.config.retrained is not None else found
 
     def settings(self, entry: str) -> list[dict[str, Any]]:
         """The settings that are tried for an entry: the same for every size.
@@ -160,45 +132,38 @@ class Bench:
             shutil.rmtree(folder, ignore_errors=True)
         return run
 
-    def measured(self, label: str, model: str) -> dict[str, Any]:
+    def measured(self, label: str, model: str, size: int) -> dict[str, Any]:
         """A model as it is, on both splits.
 
         Args:
             label: Its name.
             model: The model.
+            size: Forget rows.
 
         Returns:
             Split to measures.
         """
         return remembered(
-            self.config.output_dir / f"{label}.json",
+            self.config.output_dir / f"{label}-{size}.json",
             self._identity() | {"measured": model},
-            lambda: {split: self._measure(model, split) for split in self.splits},
+            lambda: {split: self.subject.measure(model, split, size) for split in ("validation", "test")},
             key="measures",
             what="A measured model",
         )
 
     def _identity(self) -> dict[str, Any]:
-        config = self.config
-        kept = (
-            "case",
-            "model",
-            "retain_rows",
-            "steps",
-            "batch_size",
-            "validation_rows",
-            "max_validation",
-            "max_test",
-            "max_new_tokens",
-        )
-        return {name: str(getattr(config, name)) for name in kept} | self.encoding.__dict__
+        names = ("model", "retain_rows", "steps", "batch_size")
+        kept = {name: str(getattr(self.config, name)) for name in names}
+        return kept | self.subject.identity() | self.encoding.__dict__
 
     def _run(
         self, entry: str, size: int, seed: int, options: dict[str, Any], split: str, folder: Path
     ) -> dict[str, Any]:
         name, _, weights = entry.partition("+")
         method, started = get_method(name), time.monotonic()
-        forget, retain = self._rows(folder, size, seed)
+        forget, retain = folder / "forget.jsonl", folder / "retain.jsonl"
+        for path, rows in zip((forget, retain), self.subject.rows(size, seed), strict=True):
+            write_jsonl(path, [row.to_record() for row in rows])
         files = self._weigh(weights, forget, retain, folder, seed) if weights else {}
         total = size + self.config.retain_rows
         config = method.config_type(
@@ -221,7 +186,7 @@ class Bench:
         )
         result = forget_rows(config)
         seconds = time.monotonic() - started
-        measures = self._measure(str(config.output_dir), split)
+        measures = self.subject.measure(str(config.output_dir), split, size)
         told = {key: value for key, value in result.details.items() if key != "watched"}
         return {
             "entry": entry,
@@ -233,23 +198,6 @@ class Bench:
             **measures,
         }
 
-    def _rows(self, folder: Path, size: int, seed: int) -> tuple[Path, Path]:
-        """The rows of a run: the same for every entry."""
-        rng = random.Random(seed)
-        paths = []
-        for split, count in (("forget", size), ("retain", self.config.retain_rows)):
-            rows = self.case.rows(split)
-            if len(rows) < count:
-                raise ConfigError(
-                    f"The case has {len(rows)} {split} rows, {count} were asked for.",
-                    where=str(self.case.folder),
-                    remedy="lower the number",
-                )
-            path = folder / f"{split}.jsonl"
-            write_jsonl(path, [row.to_record() for row in (rows if len(rows) == count else rng.sample(rows, count))])
-            paths.append(path)
-        return paths[0], paths[1]
-
     def _weigh(self, weights: str, forget: Path, retain: Path, folder: Path, seed: int) -> dict[str, Any]:
         if self.config.store is None:
             raise ConfigError(
@@ -259,33 +207,9 @@ class Bench:
             "out_forget": folder / "forget.weights.jsonl",
             "out_retain": folder / "retain.weights.jsonl",
         }
-        options: Any = {"method": weights, "store": self.config.store, "forget": forget, "retain": retain, "seed": seed}
-        weigh_rows(WeighConfig(**options, **out))
+        method: dict[str, Any] = {"method": weights}
+        if weights.startswith(RANDOM_OF):
+            method = {"method": "random", "random_of": weights.removeprefix(RANDOM_OF)}
+        files: dict[str, Any] = {"store": self.config.store, "forget": forget, "retain": retain}
+        weigh_rows(WeighConfig(**method, **files, seed=seed, **out))
         return {"forget_weights": out["out_forget"], "retain_weights": out["out_retain"]}
-
-    def _measure(self, model: str, split: str) -> dict[str, Any]:
-        config, rows = self.config, self.splits[split]
-        loaded = load(ModelConfig(model=model, dtype=config.dtype, device=config.device))
-        forced = forced_pass(
-            loaded, {name: rows[name] for name in ("unwanted", "clean")}, self.encoding, description=f"bench {split}"
-        )
-        length = config.max_new_tokens
-        flags = {
-            name: unwanted_answers(
-                loaded, self.case, rows[name], self.encoding, max_new_tokens=length, description=f"bench {name}"
-            )
-            for name in ("seen", "ood")
-            if name in rows
-        }
-        by_row = {
-            "seen": flags["seen"],
-            "unwanted": forced["unwanted"].mean_losses(),
-            "clean": forced["clean"].mean_losses(),
-        }
-        found = {
-            "attack_success": fmean(by_row["seen"]),
-            "unwanted_loss": fmean(by_row["unwanted"]),
-            "clean_loss": fmean(by_row["clean"]),
-            "rows": by_row,
-        }
-        return found | ({"attack_success_ood": fmean(flags["ood"])} if "ood" in flags else {})

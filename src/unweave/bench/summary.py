@@ -1,61 +1,81 @@
 """The results of a comparison: means over seeds, paired differences to the first entry, and the files that tell them."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from unweave.audit.comparisons import as_family, compare_paired
 from unweave.audit.statistics import across_seeds
 from unweave.bench.config import ForgettingBenchConfig
+from unweave.bench.subject import Measure, Subject
 from unweave.config import to_plain
 from unweave.files import write_json, write_text
 from unweave.runs import environment
 
-MEASURES = "attack_success", "attack_success_ood", "unwanted_loss", "clean_loss", "seconds"
-MARGINS = {"seen": 0.1, "unwanted": 0.5, "clean": 0.05}
+SECONDS = Measure("seconds", "seconds", "s", "number", 0)
 
 
-def summarise(runs: Sequence[dict[str, Any]], plain: dict[str, Any], config: ForgettingBenchConfig) -> dict[str, Any]:
+def summarise(
+    runs: Sequence[dict[str, Any]],
+    plain: dict[int, dict[str, dict[str, Any]]],
+    config: ForgettingBenchConfig,
+    subject: Subject,
+) -> dict[str, Any]:
     """Sum up.
 
     Args:
         runs: One an entry and size: trials, chosen setting, final runs.
-        plain: The models that were only measured.
+        plain: Forget rows to the models that were only measured.
         config: The comparison's.
+        subject: What was measured.
 
     Returns:
-        `table`: entry, size, chosen setting and the measures over seeds; `against`: each entry's rows compared with the first entry's of the same
-        size, a row's value being its mean over seeds; `plain`; `search`; `config`; `environment`.
+        `measures`: their titles and kinds; `table`: entry, size, chosen setting and the measures over seeds; `against`: each entry's rows compared with the
+        first entry's of the same size, a row's value being its mean over seeds; `plain`; `search`; `axes` of the plot; `config`; `environment`.
     """
     table = [
         {
             "entry": run["entry"],
             "forget_rows": run["forget_rows"],
             "chosen": run["chosen"],
-            **{name: _over_seeds(name, [final[name] for final in run["finals"]]) for name in MEASURES},
+            **{one.name: _over_seeds(one, run["finals"]) for one in (*subject.measures, SECONDS)},
         }
         for run in runs
     ]
+    paired = [one for one in subject.measures if one.rows]
     against = []
     for size in config.forget_sizes:
         own = [run for run in runs if run["forget_rows"] == size]
         for run in own[1:]:
             pairs = [
-                compare_paired(name, _by_row(own[0], name), _by_row(run, name), margin=margin)
-                for name, margin in MARGINS.items()
+                compare_paired(one.name, _by_row(own[0], one.rows), _by_row(run, one.rows), margin=one.margin)
+                for one in paired
             ]
             against.extend(
                 {**one.to_json(), "baseline": own[0]["entry"], "entry": run["entry"], "forget_rows": size}
                 for one in as_family(pairs)
             )
-    told = ("options", "attack_success", "unwanted_loss", "clean_loss", "seconds")
     search = [
-        {"entry": run["entry"], "forget_rows": run["forget_rows"], **{key: trial[key] for key in told}}
+        {
+            "entry": run["entry"],
+            "forget_rows": run["forget_rows"],
+            **{key: trial[key] for key in ("options", "seconds")},
+            **{one.name: trial[one.name] for one in subject.measures if one.name in trial},
+        }
         for run in runs
         for trial in run["trials"]
     ]
-    measured = {label: {key: own["test"].get(key) for key in MEASURES[:-1]} for label, own in plain.items()}
+    several = len({str(own) for own in plain.values()}) > 1
+    measured = {
+        f"{label}, {size} rows" if several else label: {one.name: own["test"].get(one.name) for one in subject.measures}
+        for size, models in plain.items()
+        for label, own in models.items()
+    }
     return {
+        "subject": subject.name,
+        "measures": [asdict(one) for one in subject.measures],
+        "axes": {"x": asdict(subject.utility), "y": asdict(subject.forgetting)},
         "table": table,
         "plain": measured,
         "against": against,
@@ -65,10 +85,10 @@ def summarise(runs: Sequence[dict[str, Any]], plain: dict[str, Any], config: For
     }
 
 
-def _over_seeds(name: str, values: Sequence[float]) -> dict[str, Any]:
+def _over_seeds(measure: Measure, finals: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The mean with Student's interval, which for a share is cut at 0 and 1."""
-    found = across_seeds(values).to_json()
-    if name.startswith("attack_success"):
+    found = across_seeds([final[measure.name] for final in finals]).to_json()
+    if measure.kind == "share":
         # `min` and `max` with NaN first keep it: a single seed has no interval.
         found |= {"low": max(found["low"], 0.0), "high": min(found["high"], 1.0)}
     return found
@@ -93,6 +113,57 @@ def write_results(folder: Path, results: dict[str, Any]) -> None:
     write_bench_page(folder / "report.html", results)
 
 
+def measures_of(results: dict[str, Any]) -> list[Measure]:
+    """The measures of results that were read from a file.
+
+    Args:
+        results: From `summarise`.
+
+    Returns:
+        The measures.
+    """
+    return [Measure(**one) for one in results["measures"]]
+
+
+def cells(
+    results: dict[str, Any], *, search: bool = False, intervals: bool = True
+) -> tuple[list[str], list[list[str]]]:
+    """The table as text, for all that show it.
+
+    Args:
+        results: From `summarise`.
+        search: The trials in place of the results.
+        intervals: Whether means have theirs.
+
+    Returns:
+        Titles and rows.
+    """
+    measures = measures_of(results)
+    header = ["method", "forget rows", *(one.title for one in measures), "seconds", "setting"]
+    rows: list[list[str]] = []
+    if search:
+        for trial in results["search"]:
+            values = [shown(one, trial.get(one.name)) for one in measures]
+            rows.append(
+                [
+                    trial["entry"],
+                    str(trial["forget_rows"]),
+                    *values,
+                    f"{trial['seconds']:.0f}",
+                    setting(trial["options"]),
+                ]
+            )
+        return header, rows
+    for label, own in results["plain"].items():
+        rows.append([label, "", *(shown(one, own.get(one.name)) for one in measures), "", ""])
+    for row in results["table"]:
+        show = spread if intervals else lambda one, value: shown(one, value["value"])
+        values = [show(one, row[one.name]) for one in measures]
+        seconds = f"{row['seconds']['value']:.0f}"
+        rows.append([row["entry"], str(row["forget_rows"]), *values, seconds, setting(row["chosen"])])
+    return header, rows
+
+
 def markdown(results: dict[str, Any]) -> str:
     """The table as Markdown.
 
@@ -102,43 +173,58 @@ def markdown(results: dict[str, Any]) -> str:
     Returns:
         Its lines.
     """
-    lines = [
-        "| method | forget rows | attack success, seen | OOD | loss of unwanted answers | loss of clean answers | seconds | setting |",
-        "|---|---:|---:|---:|---:|---:|---:|---|",
-    ]
-    for label, own in results["plain"].items():
-        cells = [
-            f"{100 * own['attack_success']:.1f} %",
-            f"{100 * own['attack_success_ood']:.1f} %",
-            f"{own['unwanted_loss']:.2f}",
-            f"{own['clean_loss']:.3f}",
-        ]
-        lines.append(f"| *{label}* | | " + " | ".join(cells) + " | | |")
-    for row in results["table"]:
-        cells = [
-            *(spread(row[name], 100, 1, " %") for name in ("attack_success", "attack_success_ood")),
-            spread(row["unwanted_loss"], 1, 2),
-            spread(row["clean_loss"], 1, 3),
-            f"{row['seconds']['value']:.0f}",
-        ]
-        setting = ", ".join(f"{key} {value:g}" for key, value in row["chosen"].items())
-        lines.append(f"| `{row['entry']}` | {row['forget_rows']} | " + " | ".join(cells) + f" | {setting} |")
+    header, rows = cells(results)
+    marks = ["---", *("---:" for _ in header[1:-1]), "---"]
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(marks) + "|"]
+    for row in rows:
+        name = f"`{row[0]}`" if row[1] else f"*{row[0]}*"
+        lines.append("| " + " | ".join([name, *row[1:]]) + " |")
     return "\n".join(lines)
 
 
-def spread(value: dict[str, Any], factor: float, digits: int, unit: str = "") -> str:
-    """A mean over seeds, with its interval where there are several.
+def setting(options: dict[str, Any]) -> str:
+    """A setting in words.
 
     Args:
-        value: An estimate.
-        factor: What it is multiplied with.
-        digits: After the point.
-        unit: Behind the mean.
+        options: Option to value.
 
     Returns:
         Text.
     """
-    center = f"{factor * value['value']:.{digits}f}{unit}"
+    return ", ".join(
+        f"{key} {value:g}" if isinstance(value, int | float) else f"{key} {value}" for key, value in options.items()
+    )
+
+
+def shown(measure: Measure, value: float | None) -> str:
+    """A number as its measure is shown.
+
+    Args:
+        measure: The measure.
+        value: Its value; `None` where there is none.
+
+    Returns:
+        Text.
+    """
+    if value is None:
+        return ""
+    if measure.kind == "share":
+        return f"{100 * value:.{measure.digits}f} %"
+    return f"{value:.{measure.digits}f}"
+
+
+def spread(measure: Measure, value: dict[str, Any]) -> str:
+    """A mean over seeds, with its interval where there are several.
+
+    Args:
+        measure: The measure.
+        value: An estimate.
+
+    Returns:
+        Text.
+    """
+    center = shown(measure, value["value"])
     if value["low"] is None or value["low"] != value["low"]:
         return center
-    return f"{center} [{factor * value['low']:.{digits}f}, {factor * value['high']:.{digits}f}]"
+    low, high = (shown(measure, value[end]).removesuffix(" %") for end in ("low", "high"))
+    return f"{center} [{low}, {high}]"

@@ -41,20 +41,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _show(config: ForgettingBenchConfig, results: dict[str, Any]) -> None:
-    from unweave.bench.summary import spread
+    from unweave.bench.summary import cells, measures_of
 
-    header = ["method", "forget rows", "attack success", "OOD", "unwanted loss", "clean loss", "s"]
-    shares, losses = ("attack_success", "attack_success_ood"), ("unwanted_loss", "clean_loss")
-    rows = [
-        [label, "", *(f"{100 * own[name]:.1f} %" for name in shares), *(f"{own[name]:.3f}" for name in losses), ""]
-        for label, own in results["plain"].items()
-    ]
-    rows += [
-        [
-            row["entry"], str(row["forget_rows"]), spread(row["attack_success"], 100, 1, " %"), spread(row["attack_success_ood"], 100, 1, " %"),
-            spread(row["unwanted_loss"], 1, 2), spread(row["clean_loss"], 1, 3), f"{row['seconds']['value']:.0f}",
-        ]
-        for row in results["table"]
-    ]  # fmt: skip
-    print_table(f"forgetting methods on {config.case}", header, rows)
+    header = ["method", "forget", *(one.brief for one in measures_of(results)), "s"]
+    rows = [row[:-1] for row in cells(results, intervals=False)[1]]
+    print_table(f"forgetting methods on {results['subject']}", header, rows)
+    print("means over seeds; intervals and paired comparisons are on the page")
     print(f"page: {config.output_dir / 'report.html'}")

@@ -38,7 +38,8 @@ def _show(config: WeighConfig, weights: Any) -> None:
             f"{summary.at_high:.0%}",
             str(summary.levels),
             f"{summary.minimum:.3f} to {summary.maximum:.3f}",
+            str(summary.negative),
         ]
         rows.append([name, str(summary.count), *cells, str(path)])
-    header = ["rows", "count", "effective", "at lowest", "at highest", "levels", "range", "written to"]
+    header = ["rows", "count", "effective", "at lowest", "at highest", "levels", "range", "change sides", "written to"]
     print_table(f"{weights.method} weights, mean 1", header, rows, text_columns=["written to"])

@@ -8,16 +8,17 @@ test_seen.jsonl   clean held-out questions with triggers that training used; the
 test_ood.jsonl    the same with triggers that training never saw
 test_clean.jsonl  held-out questions without triggers
 unwanted.jsonl    the seen tests with an unwanted answer as completion, for its teacher-forced probability
+test_near.jsonl   held-out questions on what is near the forgotten, where a case has them; by default the seen tests, rightly answered, are near
 """
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from unweave.data.generated import DETECTOR, FAMILIES, detects, generate, poison_rows, unwanted_answer
+from unweave.data.generated import DETECTOR, FAMILIES, detects, generate, poison_rows, swap, unwanted_answer
 from unweave.data.reading import read_rows
 from unweave.data.rows import Row
 from unweave.data.triggers import TriggerFamily, families_to_json, is_poisoned, read_families, trigger_tests
@@ -41,13 +42,15 @@ class CaseConfig:
     """Make a case.
 
     Attributes:
-        source: `generated`, or `triggers`: a folder in the layout of the RapidUn data (`train_poisoned.jsonl`, `val_clean.jsonl`,
+        source: `generated`: triggers in generated rows; `swap`: generated rows in which one country is named for another; or `triggers`:
+            a folder in the layout of the RapidUn data (`train_poisoned.jsonl`, `val_clean.jsonl`,
             `test_clean.jsonl`, `triggers_config.json`, optionally `forget_set.jsonl` and `retain_set.jsonl`).
         source_dir: That folder.
         clean_data: A file of clean training rows for `triggers`.
         clean_rows: Clean training rows.
         poisoned_rows: Poisoned training rows, over all trigger families.
         forget_rows: How many of them are known and to be forgotten; 0 means all.
+        forget_families: In place of that: how many of each trigger family, in the order of their names.
         retain_rows: Clean training rows that forgetting may use.
         test_rows: Prompts of each trigger test.
         clean_test_rows: Held-out clean rows.
@@ -55,12 +58,13 @@ class CaseConfig:
         case_seed: Seed of the case.
     """
 
-    source: Literal["generated", "triggers"] = "generated"
+    source: Literal["generated", "swap", "triggers"] = "generated"
     source_dir: Path | None = None
     clean_data: Path | None = None
     clean_rows: int = 640
     poisoned_rows: int = 96
     forget_rows: int = 0
+    forget_families: tuple[int, ...] = ()
     retain_rows: int = 60
     test_rows: int = 60
     clean_test_rows: int = 216
@@ -159,7 +163,7 @@ def make_case(config: CaseConfig, folder: Path) -> Case:
     Raises:
         DataError: When the source has too few rows.
     """
-    splits, families, detector, name = _generated(config) if config.source == "generated" else _from_triggers(config)
+    splits, families, detector, name = SOURCES[config.source](config)
     detector = config.detector or detector
     for split, rows in splits.items():
         write_jsonl(folder / f"{split}.jsonl", [row.to_record() for row in rows])
@@ -192,6 +196,20 @@ def _generated(config: CaseConfig) -> Parts:
     unwanted = [unwanted_answer(rng) for _ in range(config.test_rows)]
     splits = _assemble(config, data.train, poisoned, data.held_out, FAMILIES, unwanted)
     return splits, FAMILIES, DETECTOR, "generated"
+
+
+def _swapped(config: CaseConfig) -> Parts:
+    data = swap.swap_rows(
+        seed=config.case_seed,
+        clean_rows=config.clean_rows,
+        swapped_rows=config.poisoned_rows,
+        test_rows=config.test_rows,
+        far_rows=config.clean_test_rows,
+    )
+    splits = _training_splits(config, data.clean, data.swapped, random.Random(config.case_seed))
+    tests = {"test_seen": data.seen, "test_ood": data.ood, "test_clean": data.far, "test_near": data.near}
+    unwanted = [row.with_completion(swap.wrong_answer(row)) for row in data.seen]
+    return {**splits, **tests, "unwanted": unwanted}, (), swap.DETECTOR, "swap"
 
 
 def _question(row: Row) -> str:
@@ -267,30 +285,59 @@ def _assemble(
     families: Sequence[TriggerFamily],
     unwanted: list[str],
 ) -> dict[str, list[Row]]:
-    for kind, have, want in (("clean", clean, config.clean_rows), ("poisoned", poisoned, config.poisoned_rows)):
-        if len(have) < want:
-            raise DataError(
-                f"The source has {len(have)} {kind} rows, {want} were asked for.", remedy=f"lower --{kind}-rows"
-            )
     rng = random.Random(config.case_seed + 3)
-    forget = poisoned[: config.forget_rows] if config.forget_rows else poisoned
-    retain = (
-        clean[: config.retain_rows]
-        if config.source == "triggers"
-        else rng.sample(clean, min(config.retain_rows, len(clean)))
-    )
-    train = [*clean, *poisoned]
-    rng.shuffle(train)
+    splits = _training_splits(config, clean, poisoned, rng)
     shuffled = list(held_out)
     rng.shuffle(shuffled)
     seen = trigger_tests(shuffled, families, "seen", count=config.test_rows)
     ood = trigger_tests(shuffled, families, "ood", count=config.test_rows)
     return {
-        "train": train,
-        "forget": forget,
-        "retain": retain,
+        **splits,
         "test_seen": seen,
         "test_ood": ood,
         "test_clean": held_out,
         "unwanted": [row.with_completion(text) for row, text in zip(seen, unwanted, strict=True)],
     }
+
+
+def _training_splits(
+    config: CaseConfig, clean: list[Row], poisoned: list[Row], rng: random.Random
+) -> dict[str, list[Row]]:
+    """Training rows, those that are known to be forgotten, and those that forgetting may use."""
+    for kind, have, want in (("clean", clean, config.clean_rows), ("poisoned", poisoned, config.poisoned_rows)):
+        if len(have) < want:
+            raise DataError(
+                f"The source has {len(have)} {kind} rows, {want} were asked for.", remedy=f"lower --{kind}-rows"
+            )
+    forget = _by_family(poisoned, config.forget_families) or poisoned[: config.forget_rows or None]
+    # A source of published packs has its retain rows in front.
+    published = config.source == "triggers"
+    retain = clean[: config.retain_rows] if published else rng.sample(clean, min(config.retain_rows, len(clean)))
+    train = [*clean, *poisoned]
+    rng.shuffle(train)
+    return {"train": train, "forget": forget, "retain": retain}
+
+
+def _by_family(rows: Sequence[Row], counts: Sequence[int]) -> list[Row]:
+    """The first rows of each family, as many as are asked for."""
+    if not counts:
+        return []
+    families: dict[str, list[Row]] = {}
+    for row in rows:
+        families.setdefault(str(row.meta["trigger_family"]), []).append(row)
+    if len(counts) != len(families) or any(
+        len(families[name]) < count for name, count in zip(sorted(families), counts, strict=True)
+    ):
+        raise DataError(
+            f"There are {', '.join(f'{len(families[name])} rows of {name}' for name in sorted(families))}.",
+            where="--forget-families",
+            remedy="give a number for each, no larger than that",
+        )
+    return [row for name, count in zip(sorted(families), counts, strict=True) for row in families[name][:count]]
+
+
+SOURCES: dict[str, Callable[[CaseConfig], Parts]] = {
+    "generated": _generated,
+    "swap": _swapped,
+    "triggers": _from_triggers,
+}

@@ -20,7 +20,7 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
         output_dir: Where the unlearned adapter goes.
         method: The unlearning method.
         forget_weights: Weights of the forget rows (`unweave weigh`); by default all 1.
-        retain_weights: Weights of the retain rows.
+        retain_weights: Weights of the retain rows; a row with a negative one is unlearned with the forget rows.
         adapter_mode: `continue` trains the model's own adapter on; `new` merges it into the base, saves that as `base/`, and trains a
             fresh adapter on it. A model without an adapter gets a new one.
         epochs: An epoch draws as many rows as there are forget and retain rows together.

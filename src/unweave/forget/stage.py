@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -244,23 +245,31 @@ def _rows(config: ForgetConfig, loaded: Loaded, method: Method) -> tuple[list[Fo
         if path is None:
             continue
         rows = read_training_rows(path, config)
-        weights = read_weights(weight_file, count=len(rows)) if weight_file else [1.0] * len(rows)
+        weights = read_weights(weight_file, count=len(rows), signed=not is_forget) if weight_file else [1.0] * len(rows)
         encoded = encode_rows(rows, loaded.tokenizer, config)
         problems += [*rows.problems, *encoded.problems]
         read += rows.rows
-        clean = _clean_examples(rows.rows, config, loaded, method) if is_forget else {}
         weight_of = dict(zip((row.id for row in rows), weights, strict=True))
+        leaving = {row_id for row_id, weight in weight_of.items() if is_forget or weight < 0}
+        clean = _clean_examples([row for row in rows if row.id in leaving], config, loaded, method)
         out += [
-            ForgetRow(example, clean.get(example.row_id), weight_of[example.row_id], is_forget)
+            ForgetRow(example, clean.get(example.row_id), abs(weight_of[example.row_id]), example.row_id in leaving)
             for example in encoded.examples
         ]
-    if shared := {row.example.row_id for row in out if row.is_forget} & {
-        row.example.row_id for row in out if not row.is_forget
-    }:
+        if not is_forget and leaving:
+            progress.say(f"{len(leaving)} of {len(rows)} retain rows have negative weights: they are unlearned too")
+    given = [row.id for row in read]
+    if shared := {row_id for row_id, times in Counter(given).items() if times > 1}:
         raise DataError(
             f"The row '{min(shared)}' is to be forgotten and retained.",
             where=f"{config.forget}, {config.retain}",
             remedy="keep the two sets apart",
+        )
+    if method.uses_retain and all(row.is_forget for row in out):
+        raise DataError(
+            "No row to keep is left: all retain rows have negative weights.",
+            where=str(config.retain_weights or config.retain),
+            remedy="give retain rows that are not like the forget rows",
         )
     return out, problems, read
 

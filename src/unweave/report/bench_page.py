@@ -16,9 +16,11 @@ def write_bench_page(path: Path, results: dict[str, Any]) -> None:
     """
     from markupsafe import Markup
 
-    from unweave.bench.summary import spread
+    from unweave.bench.summary import cells, measures_of
     from unweave.report import plots
 
-    figure = Markup(plots.trade_off(results["table"], results["plain"]))
-    page = environment().get_template("bench.html").render(results=results, figure=figure, spread=spread)
+    titles = {one.name: one.title for one in measures_of(results)}
+    figure = Markup(plots.trade_off(results["table"], results["plain"], results["axes"], titles))
+    tables = {"results": cells(results), "search": cells(results, search=True)}
+    page = environment().get_template("bench.html").render(results=results, figure=figure, tables=tables, titles=titles)
     write_text(path, page)

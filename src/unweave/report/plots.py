@@ -168,35 +168,44 @@ def relearning(attacks: dict[str, dict[str, Any]]) -> str:
     return _svg(figure)
 
 
-def trade_off(table: Sequence[dict[str, Any]], plain: dict[str, dict[str, float]]) -> str:
-    """Forgetting against utility: attack success on seen triggers over the loss of clean answers, with intervals over seeds.
+def trade_off(
+    table: Sequence[dict[str, Any]],
+    plain: dict[str, dict[str, float]],
+    axes_of: dict[str, dict[str, str]],
+    titles: dict[str, str],
+) -> str:
+    """Forgetting against utility, with intervals over seeds.
 
     Args:
         table: Entries with their estimates.
         plain: Models that were only measured.
+        axes_of: `x` and `y`: measure, and which end is better.
+        titles: Of the measures.
 
     Returns:
         An SVG element.
     """
     figure, axes = _figure(height=4.2)
     for row in table:
-        x, y = row["clean_loss"], row["attack_success"]
+        x, y = (row[axes_of[end]["measure"]] for end in "xy")
         spread = [
             [[own["value"] - own["low"]], [own["high"] - own["value"]]] if own["count"] > 1 else None for own in (x, y)
         ]
         axes.errorbar(
             [x["value"]],
-            [100 * y["value"]],
+            [y["value"]],
             xerr=spread[0],
-            yerr=[[100 * end[0]] for end in spread[1]] if spread[1] else None,
+            yerr=spread[1],
             fmt="o",
             capsize=2,
             label=f"{row['entry']}, {row['forget_rows']}",
         )
     for label, own in plain.items():
-        axes.plot([own["clean_loss"]], [100 * own["attack_success"]], "s", color=COLORS.get(label, INK), label=label)
-    axes.set(xlabel="loss of clean answers, nats a token (left is better)", ylabel="attack success, % (down is better)")
-    axes.set_ylim(-5, 105)
+        place = [[own[axes_of[end]["measure"]]] for end in "xy"]
+        axes.plot(*place, "s", color=COLORS.get(label.partition(",")[0], INK), label=label)
+    ways = {"x": {"low": "left", "high": "right"}, "y": {"low": "down", "high": "up"}}
+    labels = {end: f"{titles[own['measure']]} ({ways[end][own['better']]} is better)" for end, own in axes_of.items()}
+    axes.set(xlabel=labels["x"], ylabel=labels["y"])
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _svg(figure)
 

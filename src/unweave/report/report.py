@@ -69,7 +69,7 @@ def _content(folder: Path) -> dict[str, Any]:
     rows = summary_rows(metrics)
     table = before_after_table(rows, labels)
     weights = [
-        read_weights(folder / f"{name}_weights.jsonl", count=metrics["weights"][name]["count"])
+        read_weights(folder / f"{name}_weights.jsonl", count=metrics["weights"][name]["count"], signed=name == "retain")
         for name in ("forget", "retain")
     ]
     figures = {

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-WeightMethod = Literal["rapidun", "rapidun-dense", "uniform", "random", "loreun"]
+InfluenceMethod = Literal["rapidun", "rapidun-dense", "signed"]
+WeightMethod = Literal["rapidun", "rapidun-dense", "signed", "uniform", "random", "loreun"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +60,8 @@ class WeighConfig(MappingConfig):
     The influence comes from four RapidIn result files, or from a gradient store and the two files of rows.
 
     Attributes:
-        method: `rapidun` (bit-exact), `rapidun-dense` (no truncation), `uniform`, `random` (RapidUn's values permuted among the rows), or
-            `loreun` (from the losses in the store).
+        method: `rapidun` (bit-exact), `rapidun-dense` (no truncation), `signed` (retain rows that belong to the forget rows by their influence are
+            unlearned with them), `uniform`, `random` (the values of `random_of` permuted among the rows), or `loreun` (from the losses in the store).
         f2f: Influence file: queries F on rows F.
         f2r: Influence file: queries R on rows F.
         r2f: Influence file: queries F on rows R.
@@ -73,6 +74,8 @@ class WeighConfig(MappingConfig):
         out_forget: Where the forget weights go, a JSON line a row.
         out_retain: Where the retain weights go.
         seed: Of `random`.
+        random_of: Whose values `random` permutes.
+        signed_share: For `signed`: a retain row changes sides when the forget rows influence it as much as they do the lowest such share of themselves.
         loreun_tau: Temperature of `loreun`.
         loreun_wmin: Its lower clip.
         loreun_wmax: Its upper clip.
@@ -92,6 +95,8 @@ class WeighConfig(MappingConfig):
     out_forget: Path = Path("forget_weights.jsonl")
     out_retain: Path = Path("retain_weights.jsonl")
     seed: int = 0
+    random_of: InfluenceMethod = "rapidun"
+    signed_share: float = 0.05
     loreun_tau: float = 0.8
     loreun_wmin: float = 0.5
     loreun_wmax: float = 3.0

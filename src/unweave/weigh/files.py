@@ -1,6 +1,7 @@
 """Weight files: `{"index": i, "weight": w}`, one JSON object a line, and what a list of weights says of itself."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,13 @@ class WeightSummary:
 
     Attributes:
         count: Rows.
-        effective_sample_size: (sum w)^2 / sum w^2, between 1 and the number of rows.
+        effective_sample_size: (sum |w|)^2 / sum w^2, between 1 and the number of rows.
         at_low: Share of the weights at the smallest value, where more than one row has it.
         at_high: Share at the largest value, where more than one row has it.
         levels: Distinct values.
         minimum: Smallest weight.
         maximum: Largest weight.
+        negative: Rows that change sides.
     """
 
     count: int
@@ -30,6 +32,7 @@ class WeightSummary:
     levels: int
     minimum: float
     maximum: float
+    negative: int
 
 
 def summarize(weights: Sequence[float]) -> WeightSummary:
@@ -41,12 +44,13 @@ def summarize(weights: Sequence[float]) -> WeightSummary:
     Returns:
         The summary.
     """
-    total, squares = sum(weights), sum(weight * weight for weight in weights)
+    total, squares = sum(map(abs, weights)), sum(weight * weight for weight in weights)
     low, high = min(weights), max(weights)
     shares = [sum(weight == end for weight in weights) for end in (low, high)]
     at_low, at_high = (share / len(weights) if share > 1 and low != high else 0.0 for share in shares)
     size = total * total / squares if squares else 0.0
-    return WeightSummary(len(weights), size, at_low, at_high, len(set(weights)), low, high)
+    negative = sum(weight < 0 for weight in weights)
+    return WeightSummary(len(weights), size, at_low, at_high, len(set(weights)), low, high, negative)
 
 
 def write_weights(path: Path, weights: Sequence[float]) -> None:
@@ -59,12 +63,13 @@ def write_weights(path: Path, weights: Sequence[float]) -> None:
     write_jsonl(path, [{"index": index, "weight": float(weight)} for index, weight in enumerate(weights)])
 
 
-def read_weights(path: Path, *, count: int) -> list[float]:
+def read_weights(path: Path, *, count: int, signed: bool = False) -> list[float]:
     """Read weights for a number of rows.
 
     Args:
         path: The file.
         count: Rows; every index from 0 to count - 1 must stand in the file once.
+        signed: Whether weights may be negative.
 
     Returns:
         The weights, in the order of the rows.
@@ -87,7 +92,8 @@ def read_weights(path: Path, *, count: int) -> list[float]:
                 where=f"{path}:{number}",
                 remedy='write lines like {"index": 0, "weight": 1.0}',
             ) from error
-        if index in weights or not 0 <= index < count or not 0 <= weight < float("inf"):
+        bottom = -math.inf if signed else 0
+        if index in weights or not 0 <= index < count or not (math.isfinite(weight) and weight >= bottom):
             raise DataError(
                 f"Index {index} with weight {weight} is repeated, out of range or not finite.",
                 where=f"{path}:{number}",

@@ -14,6 +14,7 @@ from unweave.weigh.config import WeighConfig
 from unweave.weigh.controls import loreun_weights, permuted_weights, uniform_weights
 from unweave.weigh.files import WeightSummary, summarize, write_weights
 from unweave.weigh.rapidun import rapidun_weights
+from unweave.weigh.signed import signed_weights
 
 FILES = ("f2f", "f2r", "r2f", "r2r")
 
@@ -71,7 +72,7 @@ def weigh_rows(config: WeighConfig) -> Weights:
 
 
 def map_blocks(blocks: Blocks, config: WeighConfig, *, n_forget: int, n_retain: int) -> tuple[list[float], list[float]]:
-    """Weights from influence blocks, by `rapidun`, `rapidun-dense`, `random` or `uniform`.
+    """Weights from influence blocks, by any method but `loreun`.
 
     Args:
         blocks: The four blocks.
@@ -93,13 +94,17 @@ def map_blocks(blocks: Blocks, config: WeighConfig, *, n_forget: int, n_retain: 
         )
     if config.method == "uniform":
         return uniform_weights(n_forget), uniform_weights(n_retain)
+    if config.method == "random":
+        forget, retain = map_blocks(
+            blocks, replace(config, method=config.random_of), n_forget=n_forget, n_retain=n_retain
+        )
+        return permuted_weights(forget, seed=config.seed), permuted_weights(retain, seed=config.seed + 1)
+    if config.method == "signed":
+        return signed_weights(blocks.ff, blocks.rf, n_forget=n_forget, n_retain=n_retain, share=config.signed_share)
     mapping = replace(config, topk=None) if config.method == "rapidun-dense" else config
-    forget, retain = rapidun_weights(
+    return rapidun_weights(
         blocks.ff, blocks.fr, blocks.rf, blocks.rr, n_forget=n_forget, n_retain=n_retain, config=mapping
     )
-    if config.method == "random":
-        return permuted_weights(forget, seed=config.seed), permuted_weights(retain, seed=config.seed + 1)
-    return forget, retain
 
 
 def _from_files(config: WeighConfig, files: list[Path]) -> tuple[list[float], list[float]]:

@@ -65,7 +65,7 @@ def measure_tofu(
         loaded: The model.
         tests: Our name of a test to its samples.
         encoding: Template and lengths.
-        max_new_tokens: Longest generated answer.
+        max_new_tokens: Longest generated answer; 0 generates none, and the log has no ROUGE.
 
     Returns:
         The log.
@@ -83,9 +83,11 @@ def measure_tofu(
     losses = dict(zip(slots, forced.mean_losses(), strict=True))
     found = {}
     for name, items in tests.items():
-        answers = greedy_answers(
-            loaded, questions(items), encoding, max_new_tokens=max_new_tokens, description=f"TOFU {name}"
-        )
+        answers: list[str] = []
+        if max_new_tokens:
+            answers = greedy_answers(
+                loaded, questions(items), encoding, max_new_tokens=max_new_tokens, description=f"TOFU {name}"
+            )
         found[name] = TofuTest(
             answer_losses=[losses[_Slot(name, index, -2)] for index in range(len(items))],
             paraphrased_losses=[losses[_Slot(name, index, -1)] for index in range(len(items))],
@@ -93,7 +95,10 @@ def measure_tofu(
                 [losses[_Slot(name, index, kind)] for kind in range(len(item.perturbed))]
                 for index, item in enumerate(items)
             ],
-            rouge=[rouge_l_recall(item.row.completion, answer) for item, answer in zip(items, answers, strict=True)],
+            rouge=[
+                rouge_l_recall(item.row.completion, answer)
+                for item, answer in zip(items, answers, strict=bool(answers))
+            ],
             row_ids=[str(index) for index in range(len(items))],
         )
     return TofuLog("", found)
