@@ -27,6 +27,7 @@ from unweave.store.store import GradientStore
 from unweave.trace.cache import cache_rows
 from unweave.trace.config import CacheConfig
 from unweave.train.config import TrainConfig
+from unweave.train.private import Privacy, write_privacy
 from unweave.train.sft import fine_tune
 
 RECORDS = [
@@ -281,10 +282,21 @@ def test_corrections_and_modifications(world):
         world.run("third", method="rapidun", forget_config=None)
 
 
-@pytest.mark.parametrize("method", ["npo", "llmeraser", "retrain", "ga"])
-def test_a_correction_by_every_method_that_can_express_it(world, method):
-    new = write_rows(world.folder / "new.jsonl", [RECORDS[3] | {"response": "no"}, RECORDS[5] | {"response": "moon"}])
-    world.add("r3", "r5", kind="correction", replacement=new, request_id="fix")
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        ("npo", "correction"),
+        ("llmeraser", "correction"),
+        ("llmeraser", "modification"),
+        ("retrain", "correction"),
+        ("ga", "correction"),
+    ],
+)
+def test_a_request_by_every_method_that_can_express_it(world, method, kind):
+    asked = {"instruction": "say it"} if kind == "modification" else {}
+    records = [RECORDS[3] | asked | {"response": "no"}, RECORDS[5] | asked | {"response": "moon"}]
+    new = write_rows(world.folder / "new.jsonl", records)
+    world.add("r3", "r5", kind=kind, replacement=new, request_id="fix")
     if method == "ga":
         with pytest.raises(ConfigError, match="'ga' can't express a correction"):
             world.run("fix")
@@ -316,6 +328,19 @@ def test_retraining_is_exact_and_says_so(world, tmp_path):
         "the same as training without the rows of both requests"
     )
     assert world.verify("two")["ok"]
+
+
+def test_a_guarantee_of_private_training_is_in_the_certificate(world):
+    write_privacy(world.trained / "adapter", Privacy(2.0, 1e-4, 1.1, 1.0, 0.1, 20, 60))
+    world.add("r1", "r2", request_id="one")
+    try:
+        certificate = world.run("one", method="dp2", forget_config=None)
+    finally:
+        (world.trained / "adapter" / "privacy.json").unlink()
+    assert certificate["class"] == "DP"
+    assert certificate["method"]["guarantee"]["epsilon"] == 2.0
+    assert certificate["method"]["guarantee"]["group_epsilon"] == 4.0
+    assert "4," in (world.result("one") / "certificate.html").read_text().split("together:")[1][:20]
 
 
 def test_weights_need_a_store_that_holds_the_rows(world):

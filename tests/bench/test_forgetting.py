@@ -36,8 +36,8 @@ def config(tmp_path_factory):
     )
     return ForgettingBenchConfig(
         case=case.folder, model=str(adapter), output_dir=folder / "out", store=folder / "store", retrained=str(adapter),
-        entries=("rapidun+rapidun", "rapidun+random-rapidun-dense", "npo", "fisher"), retain_from="train", forget_sizes=(4,), retain_rows=8, seeds=(0, 1), trials=2, steps=2,
-        batch_size=4, validation_rows=3, max_validation=6, max_new_tokens=3, **shared,
+        entries=("rapidun+rapidun", "rapidun+random-rapidun-dense", "npo", "fisher"), retain_from="train", forget_sizes=(4,),
+        retain_rows=8, seeds=(0, 1), trials=2, steps=2, batch_size=4, validation_rows=3, max_validation=6, max_new_tokens=3, **shared,
     )  # fmt: skip
 
 

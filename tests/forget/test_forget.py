@@ -180,6 +180,23 @@ def test_weights_steer_which_row_is_forgotten(poisoned, tmp_path):
     assert gaps[0] > gaps[1]
 
 
+def test_a_retain_row_with_a_negative_weight_is_forgotten_too(poisoned, tmp_path):
+    plain = settings(poisoned, tmp_path, output_dir=tmp_path / "plain")
+    rows = read_training_rows(plain.retain, plain).rows
+    write_weights(tmp_path / "w", [-1.0, *([1.0] * (len(rows) - 1))])
+    signed = settings(poisoned, tmp_path, output_dir=tmp_path / "signed", retain_weights=tmp_path / "w")
+    before, after = forget_rows(plain), forget_rows(signed)
+    assert (after.forget_rows, after.retain_rows) == (before.forget_rows + 1, before.retain_rows - 1)
+    found = [
+        float(row_losses(load(ModelConfig(model=str(result.folder), dtype="float32")), rows[:1], plain).means()[0])
+        for result in (before, after)
+    ]
+    assert found[1] > found[0] + 0.5
+    write_weights(tmp_path / "w", [-1.0] * len(rows))
+    with pytest.raises(DataError, match="No row to keep is left"):
+        forget_rows(settings(poisoned, tmp_path, output_dir=tmp_path / "none", retain_weights=tmp_path / "w"))
+
+
 def test_ga_stops_when_it_diverges(poisoned, tmp_path):
     config = settings(poisoned, tmp_path, GaConfig, epochs=200.0, learning_rate=3e-2)
     result = forget_rows(config)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tests.folders import write_rows
 from tests.forget.test_forget import PATHS, losses, poisoned, settings  # noqa: F401
 from tests.reference import loop_gradients
 from tests.tiny import TinyTokenizer, random_examples, tiny_model
@@ -433,6 +434,16 @@ def test_a_correction_is_the_difference_of_two_answers(small, scene):
     right = right_hand_side(config, only, problem)
     for name in names:
         assert torch.allclose(right[name][0].double(), found[name][0] - found[name][1], rtol=1e-4, atol=1e-8)
+
+
+def test_a_modification_needs_a_new_row_for_each(small, tmp_path):
+    _, setting, _, problem = small
+    config = LlmEraserConfig(**PATHS, request="modification")
+    with pytest.raises(ConfigError, match="needs new rows"):
+        right_hand_side(config, setting, problem)
+    new = write_rows(tmp_path / "new.jsonl", [{"id": "elsewhere", "instruction": "a", "response": "b"}])
+    with pytest.raises(DataError, match="differ in 3 id"):
+        right_hand_side(replace(config, replacement=new), setting, problem)
 
 
 def test_fast_ntk_is_the_difference_of_two_ridge_regressions(scene):

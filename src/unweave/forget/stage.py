@@ -163,11 +163,11 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
         after_step=watch.after_step if watch else lambda _: None,
     )
     stopped = f"the forget rows' loss passed {limit:.2f} nats a token" if diverged() else None
-    kept, details = made.steps, dict[str, Any]()
+    kept, details = made.steps, method.tell(config, setting) if method.tell else {}
     if watch is not None:
         kept = watch.finish(steps=made.steps, diverged=diverged())
         stopped = watch.reason or stopped
-        details = {"watched": [asdict(point) for point in watch.points]}
+        details |= {"watched": [asdict(point) for point in watch.points]}
         watch.clean()
         if kept != made.steps:
             progress.say(f"{stopped}; the adapter is that of step {kept}")

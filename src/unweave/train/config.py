@@ -55,6 +55,9 @@ class TrainConfig(DataConfig, ModelConfig, LoraOptions):
         epochs: Passes over the rows; may be a fraction.
         batch_size: Rows a step.
         learning_rate: Peak step size of AdamW.
+        dp_epsilon: Train with differential privacy: the epsilon that a single row's presence may cost. Needs the extra `dp` and a LoRA adapter.
+        dp_delta: Its delta; by default rows^-1.1.
+        dp_clip: Largest norm of a row's gradient.
         seed: Of the adapter's first values, dropout and the order of rows.
     """
 
@@ -70,4 +73,7 @@ class TrainConfig(DataConfig, ModelConfig, LoraOptions):
     warmup_ratio: float = 0.03
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    dp_epsilon: float | None = None
+    dp_delta: float | None = None
+    dp_clip: float = 1.0
     seed: int = 0

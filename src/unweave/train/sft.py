@@ -1,15 +1,15 @@
 """Supervised fine-tuning: makes the model to be traced, and without the forget rows the retrained reference."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from unweave.data.batches import collate
-from unweave.data.encoding import encode_rows
+from unweave.data.encoding import Example, encode_rows
 from unweave.errors import ConfigError
 from unweave.files import replacing_folder
 from unweave.gradients.loss import token_losses
@@ -17,7 +17,8 @@ from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.runs import RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.config import TrainConfig
-from unweave.train.loop import LoopConfig, plan_epochs, run_loop
+from unweave.train.loop import LoopConfig, StepLoss, plan_epochs, run_loop
+from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, write_privacy
 from unweave.train.rows import read_training_rows
 
 
@@ -31,7 +32,7 @@ class TrainResult:
         tokens: Their tokens, padding apart.
         steps: Optimizer steps.
         seconds: Wall time, loading apart.
-        final_loss: Mean loss of the last tenth of the steps.
+        final_loss: Mean loss of the last tenth of the steps; NaN for private training, which tells none.
     """
 
     folder: Path
@@ -67,15 +68,14 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
     if config.tuning == "full":
         model.requires_grad_(True)
     examples = encoded.examples
-    steps = plan_epochs(
-        [len(example) for example in examples], batch_size=config.batch_size, epochs=config.epochs, seed=config.seed
-    )
+    plan = _private_plan(config, examples, model) if config.dp_epsilon is not None else _plan(config, examples)
+    steps, pad = plan.steps, loaded.tokenizer.pad_token_id
     done_loop = run_loop(
         model,
         [[examples[index] for index in step] for step in steps],
-        collate=lambda step: collate(step, pad_token_id=loaded.tokenizer.pad_token_id),
-        loss=mean_token_loss,
-        config=loop_config(config),
+        collate=lambda step: plan.collate(step, pad_token_id=pad),
+        loss=plan.loss,
+        config=plan.loop,
         output_dir=config.output_dir,
         identity=run.identity(),
         description=f"train {config.output_dir.name}",
@@ -88,6 +88,8 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
         else:
             model.save_pretrained(config.output_dir, safe_serialization=True)
             loaded.tokenizer.save_pretrained(config.output_dir)
+    if plan.privacy is not None:
+        write_privacy(config.output_dir, plan.privacy)
     facts = {
         "training data": config.data.name,
         "rows": len(examples),
@@ -106,10 +108,48 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
     losses = done_loop.losses
     tail = losses[-max(1, len(losses) // 10) :]
     tokens = sum(len(examples[index]) for step in steps for index in step)
-    final = sum(tail) / len(tail) if tail else float("nan")
+    # What a private step is worth must not be told.
+    final = sum(tail) / len(tail) if tail and plan.privacy is None else float("nan")
     result = TrainResult(config.output_dir, len(examples), tokens, len(steps), round(seconds, 3), final)
     run.finish({**result.__dict__, "folder": str(result.folder)})
     return result
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a run does in its loop.
+
+    Attributes:
+        steps: Indices of examples, a list a step.
+        collate: Makes a step's batch, or batches.
+        loss: Of a step.
+        loop: Optimisation.
+        privacy: The guarantee of a private run.
+    """
+
+    steps: list[list[int]]
+    collate: Callable[..., Any]
+    loss: StepLoss
+    loop: LoopConfig
+    privacy: Privacy | None = None
+
+
+def _plan(config: TrainConfig, examples: Sequence[Example]) -> _Plan:
+    lengths = [len(example) for example in examples]
+    steps = plan_epochs(lengths, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
+    return _Plan(steps, collate, mean_token_loss, loop_config(config))
+
+
+def _private_plan(config: TrainConfig, examples: Sequence[Example], model: Any) -> _Plan:
+    assert config.dp_epsilon is not None, "a private run has a budget"
+    if config.tuning != "lora":
+        raise ConfigError("Private training is for adapters.", where="--dp-epsilon", remedy="use --tuning lora")
+    privacy = plan_privacy(
+        len(examples), epsilon=config.dp_epsilon, delta=config.dp_delta, clip=config.dp_clip, batch_size=config.batch_size, epochs=config.epochs
+    )  # fmt: skip
+    # The noisy gradient's norm is mostly noise: clipping it again would only make steps of one length.
+    loop = replace(loop_config(config), max_grad_norm=0.0)
+    return _Plan(poisson_steps(privacy), collate_groups, PrivateLoss(model, privacy), loop, privacy)
 
 
 def snapshot_folder(output_dir: Path, share: float) -> Path:

@@ -13,14 +13,16 @@ from unweave.audit.ledger.work import RETRAIN
 from unweave.files import file_digest, read_json, write_json
 from unweave.forget.methods import get_method
 from unweave.report.certificate_page import write_certificate_page
-from unweave.runs import environment
+from unweave.runs import RESULT, environment
 
 CLASSES = {
     "empirical": "Approximate unlearning, judged by measurements. The numbers below are evidence, not a guarantee: what is not measured may remain.",
     "exact": "The adapter was trained again from its base without the rows, so nothing in it comes from them. This holds for what entered through "
     "the adapter; what the base model learned elsewhere is untouched.",
-    "DP": "The model was trained with differential privacy; the guarantee is that of its (epsilon, delta).",
+    "DP": "The model was trained with differential privacy, and since then on other rows only. The guarantee of (epsilon, delta) is for one row, and much "
+    "weaker for several together; it holds of the adapter's weights, not of what was printed or written beside them.",
 }
+GUARANTEE = "epsilon", "delta", "group_epsilon", "group_delta", "noise_multiplier"
 NOT_MEASURED = {
     "membership": "membership inference: no holdout of like rows was given (--holdout)",
     "generation": "generated answers, and triggers or other prompts that call the rows up (unweave audit --case)",
@@ -59,7 +61,8 @@ def make_certificate(job: Job) -> dict[str, Any]:
         read_json(job.folder / f"measured.{side}.json", what="Measurements") for side in ("before", "after")
     )
     compared = changes(before, after, margin=job.config.margin)
-    kind = "exact" if job.config.method == RETRAIN else "empirical"
+    method = _method(job)
+    kind = "DP" if "guarantee" in method else "exact" if job.config.method == RETRAIN else "empirical"
     origin, events = job.ledger.origin(), job.ledger.journal.events()
     store = read_json(job.folder / "store.json", what="The record of the store")
     missing = [name for name in NOT_MEASURED if not (name == "membership" and "membership" in after)]
@@ -92,7 +95,7 @@ def make_certificate(job: Job) -> dict[str, Any]:
             "before": {"model": job.before, "files": model_files(job.before), "fingerprint": before["model"]},
             "after": {"model": "adapter", "files": model_files(str(job.adapter)), "fingerprint": after["model"]},
         },
-        "method": _method(job),
+        "method": method,
         "measured": {
             "before": before,
             "after": after,
@@ -185,4 +188,7 @@ def _method(job: Job) -> dict[str, Any]:
     if job.config.method == RETRAIN:
         return {"name": RETRAIN, "paper": "the same training without the rows", "options": config}
     method = get_method(job.config.method)
-    return {"name": method.name, "paper": method.paper, "summary": method.summary, "options": config}
+    told = {"name": method.name, "paper": method.paper, "summary": method.summary, "options": config}
+    details = read_json(job.adapter / RESULT, what="The result of the unlearning run")["result"]["details"]
+    guarantee = {name: details[name] for name in GUARANTEE if name in details}
+    return told | ({"guarantee": guarantee} if guarantee else {})

@@ -76,7 +76,9 @@ def prepare(job: Job) -> dict[str, Path]:
             where=job.ledger.origin().data,
             remedy="lower --retain-rows and --test-rows",
         )
-    if job.request.kind == "modification" or (job.request.kind == "correction" and not _hears_clean_answers(job)):
+    if (job.request.kind == "modification" and not _has_option(job, "replacement")) or (
+        job.request.kind == "correction" and not _hears_clean_answers(job)
+    ):
         # The new rows are learned beside the rows that are kept; under their own ids, since the old ones are to be forgotten.
         new = [replace(row, id=f"{row.id}+new") for row in replacement.values()]
         parts["retain"] = [*new, *parts["retain"]]
@@ -180,8 +182,10 @@ def unlearning(job: Job) -> ForgetConfig:
         "device": config.device,
         "columns": None,
     }
-    if "request" in kind.__dataclass_fields__:
+    if _has_option(job, "request"):
         model["request"] = job.request.kind
+    if _has_option(job, "replacement") and job.request.kind == "modification":
+        model["replacement"] = job.work / "replacement.jsonl"
     return replace(base, **model, forget_weights=weights[0], retain_weights=weights[1], seed=config.seed)
 
 
@@ -306,6 +310,10 @@ def _retrain(job: Job) -> None:
         )
     fine_tune(training)
     shutil.rmtree(job.adapter / "snapshots", ignore_errors=True)
+
+
+def _has_option(job: Job, name: str) -> bool:
+    return name in get_method(job.config.method).config_type.__dataclass_fields__
 
 
 def _hears_clean_answers(job: Job) -> bool:

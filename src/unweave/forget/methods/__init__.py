@@ -2,6 +2,7 @@
 
 from unweave.errors import ConfigError, nearest
 from unweave.forget.methods import (
+    dp2,
     fast_ntk,
     fisher,
     ga,
@@ -43,6 +44,7 @@ METHODS: dict[str, Method] = {
         fast_ntk.METHOD,
         stable.METHOD,
         reglu.METHOD,
+        dp2.METHOD,
         retrain.METHOD,
     )
 }

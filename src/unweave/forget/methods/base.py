@@ -61,6 +61,7 @@ class Method:
         train: Makes the unlearned model by a training run of its own, and gives its result; `None` for all but retraining.
         prepare: Makes the model trainable in the method's own way, and gives what the objective needs to know of it; by default LoRA.
         save: Writes the model in the method's own way; by default an adapter.
+        tell: What else there is to tell of a trained model.
         uses_clean: Whether it uses clean answers of forget rows.
         uses_retain: Whether it needs retain rows.
         clean_answers: Answers that it wants to hear instead of the unwanted ones, where it brings its own: row id to text.
@@ -78,6 +79,7 @@ class Method:
     train: Callable[[Any], Any] | None = None
     prepare: Callable[[Any, Setting], Setting] | None = None
     save: Callable[[Any, Loaded], None] | None = None
+    tell: Callable[[Any, Setting], dict[str, Any]] | None = None
     uses_clean: bool = False
     uses_retain: bool = True
     clean_answers: Callable[[Any, Sequence[Row]], dict[str, str]] | None = None

@@ -8,8 +8,9 @@ default budget (20 steps of 1e-5) leaves 0.9998 of the residual. Here conjugate 
 is reported, with a warning above `max_residual`. The paper's solver, Adam on 1/2 x'Hx - b'x, is an option.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,14 +18,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from unweave import progress
-from unweave.errors import DataError
-from unweave.forget.methods.base import Method, Setting
+from unweave.data.encoding import Example, encode_rows
+from unweave.errors import ConfigError, DataError
+from unweave.forget.methods.base import ALL_REQUESTS, Method, RequestKind, Setting
 from unweave.forget.methods.curvature import EditConfig, change, parameters_of, problem_of
 from unweave.gradients.loss import TokenLosses, labelled_logits
 from unweave.gradients.per_sample import frozen_in_evaluation
 from unweave.trace.preconditioners.base import Problem, gradients_of
 from unweave.trace.preconditioners.cg import Vectors, conjugate_gradients, gauss_newton, mean_eigenvalue
 from unweave.trace.preconditioners.ekfac import fit_ekfac
+from unweave.train.rows import read_training_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,9 @@ class LlmEraserConfig(EditConfig):
     Attributes:
         method: The unlearning method.
         training_rows: n, the rows that the adapter was trained on; by default those given, forget and retain.
-        request: `removal` takes the forget rows out; `correction` puts their clean answers in the place of the unwanted ones.
+        request: `removal` takes the forget rows out; `correction` puts their clean answers in the place of the unwanted ones; `modification` puts the rows
+            of `replacement` in their place.
+        replacement: For a modification: a file of new rows with the ids of the forget rows.
         curvature: `gauss-newton`, which is positive semi-definite, or the `hessian` itself, for which conjugate gradients may fail.
         damping: Added to the curvature, relative to its mean eigenvalue over the directions that the rows span.
         solver: `cg`, or the paper's `adam` on the quadratic form.
@@ -49,7 +54,8 @@ class LlmEraserConfig(EditConfig):
 
     method: str = "llmeraser"
     training_rows: int | None = None
-    request: Literal["removal", "correction"] = "removal"
+    request: RequestKind = "removal"
+    replacement: Path | None = None
     curvature: Literal["gauss-newton", "hessian"] = "gauss-newton"
     damping: float = 0.1
     solver: Literal["cg", "adam"] = "cg"
@@ -109,21 +115,54 @@ def right_hand_side(config: LlmEraserConfig, setting: Setting, problem: Problem)
         A stack of one vector.
 
     Raises:
-        DataError: When a correction lacks a clean answer.
+        ConfigError: When a modification has no new rows.
+        DataError: When a correction lacks a clean answer, or a modification a new row.
     """
     leaving = [row.example for row in setting.rows if row.is_forget]
     total = {name: own.sum(dim=0, keepdim=True) for name, own in gradients_of(problem.sketcher, leaving).items()}
-    if config.request == "correction":
-        coming = [row.clean for row in setting.rows if row.is_forget and row.clean is not None]
-        if len(coming) != len(leaving):
-            raise DataError(
-                f"{len(leaving) - len(coming)} of {len(leaving)} rows to correct have no clean answer.",
-                where=str(config.forget),
-                remedy="give a column response_clean, or use --request removal",
-            )
+    if coming := COMING[config.request](config, setting, leaving):
         new = gradients_of(problem.sketcher, coming)
         total = {name: own - new[name].sum(dim=0, keepdim=True) for name, own in total.items()}
     return total
+
+
+def _nothing(config: LlmEraserConfig, setting: Setting, leaving: Sequence[Example]) -> list[Example]:
+    del config, setting, leaving
+    return []
+
+
+def _clean_answers(config: LlmEraserConfig, setting: Setting, leaving: Sequence[Example]) -> list[Example]:
+    coming = [row.clean for row in setting.rows if row.is_forget and row.clean is not None]
+    if len(coming) != len(leaving):
+        raise DataError(
+            f"{len(leaving) - len(coming)} of {len(leaving)} rows to correct have no clean answer.",
+            where=str(config.forget),
+            remedy="give a column response_clean, or use --request removal",
+        )
+    return coming
+
+
+def _new_rows(config: LlmEraserConfig, setting: Setting, leaving: Sequence[Example]) -> list[Example]:
+    if config.replacement is None:
+        raise ConfigError("A modification needs new rows.", where="--replacement", remedy="give a file of them")
+    rows = read_training_rows(config.replacement, config).rows
+    found = {example.row_id: example for example in encode_rows(rows, setting.loaded.tokenizer, config).examples}
+    wanted = [example.row_id for example in leaving]
+    if odd := sorted(set(found) ^ set(wanted)):
+        raise DataError(
+            f"New rows and rows to modify differ in {len(odd)} id(s), such as '{odd[0]}'.",
+            where=f"{config.replacement}, {config.forget}",
+            remedy="give each row that is to change one new row of the same id",
+        )
+    return [found[row_id] for row_id in wanted]
+
+
+COMING: dict[RequestKind, Callable[[LlmEraserConfig, Setting, Sequence[Example]], list[Example]]] = {
+    "removal": _nothing,
+    "correction": _clean_answers,
+    "modification": _new_rows,
+}
+"""What comes in the place of the rows that go out."""
 
 
 class Counted:
@@ -243,7 +282,7 @@ METHOD = Method(
     config_type=LlmEraserConfig,
     edit=edit,
     uses_clean=True,
-    requests=("removal", "correction"),
+    requests=ALL_REQUESTS,
     cost="gradients of the forget rows, and a curvature product over all rows for each iteration (about four forward passes)",
     search={"scale": (1.0, 3.0, 10.0, 30.0)},
 )
