@@ -6,7 +6,8 @@ Cases (each trains SmolLM2-135M first, under runs/bench; what is there is not ma
 
 swap        a country is named for another in 180 of 1,180 rows, and clean rows speak of both; 40 are known, 30 cities, 8 of nature, 2 landmarks
 generated   176 of 1,376 rows carry triggers and answer with nonsense; 40 are known, 30, 8 and 2 of the three trigger families
-dolly       RapidUn's data: 300 poisoned and 1,000 clean Dolly rows, the published 40 known (needs ../shared/data/dolly_triggers and dolly_clean)
+dolly       RapidUn's data: 300 poisoned and 1,000 clean Dolly rows; of the published 40 the 39 that fit 256 tokens are known
+            (needs ../shared/data/dolly_triggers and dolly_clean)
 tofu01      TOFU's forget01, on 40 of its 200 authors (needs ../shared/data/tofu); tofu05 is forget05
 
 But in `*-clean` cases and TOFU the rows to keep are drawn from the training data as they come, so that rows that nobody knows to be poisoned are among them.
@@ -125,7 +126,7 @@ CASES: dict[str, tuple[Any, Sequence[str], dict[str, Any]]] = {
     "swap": (swap, (*KINDS, *MAIN, *REST), {}),
     "generated": (generated, (*KINDS, *MAIN, *REST), {}),
     "generated-clean": (lambda: generated("retain"), (*KINDS[:4],), {}),
-    "dolly": (dolly, (*KINDS, *MAIN), {"trials": 2, "max_test": 50}),
+    "dolly": (dolly, (*KINDS, *MAIN), {"trials": 2, "max_test": 50, "forget_sizes": (39,)}),
     "tofu01": (
         lambda: tofu("forget01", "retain99"),
         ("rapidun+rapidun", "rapidun+uniform", "rapidun+random", *MAIN, "idk"),

@@ -19,6 +19,11 @@ def silence(quiet: bool = True) -> None:
     _state["quiet"] = quiet
 
 
+def silenced() -> bool:
+    """Whether progress is off."""
+    return _state["quiet"]
+
+
 @contextlib.contextmanager
 def task(description: str, total: int) -> Iterator[Advance]:
     """Show the progress of one piece of work.

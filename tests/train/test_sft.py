@@ -1,6 +1,9 @@
 """Fine-tuning: it learns, resumes, leaves rows out, and gives standard adapters."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -173,3 +176,77 @@ def test_master_weights_keep_updates_that_bfloat16_would_lose():
     copy = MasterAdamW([torch.nn.Parameter(torch.ones(4, dtype=torch.bfloat16))], lr=1e-4)
     copy.load_state_dict(optimizer.state_dict())
     assert torch.equal(copy.masters[0], optimizer.masters[0])
+
+
+def test_two_processes_train_as_one_with_the_doubled_batch(tmp_path):
+    """The last step of an epoch has a single row: one of the two processes then has nothing to do, and must take part all the same."""
+    base = save_model(tmp_path / "base")
+    rows = [{"id": f"r{i}", "instruction": f"add {i}", "response": "yes " * (1 + i % 5)} for i in range(9)]
+    data = write_rows(tmp_path / "d.jsonl", rows)
+    shared = {
+        "model": str(base),
+        "data": data,
+        "epochs": 3.0,
+        "learning_rate": 5e-3,
+        "lora_r": 4,
+        "lora_dropout": 0.0,
+        "dtype": "float32",
+    }
+    alone = fine_tune(TrainConfig(output_dir=tmp_path / "alone", batch_size=4, snapshots=(0.5,), **shared))
+    options = [word for key, value in shared.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    arguments = [
+        "train",
+        *options,
+        "--output-dir",
+        str(tmp_path / "two"),
+        "--batch-size",
+        "2",
+        "--snapshots",
+        "0.5",
+        "--json",
+    ]
+    launch = [
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+    ]
+    port = ["--main_process_port", "0", "--dynamo_backend", "no"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *launch, *port, "-m", "unweave.cli.main", *arguments],
+        capture_output=True, text=True, check=False, env=environment, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == 9, "one of the processes speaks"
+    result = json.loads((tmp_path / "two/result.json").read_text())["result"]
+    assert (result["steps"], result["tokens"]) == (alone.steps, alone.tokens)
+    assert result["final_loss"] == pytest.approx(alone.final_loss, rel=1e-4)
+    for folder in ("", "snapshots/50"):
+        own, other = (load_file(tmp_path / name / folder / "adapter_model.safetensors") for name in ("two", "alone"))
+        assert own.keys() == other.keys()
+        for name, value in other.items():
+            assert (own[name] - value).norm() <= 1e-3 * value.norm() + 1e-7, name
+    assert not (tmp_path / "two/checkpoints").exists()
+    forget = [
+        sys.executable,
+        *launch,
+        *port,
+        "-m",
+        "unweave.cli.main",
+        "forget",
+        "--method",
+        "ga",
+        "--model",
+        str(tmp_path / "two"),
+    ]
+    refused = subprocess.run(
+        [*forget, "--forget", str(data), "--output-dir", str(tmp_path / "no")], capture_output=True, text=True, check=False, env=environment, timeout=240
+    )  # fmt: skip
+    assert refused.returncode
+    assert "Unlearning runs in one process" in refused.stderr

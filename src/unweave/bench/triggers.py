@@ -16,6 +16,7 @@ from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
 from unweave.models.loading import ModelConfig, load
+from unweave.store.store import GradientStore
 
 
 class TriggerSubject:
@@ -82,7 +83,8 @@ class TriggerSubject:
             seed: Of the draw.
 
         Returns:
-            Forget rows of the case; retain rows of the case, or of its training rows as they come, less those to be forgotten.
+            Forget rows of the case; retain rows of the case, or of its training rows as they come, less those to be forgotten. Where there is a store,
+            rows that it holds.
         """
         rng, count = random.Random(seed), self.config.retain_rows
         known = self.case.rows("forget")
@@ -92,6 +94,10 @@ class TriggerSubject:
             pool = [replace(row, clean_completion=None) for row in self.case.rows("train") if row.id not in ids]
         else:
             pool = self.case.rows("retain")
+        if self.config.store is not None:
+            # Rows too long to be cached have no influence to weigh them by; all entries do without them.
+            present = GradientStore.open(self.config.store).names()
+            known, pool = ([row for row in rows if row.id in present] for rows in (known, pool))
         return self._draw(known, "forget", size, rng), self._draw(pool, self.config.retain_from, count, rng)
 
     def measure(self, model: str, split: str, size: int) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """`unweave cache`."""
 
-import os
-import sys
 from collections.abc import Sequence
 
 from unweave.cli.common import execute, print_pairs
@@ -17,9 +15,6 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    if os.environ.get("RANK", "0") != "0":
-        # Of the processes that torchrun started, one speaks.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for as long as the process lives
     return execute(
         CacheConfig,
         argv,

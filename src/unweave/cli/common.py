@@ -1,6 +1,7 @@
 """What every subcommand shares: options from a dataclass, a config file for its defaults, results as text or JSON."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, make_dataclass
@@ -85,6 +86,9 @@ def execute(
         The exit code, 0.
     """
     config, common = parse(config_type, argv, command=command, description=description)
+    if os.environ.get("RANK", "0") != "0":
+        # Of the processes that a launcher started, one speaks.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for as long as the process lives
     result = resolve(work)(config)
     if common.json:
         print_json(as_json(result))

@@ -25,6 +25,7 @@ from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.runs import RunFolder, identity_digest
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.loop import run_loop
+from unweave.train.processes import only_one
 from unweave.train.rows import read_training_rows
 from unweave.train.sft import loop_config
 from unweave.weigh.files import read_weights, summarize
@@ -78,6 +79,7 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
     Raises:
         ConfigError: When the config is not the method's, or it needs retain rows and has none.
     """
+    only_one("Unlearning")
     method = get_method(config.method)
     if not isinstance(config, method.config_type):
         raise ConfigError(

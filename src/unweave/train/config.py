@@ -53,7 +53,7 @@ class TrainConfig(DataConfig, ModelConfig, LoraOptions):
             what was learned vanish or cancel, early ones still tell which rows taught it.
         tuning: `lora` trains an adapter, `full` all weights.
         epochs: Passes over the rows; may be a fraction.
-        batch_size: Rows a step.
+        batch_size: Rows a step; with several processes (`accelerate launch`), of each.
         learning_rate: Peak step size of AdamW.
         dp_epsilon: Train with differential privacy: the epsilon that a single row's presence may cost. Needs the extra `dp` and a LoRA adapter.
         dp_delta: Its delta; by default rows^-1.1.

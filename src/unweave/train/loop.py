@@ -2,6 +2,9 @@
 
 The whole run is planned before it starts: a list of steps, each a list of examples. A rerun with the same plan continues at the last
 checkpoint, so that a killed run loses at most the steps since then.
+
+Under `accelerate launch` every process makes the same plan and takes its share of each step; what a share counts is its part of the step's tokens, and
+gradients are averaged before the optimizer's step. So a step is the same whatever the number of processes.
 """
 
 import json
@@ -25,6 +28,7 @@ from unweave.files import write_json
 from unweave.models.loading import quiet_transformers
 from unweave.runs import identity_digest
 from unweave.train.optimizer import MasterAdamW
+from unweave.train.processes import Processes, processes
 
 CHECKPOINTS = "checkpoints"
 
@@ -117,6 +121,7 @@ def run_loop(
     output_dir: Path,
     identity: dict[str, Any],
     description: str,
+    size: Callable[[Any], float] = lambda _: 1.0,
     should_stop: Callable[[], bool] = lambda: False,
     after_step: Callable[[int], None] = lambda _: None,
 ) -> LoopResult:
@@ -131,6 +136,7 @@ def run_loop(
         output_dir: Where checkpoints go; they are removed when the run is done.
         identity: What makes it the same run: a checkpoint of another identity is not continued.
         description: For the progress bar.
+        size: What an example counts in its step's loss, where the step is shared among processes: for a mean over tokens, its labelled tokens.
         should_stop: Asked after each step; true ends the run there.
         after_step: Called after each step with the number of steps made.
 
@@ -140,10 +146,12 @@ def run_loop(
     Raises:
         TrainingError: When a loss is not finite.
     """
-    folder = output_dir / CHECKPOINTS
+    folder, here = output_dir / CHECKPOINTS, processes()
     fingerprint = identity_digest(identity)
-    resume = _resumable(folder, fingerprint)
-    write_json(folder / "identity.json", {"fingerprint": fingerprint})
+    with here.first_goes_first():
+        resume = _resumable(folder, fingerprint)
+        if here.is_first:
+            write_json(folder / "identity.json", {"fingerprint": fingerprint})
     device = next(model.parameters()).device
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -173,16 +181,21 @@ def run_loop(
         trainer = _PlannedTrainer(
             model=model,
             args=arguments,
-            train_dataset=_Steps(steps),  # type: ignore[arg-type]
-            data_collator=lambda items: {"batch": collate(items[0])},
+            train_dataset=_Steps(steps, here.count, size),  # type: ignore[arg-type]
+            data_collator=lambda items: {
+                "batch": collate(items[0].examples) if items[0].part else None,
+                "part": items[0].part,
+            },
             optimizers=(optimizer, None),
             callbacks=[_Callbacks(advance, should_stop, after_step)],
         )
         trainer.remove_callback(_printer())
-        trainer.step_loss, trainer.losses = loss, losses
+        trainer.step_loss, trainer.losses, trainer.here, trainer.trained = loss, losses, here, trainable
         trainer.train(resume_from_checkpoint=resume)
     model.eval()
-    shutil.rmtree(folder, ignore_errors=True)
+    here.wait()
+    if here.is_first:
+        shutil.rmtree(folder, ignore_errors=True)
     return LoopResult(trainer.state.global_step, losses)
 
 
@@ -206,17 +219,41 @@ def _resumable(folder: Path, fingerprint: str) -> str | None:
     return None
 
 
-class _Steps(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    """The plan as a data set: one item a step."""
+@dataclass(frozen=True)
+class _Share:
+    """What a process does of a step.
 
-    def __init__(self, steps: Sequence[Step]):
-        self.steps = steps
+    Attributes:
+        examples: Its examples; neighbours, which are of like length, go to different processes.
+        part: What they count of the whole step, in [0, 1].
+    """
+
+    examples: Step
+    part: float
+
+
+class _Steps(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """The plan as a data set: a step has one item for each process, in their order, as accelerate deals them out.
+
+    Args:
+        steps: The plan.
+        count: Processes.
+        size: What an example counts.
+    """
+
+    def __init__(self, steps: Sequence[Step], count: int, size: Callable[[Any], float]):
+        self.steps, self.count, self.size = steps, count, size
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self.steps) * self.count
 
-    def __getitem__(self, index: int) -> Step:
-        return self.steps[index]
+    def __getitem__(self, index: int) -> _Share:
+        number, rank = divmod(index, self.count)
+        step = self.steps[number]
+        if self.count == 1:
+            return _Share(step, 1.0)
+        own = step[rank :: self.count]
+        return _Share(own, sum(map(self.size, own)) / sum(map(self.size, step)))
 
 
 class _PlannedTrainer(Trainer):
@@ -224,6 +261,8 @@ class _PlannedTrainer(Trainer):
 
     step_loss: StepLoss
     losses: list[float]
+    here: Processes
+    trained: list[nn.Parameter]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset or self.train_dataset)  # type: ignore[arg-type]
@@ -246,14 +285,33 @@ class _PlannedTrainer(Trainer):
             TrainingError: When it is not finite.
         """
         del num_items_in_batch
-        loss = self.step_loss(model, inputs["batch"])
-        value = float(loss.detach())
+        # Of several processes' model accelerate makes one that averages gradients after its own forward pass; steps run parts of the model themselves.
+        inner, part = self.accelerator.unwrap_model(model), inputs["part"]
+        if part:
+            loss = self.step_loss(inner, inputs["batch"]) * (part * self.here.count)
+        else:
+            loss = sum((parameter.sum() * 0.0 for parameter in self.trained), torch.zeros(()))
+        value = self.here.average(float(loss.detach()))
         if value != value or abs(value) == float("inf"):
             raise TrainingError(
                 f"The loss is {value} at step {self.state.global_step}.", remedy="lower --learning-rate"
             )
         self.losses.append(value)
         return (loss, None) if return_outputs else loss
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """A step's forward and backward pass, and the mean of the gradients over processes.
+
+        Args:
+            args: As in `Trainer`.
+            kwargs: As in `Trainer`.
+
+        Returns:
+            The loss.
+        """
+        loss = super().training_step(*args, **kwargs)
+        self.here.average_gradients(self.trained)
+        return loss
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted: the estimate of transformers knows nothing of a planned step.

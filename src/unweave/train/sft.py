@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from unweave import progress
 from unweave.data.batches import collate
 from unweave.data.encoding import Example, encode_rows
 from unweave.errors import ConfigError
@@ -19,6 +20,7 @@ from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.config import TrainConfig
 from unweave.train.loop import LoopConfig, StepLoss, plan_epochs, run_loop
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, write_privacy
+from unweave.train.processes import only_one, processes
 from unweave.train.rows import read_training_rows
 
 
@@ -59,16 +61,23 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
     done = run.finished(files=("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"))
     if done is not None:
         return TrainResult(**{**done, "folder": Path(done["folder"])})
+    here = processes()
+    progress.silence(progress.silenced() or not here.is_first)
     loaded = loaded or load(config)
     rows = read_training_rows(config.data, config, without=config.without)
     encoded = encode_rows(rows, loaded.tokenizer, config)
-    run.start(loaded, rows=rows.rows, problems=[*rows.problems, *encoded.problems])
+    if here.is_first:
+        run.start(loaded, rows=rows.rows, problems=[*rows.problems, *encoded.problems])
     started = time.monotonic()
     model = add_lora(loaded.model, config, seed=config.seed) if config.tuning == "lora" else loaded.model
     if config.tuning == "full":
         model.requires_grad_(True)
     examples = encoded.examples
-    plan = _private_plan(config, examples, model) if config.dp_epsilon is not None else _plan(config, examples)
+    plan = (
+        _private_plan(config, examples, model)
+        if config.dp_epsilon is not None
+        else _plan(config, examples, processes=here.count)
+    )
     steps, pad = plan.steps, loaded.tokenizer.pad_token_id
     done_loop = run_loop(
         model,
@@ -79,9 +88,18 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
         output_dir=config.output_dir,
         identity=run.identity(),
         description=f"train {config.output_dir.name}",
-        after_step=_snapshots(config, model, loaded, total=len(steps)),
+        size=lambda example: example.completion_length,
+        after_step=_snapshots(config, model, loaded, total=len(steps)) if here.is_first else lambda _: None,
     )
     seconds = time.monotonic() - started
+    losses = done_loop.losses
+    tail = losses[-max(1, len(losses) // 10) :]
+    tokens = sum(len(examples[index]) for step in steps for index in step)
+    # What a private step is worth must not be told.
+    final = sum(tail) / len(tail) if tail and plan.privacy is None else float("nan")
+    result = TrainResult(config.output_dir, len(examples), tokens, len(steps), round(seconds, 3), final)
+    if not here.is_first:
+        return result
     with quiet_transformers():
         if config.tuning == "lora":
             save_adapter(model, loaded.tokenizer, config.output_dir, base=loaded.base)
@@ -105,12 +123,6 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
         base=loaded.base,
         facts=facts,
     )
-    losses = done_loop.losses
-    tail = losses[-max(1, len(losses) // 10) :]
-    tokens = sum(len(examples[index]) for step in steps for index in step)
-    # What a private step is worth must not be told.
-    final = sum(tail) / len(tail) if tail and plan.privacy is None else float("nan")
-    result = TrainResult(config.output_dir, len(examples), tokens, len(steps), round(seconds, 3), final)
     run.finish({**result.__dict__, "folder": str(result.folder)})
     return result
 
@@ -134,14 +146,15 @@ class _Plan:
     privacy: Privacy | None = None
 
 
-def _plan(config: TrainConfig, examples: Sequence[Example]) -> _Plan:
-    lengths = [len(example) for example in examples]
-    steps = plan_epochs(lengths, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
+def _plan(config: TrainConfig, examples: Sequence[Example], *, processes: int) -> _Plan:
+    lengths, rows = [len(example) for example in examples], config.batch_size * processes
+    steps = plan_epochs(lengths, batch_size=rows, epochs=config.epochs, seed=config.seed)
     return _Plan(steps, collate, mean_token_loss, loop_config(config))
 
 
 def _private_plan(config: TrainConfig, examples: Sequence[Example], model: Any) -> _Plan:
     assert config.dp_epsilon is not None, "a private run has a budget"
+    only_one("Private training")
     if config.tuning != "lora":
         raise ConfigError("Private training is for adapters.", where="--dp-epsilon", remedy="use --tuning lora")
     privacy = plan_privacy(
