@@ -10,7 +10,8 @@ dolly       RapidUn's data: 300 poisoned and 1,000 clean Dolly rows; of the publ
             (needs ../shared/data/dolly_triggers and dolly_clean)
 tofu01      TOFU's forget01, on 40 of its 200 authors (needs ../shared/data/tofu); tofu05 is forget05
 
-But in `*-clean` cases and TOFU the rows to keep are drawn from the training data as they come, so that rows that nobody knows to be poisoned are among them.
+`generated-all` compares all methods, with one seed. But in `generated-clean` and TOFU the rows to keep are drawn from the training data as they come, so that
+rows that nobody knows to be poisoned are among them.
 Each method has 20 steps of 8 rows; its setting is chosen on a validation split.
 """
 
@@ -40,6 +41,8 @@ SHARED = Path("../shared/data")
 KINDS = ("rapidun+signed", "rapidun+rapidun", "rapidun+uniform", "rapidun+random", "rapidun+random-signed")
 MAIN = ("ga", "graddiff", "npo", "loreun", "fisher", "llmeraser")
 REST = ("simnpo", "idk", "wga", "undial", "rmu", "ihl", "ssd", "fast-ntk", "stable", "reglu")
+TOFU = ("rapidun+rapidun", "rapidun+uniform", "ga", "graddiff", "npo", "fisher", "llmeraser", "idk")
+TOFU_OPTIONS: dict[str, Any] = {"validation_rows": 15, "max_new_tokens": 40}
 SNAPSHOT = 0.06
 TEMPLATE: dict[str, Any] = {"system_prompt": "", "max_length": 256}
 
@@ -123,20 +126,13 @@ def tofu(forget: str, retain: str) -> dict[str, Any]:
 
 
 CASES: dict[str, tuple[Any, Sequence[str], dict[str, Any]]] = {
-    "swap": (swap, (*KINDS, *MAIN, *REST), {}),
-    "generated": (generated, (*KINDS, *MAIN, *REST), {}),
+    "swap": (swap, (*KINDS, *MAIN), {}),
+    "generated": (generated, KINDS, {}),
+    "generated-all": (generated, ("rapidun+signed", *MAIN, *REST), {"trials": 2, "seeds": (0,)}),
     "generated-clean": (lambda: generated("retain"), (*KINDS[:4],), {}),
-    "dolly": (dolly, (*KINDS, *MAIN), {"trials": 2, "max_test": 50, "forget_sizes": (39,)}),
-    "tofu01": (
-        lambda: tofu("forget01", "retain99"),
-        ("rapidun+rapidun", "rapidun+uniform", "rapidun+random", *MAIN, "idk"),
-        {"validation_rows": 15, "max_test": 40, "max_new_tokens": 48},
-    ),
-    "tofu05": (
-        lambda: tofu("forget05", "retain95"),
-        ("rapidun+rapidun", "rapidun+uniform", "rapidun+random", *MAIN, "idk"),
-        {"validation_rows": 15, "max_test": 60, "max_new_tokens": 48, "seeds": (0,)},
-    ),
+    "dolly": (dolly, (*KINDS[:4], *MAIN), {"trials": 2, "max_test": 40, "forget_sizes": (39,)}),
+    "tofu01": (lambda: tofu("forget01", "retain99"), TOFU, {"max_test": 25, **TOFU_OPTIONS}),
+    "tofu05": (lambda: tofu("forget05", "retain95"), TOFU, {"max_test": 60, "seeds": (0,), **TOFU_OPTIONS}),
 }
 
 

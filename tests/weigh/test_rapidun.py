@@ -5,16 +5,17 @@ import math
 import random
 import statistics
 
+import numpy as np
 import pytest
 import torch
 
 from unweave.errors import ConfigError, DataError
 from unweave.trace.rapidin_format import InfluenceEntry, read_influence_file
-from unweave.weigh.config import MappingConfig, WeighConfig
+from unweave.weigh.config import MappingConfig, SignedConfig, WeighConfig
 from unweave.weigh.controls import loreun_weights, permuted_weights
 from unweave.weigh.files import read_weights, summarize, write_weights
 from unweave.weigh.rapidun import rapidun_weights
-from unweave.weigh.signed import signed_weights
+from unweave.weigh.signed import belonging, left_out_predictions, signed_weights
 from unweave.weigh.stage import weigh_rows
 
 
@@ -241,38 +242,91 @@ def entry(row):
     return InfluenceEntry([(index, row[index]) for index in order], [(index, row[index]) for index in order[::-1]])
 
 
+def blocks_of(features, n_forget):
+    """Influence between rows with some features, as inner products."""
+    kernel = [[float(sum(a * b for a, b in zip(one, other, strict=True))) for other in features] for one in features]
+    parts = {}
+    for name, queries, rows in (("ff", 0, 0), ("fr", 1, 0), ("rf", 0, 1), ("rr", 1, 1)):
+        cut = [slice(None, n_forget), slice(n_forget, None)]
+        parts[name] = [entry(row[cut[rows]]) for row in kernel[cut[queries]]]
+    return parts
+
+
 def test_signed_weights_send_rows_like_the_forget_rows_to_their_side():
-    """Forget rows influence each other by about 5 and themselves by 100, retain rows by about 0, but rows 3 and 7 as much as each other."""
+    """Rows to forget and retain rows 3 and 7 share a direction, at lengths that differ by ten; all rows share another one."""
     rng = random.Random(0)
-    own = [[100.0 if one == other else 5 + rng.gauss(0, 0.5) for other in range(9)] for one in range(9)]
-    across = [[(5 if row in (3, 7) else 0) + rng.gauss(0, 0.5) for row in range(12)] for _ in range(9)]
-    blocks = [[entry(row) for row in matrix] for matrix in (own, across)]
-    forget, retain = signed_weights(*blocks, n_forget=9, n_retain=12, share=0.05)
-    assert forget == [1.0] * 9
+
+    def row(belongs):
+        length = rng.uniform(1, 10)
+        return [length * value for value in [1.0, 1.0 if belongs else 0.0, *(rng.gauss(0, 0.15) for _ in range(40))]]
+
+    features = [row(True) for _ in range(20)] + [row(index in (3, 7)) for index in range(30)]
+    forget, retain = signed_weights(**blocks_of(features, 20), n_forget=20, n_retain=30, config=SignedConfig())
+    assert forget == [1.0] * 20
     assert [index for index, weight in enumerate(retain) if weight < 0] == [3, 7]
-    assert set(retain) == {-1.0, 1.0}
-    # A row's own influence on itself must not set the bound: with it, nothing would belong.
-    nobody = signed_weights(
-        blocks[0], [entry([value - 5 for value in row]) for row in across], n_forget=9, n_retain=12, share=0.05
-    )
-    assert min(nobody[1]) == 1.0
-    for options, message in (({"n_forget": 1, "share": 0.05}, "compare"), ({"n_forget": 9, "share": 1.5}, "share")):
+    assert sum(weight for weight in retain if weight > 0) / 28 == pytest.approx(1.0)
+    alike = [row(False) for _ in range(50)]
+    nobody = signed_weights(**blocks_of(alike, 20), n_forget=20, n_retain=30, config=SignedConfig(signed_precision=1.0))
+    assert sum(weight < 0 for weight in nobody[1]) <= 20
+    for options, message in (
+        ({"n_forget": 1}, "can't be told apart"),
+        ({"config": SignedConfig(signed_ridge=0.0)}, "ridge 0"),
+    ):
         with pytest.raises(ConfigError, match=message):
-            signed_weights(*blocks, n_retain=12, **options)
+            signed_weights(
+                **blocks_of(features, 20), **{"n_forget": 20, "n_retain": 30, "config": SignedConfig(), **options}
+            )
+    cut = blocks_of(features, 20)
+    cut["rr"] = [entry([0.0] * 30)] * 30
+    with pytest.raises(DataError, match="30 row"):
+        signed_weights(**cut, n_forget=20, n_retain=30, config=SignedConfig())
+
+
+def test_left_out_predictions_are_those_of_refitting():
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(12, 5))
+    kernel = features @ features.T
+    labels = np.where(np.arange(12) < 4, 8 / 12, -4 / 12)
+    expected = []
+    for left in range(12):
+        kept = [index for index in range(12) if index != left]
+        solution = np.linalg.solve(kernel[np.ix_(kept, kept)] + 0.7 * np.eye(11), labels[kept])
+        expected.append(kernel[left, kept] @ solution)
+    assert left_out_predictions(kernel, 4, ridge=0.7) == pytest.approx(np.array(expected))
+
+
+def test_rows_that_belong_are_found_at_about_the_precision_asked_for():
+    """Scores of known rows and of hidden ones are of one distribution, as the estimate assumes; the others' overlap it."""
+    rng = np.random.default_rng(2)
+    precisions, found = [], []
+    for _ in range(60):
+        known, hidden, rest = rng.normal(2, 1, 40), rng.normal(2, 1, 30), rng.normal(0, 1, 90)
+        flags = belonging(known, np.concatenate([hidden, rest]), precision=0.7)
+        found.append(flags[:30].sum())
+        precisions.append(flags[:30].sum() / max(1, flags.sum()))
+    assert np.mean(precisions) == pytest.approx(0.7, abs=0.1)
+    assert np.mean(found) > 15
+    assert not belonging(np.full(5, 3.0), np.zeros(9), precision=0.7).any(), "nobody reaches the known rows' scores"
 
 
 def test_signed_weights_and_their_control_from_files(tmp_path):
-    own = [[9.0 if one == other else 5.0 + one + other for other in range(4)] for one in range(4)]
-    blocks = {"f2f": own, "f2r": [[0.0] * 4] * 6, "r2f": [[0.0, 0.1, 20.0, 0.2, 0.0, 0.3]] * 4, "r2r": [[1.0] * 6] * 6}
-    files = {name: result_file(tmp_path / f"{name}.json", matrix) for name, matrix in blocks.items()}
+    rng = random.Random(3)
+    features = [[1.0, float(row < 8 or row == 10), *(rng.gauss(0, 0.2) for _ in range(20))] for row in range(20)]
+    kernel = [[sum(a * b for a, b in zip(one, other, strict=True)) for other in features] for one in features]
+    cut = {"f": slice(0, 8), "r": slice(8, 20)}
+    # RapidUn's names: f2r holds queries R on rows F.
+    places = {"f2f": ("f", "f"), "f2r": ("r", "f"), "r2f": ("f", "r"), "r2r": ("r", "r")}
+    files = {
+        name: result_file(tmp_path / f"{name}.json", [row[cut[rows]] for row in kernel[cut[queries]]])
+        for name, (queries, rows) in places.items()
+    }
     paths = {"out_forget": tmp_path / "wf", "out_retain": tmp_path / "wr"}
     weights = weigh_rows(WeighConfig(**files, **paths, method="signed"))
-    assert weights.retain == [1, 1, -1, 1, 1, 1]
+    assert [index for index, weight in enumerate(weights.retain) if weight < 0] == [2]
     assert weights.retain_summary.negative == 1
-    assert weights.retain_summary.effective_sample_size == pytest.approx(6)
-    assert read_weights(tmp_path / "wr", count=6, signed=True) == weights.retain
+    assert read_weights(tmp_path / "wr", count=12, signed=True) == weights.retain
     with pytest.raises(DataError, match=r"weight -1\.0"):
-        read_weights(tmp_path / "wr", count=6)
+        read_weights(tmp_path / "wr", count=12)
     control = weigh_rows(WeighConfig(**files, **paths, method="random", random_of="signed", seed=1))
     assert sorted(control.retain) == sorted(weights.retain)
     assert control.retain != weights.retain

@@ -1,8 +1,8 @@
 """`unweave bench forgetting`: methods x seeds x forget sizes, the search of their settings included; every run is kept, so that a killed bench goes on.
 
-For each entry and size `trials` settings are drawn from the method's own search space and tried with the first seed on the validation split; which one is
-chosen, the subject says: forgetting counts among those that keep what must stay. The chosen setting runs with every seed, and is measured on the test split,
-which the search has not seen.
+For each entry and size `trials` settings are drawn from the method's own search space, the values of its first option in turn from the strongest down, and
+tried with the first seed on the validation split; which one is chosen, the subject says: forgetting counts among those that keep what must stay. The chosen
+setting runs with every seed, and is measured on the test split, which the search has not seen.
 """
 
 import itertools
@@ -97,10 +97,20 @@ class Bench:
         Returns:
             Options, a dictionary a trial.
         """
-        space = get_method(entry.partition("+")[0]).search
-        grid = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
         # Weights are compared on equal terms: the draw depends on the method, not on its weights.
-        random.Random(entry.partition("+")[0]).shuffle(grid)
+        name = entry.partition("+")[0]
+        space = get_method(name).search
+        if not space:
+            return [{}]
+        (option, ladder), *others = space.items()
+        rest = [dict(zip(dict(others), values, strict=True)) for values in itertools.product(*dict(others).values())]
+        rng = random.Random(name)
+        columns = [rng.sample(rest, len(rest)) for _ in ladder]
+        grid = [
+            {option: value, **column[turn]}
+            for turn in range(len(rest))
+            for value, column in zip(reversed(ladder), columns, strict=True)
+        ]
         return grid[: self.config.trials]
 
     def run(self, entry: str, size: int, seed: int, options: dict[str, Any], split: str) -> dict[str, Any]:

@@ -54,7 +54,20 @@ class MappingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeighConfig(MappingConfig):
+class SignedConfig(MappingConfig):
+    """Signed weights.
+
+    Attributes:
+        signed_ridge: Ridge of the regression that tells forget rows from retain rows, in a kernel with a unit diagonal.
+        signed_precision: Least estimated share of rows that belong to the forget rows among those that change sides.
+    """
+
+    signed_ridge: float = 1.0
+    signed_precision: float = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeighConfig(SignedConfig):
     """Turn influence into a weight for each forget and retain row.
 
     The influence comes from four RapidIn result files, or from a gradient store and the two files of rows.
@@ -75,7 +88,6 @@ class WeighConfig(MappingConfig):
         out_retain: Where the retain weights go.
         seed: Of `random`.
         random_of: Whose values `random` permutes.
-        signed_share: For `signed`: a retain row changes sides when the forget rows influence it as much as they do the lowest such share of themselves.
         loreun_tau: Temperature of `loreun`.
         loreun_wmin: Its lower clip.
         loreun_wmax: Its upper clip.
@@ -96,7 +108,6 @@ class WeighConfig(MappingConfig):
     out_retain: Path = Path("retain_weights.jsonl")
     seed: int = 0
     random_of: InfluenceMethod = "rapidun"
-    signed_share: float = 0.05
     loreun_tau: float = 0.8
     loreun_wmin: float = 0.5
     loreun_wmax: float = 3.0

@@ -1,50 +1,121 @@
 """Signed weights: influence decides which side a row is on.
 
-RapidUn's mapping rewards forget rows that are like most others, so rare kinds of forget rows get the smallest weights, and within a handful of rows no weight
-makes up for rows that are not known. What influence does tell well is which other rows taught the same thing. Retain rows are often drawn from the
-training data as they come, with more of what is to be forgotten among them: learning from those undoes the forgetting. Here they change sides: a weight of
--1 has a method unlearn the row with the forget rows, all others have weight 1. This mapping is unweave's own.
+RapidUn's mapping rewards forget rows that are like most others, so rare kinds of forget rows get the smallest weights; and no weight of known rows makes up
+for those that nobody knows. What influence can tell is which other rows taught the same thing. Retain rows are often drawn from the training data as they come,
+more of what is to be forgotten among them, and learning from those undoes the forgetting. Here such rows change sides: with a weight of -1 a method unlearns
+them too. The mapping is unweave's own.
+
+The score of a row is the prediction of a kernel ridge regression of "is to be forgotten" on the four blocks of influence, scaled to cosines, each row left
+out of its own prediction. A row changes sides where most of the rows that score so high surely belong: the forget rows' own scores say how often a row that
+belongs reaches a bound, and the smallest ratio of how often retain rows do, over all bounds, how many of them can belong at most (Elkan and Noto, KDD 2008).
+All other retain rows are weighted by RapidUn's mapping of the negative score.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from unweave.errors import ConfigError
+from unweave.errors import ConfigError, DataError
 from unweave.trace.rapidin_format import InfluenceEntry
+from unweave.weigh.config import SignedConfig
+from unweave.weigh.rapidun import scores_to_weights
+
+LEAST_REACHED = 0.5
+"""Bounds that fewer of the forget rows reach say too little."""
 
 
 def signed_weights(
-    ff: Sequence[InfluenceEntry], rf: Sequence[InfluenceEntry], *, n_forget: int, n_retain: int, share: float
+    ff: Sequence[InfluenceEntry],
+    fr: Sequence[InfluenceEntry],
+    rf: Sequence[InfluenceEntry],
+    rr: Sequence[InfluenceEntry],
+    *,
+    n_forget: int,
+    n_retain: int,
+    config: SignedConfig,
 ) -> tuple[list[float], list[float]]:
-    """Forget weights of 1; retain weights of 1, or of -1 for rows that belong to the forget rows.
-
-    A row's score is the median over the forget rows of their influence on it. The forget rows' own scores, each without its influence on itself, tell what
-    belonging looks like: a retain row changes sides when it reaches their quantile `share`.
+    """Forget weights of 1; retain weights of -1 for rows that belong to the forget rows, and of mean 1 for the others.
 
     Args:
         ff: Queries F on rows F.
+        fr: Queries R on rows F.
         rf: Queries F on rows R.
+        rr: Queries R on rows R.
         n_forget: Forget rows.
         n_retain: Retain rows.
-        share: The quantile, in [0, 1]; about this share of the rows that belong is overlooked.
+        config: Ridge, precision, and the mapping of the rest.
 
     Returns:
         Forget and retain weights.
 
     Raises:
-        ConfigError: With fewer than two forget rows, which have nothing to be compared with, or a share out of range.
+        ConfigError: When an option is out of range, or there are fewer than two rows of a kind.
+        DataError: When the influence of a row on itself is missing or not positive, as in lists that were cut.
     """
-    if n_forget < 2:
-        raise ConfigError("Signed weights compare forget rows with each other.", remedy="give two or more")
-    if not 0 <= share <= 1:
-        raise ConfigError(f"{share} is no share.", where="--signed-share", remedy="give a number from 0 to 1")
-    others = ~np.eye(n_forget, dtype=bool)
-    by_row = _matrix(ff, n_forget).T[others].reshape(n_forget, n_forget - 1)
-    bound = float(np.quantile(np.median(by_row, axis=1), share))
-    scores = np.median(_matrix(rf, n_retain), axis=0)
-    return [1.0] * n_forget, [-1.0 if score >= bound else 1.0 for score in scores.tolist()]
+    if min(n_forget, n_retain) < 2 or config.signed_ridge <= 0 or not 0 < config.signed_precision <= 1:
+        raise ConfigError(
+            f"{n_forget} forget and {n_retain} retain rows with ridge {config.signed_ridge:g} and precision {config.signed_precision:g} can't be told apart.",
+            where="--signed-ridge, --signed-precision",
+            remedy="give two rows or more of each, a positive ridge, and a precision from 0 to 1",
+        )
+    kernel = np.block([[_matrix(ff, n_forget), _matrix(rf, n_retain)], [_matrix(fr, n_forget), _matrix(rr, n_retain)]])
+    scale = kernel.diagonal()
+    if not (scale > 0).all():
+        raise DataError(
+            f"The influence of {int((scale <= 0).sum())} row(s) on themselves is missing or not positive.",
+            remedy="give whole lists, or --store",
+        )
+    scores = left_out_predictions(kernel / np.sqrt(np.outer(scale, scale)), n_forget, ridge=config.signed_ridge)
+    own, others = scores[:n_forget], scores[n_forget:]
+    leaving = belonging(own, others, precision=config.signed_precision)
+    weights = np.full(n_retain, -1.0)
+    if not leaving.all():
+        rest = (-others[~leaving]).tolist()
+        weights[~leaving] = scores_to_weights(rest, tau=config.tau_r, low=config.wmin_r, high=config.wmax_r)
+    return [1.0] * n_forget, weights.tolist()
+
+
+def left_out_predictions(kernel: Float[np.ndarray, "n n"], n_first: int, *, ridge: float) -> Float[np.ndarray, " n"]:
+    """Kernel ridge regression's prediction for each row from all others, in closed form: y_i - (A y)_i / A_ii with A = (K + ridge I)^-1.
+
+    Args:
+        kernel: Symmetric up to rounding, positive semi-definite.
+        n_first: The first so many rows have a positive label, the others a negative one; labels sum to zero.
+        ridge: Regularisation.
+
+    Returns:
+        The predictions.
+    """
+    count = len(kernel)
+    labels = np.where(np.arange(count) < n_first, (count - n_first) / count, -n_first / count)
+    inverse = np.linalg.inv((kernel + kernel.T) / 2 + ridge * np.eye(count))
+    return labels - inverse @ labels / inverse.diagonal()
+
+
+def belonging(
+    known: Float[np.ndarray, " k"], others: Float[np.ndarray, " n"], *, precision: float
+) -> Bool[np.ndarray, " n"]:
+    """Which rows belong to the known ones, at an estimated precision.
+
+    Args:
+        known: Scores of rows that belong.
+        others: Scores of rows of which some do.
+        precision: Least share of rows that belong among those above the bound.
+
+    Returns:
+        A flag for each of the others.
+    """
+    bounds = np.unique(np.concatenate([known, others]))[::-1]
+    reached = (known[None, :] >= bounds[:, None]).mean(axis=1)
+    taken = (others[None, :] >= bounds[:, None]).mean(axis=1)
+    usable = reached >= LEAST_REACHED
+    ratios = taken[usable] / reached[usable]
+    estimated = np.divide(
+        ratios.min() * reached[usable], taken[usable], out=np.ones_like(ratios), where=taken[usable] > 0
+    )
+    good = np.flatnonzero(estimated >= precision)
+    return others >= bounds[usable][good.max()] if len(good) else np.zeros(len(others), dtype=bool)
 
 
 def _matrix(entries: Sequence[InfluenceEntry], rows: int) -> Float[np.ndarray, "q n"]:

@@ -43,5 +43,5 @@ METHOD = Method(
     config_type=GradDiffConfig,
     build=GradDiff,
     requests=ALL_REQUESTS,
-    search={"learning_rate": (3e-4, 1e-3), "gamma": (0.3, 1.0)},
+    search={"learning_rate": (1e-4, 3e-4, 1e-3), "gamma": (0.3, 1.0)},
 )

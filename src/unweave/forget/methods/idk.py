@@ -101,5 +101,5 @@ METHOD = Method(
     clean_answers=preferred_answers,
     cost="two sequences a forget row; one more forward pass for each in a run",
     requests=ALL_REQUESTS,
-    search={"learning_rate": (3e-4, 1e-3), "beta": (0.1, 0.5)},
+    search={"learning_rate": (1e-4, 3e-4, 1e-3), "beta": (0.1, 0.5)},
 )

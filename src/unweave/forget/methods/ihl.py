@@ -64,5 +64,5 @@ METHOD = Method(
     config_type=IhlConfig,
     build=Ihl,
     requests=ALL_REQUESTS,
-    search={"learning_rate": (3e-4, 1e-3), "gamma": (0.5, 1.0)},
+    search={"learning_rate": (1e-4, 3e-4, 1e-3), "gamma": (0.5, 1.0)},
 )

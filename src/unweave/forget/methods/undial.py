@@ -59,5 +59,5 @@ METHOD = Method(
     build=Undial,
     cost="two forward passes and one backward pass a step",
     requests=ALL_REQUESTS,
-    search={"learning_rate": (3e-4, 1e-3), "beta": (3.0, 10.0)},
+    search={"learning_rate": (1e-4, 3e-4, 1e-3), "beta": (3.0, 10.0)},
 )
