@@ -210,6 +210,26 @@ def trade_off(
     return _svg(figure)
 
 
+def break_even(rows: Sequence[int], retraining: Sequence[float], forgetting: dict[str, Sequence[float]]) -> str:
+    """The time of forgetting beside that of retraining, over the number of training rows.
+
+    Args:
+        rows: Training rows.
+        retraining: Seconds of retraining, for each.
+        forgetting: Label to the seconds of forgetting, for each.
+
+    Returns:
+        An SVG element.
+    """
+    figure, axes = _figure(height=3.6)
+    axes.plot(rows, retraining, color=INK, label="retraining")
+    for label, seconds in forgetting.items():
+        axes.plot(rows, seconds, "--", label=label)
+    axes.set(xscale="log", yscale="log", xlabel="training rows", ylabel="seconds")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
 def _figure(*, width: float = 7.4, height: float = 3.0) -> tuple[Any, Any]:
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG

@@ -1,0 +1,132 @@
+"""What does forgetting cost beside retraining, and when is retraining cheaper? Times of the parts, measured, and the sizes at which they meet.
+
+    python benchmarks/forgetting.py dolly      (makes the model, under runs/bench/dolly)
+    python benchmarks/cost.py                  benchmarks/results/cost.json and docs/break_even.svg
+
+Measured on RapidUn's Dolly rows in turns, so that a busy machine slows all parts alike: loading, training steps and unlearning steps of 8 rows, caching rows,
+the weights. Retraining n rows for e epochs is a load and n e / 8 training steps; RapidUn on f forget rows and 3 f retain rows is two loads, caching them, the
+weights, and one unlearning step for every 8 of them, as in the comparison of methods. All else is multiplication.
+"""
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from unweave.data.case import Case
+from unweave.files import write_json, write_jsonl, write_text
+from unweave.forget.methods.rapidun import RapidUnConfig
+from unweave.forget.stage import forget_rows
+from unweave.models.loading import load
+from unweave.report.plots import break_even
+from unweave.runs import environment
+from unweave.trace.cache import cache_rows
+from unweave.trace.config import CacheConfig
+from unweave.train.config import TrainConfig
+from unweave.train.sft import fine_tune
+from unweave.weigh.config import WeighConfig
+from unweave.weigh.stage import weigh_rows
+
+BATCH, STEPS, ROUNDS = 8, 8, 3
+EPOCHS = 3
+SETS = {"RapidUn's Dolly set": 7_991, "RapidUn's Alpaca set": 57_000}
+KNOWN = (10, 40, 160, 640)
+TEMPLATE: dict[str, Any] = {"system_prompt": "", "max_length": 256}
+
+
+def one_round(case: Case, model: str, folder: Path) -> dict[str, float]:
+    """Seconds of each part: of a load, a step, a row."""
+    shutil.rmtree(folder, ignore_errors=True)
+    count = BATCH * STEPS
+    forget, retain, train = (
+        case.rows("forget")[: count // 4],
+        case.rows("retain")[: 3 * count // 4],
+        case.rows("train")[:count],
+    )
+    files = {name: folder / f"{name}.jsonl" for name in ("forget", "retain", "train")}
+    for name, rows in (("forget", forget), ("retain", retain), ("train", train)):
+        write_jsonl(files[name], [row.to_record() for row in rows])
+    started = time.perf_counter()
+    load(model)
+    seconds = {"load": time.perf_counter() - started}
+    trained = fine_tune(
+        TrainConfig(
+            data=files["train"], output_dir=folder / "trained", epochs=1, batch_size=BATCH, lora_dropout=0.0, **TEMPLATE
+        )
+    )
+    seconds["training step"] = trained.seconds / trained.steps
+    cached = sum(
+        cache_rows(CacheConfig(model=model, data=files[name], store=folder / "store", **TEMPLATE)).seconds
+        for name in ("forget", "retain")
+    )
+    seconds["cached row"] = cached / (len(forget) + len(retain))
+    weights: dict[str, Any] = {"out_forget": folder / "wf", "out_retain": folder / "wr"}
+    weighing = weigh_rows(
+        WeighConfig(store=folder / "store", forget=files["forget"], retain=files["retain"], **weights)
+    )
+    seconds["weights"] = weighing.seconds
+    done = forget_rows(
+        RapidUnConfig(
+            model=model, forget=files["forget"], retain=files["retain"], forget_weights=weights["out_forget"], retain_weights=weights["out_retain"],
+            output_dir=folder / "unlearned", adapter_mode="continue", epochs=1.0, batch_size=BATCH, **TEMPLATE,
+        )
+    )  # fmt: skip
+    seconds["unlearning step"] = done.seconds / done.steps
+    return seconds
+
+
+def retraining(rows: int, seconds: dict[str, float]) -> float:
+    """Seconds of training again on so many rows."""
+    return seconds["load"] + rows * EPOCHS / BATCH * seconds["training step"]
+
+
+def forgetting(known: int, seconds: dict[str, float]) -> float:
+    """Seconds of RapidUn on so many known rows."""
+    rows = 4 * known
+    steps = rows / BATCH * seconds["unlearning step"]
+    return 2 * seconds["load"] + rows * seconds["cached row"] + seconds["weights"] + steps
+
+
+def main() -> None:
+    """Measure, multiply, write."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    torch.set_num_threads(2)
+    folder = Path("runs/bench/cost")
+    case = Case(Path("runs/bench/dolly/case"), "dolly", "")
+    rounds = [one_round(case, "runs/bench/dolly/poisoned", folder) for _ in range(ROUNDS)]
+    middle = {name: median(own[name] for own in rounds) for name in rounds[0]}
+    sets = [
+        {"set": name, "rows": rows, "known": known, "retrain": retraining(rows, middle), "rapidun": forgetting(known, middle),
+         "times_cheaper": [retraining(rows, own) / forgetting(known, own) for own in rounds]}
+        for name, rows in SETS.items() for known in KNOWN
+    ]  # fmt: skip
+    meet = [
+        {"known": known, "rows": forgetting(known, middle) / (EPOCHS / BATCH * middle["training step"])}
+        for known in KNOWN
+    ]
+    for entry in sets:
+        ratios = sorted(entry["times_cheaper"])
+        print(
+            f"{entry['set']} ({entry['rows']} rows), {entry['known']} known: {median(ratios):.0f} times cheaper [{ratios[0]:.0f}, {ratios[-1]:.0f}]"
+        )
+    for entry in meet:
+        print(f"{entry['known']} known rows: retraining is cheaper below {entry['rows']:.0f} training rows")
+    sizes = [round(10 ** (2 + step / 8)) for step in range(25)]
+    curves = {f"RapidUn, {known} known": [forgetting(known, middle)] * len(sizes) for known in KNOWN}
+    figure = break_even(sizes, [retraining(rows, middle) for rows in sizes], curves)
+    write_text(Path("docs/break_even.svg"), figure)
+    write_json(
+        Path(__file__).parent / "results" / "cost.json",
+        {
+            "command": "python benchmarks/cost.py", "environment": environment(), "epochs": EPOCHS, "batch_size": BATCH,
+            "seconds": rounds, "sets": sets, "break_even": meet,
+        },
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
