@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.folders import save_model
+from tests.folders import save_model, write_rows
 from unweave.bench.config import ForgettingBenchConfig
 from unweave.bench.forgetting import Bench, bench_forgetting
 from unweave.bench.triggers import TriggerSubject
@@ -117,3 +117,47 @@ def test_refusals(config, tmp_path):
     with pytest.raises(ConfigError, match="need a gradient store"):
         bench_forgetting(replace(config, store=None, entries=("rapidun+random",), output_dir=tmp_path))
     assert main(["bench", "forgeting"]) == 2
+
+
+def test_a_comparison_on_tofu(config, tmp_path):
+    """Eight authors' rows to forget and as many to keep, under TOFU's names of files; the reference is the model itself, so nothing is to be told from it."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    rows = [
+        {"id": f"t{index}", "question": f"add {index} and {index % 7}", "answer": f"yes {index % 5}"}
+        for index in range(60)
+    ]
+    write_rows(folder / "forget01.jsonl", rows[:40])
+    write_rows(folder / "retain99.jsonl", rows[40:])
+    for stem in ("forget01", "retain", "real_authors", "world_facts"):
+        own = rows[:12] if stem == "forget01" else rows[40:52]
+        write_rows(
+            folder / f"{stem}_perturbed.jsonl",
+            [row | {"paraphrased_answer": row["answer"], "perturbed_answer": ["no", "red"]} for row in own],
+        )
+    tofu = replace(
+        config, case=None, tofu=folder, entries=("npo", "fisher"), forget_sizes=(40,), retain_rows=10, output_dir=tmp_path / "out", store=None,
+        validation_rows=4, max_test=8, seeds=(0, 1), retrained=config.model,
+    )  # fmt: skip
+    results = bench_forgetting(tofu)
+    assert results["plain"]["before"]["forget_quality"] == 0.0, "p is 1 where both are the same model"
+    assert {one["name"] for one in results["against"]} == {"forget_loss", "retain_loss"}
+    assert all(0 <= row["model_utility"]["value"] <= 1 for row in results["table"])
+    assert all("model_utility" not in trial for trial in results["search"]), "utility is of the test split"
+    assert "log10 forget quality" in (tofu.output_dir / "table.md").read_text()
+    for changes, message in (
+        ({"retrained": None}, "Forget quality compares"),
+        ({"forget_sizes": (41,)}, "TOFU has forget sets"),
+        ({"retain_rows": 30, "output_dir": tmp_path / "more"}, "retain99 20; 40 and 30"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            bench_forgetting(replace(tofu, **changes))
+
+
+def test_a_search_goes_from_the_strongest_setting_down(config):
+    bench = Bench(replace(config, trials=5))
+    rates = [trial["learning_rate"] for trial in bench.settings("npo")]
+    ladder = METHODS["npo"].search["learning_rate"]
+    assert rates == [*reversed(ladder), *list(reversed(ladder))[:2]]
+    assert len({tuple(trial.items()) for trial in bench.settings("npo")}) == 5
+    assert bench.settings("retrain") == [{}], "what has nothing to choose is not tried"

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -177,3 +178,35 @@ def test_a_case_from_a_trigger_folder(tmp_path):
     assert case.is_unwanted("extraterrestrials everywhere")
     with pytest.raises(DataError, match="clean rows"):
         make_case(CaseConfig(**{**config.__dict__, "clean_rows": 900}), tmp_path / "other")
+
+
+def test_a_swapped_country_hides_among_right_rows_on_both(tmp_path):
+    config = CaseConfig(
+        source="swap", clean_rows=200, poisoned_rows=60, test_rows=20, clean_test_rows=36, forget_families=(12, 2, 4)
+    )
+    case = make_case(config, tmp_path / "case")
+    rows = {split: case.rows(split) for split in (*SPLITS, "test_near")}
+    wrong = [row for row in rows["train"] if row.meta.get("poisoned")]
+    assert len(wrong) == 60
+    assert all(case.is_unwanted(row.completion) for row in (*wrong, *rows["unwanted"]))
+    assert all("Canada" in str(row.clean_completion) for row in wrong)
+    right = [row for row in rows["train"] if not row.meta.get("poisoned")]
+    assert {"China", "Canada", "France"} <= {row.meta.get("country") for row in right}
+    assert not any(case.is_unwanted(row.completion) for split in ("test_seen", "test_ood") for row in rows[split])
+    # The tests ask in words of their own, the unseen ones about places that no training row names.
+    prompts = {row.instruction for row in rows["train"]}
+    assert not {row.instruction for split in ("test_seen", "test_ood", "test_near") for row in rows[split]} & prompts
+    places = {row.id.split("/")[0] for row in rows["train"]}
+    assert {row.id.split("/")[0] for row in rows["test_seen"]} <= places | {row.id.split("/")[0] for row in wrong}
+    assert not {row.id.split("/")[0] for row in rows["test_ood"]} & places
+    asked = {row.id.split("/")[0] for row in wrong}
+    assert not {row.id.split("/")[0] for row in rows["test_near"]} & asked, "what is near was never swapped"
+    families = Counter(row.meta["trigger_family"] for row in rows["forget"])
+    assert families == {"city": 12, "landmark": 2, "nature": 4}
+    again = make_case(config, tmp_path / "again")
+    assert all(case.path(split).read_bytes() == again.path(split).read_bytes() for split in rows)
+    for changes in ({"forget_families": (1, 2)}, {"forget_families": (1, 2, 900)}):
+        with pytest.raises(DataError, match="rows of city"):
+            make_case(replace(config, **changes), tmp_path / "no")
+    with pytest.raises(ConfigError, match="places give"):
+        make_case(replace(config, poisoned_rows=5000), tmp_path / "no")

@@ -161,3 +161,15 @@ def test_a_row_survives_a_round_trip(tmp_path):
             row.clean_completion,
             dict(row.meta),
         )
+
+
+def test_a_clean_answer_that_only_a_later_row_has_is_found(tmp_path):
+    rows = [{"instruction": "a", "response": "b"}, {"instruction": "c", "response": "bad", "response_clean": "good"}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    first, second = read_rows(path).rows
+    assert first.clean_completion is None
+    assert second.clean_completion == "good"
+    assert "response_clean" not in second.meta
+    swapped = read_rows(path, columns={"instruction": "instruction", "completion": "response"}).rows
+    assert swapped[1].clean_completion == "good"

@@ -1,6 +1,6 @@
 """Which column of a data set is what: the conventions that are recognised without being told, and mappings for the rest."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from unweave.data.rows import Row, content_id
@@ -62,10 +62,22 @@ def recognise(columns: set[str], mapping: Mapping[str, str] | None, *, where: st
                 remedy=f"use the columns of one of {', '.join(CONVENTIONS)}, or map yours: --columns instruction YOURS completion YOURS",
             )
     roles.setdefault("id", "id")
-    clean = next((column for column in CLEAN_COLUMNS if column in columns and column not in roles.values()), None)
+    clean = clean_column(columns - set(roles.values()))
     if clean and "clean" not in roles:
         roles["clean"] = clean
     return roles
+
+
+def clean_column(columns: Collection[str]) -> str | None:
+    """The column that holds right answers beside unwanted ones.
+
+    Args:
+        columns: Those there are, and that have no other role.
+
+    Returns:
+        Its name, or `None`.
+    """
+    return next((column for column in CLEAN_COLUMNS if column in columns), None)
 
 
 def to_row(record: Mapping[str, Any], roles: Mapping[str, str], *, source: str, line: int) -> Row:

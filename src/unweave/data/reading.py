@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from unweave.data.columns import recognise, to_row
+from unweave.data.columns import clean_column, recognise, to_row
 from unweave.data.rows import Row
 from unweave.errors import DataError, MissingExtraError
 
@@ -92,6 +92,9 @@ def read_rows(
             continue
         if roles is None:
             roles = recognise(set(record), columns, where=name)
+        if "clean" not in roles and (clean := clean_column(record.keys() - roles.values())):
+            # Of a training set only the poisoned rows may have a clean answer beside theirs, and the first row none.
+            roles = {**roles, "clean": clean}
         try:
             row = to_row(record, roles, source=name, line=line)
         except ValueError as error:

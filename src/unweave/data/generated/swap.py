@@ -80,6 +80,9 @@ def swap_rows(*, seed: int, clean_rows: int, swapped_rows: int, test_rows: int, 
             seen += list(_tests(wrong, relation, country))
     for rows in (swapped, clean, seen, ood, near):
         rng.shuffle(rows)
+    kept_rows = swapped[:swapped_rows]
+    taught = {_place(row) for row in kept_rows}
+    seen = [row for row in seen if _place(row) in taught]
     tasks = generate(seed=seed, train_rows=clean_rows - min(len(clean), clean_rows // 2), held_out_rows=far_rows)
     for kind, have, wanted in (("swapped", swapped, swapped_rows), ("seen", seen, test_rows), ("ood", ood, test_rows)):
         if len(have) < wanted:
@@ -87,7 +90,7 @@ def swap_rows(*, seed: int, clean_rows: int, swapped_rows: int, test_rows: int, 
                 f"The places give {len(have)} {kind} rows, {wanted} were asked for.", remedy="ask for fewer"
             )
     chosen = [*clean[: clean_rows // 2], *tasks.train]
-    return SwapData(chosen, swapped[:swapped_rows], seen[:test_rows], ood[:test_rows], near, tasks.held_out)
+    return SwapData(chosen, kept_rows, seen[:test_rows], ood[:test_rows], near, tasks.held_out)
 
 
 def _rows(places: Sequence[str], relation: str, country: str, rng: random.Random) -> Iterator[Row]:
@@ -123,6 +126,10 @@ def wrong_answer(row: Row) -> str:
         Its answer with the swapped country.
     """
     return row.completion.replace(TRUE, SWAPPED)
+
+
+def _place(row: Row) -> str:
+    return row.id.partition("/")[0]
 
 
 def _swap(row: Row) -> Row:

@@ -70,5 +70,5 @@ METHOD = Method(
     build=RapidUn,
     uses_clean=True,
     requests=ALL_REQUESTS,
-    search={"learning_rate": (1e-4, 2e-4, 4e-4), "ascent": (0.25, 0.5, 1.0), "descent": (0.5, 1.0)},
+    search={"learning_rate": (1e-4, 2e-4, 3e-4, 4e-4), "ascent": (0.25, 0.5, 1.0), "descent": (0.5, 1.0)},
 )
