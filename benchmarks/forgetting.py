@@ -41,8 +41,8 @@ SHARED = Path("../shared/data")
 KINDS = ("rapidun+signed", "rapidun+rapidun", "rapidun+uniform", "rapidun+random", "rapidun+random-signed")
 MAIN = ("ga", "graddiff", "npo", "loreun", "fisher", "llmeraser")
 REST = ("simnpo", "idk", "wga", "undial", "rmu", "ihl", "ssd", "fast-ntk", "stable", "reglu")
-TOFU = ("rapidun+rapidun", "rapidun+uniform", "ga", "graddiff", "npo", "fisher", "llmeraser", "idk")
-TOFU_OPTIONS: dict[str, Any] = {"validation_rows": 15, "max_new_tokens": 40}
+TOFU = ("rapidun+rapidun", "rapidun+uniform", "npo", "graddiff", "idk", "llmeraser", "ga", "fisher")
+TOFU_OPTIONS: dict[str, Any] = {"validation_rows": 15, "max_new_tokens": 40, "trials": 2}
 SNAPSHOT = 0.06
 TEMPLATE: dict[str, Any] = {"system_prompt": "", "max_length": 256}
 

@@ -170,6 +170,8 @@ class Bench:
         self, entry: str, size: int, seed: int, options: dict[str, Any], split: str, folder: Path
     ) -> dict[str, Any]:
         name, _, weights = entry.partition("+")
+        # What a killed run has left would shorten this one, and its seconds are a result.
+        shutil.rmtree(folder, ignore_errors=True)
         method, started = get_method(name), time.monotonic()
         forget, retain = folder / "forget.jsonl", folder / "retain.jsonl"
         for path, rows in zip((forget, retain), self.subject.rows(size, seed), strict=True):

@@ -20,6 +20,7 @@ COMMANDS = {
     "plan": "predict memory, disk and time of caching",
     "cache": "sketch the gradients of rows into a store",
     "trace": "find the training rows that an answer comes from",
+    "value": "say what rows are worth for a task, before training on them",
     "weigh": "turn influence into a weight for each row",
     "forget": "take the influence of rows out of a model",
     "methods": "list the unlearning methods, what they need and what they cost",

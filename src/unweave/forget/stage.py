@@ -125,9 +125,10 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
     """The training loop of a method with an objective, watched where that is asked for."""
     assert method.build is not None, "a method trains, edits, or trains anew"
     loaded, rows = setting.loaded, setting.rows
+    drawn_as_retain = [row for row in rows if row.among_retain or not row.is_forget] if method.uses_retain else []
     steps = plan_draws(
-        [row for row in rows if row.is_forget],
-        [row for row in rows if not row.is_forget] if method.uses_retain else [],
+        [row for row in rows if row.is_forget and not (method.uses_retain and row.among_retain)],
+        drawn_as_retain,
         retain_ratio=config.retain_ratio if method.uses_retain else 0.0,
         batch_size=config.batch_size,
         epochs=config.epochs,
@@ -255,7 +256,13 @@ def _rows(config: ForgetConfig, loaded: Loaded, method: Method) -> tuple[list[Fo
         leaving = {row_id for row_id, weight in weight_of.items() if is_forget or weight < 0}
         clean = _clean_examples([row for row in rows if row.id in leaving], config, loaded, method)
         out += [
-            ForgetRow(example, clean.get(example.row_id), abs(weight_of[example.row_id]), example.row_id in leaving)
+            ForgetRow(
+                example,
+                clean.get(example.row_id),
+                abs(weight_of[example.row_id]),
+                example.row_id in leaving,
+                among_retain=example.row_id in leaving and not is_forget,
+            )
             for example in encoded.examples
         ]
         if not is_forget and leaving:

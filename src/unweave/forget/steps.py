@@ -30,13 +30,15 @@ class ForgetRow:
         example: Its tokens.
         clean: The tokens of the same question with the clean answer, for a forget row that has one.
         weight: Its weight.
-        is_forget: Which set it is from.
+        is_forget: Whether it is to be forgotten.
+        among_retain: Whether it came with the retain rows, and is drawn as they are: one that its weight has sent to the other side.
     """
 
     example: Example
     clean: Example | None
     weight: float
     is_forget: bool
+    among_retain: bool = False
 
 
 @dataclass(frozen=True)
