@@ -130,7 +130,11 @@ CASES: dict[str, tuple[Any, Sequence[str], dict[str, Any]]] = {
     "generated": (generated, KINDS, {}),
     "generated-all": (generated, ("rapidun+signed", *MAIN, *REST), {"trials": 2, "seeds": (0,)}),
     "generated-clean": (lambda: generated("retain"), (*KINDS[:4],), {}),
-    "dolly": (dolly, (*KINDS[:4], *MAIN), {"trials": 2, "max_test": 40, "forget_sizes": (39,)}),
+    "dolly": (
+        dolly,
+        (*KINDS[:4], "npo", "graddiff", "llmeraser", "fisher"),
+        {"trials": 2, "max_test": 40, "forget_sizes": (39,)},
+    ),
     "tofu01": (lambda: tofu("forget01", "retain99"), TOFU, {"max_test": 25, **TOFU_OPTIONS}),
     "tofu05": (lambda: tofu("forget05", "retain95"), TOFU, {"max_test": 60, "seeds": (0,), **TOFU_OPTIONS}),
 }

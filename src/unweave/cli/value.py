@@ -1,13 +1,16 @@
-"""`unweave value score`."""
+"""`unweave value score`, `fit` and `predict`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from unweave.cli.common import execute, print_table
 from unweave.errors import ConfigError, nearest
-from unweave.value.config import ScoreConfig
+from unweave.value.config import FitConfig, PredictConfig, ScoreConfig
 
-PARTS = ("score",)
+USAGE = """usage: unweave value score   --data ROWS --tasks NAME=FILE ... --output VALUES.parquet [OPTIONS]
+       unweave value fit     --data ROWS --values VALUES.parquet --output-dir STUDENT [OPTIONS]
+       unweave value predict --data MORE_ROWS --student STUDENT --output-dir PREDICTED [OPTIONS]
+`unweave value PART --help` lists the options of a part, --config FILE.yaml and --json among them."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -22,22 +25,23 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         ConfigError: When there is no such part.
     """
-    if argv and argv[0] not in PARTS and argv[0] not in ("-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if argv else 2
+    if argv[0] not in PARTS:
         raise ConfigError(f"Unknown part '{argv[0]}'.", where="unweave value", remedy=nearest(argv[0], PARTS))
-    if not argv:
-        print("usage: unweave value score --data ROWS --tasks NAME=FILE ... --output VALUES.parquet [OPTIONS]")
-        return 2
+    config_type, work, description, show = PARTS[argv[0]]
     return execute(
-        ScoreConfig,
-        argv[1:] if argv[0] in PARTS else argv,
-        command="value score",
-        description="Value candidate rows for tasks by LinFiK.",
-        work="unweave.value.stage:score_rows",
-        show=_show,
+        config_type,
+        argv[1:],
+        command=f"value {argv[0]}",
+        description=description,
+        work=f"unweave.value.{work}",
+        show=show,
     )
 
 
-def _show(_: ScoreConfig, result: Any) -> None:
+def _show_values(_: ScoreConfig, result: Any) -> None:
     import numpy as np
 
     rows = []
@@ -46,11 +50,31 @@ def _show(_: ScoreConfig, result: Any) -> None:
         shares = np.quantile(own, (0.1, 0.5, 0.9))
         best = result.row_ids[int(own.argmax())]
         rows.append([name, *(f"{share:+.3g}" for share in shares), f"{(own > 0).mean():.0%}", best])
-    print_table(
-        f"values of {result.rows} rows",
-        ["column", "10 %", "median", "90 %", "above 0", "best row"],
-        rows,
-        text_columns=["best row"],
-    )
+    header = ["column", "10 %", "median", "90 %", "above 0", "best row"]
+    print_table(f"values of {result.rows} rows", header, rows, text_columns=["best row"])
     dropped = f"; {result.dropped} rows had no room for an answer" if result.dropped else ""
     print(f"{result.output}: {result.seconds:.1f} s{dropped}")
+
+
+def _show_student(_: FitConfig, result: Any) -> None:
+    rows = [
+        [name, f"{own['spearman']:.3f}", f"{own['top_overlap']:.0%}", *(f"{share:.0%}" for share in own["coverage"].values()), str(own["rows"])]
+        for name, own in result.metrics.items()
+    ]  # fmt: skip
+    levels = [f"in {float(level):.0%} interval" for level in next(iter(result.metrics.values()))["coverage"]]
+    print_table(f"a student of {result.rows} rows", ["task", "Spearman", "top tenth", *levels, "checked on"], rows)
+    print(f"{result.folder}: epoch {result.kept_epoch} of {result.epochs}, {result.seconds:.1f} s")
+
+
+def _show_predicted(_: PredictConfig, result: Any) -> None:
+    print(
+        f"{result.rows} rows, {result.problems} problems: {', '.join(str(result.folder / name) for name in result.files)}"
+    )
+    print(f"{result.seconds:.1f} s, {result.rows_per_second:.0f} rows a second")
+
+
+PARTS: dict[str, tuple[type, str, str, Callable[[Any, Any], None]]] = {
+    "score": (ScoreConfig, "stage:score_rows", "Value candidate rows for tasks by LinFiK.", _show_values),
+    "fit": (FitConfig, "fit:fit_student", "Teach a small model to predict values from the text.", _show_student),
+    "predict": (PredictConfig, "predict:predict_values", "Predict the values of any number of rows.", _show_predicted),
+}

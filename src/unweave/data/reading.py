@@ -81,28 +81,18 @@ def read_rows(
     """
     rows: list[Row] = []
     problems: list[Problem] = []
-    roles: dict[str, str] | None = None
     seen: Counter[str] = Counter()
     name = str(source)
-    for line, record in _records(source, split=split):
+    for found in stream_rows(source, columns=columns, split=split):
         if limit is not None and len(rows) >= limit:
             break
-        if isinstance(record, str):
-            problems.append(Problem(f"{name}:{line}", record, "dropped"))
+        if isinstance(found, Problem):
+            problems.append(found)
             continue
-        if roles is None:
-            roles = recognise(set(record), columns, where=name)
-        if "clean" not in roles and (clean := clean_column(record.keys() - roles.values())):
-            # Of a training set only the poisoned rows may have a clean answer beside theirs, and the first row none.
-            roles = {**roles, "clean": clean}
-        try:
-            row = to_row(record, roles, source=name, line=line)
-        except ValueError as error:
-            problems.append(Problem(f"{name}:{line}", str(error), "dropped"))
-            continue
+        row, has_own_id = found
         seen[row.id] += 1
         if seen[row.id] > 1:
-            if record.get(roles["id"]) not in (None, ""):
+            if has_own_id:
                 raise DataError(f"The id '{row.id}' stands twice.", where=row.place, remedy="give every row its own id")
             problems.append(Problem(row.place, f"repeats the content of row {row.id}", "renamed"))
             row = replace(row, id=f"{row.id}-{seen[row.id]}")
@@ -118,6 +108,38 @@ def read_rows(
     if not rows:
         raise DataError("There are no rows.", where=name, remedy="give a file with at least one row")
     return Rows(rows, problems)
+
+
+def stream_rows(
+    source: str | Path, *, columns: Mapping[str, str] | None = None, split: str = "train"
+) -> Iterator[Problem | tuple[Row, bool]]:
+    """Read rows one after the other, holding none.
+
+    Args:
+        source: As in `read_rows`; `.json` files are read whole.
+        columns: Role to column, where the layout is not a known one.
+        split: The split of a Hugging Face data set.
+
+    Yields:
+        A row, and whether its id is the data's own; or why there is none. Ids may repeat.
+    """
+    roles: dict[str, str] | None = None
+    name = str(source)
+    for line, record in _records(source, split=split):
+        if isinstance(record, str):
+            yield Problem(f"{name}:{line}", record, "dropped")
+            continue
+        if roles is None:
+            roles = recognise(set(record), columns, where=name)
+        if "clean" not in roles and (clean := clean_column(record.keys() - roles.values())):
+            # Of a training set only the poisoned rows may have a clean answer beside theirs, and the first row none.
+            roles = {**roles, "clean": clean}
+        try:
+            row = to_row(record, roles, source=name, line=line)
+        except ValueError as error:
+            yield Problem(f"{name}:{line}", str(error), "dropped")
+            continue
+        yield row, record.get(roles["id"]) not in (None, "")
 
 
 def _records(source: str | Path, *, split: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:

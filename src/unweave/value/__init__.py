@@ -5,7 +5,12 @@ from unweave.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        "FitConfig": "unweave.value.config",
+        "PredictConfig": "unweave.value.config",
         "ScoreConfig": "unweave.value.config",
+        "Student": "unweave.value.student",
+        "fit_student": "unweave.value.fit",
+        "predict_values": "unweave.value.predict",
         "score_rows": "unweave.value.stage",
     },
 )

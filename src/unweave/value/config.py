@@ -48,3 +48,70 @@ class ScoreConfig(DataConfig, ModelConfig):
     tracin_model: str | None = None
     encoder: str = ENCODER
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig(DataConfig):
+    """Teach a small model to predict values from the text (ALinFiK, arXiv 2503.01052).
+
+    Attributes:
+        values: A table of `unweave value score`.
+        data: The rows that it values.
+        output_dir: Where the student goes.
+        tasks: Columns of the table to learn; by default those that are no baseline's.
+        student: What it begins as: `minilm` (the extra `encoder`), another sentence encoder's hub id or folder, or `smollm2-135m`.
+        loss: `regression` (Huber), `pairwise` (RankNet) or `listwise` (ListNet).
+        rows: Fit on so many rows, drawn by the seed; 0 takes all of the table's.
+        held_out: Share of them for early stopping and calibration, and as many again for intervals and the final check.
+        epochs: At most.
+        patience: Stop after so many epochs without a better rank correlation on held-out rows.
+        batch_size: Rows a step.
+        learning_rate: Peak step size.
+        student_length: Tokens of a text that the student reads.
+        device: Where it runs.
+        seed: Of draws and shuffles.
+    """
+
+    values: Path
+    data: Path
+    output_dir: Path
+    tasks: tuple[str, ...] = ()
+    student: str = ENCODER
+    loss: Literal["regression", "pairwise", "listwise"] = "regression"
+    rows: int = 0
+    held_out: float = 0.15
+    epochs: int = 20
+    patience: int = 4
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    student_length: int = 256
+    device: str = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Predict the values of any number of rows with a student, in memory that does not grow with them.
+
+    Attributes:
+        student: The folder of a student.
+        data: The rows: `.jsonl`, `.csv`, `.parquet`, a data set's folder or hub id. They are streamed; a `.json` file is read whole.
+        output_dir: Where tables and problems go; a rerun goes on where a killed one stood.
+        columns: Role to column, where the layout of the file is not a known one.
+        split: Of a Hugging Face data set.
+        order: `as-read`: `values.parquet` in the order of the data. `sorted`: by falling value of the first task. `buckets`: as read, in ten files by the
+            tenths of the values that the student was fitted on.
+        part_rows: Rows that are kept on the disk at a time: what a kill can lose at most, and what memory holds.
+        batch_size: Texts at a time.
+        device: Where the student runs.
+    """
+
+    student: Path
+    data: Path
+    output_dir: Path
+    columns: dict[str, str] | None = None
+    split: str = "train"
+    order: Literal["as-read", "sorted", "buckets"] = "as-read"
+    part_rows: int = 4096
+    batch_size: int = 64
+    device: str = "auto"

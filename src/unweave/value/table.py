@@ -1,12 +1,14 @@
 """Tables of rows and numbers as files: Parquet, JSON lines or CSV by their suffix."""
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from unweave.errors import ConfigError
+from unweave.errors import ConfigError, DataError
 from unweave.files import replacing, write_jsonl
+from unweave.value.config import Baseline
 
 
 def write_table(path: Path, columns: dict[str, Sequence[Any]]) -> None:
@@ -37,3 +39,54 @@ def write_table(path: Path, columns: dict[str, Sequence[Any]]) -> None:
         raise ConfigError(
             f"'{path.suffix}' is no kind of table.", where=str(path), remedy="use .parquet, .jsonl or .csv"
         )
+
+
+def read_table(path: Path) -> dict[str, list[Any]]:
+    """Read a table that `write_table` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Name to values.
+
+    Raises:
+        DataError: When there is none, or it has no column `id`.
+    """
+    if not path.is_file():
+        raise DataError("Table not found.", where=str(path), remedy="make it with `unweave value score`")
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        columns = pq.read_table(path).to_pydict()
+    elif path.suffix == ".jsonl":
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        columns = {name: [record[name] for record in records] for name in records[0]} if records else {}
+    else:
+        with path.open(newline="", encoding="utf-8") as lines:
+            records = list(csv.DictReader(lines))
+        text = {"id"}
+        columns = (
+            {name: [one[name] if name in text else float(one[name]) for one in records] for name in records[0]}
+            if records
+            else {}
+        )
+    if "id" not in columns:
+        raise DataError("The table has no column 'id'.", where=str(path), remedy="make it with `unweave value score`")
+    return columns
+
+
+def task_columns(columns: dict[str, list[Any]]) -> list[str]:
+    """The tasks of a table of values: its columns of numbers that are no baseline's.
+
+    Args:
+        columns: The table.
+
+    Returns:
+        Their names, in order.
+    """
+    return [
+        name
+        for name in columns
+        if name not in ("id", "line", "loss") and name.partition(".")[0] not in get_args(Baseline)
+    ]

@@ -1,0 +1,270 @@
+"""`unweave value fit`: teach a student, stop where held-out rows are ordered best, calibrate what it says, and check it on rows that had no part in that."""
+
+import random
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.optimize import isotonic_regression
+from scipy.stats import norm, rankdata, spearmanr
+from torch import Tensor
+
+from unweave import progress
+from unweave.errors import ConfigError, DataError
+from unweave.runs import RunFolder
+from unweave.train.rows import read_training_rows
+from unweave.value.baselines import document
+from unweave.value.config import FitConfig
+from unweave.value.losses import LOSSES
+from unweave.value.student import RECORD, Calibration, Student
+from unweave.value.table import read_table, task_columns
+
+COVERAGES = ("0.8", "0.9")
+TOP = 0.1
+FEWEST = 40
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What fitting gave.
+
+    Attributes:
+        folder: The student.
+        rows: Rows fitted on, held-out ones apart.
+        epochs: Epochs made.
+        kept_epoch: The epoch that the student is of.
+        metrics: Task to Spearman's correlation, overlap of the top tenth, and coverage of the intervals, on rows that had no part in fitting.
+        seconds: Wall time.
+    """
+
+    folder: Path
+    rows: int
+    epochs: int
+    kept_epoch: int
+    metrics: dict[str, dict[str, Any]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows with their values.
+
+    Attributes:
+        texts: Their documents.
+        values: A column a task.
+    """
+
+    texts: list[str]
+    values: Float[np.ndarray, "n T"]
+
+
+def fit_student(config: FitConfig) -> FitResult:
+    """Fit a student. A run that is done is not repeated.
+
+    Args:
+        config: Values, rows, student, loss.
+
+    Returns:
+        The student's folder and how well it does.
+
+    Raises:
+        ConfigError: When an option is out of range.
+        DataError: When values and rows do not fit, or are too few.
+    """
+    run = RunFolder(config.output_dir, "value fit", config)
+    done = run.finished(files=(RECORD,))
+    if done is not None:
+        return FitResult(**{**done, "folder": Path(done["folder"])})
+    started = time.monotonic()
+    if not 0 < config.held_out < 0.4 or min(config.epochs, config.patience, config.batch_size) < 1:
+        raise ConfigError(
+            "These can't be fitted with.", where="--held-out, --epochs, --patience, --batch-size", remedy="give a share below 0.4, and numbers of 1 or more"
+        )  # fmt: skip
+    tasks, parts = _parts(config)
+    student = Student.begin(config.student, tasks, max_length=config.student_length, device=config.device)
+    epochs, kept = _train(student, config, *parts[:2])
+    student.spec = calibrated(student, *parts[1:])
+    student.spec = replace(student.spec, fitted_on=len(parts[0].texts))
+    student.save_pretrained(config.output_dir)
+    run.start()
+    seconds = round(time.monotonic() - started, 3)
+    result = FitResult(config.output_dir, len(parts[0].texts), epochs, kept, student.spec.metrics, seconds)
+    run.finish({**result.__dict__, "folder": str(result.folder)})
+    return result
+
+
+def normal_scores(values: Float[np.ndarray, "n T"]) -> Float[np.ndarray, "n T"]:
+    """Values by their ranks, as quantiles of the normal distribution: heavy tails would rule a squared loss, and only the order has to survive.
+
+    Args:
+        values: A column a task.
+
+    Returns:
+        The same order with about unit spread.
+    """
+    ranks = np.stack([rankdata(column) for column in values.T], axis=1)
+    return norm.ppf((ranks - 0.5) / len(values))
+
+
+def calibrated(student: Student, middle: _Part, last: _Part) -> Any:
+    """Map raw scores to values on some rows, and measure intervals and quality on others.
+
+    The map is isotonic regression; a student whose scores say nothing gets a constant. Intervals are split conformal on half of the last rows, and checked on
+    the other half, so that the coverage that is told is a measured one.
+
+    Args:
+        student: The student, fitted.
+        middle: Rows that training stopped by.
+        last: Rows that had no part in anything.
+
+    Returns:
+        The student's spec with calibration and metrics.
+    """
+    middle_scores, last_scores = student.scores(middle.texts), student.scores(last.texts)
+    calibration, metrics = {}, {}
+    half = len(last.texts) // 2
+    for index, name in enumerate(student.spec.tasks):
+        order = np.argsort(middle_scores[:, index], kind="stable")
+        fitted = isotonic_regression(middle.values[order, index]).x
+        plain = Calibration(middle_scores[order, index].tolist(), fitted.tolist(), {})
+        truth, predicted = last.values[:, index], plain(last_scores[:, index])
+        errors = np.abs(truth - predicted)
+        widths = {level: conformal_width(errors[:half], float(level)) for level in COVERAGES}
+        calibration[name] = replace(plain, half_widths=widths)
+        metrics[name] = {
+            "spearman": rank_correlation(last_scores[:, index], truth),
+            "top_overlap": top_overlap(last_scores[:, index], truth),
+            "coverage": {level: float((errors[half:] <= width).mean()) for level, width in widths.items()},
+            "rows": len(truth),
+        }
+    return replace(student.spec, calibration=calibration, metrics=metrics)
+
+
+def conformal_width(errors: Float[np.ndarray, " n"], coverage: float) -> float:
+    """The half width that covers a new row with at least a probability (split conformal prediction; Lei et al., JASA 2018).
+
+    Args:
+        errors: Absolute errors on exchangeable rows.
+        coverage: The probability.
+
+    Returns:
+        The ceil((n + 1) coverage)-th smallest error; the largest, where that is beyond them all.
+    """
+    place = int(np.ceil((len(errors) + 1) * coverage))
+    return float(np.sort(errors)[min(place, len(errors)) - 1])
+
+
+def top_overlap(scores: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"], *, share: float = TOP) -> float:
+    """How much of the truly best rows is among those that score best.
+
+    Args:
+        scores: Predictions.
+        truth: Values.
+        share: Which part counts as best.
+
+    Returns:
+        In [0, 1].
+    """
+    count = max(1, round(share * len(truth)))
+    best = [set(np.argsort(-values, kind="stable")[:count].tolist()) for values in (scores, truth)]
+    return len(best[0] & best[1]) / count
+
+
+def _parts(config: FitConfig) -> tuple[list[str], list[_Part]]:
+    """Rows to fit on, to stop by, and to check with."""
+    table = read_table(config.values)
+    tasks = list(config.tasks) or task_columns(table)
+    if unknown := [name for name in tasks if name not in table]:
+        raise ConfigError(
+            f"The table has no column '{unknown[0]}'.", where=str(config.values), remedy="give columns of it"
+        )
+    rows = {row.id: row for row in read_training_rows(config.data, config)}
+    places = list(range(len(table["id"])))
+    random.Random(config.seed).shuffle(places)
+    chosen = places[: config.rows or None]
+    if missing := [table["id"][place] for place in chosen if table["id"][place] not in rows]:
+        raise DataError(
+            f"The row '{missing[0]}' of the table is not in the data.",
+            where=f"{config.values}, {config.data}",
+            remedy="give the rows that were valued",
+        )
+    if len(chosen) < FEWEST:
+        raise DataError(
+            f"{len(chosen)} rows are too few to learn from and to check.",
+            where=str(config.values),
+            remedy=f"value {FEWEST} or more",
+        )
+    values = np.array([[table[name][place] for name in tasks] for place in chosen], dtype=float)
+    if not np.isfinite(values).all():
+        raise DataError("A value is not a number.", where=str(config.values), remedy="value the rows again")
+    texts = [document(rows[table["id"][place]]) for place in chosen]
+    aside = max(10, round(config.held_out * len(chosen)))
+    ends = (len(chosen) - 2 * aside, len(chosen) - aside, len(chosen))
+    starts = (0, *ends[:2])
+    return tasks, [_Part(texts[start:end], values[start:end]) for start, end in zip(starts, ends, strict=True)]
+
+
+def _train(student: Student, config: FitConfig, first: _Part, middle: _Part) -> tuple[int, int]:
+    """Epochs made, and which was kept: the one whose scores order the held-out rows best."""
+    torch.manual_seed(config.seed)
+    rng = random.Random(config.seed)
+    targets = torch.from_numpy(normal_scores(first.values)).float()
+    # The head begins at zero, and has further to go than what is pretrained.
+    groups = [
+        {"params": list(student.backbone.parameters()), "lr": config.learning_rate},
+        {"params": list(student.head.parameters()), "lr": 10 * config.learning_rate},
+    ]
+    optimizer = torch.optim.AdamW(groups)
+    batches = -(-len(first.texts) // config.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=[group["lr"] for group in groups], total_steps=config.epochs * batches, pct_start=0.1
+    )
+    loss_of, best, kept, epoch, state = LOSSES[config.loss], -np.inf, 0, 0, _state(student)
+    with progress.task(f"fit {config.output_dir.name}", config.epochs * batches) as advance:
+        for epoch in range(1, config.epochs + 1):
+            student.train()
+            order = list(range(len(first.texts)))
+            rng.shuffle(order)
+            for start in range(0, len(order), config.batch_size):
+                chosen = order[start : start + config.batch_size]
+                scores = student(**student.tokens([first.texts[index] for index in chosen]))
+                loss = loss_of(scores, targets[chosen].to(scores.device))
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+                optimizer.step()
+                schedule.step()
+                advance(1)
+            found = _correlation(student.scores(middle.texts), middle.values)
+            if found > best:
+                best, kept, state = found, epoch, _state(student)
+            elif epoch - kept >= config.patience:
+                break
+    student.load_state_dict(state)
+    return epoch, kept
+
+
+def _correlation(scores: Float[np.ndarray, "n T"], values: Float[np.ndarray, "n T"]) -> float:
+    """Spearman's correlation, the mean over tasks."""
+    return float(np.mean([rank_correlation(own, truth) for own, truth in zip(scores.T, values.T, strict=True)]))
+
+
+def rank_correlation(scores: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"]) -> float:
+    """Spearman's correlation.
+
+    Args:
+        scores: Predictions; constant ones say nothing.
+        truth: Values.
+
+    Returns:
+        In [-1, 1]; 0 where one of the two is constant.
+    """
+    return float(spearmanr(scores, truth)[0]) if np.ptp(scores) and np.ptp(truth) else 0.0  # type: ignore[arg-type]
+
+
+def _state(student: Student) -> dict[str, Tensor]:
+    return {name: own.detach().clone() for name, own in student.state_dict().items()}

@@ -1,0 +1,244 @@
+"""ALinFiK's student: a small model that reads a row's text and predicts its values (arXiv 2503.01052)."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from unweave.errors import ModelError
+from unweave.files import read_json, replacing_folder, write_json, write_text
+from unweave.models.encoder import load_encoder
+from unweave.models.loading import load, pick_device, quiet_transformers
+
+RECORD = "student.json"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a task's raw scores become values, and how far they can be trusted.
+
+    Attributes:
+        scores: Raw scores, ascending.
+        values: The value at each; between them the map is linear, outside it is flat.
+        half_widths: Coverage to the half width of an interval around a predicted value, from rows that neither training nor the map has seen
+            (split conformal prediction).
+    """
+
+    scores: list[float]
+    values: list[float]
+    half_widths: dict[str, float]
+
+    def __call__(self, scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Values of raw scores."""
+        return np.interp(scores, self.scores, self.values)
+
+
+@dataclass(frozen=True)
+class StudentSpec:
+    """What a student is, beside its weights.
+
+    Attributes:
+        backbone: Name of the model that it began as.
+        pooling: `mean` over tokens, for sentence encoders; `last` token, for causal models.
+        tasks: Names of the values that it predicts.
+        max_length: Tokens of a text that are read.
+        calibration: Task to its calibration; empty before fitting.
+        metrics: What fitting found on held-out rows.
+        fitted_on: Rows.
+    """
+
+    backbone: str
+    pooling: str
+    tasks: tuple[str, ...]
+    max_length: int
+    calibration: dict[str, Calibration] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    fitted_on: int = 0
+
+
+class Student(nn.Module):
+    """A backbone with one linear output for each task.
+
+    Args:
+        backbone: A Hugging Face model without a head.
+        tokenizer: Its tokenizer.
+        spec: Pooling, tasks.
+    """
+
+    def __init__(self, backbone: Any, tokenizer: Any, spec: StudentSpec):
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.config.hidden_size, len(spec.tasks))
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.tokenizer = tokenizer
+        self.spec = spec
+
+    @classmethod
+    def begin(cls, name: str, tasks: Sequence[str], *, max_length: int, device: str = "auto") -> "Student":
+        """A student that has learned nothing yet.
+
+        Args:
+            name: `minilm` (packaged) or another sentence encoder, or `smollm2-135m` (packaged).
+            tasks: What it is to predict.
+            max_length: Tokens of a text that are read.
+            device: Where to run it.
+
+        Returns:
+            The student, in float32.
+        """
+        if name.startswith("smollm2"):
+            loaded = load(name)
+            model, tokenizer, pooling = loaded.model.get_decoder(), loaded.tokenizer, "last"
+        else:
+            encoder = load_encoder(name, device="cpu", max_length=max_length)
+            model, tokenizer, pooling = encoder.model, encoder.tokenizer, "mean"
+        spec = StudentSpec(name, pooling, tuple(tasks), max_length)
+        return cls(model.float(), tokenizer, spec).to(pick_device(device))
+
+    def tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """Texts as a padded batch on the student's device.
+
+        Args:
+            texts: The texts.
+
+        Returns:
+            Token ids and attention mask.
+        """
+        batch = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.spec.max_length, return_tensors="pt"
+        )
+        device = self.head.weight.device
+        return {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Float[Tensor, "B T"]:
+        """Raw scores.
+
+        Args:
+            input_ids: Token ids.
+            attention_mask: 1 where there is a token.
+
+        Returns:
+            A column for each task.
+        """
+        states = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self.spec.pooling == "mean":
+            mask = attention_mask.unsqueeze(-1)
+            return self.head((states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1))
+        # The last token that is one, whichever side the tokenizer pads.
+        places = (attention_mask * torch.arange(1, attention_mask.shape[1] + 1, device=states.device)).argmax(dim=1)
+        return self.head(states[torch.arange(len(states), device=states.device), places])
+
+    def scores(self, texts: Sequence[str], *, batch_size: int = 64) -> Float[np.ndarray, "n T"]:
+        """Raw scores of texts, in their order; those of like length go together.
+
+        Args:
+            texts: The texts.
+            batch_size: Texts at a time.
+
+        Returns:
+            A column for each task.
+        """
+        self.eval()
+        out = np.zeros((len(texts), len(self.spec.tasks)))
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        with torch.inference_mode():
+            for start in range(0, len(order), batch_size):
+                chosen = order[start : start + batch_size]
+                out[chosen] = self(**self.tokens([texts[index] for index in chosen])).float().cpu().numpy()
+        return out
+
+    def predict(self, texts: Sequence[str], *, batch_size: int = 64) -> dict[str, Float[np.ndarray, " n"]]:
+        """Predicted values.
+
+        Args:
+            texts: The texts.
+            batch_size: Texts at a time.
+
+        Returns:
+            Task to values, in the unit of those that the student was fitted on.
+        """
+        scores = self.scores(texts, batch_size=batch_size)
+        return {name: self.spec.calibration[name](scores[:, index]) for index, name in enumerate(self.spec.tasks)}
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write the student, with a card.
+
+        Args:
+            folder: Where to; what was there is replaced.
+        """
+        with replacing_folder(Path(folder)) as out, quiet_transformers():
+            self.backbone.save_pretrained(out / "backbone", safe_serialization=True)
+            self.tokenizer.save_pretrained(out / "backbone")
+            save_file(
+                {name: own.detach().cpu().contiguous() for name, own in self.head.state_dict().items()},
+                out / "head.safetensors",
+            )
+            write_json(out / RECORD, asdict(self.spec))
+            write_text(out / "README.md", _card(self.spec))
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str, *, device: str = "auto") -> "Student":
+        """Load a student.
+
+        Args:
+            folder: Where `save_pretrained` wrote it.
+            device: Where to run it.
+
+        Returns:
+            The student, in evaluation mode.
+
+        Raises:
+            ModelError: When the folder holds none.
+        """
+        from transformers import AutoModel, AutoTokenizer
+
+        path = Path(folder)
+        if not (path / RECORD).is_file():
+            raise ModelError("There is no student here.", where=str(folder), remedy="make one with `unweave value fit`")
+        record = read_json(path / RECORD, what="The student's description")
+        calibration = {name: Calibration(**own) for name, own in record.pop("calibration").items()}
+        spec = StudentSpec(**{**record, "tasks": tuple(record["tasks"]), "calibration": calibration})
+        with quiet_transformers():
+            backbone = AutoModel.from_pretrained(path / "backbone", use_safetensors=True, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(path / "backbone")
+        student = cls(backbone, tokenizer, spec)
+        student.head.load_state_dict(load_file(path / "head.safetensors"))
+        return student.to(pick_device(device)).eval()
+
+
+def _card(spec: StudentSpec) -> str:
+    lines = [
+        "---",
+        "library_name: unweave",
+        "tags:",
+        "- data-valuation",
+        "---",
+        "",
+        "# A student of data values (ALinFiK)",
+        "",
+        f"It began as `{spec.backbone}`, was fitted on {spec.fitted_on} rows, and predicts from a row's text what LinFiK says of it.",
+        f"Tasks: {', '.join(spec.tasks)}.",
+        "Values hold for the model and the tasks that they were made with.",
+        "",
+        "```python",
+        "from unweave.value import Student",
+        "",
+        'Student.from_pretrained("this folder").predict(["What is 2 plus 3?\\n5"])',
+        "```",
+        "",
+        "On held-out rows:",
+        "",
+        "```json",
+        json.dumps(spec.metrics, indent=2),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
