@@ -1,15 +1,16 @@
-"""`unweave value score`, `fit` and `predict`."""
+"""`unweave value score`, `fit`, `predict` and `select`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from unweave.cli.common import execute, print_table
 from unweave.errors import ConfigError, nearest
-from unweave.value.config import FitConfig, PredictConfig, ScoreConfig
+from unweave.value.config import FitConfig, PredictConfig, ScoreConfig, SelectConfig
 
 USAGE = """usage: unweave value score   --data ROWS --tasks NAME=FILE ... --output VALUES.parquet [OPTIONS]
        unweave value fit     --data ROWS --values VALUES.parquet --output-dir STUDENT [OPTIONS]
        unweave value predict --data MORE_ROWS --student STUDENT --output-dir PREDICTED [OPTIONS]
+       unweave value select  --data ROWS --values VALUES.parquet --output CHOSEN.jsonl --budget-rows N [OPTIONS]
 `unweave value PART --help` lists the options of a part, --config FILE.yaml and --json among them."""
 
 
@@ -73,8 +74,21 @@ def _show_predicted(_: PredictConfig, result: Any) -> None:
     print(f"{result.seconds:.1f} s, {result.rows_per_second:.0f} rows a second")
 
 
+def _show_selected(config: SelectConfig, result: Any) -> None:
+    unit = "rows" if config.budget_rows is not None else "tokens"
+    print(
+        f"{result.output}: {result.rows} of {result.of} rows, {result.spent:.0f} {unit}; {result.copies} copies left out"
+    )
+    print(f"summed value {result.value:+.4g} (the largest values of as many rows: {result.best_value:+.4g})")
+    if result.providers:
+        names = ["rows", "value", "share", *(["payment", "price_a_row"] if config.price is not None else [])]
+        rows = [[name, *(f"{own[key]:.4g}" for key in names)] for name, own in result.providers.items()]
+        print_table("providers", ["provider", *(name.replace("_", " ") for name in names)], rows)
+
+
 PARTS: dict[str, tuple[type, str, str, Callable[[Any, Any], None]]] = {
     "score": (ScoreConfig, "stage:score_rows", "Value candidate rows for tasks by LinFiK.", _show_values),
     "fit": (FitConfig, "fit:fit_student", "Teach a small model to predict values from the text.", _show_student),
     "predict": (PredictConfig, "predict:predict_values", "Predict the values of any number of rows.", _show_predicted),
+    "select": (SelectConfig, "select:select_rows", "Choose rows under a budget.", _show_selected),
 }

@@ -8,9 +8,11 @@ __getattr__, __dir__, __all__ = lazy_names(
         "FitConfig": "unweave.value.config",
         "PredictConfig": "unweave.value.config",
         "ScoreConfig": "unweave.value.config",
+        "SelectConfig": "unweave.value.config",
         "Student": "unweave.value.student",
         "fit_student": "unweave.value.fit",
         "predict_values": "unweave.value.predict",
+        "select_rows": "unweave.value.select",
         "score_rows": "unweave.value.stage",
     },
 )

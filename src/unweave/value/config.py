@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unweave.models import packaged
 from unweave.models.loading import ModelConfig
 from unweave.trace.config import ENCODER
 from unweave.train.config import DataConfig
@@ -114,4 +115,48 @@ class PredictConfig:
     order: Literal["as-read", "sorted", "buckets"] = "as-read"
     part_rows: int = 4096
     batch_size: int = 64
+    device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectConfig(DataConfig):
+    """Choose rows under a budget, by their values and by how much they differ.
+
+    Attributes:
+        values: A table of values, of `unweave value score` or `predict`.
+        data: The rows that it values.
+        output: Where the chosen rows go, best first; a summary stands beside them as `.summary.json`.
+        task: Column to choose by; by default the table's first task.
+        budget_rows: Choose so many rows.
+        budget_tokens: Or rows of so many tokens together.
+        tokenizer: Whose tokens: a model's name or folder.
+        strategy: `top`: the largest values. `facility`: value and, with `diversity` as its share, facility location: how well the chosen rows stand for all.
+            `k-center`: of the best `pool` rows, each next one the farthest from those chosen.
+        diversity: Share of the facility-location term, from 0 to 1.
+        pool: Candidates of `facility` and `k-center`: so many times the rows that the budget buys, best values first.
+        duplicates: Leave out a row whose cosine with a chosen one is larger; 1 keeps all but exact copies of the text.
+        features: What similarity is measured on: `embedding`, or `store`: a gradient store's sketches.
+        store: The store.
+        encoder: For `embedding`.
+        provider: Column of the data that names who provides a row: the summary then has each one's share of the value and of the price.
+        price: What the chosen rows cost together; it is shared in proportion to value, negative values counting nothing.
+        device: Where the encoder runs.
+    """
+
+    values: Path
+    data: Path
+    output: Path
+    task: str | None = None
+    budget_rows: int | None = None
+    budget_tokens: int | None = None
+    tokenizer: str = packaged.NAME
+    strategy: Literal["top", "facility", "k-center"] = "top"
+    diversity: float = 0.3
+    pool: float = 4.0
+    duplicates: float = 1.0
+    features: Literal["embedding", "store"] = "embedding"
+    store: Path | None = None
+    encoder: str = ENCODER
+    provider: str | None = None
+    price: float | None = None
     device: str = "auto"

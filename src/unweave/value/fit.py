@@ -16,12 +16,11 @@ from torch import Tensor
 from unweave import progress
 from unweave.errors import ConfigError, DataError
 from unweave.runs import RunFolder
-from unweave.train.rows import read_training_rows
 from unweave.value.baselines import document
 from unweave.value.config import FitConfig
 from unweave.value.losses import LOSSES
 from unweave.value.student import RECORD, Calibration, Student
-from unweave.value.table import read_table, task_columns
+from unweave.value.table import read_table, task_columns, valued_rows
 
 COVERAGES = ("0.8", "0.9")
 TOP = 0.1
@@ -182,16 +181,10 @@ def _parts(config: FitConfig) -> tuple[list[str], list[_Part]]:
         raise ConfigError(
             f"The table has no column '{unknown[0]}'.", where=str(config.values), remedy="give columns of it"
         )
-    rows = {row.id: row for row in read_training_rows(config.data, config)}
     places = list(range(len(table["id"])))
     random.Random(config.seed).shuffle(places)
     chosen = places[: config.rows or None]
-    if missing := [table["id"][place] for place in chosen if table["id"][place] not in rows]:
-        raise DataError(
-            f"The row '{missing[0]}' of the table is not in the data.",
-            where=f"{config.values}, {config.data}",
-            remedy="give the rows that were valued",
-        )
+    rows = valued_rows([table["id"][place] for place in chosen], config.values, config)
     if len(chosen) < FEWEST:
         raise DataError(
             f"{len(chosen)} rows are too few to learn from and to check.",

@@ -2,13 +2,15 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
 from unweave.files import replacing, write_jsonl
-from unweave.value.config import Baseline
+from unweave.train.rows import read_training_rows
+from unweave.value.config import Baseline, FitConfig, SelectConfig
 
 
 def write_table(path: Path, columns: dict[str, Sequence[Any]]) -> None:
@@ -90,3 +92,27 @@ def task_columns(columns: dict[str, list[Any]]) -> list[str]:
         for name in columns
         if name not in ("id", "line", "loss") and name.partition(".")[0] not in get_args(Baseline)
     ]
+
+
+def valued_rows(row_ids: Iterable[str], values: Path, config: FitConfig | SelectConfig) -> dict[str, Row]:
+    """The rows that a table values.
+
+    Args:
+        row_ids: Those that are needed.
+        values: The table's file, for messages.
+        config: Where the rows are.
+
+    Returns:
+        Id to row, of all of the data.
+
+    Raises:
+        DataError: When one is not in the data.
+    """
+    rows = {row.id: row for row in read_training_rows(config.data, config)}
+    if missing := sorted(set(row_ids) - set(rows)):
+        raise DataError(
+            f"The row '{missing[0]}' of the table is not in the data.",
+            where=f"{values}, {config.data}",
+            remedy="give the rows that were valued",
+        )
+    return rows
