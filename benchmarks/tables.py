@@ -1,7 +1,7 @@
-"""Fill the tables of the README from the result files: no number is typed by hand.
+"""Fill the tables of README.md and docs/forgetting.md from the result files: no number is typed by hand.
 
-python benchmarks/tables.py           rewrites README.md
-python benchmarks/tables.py --check   fails when README.md is out of date
+python benchmarks/tables.py           rewrites them
+python benchmarks/tables.py --check   fails when one of them is out of date
 """
 
 import argparse
@@ -13,6 +13,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+CASES = "swap", "generated", "dolly", "tofu01"
+WEIGHT_CASES = CASES[:3]
 
 
 def load(name: str) -> dict[str, Any]:
@@ -146,32 +148,101 @@ def influence_audit() -> str:
     return "\n".join(lines)
 
 
-def forgetting() -> str:
-    """The comparison of methods, and its paired differences."""
-    from unweave.bench.summary import markdown
+def forgetting(case: str) -> str:
+    """The comparison of methods on a case, and its paired differences."""
+    from unweave.bench.summary import markdown, measures_of
 
-    result = load("forgetting")
+    result = load(f"forgetting_{case}")
+    paired = [one for one in measures_of(result) if one.rows]
     lines = [
         markdown(result),
         "",
-        f"| against `{result['against'][0]['baseline']}` | attack success, points | loss of unwanted answers | loss of clean answers |",
+        f"| `{result['against'][0]['baseline']}` against | " + " | ".join(one.title for one in paired) + " |",
+        "|---|" + "---:|" * len(paired),
     ]
-    lines.append("|---|---:|---:|---:|")
     by_entry: dict[str, dict[str, Any]] = {}
     for one in result["against"]:
         by_entry.setdefault(one["entry"], {})[one["name"]] = one
     for entry, own in by_entry.items():
         cells = []
-        for name, factor, digits in (("seen", 100, 1), ("unwanted", 1, 2), ("clean", 1, 3)):
-            value = own[name]
-            cells.append(
-                f"{factor * value['difference']:+.{digits}f} [{factor * value['low']:+.{digits}f}, {factor * value['high']:+.{digits}f}] {value['conclusion']}"
-            )
+        for measure in paired:
+            # The file holds the other minus the first; read the other way round it says what the first gains.
+            value, factor = own[measure.name], -100 if measure.kind == "share" else -1
+            middle, low, high = (factor * value[key] for key in ("difference", "high", "low"))
+            digits = measure.digits
+            cells.append(f"{middle:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}] {value['conclusion']}")
         lines.append(f"| `{entry}` | " + " | ".join(cells) + " |")
+    seeds = len(result["config"]["seeds"])
     lines += [
         "",
-        f"({len(result['seeds'])} seeds; Student's intervals over seeds above, over rows below; losses in nats a token; {machine(result)}.)",
+        f"({seeds} seed{'s' * (seeds > 1)}; Student's intervals over seeds above, over rows below, where a row's value is its mean over seeds; losses in "
+        f"nats a token, shares in points; seconds with loading, weights included, the store apart; {machine(result)}.)",
     ]
+    return "\n".join(lines)
+
+
+def weights() -> str:
+    """The kinds of weights on all cases that have them."""
+    from unweave.bench.subject import Measure
+    from unweave.bench.summary import spread
+
+    lines = [
+        "| case | weights | attack success, seen | OOD | loss of right answers, near | far |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for case in WEIGHT_CASES:
+        result = load(f"forgetting_{case}")
+        measures = {one["name"]: Measure(**one) for one in result["measures"]}
+        for row in result["table"]:
+            method, _, kind = row["entry"].partition("+")
+            if method == "rapidun":
+                values = [
+                    spread(measures[name], row[name])
+                    for name in ("attack_success", "attack_success_ood", "near_loss", "clean_loss")
+                ]
+                lines.append(f"| {case} | `{kind}` | " + " | ".join(values) + " |")
+    return "\n".join(lines)
+
+
+def cost() -> str:
+    """RapidUn's cost beside retraining, and where they meet."""
+    result = load("cost")
+    lines = ["| training rows | known rows | RapidUn, s | retraining, s | times cheaper |", "|---|---:|---:|---:|---:|"]
+    for one in result["sets"]:
+        ratios = sorted(one["times_cheaper"])
+        cheaper = f"{ratios[len(ratios) // 2]:.0f} [{ratios[0]:.0f}, {ratios[-1]:.0f}]"
+        lines.append(
+            f"| {one['set']}, {one['rows']:,} rows | {one['known']} | {one['rapidun']:,.0f} | {one['retrain']:,.0f} | {cheaper} |"
+        )
+    meet = ", ".join(f"{one['rows']:,.0f} rows for {one['known']} known ones" for one in result["break_even"])
+    lines += [
+        "",
+        f"Retraining is cheaper below {meet}. ({result['epochs']} epochs of training; {len(result['seconds'])} rounds, median [smallest, largest]; "
+        f"{machine(result)}.)",
+    ]
+    return "\n".join(lines)
+
+
+def llmeraser() -> str:
+    """The edit beside retraining."""
+    result = load("llmeraser")
+    names = ["removed", "kept", "held out", "accuracy"]
+    lines = [
+        "| | residual | products | times cheaper | "
+        + " | ".join(f"{name}, distance from retrained" for name in names)
+        + " |",
+        "|---|---:|---:|---:|" + "---:|" * len(names),
+    ]
+    for label, own in result["table"].items():
+        solved = [own[key]["value"] if key in own else None for key in ("residual", "products", "times_cheaper")]
+        cells = [
+            "" if solved[0] is None else f"{solved[0]:.2g}",
+            *("" if value is None else f"{value:.1f}" for value in solved[1:]),
+        ]
+        gaps = [own["distance_from_retrained"][name] for name in names]
+        cells += [f"{100 * gap['value']:.1f} % [{100 * gap['low']:.1f}, {100 * gap['high']:.1f}]" for gap in gaps]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    lines += ["", f"({len(result['seeds'])} seeds; {machine(result)}.)"]
     return "\n".join(lines)
 
 
@@ -305,36 +376,41 @@ def lds() -> str:
 
 
 def main() -> int:
-    """Rewrite or check the README."""
+    """Rewrite or check the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    path = ROOT / "README.md"
-    before = path.read_text(encoding="utf-8")
-    text = before
     tables = {
         "demo": lambda: story("demo"),
         "controls": controls,
         "snapshot": snapshot,
         "audit": audit,
-        "forgetting": forgetting,
+        "weights": weights,
+        "cost": cost,
+        "llmeraser": llmeraser,
+        **{f"forgetting_{case}": (lambda case=case: forgetting(case)) for case in CASES},
         "influence_audit": influence_audit,
         "dolly": lambda: story("dolly_triggers"),
         "speed": speed,
         "quality": quality,
         "lds": lds,
     }
-    for name, table in tables.items():
-        text = re.sub(
-            rf"(<!-- table:{name} -->\n).*?(<!-- /table -->)",
-            lambda found, table=table: found[1] + table() + "\n" + found[2],
-            text,
-            flags=re.DOTALL,
-        )
-    if check:
-        return int(text != before)
-    path.write_text(text, encoding="utf-8")
-    return 0
+    stale = False
+    for path in (ROOT / "README.md", ROOT / "docs" / "forgetting.md"):
+        before = path.read_text(encoding="utf-8")
+        text = before
+        for name, table in tables.items():
+            if f"<!-- table:{name} -->" in text:
+                text = re.sub(
+                    rf"(<!-- table:{name} -->\n).*?(<!-- /table -->)",
+                    lambda found, table=table: found[1] + table() + "\n" + found[2],
+                    text,
+                    flags=re.DOTALL,
+                )
+        stale |= text != before
+        if not check:
+            path.write_text(text, encoding="utf-8")
+    return int(check and stale)
 
 
 if __name__ == "__main__":
