@@ -5,7 +5,6 @@ The model may have been trained on a part of TOFU's authors: the folder then hol
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -145,11 +144,11 @@ class TofuSubject:
         config = self.config
         loaded = load(ModelConfig(model=model, dtype=config.dtype, device=config.device))
         names = TESTS if split == "test" else ("forget", "retain")
-        tests = {name: self._items(self.folder, name, split) for name in names}
+        tests = {name: self._items(name, split) for name in names}
         tokens = config.max_new_tokens if split == "test" else 0
         return measure_tofu(loaded, tests, self.encoding, max_new_tokens=tokens)
 
-    def _items(self, folder: Path, name: str, split: str) -> list[TofuItem]:
+    def _items(self, name: str, split: str) -> list[TofuItem]:
         cut, most = self.config.validation_rows, self.config.max_test
-        items = read_test(folder, name, forget=self.forget, rows=cut + most)
+        items = read_test(self.folder, name, forget=self.forget, rows=cut + most)
         return items[:cut] if split == "validation" else items[cut:]

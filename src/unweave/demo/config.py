@@ -23,7 +23,7 @@ class DemoConfig(CaseConfig, ModelConfig, LoraOptions, EncodingConfig):
         train_learning_rate: Peak step size of fine-tuning.
         snapshot: Share of the fine-tuning after which the adapter is saved that rows are traced with; 1 traces with the final model.
         method: The unlearning method.
-        weights: How rows are weighed: `rapidun`, `rapidun-dense`, `loreun`, or the controls `uniform` and `random`.
+        weights: How rows are weighed: `rapidun`, `rapidun-dense`, `signed`, `loreun`, or the controls `uniform` and `random`.
         forget_epochs: Passes of the unlearning run.
         forget_batch_size: Rows a step of unlearning.
         forget_learning_rate: Peak step size of unlearning.

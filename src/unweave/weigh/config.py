@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 InfluenceMethod = Literal["rapidun", "rapidun-dense", "signed"]
+PositiveMethod = Literal["rapidun", "rapidun-dense", "uniform", "random", "loreun"]
 WeightMethod = Literal["rapidun", "rapidun-dense", "signed", "uniform", "random", "loreun"]
 
 

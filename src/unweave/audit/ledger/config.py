@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from unweave.weigh.config import WeightMethod
+from unweave.weigh.config import PositiveMethod
 
 Kind = Literal["removal", "modification", "correction"]
 
@@ -83,7 +83,8 @@ class RunConfig:
         ledger: The ledger's folder.
         method: An unlearning method, or `retrain`: training again without the rows, which is exact for what entered through the adapter.
         forget_config: config.yaml of an `unweave forget` run, whose options are used.
-        weights: How rows are weighed; anything but `uniform` needs a store that holds the rows to forget and to retain.
+        weights: How rows are weighed; anything but `uniform` needs a store that holds the rows to forget and to retain. `signed` is not offered: a request
+            forgets the rows that it names, and no others.
         retain_rows: Rows whose behaviour must stay, drawn from the data by the request's id.
         test_rows: Further rows, on which the change of everything else is measured.
         holdout: A file of rows like those to be forgotten that were never trained on, for membership inference.
@@ -99,7 +100,7 @@ class RunConfig:
     ledger: Path
     method: str = "rapidun"
     forget_config: Path | None = None
-    weights: WeightMethod = "uniform"
+    weights: PositiveMethod = "uniform"
     retain_rows: int = 64
     test_rows: int = 64
     holdout: Path | None = None
