@@ -242,6 +242,15 @@ def test_refusals_and_commands(fitted, tmp_path, capsys):
     ]
     assert main(["value", "fit", *fit_options, "--output-dir", str(tmp_path / "f"), "--quiet"]) == 0
     assert "Spearman" in capsys.readouterr().out
+    page = tmp_path / "page.html"
+    paths = ["--values", str(config.values), "--data", str(config.data), "--student", str(config.output_dir)]
+    assert main(["value", "report", *paths, "--output", str(page)]) == 0
+    written = page.read_text()
+    assert written.count("<svg") == 2, "the distribution, and predicted against true"
+    assert "bm25.sea" in written
+    assert "<script" not in written
+    best = max(zip(read_table(config.values)["sea"], read_table(config.values)["id"], strict=True))[1]
+    assert written.index(f"<td>{best}</td>") < written.index("Worth least")
     assert main(["value"]) == 2
     assert main(["value", "--help"]) == 0
     for path in (tmp_path / "t.jsonl", tmp_path / "t.csv"):

@@ -1,16 +1,17 @@
-"""`unweave value score`, `fit`, `predict` and `select`."""
+"""`unweave value score`, `fit`, `predict`, `select` and `report`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from unweave.cli.common import execute, print_table
 from unweave.errors import ConfigError, nearest
-from unweave.value.config import FitConfig, PredictConfig, ScoreConfig, SelectConfig
+from unweave.value.config import FitConfig, PredictConfig, ScoreConfig, SelectConfig, ValueReportConfig
 
 USAGE = """usage: unweave value score   --data ROWS --tasks NAME=FILE ... --output VALUES.parquet [OPTIONS]
        unweave value fit     --data ROWS --values VALUES.parquet --output-dir STUDENT [OPTIONS]
        unweave value predict --data MORE_ROWS --student STUDENT --output-dir PREDICTED [OPTIONS]
        unweave value select  --data ROWS --values VALUES.parquet --output CHOSEN.jsonl --budget-rows N [OPTIONS]
+       unweave value report  --data ROWS --values VALUES.parquet --output PAGE.html [--student STUDENT]
 `unweave value PART --help` lists the options of a part, --config FILE.yaml and --json among them."""
 
 
@@ -37,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         argv[1:],
         command=f"value {argv[0]}",
         description=description,
-        work=f"unweave.value.{work}",
+        work=f"unweave.{work}",
         show=show,
     )
 
@@ -87,8 +88,19 @@ def _show_selected(config: SelectConfig, result: Any) -> None:
 
 
 PARTS: dict[str, tuple[type, str, str, Callable[[Any, Any], None]]] = {
-    "score": (ScoreConfig, "stage:score_rows", "Value candidate rows for tasks by LinFiK.", _show_values),
-    "fit": (FitConfig, "fit:fit_student", "Teach a small model to predict values from the text.", _show_student),
-    "predict": (PredictConfig, "predict:predict_values", "Predict the values of any number of rows.", _show_predicted),
-    "select": (SelectConfig, "select:select_rows", "Choose rows under a budget.", _show_selected),
+    "score": (ScoreConfig, "value.stage:score_rows", "Value candidate rows for tasks by LinFiK.", _show_values),
+    "fit": (FitConfig, "value.fit:fit_student", "Teach a small model to predict values from the text.", _show_student),
+    "predict": (
+        PredictConfig,
+        "value.predict:predict_values",
+        "Predict the values of any number of rows.",
+        _show_predicted,
+    ),
+    "select": (SelectConfig, "value.select:select_rows", "Choose rows under a budget.", _show_selected),
+    "report": (
+        ValueReportConfig,
+        "report.value_page:write_value_page",
+        "Write a page on a table of values.",
+        lambda _, path: print(f"written: {path}"),
+    ),
 }

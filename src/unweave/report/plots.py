@@ -230,6 +230,46 @@ def break_even(rows: Sequence[int], retraining: Sequence[float], forgetting: dic
     return _svg(figure)
 
 
+def histogram(values: Sequence[float], *, label: str) -> str:
+    """How values are distributed; those below zero in another colour.
+
+    Args:
+        values: The values.
+        label: Of the axis.
+
+    Returns:
+        An SVG element.
+    """
+    figure, axes = _figure(width=4.6, height=2.8)
+    low, high = min(*values, 0.0), max(*values, 0.0)
+    width = (high - low) / 40 or 1.0
+    # Bins meet at zero, so that none holds both kinds.
+    edges = [width * step for step in range(int(low // width), int(high // width) + 2)]
+    for sign, color in ((-1, COLORS["before"]), (1, COLORS["after"])):
+        own = [value for value in values if (value >= 0) == (sign > 0)]
+        axes.hist(own, bins=edges, color=color)
+    axes.set(xlabel=label, ylabel="rows")
+    return _svg(figure)
+
+
+def scatter(across: Sequence[float], up: Sequence[float], label: str, other: str) -> str:
+    """One number against another.
+
+    Args:
+        across: To the right.
+        up: Upwards.
+        label: Of the axis to the right.
+        other: Of the other.
+
+    Returns:
+        An SVG element.
+    """
+    figure, axes = _figure(width=4.6, height=2.8)
+    axes.plot(across, up, "o", markersize=2.5, alpha=0.5, color=COLORS["after"], rasterized=len(across) > 2000)
+    axes.set(xlabel=label, ylabel=other)
+    return _svg(figure)
+
+
 def _figure(*, width: float = 7.4, height: float = 3.0) -> tuple[Any, Any]:
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG

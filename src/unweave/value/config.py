@@ -160,3 +160,22 @@ class SelectConfig(DataConfig):
     provider: str | None = None
     price: float | None = None
     device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueReportConfig(DataConfig):
+    """Write a page on a table of values: their distribution, the rows worth most and least, other scores, and how well a student predicts them.
+
+    Attributes:
+        values: A table of `unweave value score`.
+        data: The rows that it values.
+        output: The HTML file.
+        student: A student of the same tasks.
+        device: Where the student runs.
+    """
+
+    values: Path
+    data: Path
+    output: Path
+    student: Path | None = None
+    device: str = "auto"

@@ -10,7 +10,7 @@ from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
 from unweave.files import replacing, write_jsonl
 from unweave.train.rows import read_training_rows
-from unweave.value.config import Baseline, FitConfig, SelectConfig
+from unweave.value.config import Baseline, FitConfig, SelectConfig, ValueReportConfig
 
 
 def write_table(path: Path, columns: dict[str, Sequence[Any]]) -> None:
@@ -94,7 +94,9 @@ def task_columns(columns: dict[str, list[Any]]) -> list[str]:
     ]
 
 
-def valued_rows(row_ids: Iterable[str], values: Path, config: FitConfig | SelectConfig) -> dict[str, Row]:
+def valued_rows(
+    row_ids: Iterable[str], values: Path, config: FitConfig | SelectConfig | ValueReportConfig
+) -> dict[str, Row]:
     """The rows that a table values.
 
     Args:

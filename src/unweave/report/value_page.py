@@ -1,0 +1,92 @@
+"""The page of a table of values; one file, no script, no remote request."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unweave.data.rows import Row
+from unweave.files import write_text
+from unweave.report import plots
+from unweave.report.pages import environment as templates
+from unweave.runs import environment
+from unweave.value.baselines import document
+from unweave.value.config import ValueReportConfig
+from unweave.value.fit import TOP, rank_correlation
+from unweave.value.student import Student
+from unweave.value.table import read_table, task_columns, valued_rows
+
+SHOWN_ROWS = 8
+SHOWN_TEXT = 240
+
+
+def write_value_page(config: ValueReportConfig) -> Path:
+    """Write the page of a table.
+
+    Args:
+        config: Table, rows, student.
+
+    Returns:
+        The HTML file.
+    """
+    from markupsafe import Markup
+
+    table = read_table(config.values)
+    ids = table["id"]
+    rows = valued_rows(ids, config.values, config)
+    names = task_columns(table)
+    student = Student.from_pretrained(config.student, device=config.device) if config.student else None
+    predicted = student.predict([document(rows[row_id]) for row_id in ids]) if student else {}
+    tasks = []
+    for name in names:
+        values = np.array(table[name], dtype=float)
+        order = np.argsort(-values, kind="stable")
+        told = predicted.get(name)
+        tasks.append(
+            {
+                "name": name,
+                "histogram": Markup(plots.histogram(values.tolist(), label=f"value for {name}")),
+                "scatter": Markup(plots.scatter(values.tolist(), told.tolist(), "value", "predicted"))
+                if told is not None
+                else None,
+                "spearman": rank_correlation(told, values) if told is not None else None,
+                "held_out": student.spec.metrics[name]["spearman"] if student and told is not None else None,
+                "positive": float((values > 0).mean()),
+                "top_share": _top_share(values[order]),
+                "best": [_shown(rows[ids[index]], float(values[index])) for index in order[:SHOWN_ROWS]],
+                "worst": [_shown(rows[ids[index]], float(values[index])) for index in order[::-1][:SHOWN_ROWS]],
+            }
+        )
+    others = [name for name in table if name not in ("id", "line", *names)]
+    correlations = {
+        other: [
+            rank_correlation(np.array(table[other], dtype=float), np.array(table[name], dtype=float)) for name in names
+        ]
+        for other in others
+    }
+    page = (
+        templates()
+        .get_template("value.html")
+        .render(
+            count=len(ids),
+            data=config.data,
+            table=config.values,
+            tasks=tasks,
+            correlations=correlations,
+            environment=environment(),
+        )
+    )
+    write_text(config.output, page)
+    return config.output
+
+
+def _top_share(falling: Any) -> float:
+    positive = falling.clip(min=0)
+    return float(positive[: max(1, round(TOP * len(falling)))].sum() / positive.sum()) if positive.sum() else 0.0
+
+
+def _shown(row: Row, value: float) -> dict[str, Any]:
+    texts = [
+        text if len(text) <= SHOWN_TEXT else text[:SHOWN_TEXT] + " ..." for text in (row.user_text, row.completion)
+    ]
+    return {"id": row.id, "value": float(value), "prompt": texts[0], "answer": texts[1]}
