@@ -21,6 +21,7 @@ from unweave.value.losses import listwise, pairwise, regression
 from unweave.value.predict import bucket_bounds, predict_values
 from unweave.value.student import Student
 from unweave.value.table import read_table, task_columns, write_table
+from unweave.value.training import Training, schedule
 
 SEAS = "sail,harbour,anchor,tide,mast,deck,gull,wave".split(",")
 FIELDS = "plough,barn,wheat,tractor,fence,hay,orchard,soil".split(",")
@@ -121,15 +122,55 @@ def test_ranking_losses_learn_too(fitted, tmp_path, loss):
 def test_the_best_epoch_is_kept(fitted, tmp_path, monkeypatch):
     config, _ = fitted
     found = iter([0.2, 0.7, 0.1, 0.3])
-    states = []
-    original = fitting._state
+    heads = []
     monkeypatch.setattr(fitting, "_correlation", lambda *_: next(found))
-    monkeypatch.setattr(fitting, "_state", lambda student: states.append(original(student)) or states[-1])
+    original = Training.note
+    monkeypatch.setattr(
+        Training,
+        "note",
+        lambda self, value: heads.append(self.student.head.weight.detach().clone()) or original(self, value),
+    )
     result = fit_student(replace(config, output_dir=tmp_path / "out", epochs=6, patience=2))
     assert (result.epochs, result.kept_epoch) == (4, 2)
-    kept = Student.from_pretrained(result.folder, device="cpu").state_dict()
-    assert torch.equal(kept["head.weight"], states[-1]["head.weight"].cpu())
-    assert len(states) == 3, "before training, and at each better epoch"
+    kept = Student.from_pretrained(result.folder, device="cpu").head.weight
+    assert torch.equal(kept, heads[1])
+    assert not torch.equal(kept, heads[3])
+
+
+def test_a_killed_fit_goes_on_as_if_nothing_had_been(fitted, tmp_path, monkeypatch):
+    config, whole = fitted
+    config = replace(config, output_dir=tmp_path / "out")
+    made = []
+    original = Training.epoch
+
+    def epoch(self, advance):
+        if self.standing.epoch == 2 and len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(self.standing.epoch + 1)
+        original(self, advance)
+
+    monkeypatch.setattr(Training, "epoch", epoch)
+    with pytest.raises(KeyboardInterrupt):
+        fit_student(config)
+    made.clear()
+    monkeypatch.setattr(
+        Training, "epoch", lambda self, advance: made.append(self.standing.epoch + 1) or original(self, advance)
+    )
+    result = fit_student(config)
+    assert made == [3, 4, 5]
+    assert result.metrics == whole.metrics
+    own, other = (
+        Student.from_pretrained(folder, device="cpu").state_dict() for folder in (result.folder, whole.folder)
+    )
+    assert all(torch.allclose(own[name], other[name], atol=1e-6) for name in other)
+    assert not (result.folder / ".fit").exists()
+
+
+def test_the_schedule_rises_and_falls():
+    factors = [schedule(step, 50) for step in range(50)]
+    assert factors[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert factors[4:] == sorted(factors[4:], reverse=True)
+    assert factors[-1] < 0.01
 
 
 def predict_config(fitted, folder, **changes):

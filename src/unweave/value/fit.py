@@ -11,20 +11,21 @@ import torch
 from jaxtyping import Float
 from scipy.optimize import isotonic_regression
 from scipy.stats import norm, rankdata, spearmanr
-from torch import Tensor
 
 from unweave import progress
 from unweave.errors import ConfigError, DataError
-from unweave.runs import RunFolder
+from unweave.runs import RunFolder, identity_digest
 from unweave.value.baselines import document
 from unweave.value.config import FitConfig
 from unweave.value.losses import LOSSES
 from unweave.value.student import RECORD, Calibration, Student
 from unweave.value.table import read_table, task_columns, valued_rows
+from unweave.value.training import Standing, Training
 
 COVERAGES = ("0.8", "0.9")
 TOP = 0.1
 FEWEST = 40
+KEPT = ".fit"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class _Part:
 
 
 def fit_student(config: FitConfig) -> FitResult:
-    """Fit a student. A run that is done is not repeated.
+    """Fit a student. A run that was killed goes on after its last epoch; one that is done is not repeated.
 
     Args:
         config: Values, rows, student, loss.
@@ -85,13 +86,16 @@ def fit_student(config: FitConfig) -> FitResult:
         )  # fmt: skip
     tasks, parts = _parts(config)
     student = Student.begin(config.student, tasks, max_length=config.student_length, device=config.device)
-    epochs, kept = _train(student, config, *parts[:2])
+    standing = _train(student, config, *parts[:2], fingerprint=identity_digest(run.identity()))
     student.spec = calibrated(student, *parts[1:])
     student.spec = replace(student.spec, fitted_on=len(parts[0].texts))
+    # The folder is replaced as a whole, and with it what was kept on the way.
     student.save_pretrained(config.output_dir)
     run.start()
     seconds = round(time.monotonic() - started, 3)
-    result = FitResult(config.output_dir, len(parts[0].texts), epochs, kept, student.spec.metrics, seconds)
+    result = FitResult(
+        config.output_dir, len(parts[0].texts), standing.epoch, standing.kept, student.spec.metrics, seconds
+    )
     run.finish({**result.__dict__, "folder": str(result.folder)})
     return result
 
@@ -201,44 +205,22 @@ def _parts(config: FitConfig) -> tuple[list[str], list[_Part]]:
     return tasks, [_Part(texts[start:end], values[start:end]) for start, end in zip(starts, ends, strict=True)]
 
 
-def _train(student: Student, config: FitConfig, first: _Part, middle: _Part) -> tuple[int, int]:
-    """Epochs made, and which was kept: the one whose scores order the held-out rows best."""
-    torch.manual_seed(config.seed)
-    rng = random.Random(config.seed)
-    targets = torch.from_numpy(normal_scores(first.values)).float()
-    # The head begins at zero, and has further to go than what is pretrained.
-    groups = [
-        {"params": list(student.backbone.parameters()), "lr": config.learning_rate},
-        {"params": list(student.head.parameters()), "lr": 10 * config.learning_rate},
-    ]
-    optimizer = torch.optim.AdamW(groups)
-    batches = -(-len(first.texts) // config.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=[group["lr"] for group in groups], total_steps=config.epochs * batches, pct_start=0.1
-    )
-    loss_of, best, kept, epoch, state = LOSSES[config.loss], -np.inf, 0, 0, _state(student)
-    with progress.task(f"fit {config.output_dir.name}", config.epochs * batches) as advance:
-        for epoch in range(1, config.epochs + 1):
-            student.train()
-            order = list(range(len(first.texts)))
-            rng.shuffle(order)
-            for start in range(0, len(order), config.batch_size):
-                chosen = order[start : start + config.batch_size]
-                scores = student(**student.tokens([first.texts[index] for index in chosen]))
-                loss = loss_of(scores, targets[chosen].to(scores.device))
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
-                advance(1)
-            found = _correlation(student.scores(middle.texts), middle.values)
-            if found > best:
-                best, kept, state = found, epoch, _state(student)
-            elif epoch - kept >= config.patience:
-                break
-    student.load_state_dict(state)
-    return epoch, kept
+def _train(student: Student, config: FitConfig, first: _Part, middle: _Part, *, fingerprint: str) -> Standing:
+    """Train until held-out rows are ordered no better, and go back to where they were ordered best."""
+    training = Training(
+        student, first.texts, torch.from_numpy(normal_scores(first.values)).float(), loss=LOSSES[config.loss], epochs=config.epochs,
+        batch_size=config.batch_size, learning_rate=config.learning_rate, seed=config.seed, folder=config.output_dir / KEPT, fingerprint=fingerprint,
+    )  # fmt: skip
+    standing = training.standing
+    with progress.task(f"fit {config.output_dir.name}", training.steps) as advance:
+        advance(standing.epoch * training.batches)
+        while standing.epoch < config.epochs and (
+            not standing.epoch or standing.epoch - standing.kept < config.patience
+        ):
+            training.epoch(advance)
+            training.note(_correlation(student.scores(middle.texts), middle.values))
+    training.finish()
+    return standing
 
 
 def _correlation(scores: Float[np.ndarray, "n T"], values: Float[np.ndarray, "n T"]) -> float:
@@ -257,7 +239,3 @@ def rank_correlation(scores: Float[np.ndarray, " n"], truth: Float[np.ndarray, "
         In [-1, 1]; 0 where one of the two is constant.
     """
     return float(spearmanr(scores, truth)[0]) if np.ptp(scores) and np.ptp(truth) else 0.0  # type: ignore[arg-type]
-
-
-def _state(student: Student) -> dict[str, Tensor]:
-    return {name: own.detach().clone() for name, own in student.state_dict().items()}
