@@ -31,7 +31,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/influence_audit.py
-	$(BIN)/python benchmarks/forgetting.py
+	$(BIN)/python benchmarks/forgetting.py swap
+	$(BIN)/python benchmarks/llmeraser.py
 	$(BIN)/python benchmarks/tables.py
 
 clean:

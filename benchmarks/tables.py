@@ -13,8 +13,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-CASES = "swap", "generated", "dolly", "tofu01"
-WEIGHT_CASES = CASES[:3]
+CASES = "swap", "dolly", "tofu01"
+WEIGHT_CASES = CASES[:2]
 
 
 def load(name: str) -> dict[str, Any]:

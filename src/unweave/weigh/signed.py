@@ -1,9 +1,8 @@
 """Signed weights: influence decides which side a row is on.
 
-RapidUn's mapping rewards forget rows that are like most others, so rare kinds of forget rows get the smallest weights; and no weight of known rows makes up
-for those that nobody knows. What influence can tell is which other rows taught the same thing. Retain rows are often drawn from the training data as they come,
-more of what is to be forgotten among them, and learning from those undoes the forgetting. Here such rows change sides: with a weight of -1 a method unlearns
-them too. The mapping is unweave's own.
+Retain rows are often drawn from the training data as they come, more of what is to be forgotten among them. RapidUn's mapping lowers the weights of such rows,
+but goes on learning from them, and that undoes the forgetting. What influence tells well is which rows taught the same thing. Here those change sides: with a
+weight of -1 a method unlearns them too. The mapping is unweave's own.
 
 The score of a row is the prediction of a kernel ridge regression of "is to be forgotten" on the four blocks of influence, scaled to cosines, each row left
 out of its own prediction. A row changes sides where most of the rows that score so high surely belong: the forget rows' own scores say how often a row that
