@@ -30,6 +30,7 @@ from unweave.runs import environment
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 
+ROWS = 800
 ENCODING = EncodingConfig(system_prompt="", max_length=256)
 SETTINGS: dict[str, dict[str, Any]] = {
     "damping 0.1": {"damping": 0.1},
@@ -59,7 +60,7 @@ def main() -> None:
     seeds = parser.parse_args().seeds
     torch.set_num_threads(2)
     folder = Path("runs/bench/llmeraser")
-    data = generate(train_rows=800, held_out_rows=108)
+    data = generate(train_rows=ROWS, held_out_rows=108)
     write_jsonl(folder / "train.jsonl", [row.to_record() for row in data.train])
     training: dict[str, Any] = {
         **ENCODING.__dict__, "data": folder / "train.jsonl", "epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "lora_alpha": 64, "lora_dropout": 0.0,
@@ -118,7 +119,10 @@ def main() -> None:
         print(name, {key: f"{gap['value']:.1%}" for key, gap in gaps.items()})
     path = Path(__file__).parent / "results" / "llmeraser.json"
     command = f"python benchmarks/llmeraser.py --seeds {' '.join(map(str, seeds))}"
-    write_json(path, {"command": command, "environment": environment(), "seeds": seeds, "table": table, "runs": runs})
+    write_json(
+        path,
+        {"command": command, "environment": environment(), "seeds": seeds, "rows": ROWS, "table": table, "runs": runs},
+    )
 
 
 if __name__ == "__main__":
