@@ -35,7 +35,6 @@ ENCODING = EncodingConfig(system_prompt="", max_length=256)
 SETTINGS: dict[str, dict[str, Any]] = {
     "damping 0.1": {"damping": 0.1},
     "damping 1": {"damping": 1.0},
-    "damping 1, paper's solver": {"damping": 1.0, "solver": "adam", "iterations": 20},
 }
 
 

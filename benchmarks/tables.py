@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 CASES = "swap", "dolly", "tofu01"
-WEIGHT_CASES = CASES[:1]
+WEIGHT_CASES = CASES[:2]
 
 
 def load(name: str) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def forgetting(case: str) -> str:
         for measure in paired:
             # The file holds the other minus the first; read the other way round it says what the first gains.
             value, factor = own[measure.name], -100 if measure.kind == "share" else -1
-            middle, low, high = (factor * value[key] for key in ("difference", "high", "low"))
+            middle, low, high = (factor * value[key] + 0.0 for key in ("difference", "high", "low"))
             digits = measure.digits
             cells.append(f"{middle:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}] {value['conclusion']}")
         lines.append(f"| `{entry}` | " + " | ".join(cells) + " |")
