@@ -19,8 +19,9 @@ def write_bench_page(path: Path, results: dict[str, Any]) -> None:
     from unweave.bench.summary import cells, measures_of
     from unweave.report import plots
 
-    titles = {one.name: one.title for one in measures_of(results)}
-    figure = Markup(plots.trade_off(results["table"], results["plain"], results["axes"], titles))
+    measures = {one.name: one for one in measures_of(results)}
+    titles = {name: one.title for name, one in measures.items()}
+    figure = Markup(plots.trade_off(results["table"], results["plain"], results["axes"], measures))
     tables = {"results": cells(results), "search": cells(results, search=True)}
     page = environment().get_template("bench.html").render(results=results, figure=figure, tables=tables, titles=titles)
     write_text(path, page)

@@ -172,7 +172,7 @@ def trade_off(
     table: Sequence[dict[str, Any]],
     plain: dict[str, dict[str, float]],
     axes_of: dict[str, dict[str, str]],
-    titles: dict[str, str],
+    measures: dict[str, Any],
 ) -> str:
     """Forgetting against utility, with intervals over seeds.
 
@@ -180,11 +180,13 @@ def trade_off(
         table: Entries with their estimates.
         plain: Models that were only measured.
         axes_of: `x` and `y`: measure, and which end is better.
-        titles: Of the measures.
+        measures: Name to `unweave.bench.subject.Measure`.
 
     Returns:
         An SVG element.
     """
+    from matplotlib.ticker import PercentFormatter
+
     figure, axes = _figure(height=4.2)
     for row in table:
         x, y = (row[axes_of[end]["measure"]] for end in "xy")
@@ -204,8 +206,11 @@ def trade_off(
         place = [[own[axes_of[end]["measure"]]] for end in "xy"]
         axes.plot(*place, "s", color=COLORS.get(label.partition(",")[0], INK), label=label)
     ways = {"x": {"low": "left", "high": "right"}, "y": {"low": "down", "high": "up"}}
-    labels = {end: f"{titles[own['measure']]} ({ways[end][own['better']]} is better)" for end, own in axes_of.items()}
-    axes.set(xlabel=labels["x"], ylabel=labels["y"])
+    for end, own in axes_of.items():
+        measure, axis = measures[own["measure"]], getattr(axes, f"{end}axis")
+        axis.set_label_text(f"{measure.title} ({ways[end][own['better']]} is better)")
+        if measure.kind == "share":
+            axis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _svg(figure)
 
