@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from transformers import BertConfig, BertModel
 
 from tests.folders import write_rows
+from tests.tiny import TinyTokenizer
 from unweave.cli.main import main
 from unweave.errors import ConfigError, DataError, ModelError
 from unweave.value import fit as fitting
@@ -23,8 +25,8 @@ from unweave.value.student import Student
 from unweave.value.table import read_table, task_columns, write_table
 from unweave.value.training import Training, schedule
 
-SEAS = "sail,harbour,anchor,tide,mast,deck,gull,wave".split(",")
-FIELDS = "plough,barn,wheat,tractor,fence,hay,orchard,soil".split(",")
+SEAS = "blue green moon teapots sing on red under".split()
+FIELDS = "a b c d e f g hello".split()
 
 
 def rows_of(count, seed=0):
@@ -55,16 +57,14 @@ def fitted(tmp_path_factory):
             "loss": values,
         },
     )
+    torch.manual_seed(0)
+    shape = BertConfig(vocab_size=96, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
+    BertModel(shape).save_pretrained(folder / "encoder")
+    TinyTokenizer.make().save_pretrained(folder / "encoder")
     config = FitConfig(
-        values=folder / "values.parquet",
-        data=data,
-        output_dir=folder / "out",
-        epochs=5,
-        patience=5,
-        student_length=32,
-        batch_size=16,
-        device="cpu",
-    )
+        values=folder / "values.parquet", data=data, output_dir=folder / "out", student=str(folder / "encoder"), epochs=12, patience=12,
+        learning_rate=3e-3, student_length=32, batch_size=16, device="cpu",
+    )  # fmt: skip
     return config, fit_student(config)
 
 
@@ -115,8 +115,8 @@ def test_a_student_learns_what_the_text_tells(fitted):
 @pytest.mark.parametrize("loss", ["pairwise", "listwise"])
 def test_ranking_losses_learn_too(fitted, tmp_path, loss):
     config, _ = fitted
-    found = fit_student(replace(config, loss=loss, output_dir=tmp_path / "out", epochs=3))
-    assert found.metrics["sea"]["spearman"] > 0.6
+    found = fit_student(replace(config, loss=loss, output_dir=tmp_path / "out"))
+    assert found.metrics["sea"]["spearman"] > 0.7
 
 
 def test_the_best_epoch_is_kept(fitted, tmp_path, monkeypatch):
@@ -157,7 +157,7 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_been(fitted, tmp_path, monkeypat
         Training, "epoch", lambda self, advance: made.append(self.standing.epoch + 1) or original(self, advance)
     )
     result = fit_student(config)
-    assert made == [3, 4, 5]
+    assert made == list(range(3, 13))
     assert result.metrics == whole.metrics
     own, other = (
         Student.from_pretrained(folder, device="cpu").state_dict() for folder in (result.folder, whole.folder)
