@@ -164,6 +164,9 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_been(fitted, tmp_path, monkeypat
     )
     assert all(torch.allclose(own[name], other[name], atol=1e-6) for name in other)
     assert not (result.folder / ".fit").exists()
+    (result.folder / "notes.txt").write_text("mine")
+    Student.from_pretrained(result.folder, device="cpu").save_pretrained(result.folder)
+    assert (result.folder / "notes.txt").read_text() == "mine", "a user's folder is never cleared"
 
 
 def test_the_schedule_rises_and_falls():

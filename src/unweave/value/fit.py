@@ -1,6 +1,7 @@
 """`unweave value fit`: teach a student, stop where held-out rows are ordered best, calibrate what it says, and check it on rows that had no part in that."""
 
 import random
+import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,8 +90,8 @@ def fit_student(config: FitConfig) -> FitResult:
     standing = _train(student, config, *parts[:2], fingerprint=identity_digest(run.identity()))
     student.spec = calibrated(student, *parts[1:])
     student.spec = replace(student.spec, fitted_on=len(parts[0].texts))
-    # The folder is replaced as a whole, and with it what was kept on the way.
     student.save_pretrained(config.output_dir)
+    shutil.rmtree(config.output_dir / KEPT, ignore_errors=True)
     run.start()
     seconds = round(time.monotonic() - started, 3)
     result = FitResult(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unweave.errors import ModelError
-from unweave.files import read_json, replacing_folder, write_json, write_text
+from unweave.files import read_json, replacing, replacing_folder, write_json, write_text
 from unweave.models.encoder import load_encoder
 from unweave.models.loading import load, pick_device, quiet_transformers
 
@@ -169,20 +169,21 @@ class Student(nn.Module):
         return {name: self.spec.calibration[name](scores[:, index]) for index, name in enumerate(self.spec.tasks)}
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Write the student, with a card.
+        """Write the student, with a card; other files of the folder are left alone. Its description is written last: without it there is no student.
 
         Args:
-            folder: Where to; what was there is replaced.
+            folder: Where to.
         """
-        with replacing_folder(Path(folder)) as out, quiet_transformers():
-            self.backbone.save_pretrained(out / "backbone", safe_serialization=True)
-            self.tokenizer.save_pretrained(out / "backbone")
-            save_file(
-                {name: own.detach().cpu().contiguous() for name, own in self.head.state_dict().items()},
-                out / "head.safetensors",
-            )
-            write_json(out / RECORD, asdict(self.spec))
-            write_text(out / "README.md", _card(self.spec))
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / RECORD).unlink(missing_ok=True)
+        with replacing_folder(path / "backbone") as out, quiet_transformers():
+            self.backbone.save_pretrained(out, safe_serialization=True)
+            self.tokenizer.save_pretrained(out)
+        with replacing(path / "head.safetensors") as out:
+            save_file({name: own.detach().cpu().contiguous() for name, own in self.head.state_dict().items()}, out)
+        write_text(path / "README.md", _card(self.spec))
+        write_json(path / RECORD, asdict(self.spec))
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, *, device: str = "auto") -> "Student":
