@@ -93,7 +93,9 @@ def predict_values(config: PredictConfig) -> PredictResult:
             _write_part(place, student, rows, [one for one in part if isinstance(one, Problem)], config)
             spent, fresh = spent + time.monotonic() - begun, fresh + len(rows)
             if number % SAID_EVERY == 0:
-                progress.say(f"predict: {(number + 1) * config.part_rows} rows read, {fresh / spent:.0f} a second")
+                progress.say(
+                    f"predict: {number * config.part_rows + len(part)} rows read, {fresh / spent:.0f} a second"
+                )
     files = _gather(config, parts, student)
     counts = [read_json(place / RESULT, what="A part") for place in parts]
     with replacing(config.output_dir / "problems.jsonl") as out, out.open("w", encoding="utf-8") as lines:
