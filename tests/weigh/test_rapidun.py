@@ -4,6 +4,7 @@ import json
 import math
 import random
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from unweave.errors import ConfigError, DataError
 from unweave.trace.rapidin_format import InfluenceEntry, read_influence_file
+from unweave.weigh.blocks import Blocks
 from unweave.weigh.config import MappingConfig, SignedConfig, WeighConfig
 from unweave.weigh.controls import loreun_weights, permuted_weights
 from unweave.weigh.files import read_weights, summarize, write_weights
@@ -249,7 +251,7 @@ def blocks_of(features, n_forget):
     for name, queries, rows in (("ff", 0, 0), ("fr", 1, 0), ("rf", 0, 1), ("rr", 1, 1)):
         cut = [slice(None, n_forget), slice(n_forget, None)]
         parts[name] = [entry(row[cut[rows]]) for row in kernel[cut[queries]]]
-    return parts
+    return Blocks(**parts)
 
 
 def test_signed_weights_send_rows_like_the_forget_rows_to_their_side():
@@ -261,12 +263,12 @@ def test_signed_weights_send_rows_like_the_forget_rows_to_their_side():
         return [length * value for value in [1.0, 1.0 if belongs else 0.0, *(rng.gauss(0, 0.15) for _ in range(40))]]
 
     features = [row(True) for _ in range(20)] + [row(index in (3, 7)) for index in range(30)]
-    forget, retain = signed_weights(**blocks_of(features, 20), n_forget=20, n_retain=30, config=SignedConfig())
+    forget, retain = signed_weights(blocks_of(features, 20), n_forget=20, n_retain=30, config=SignedConfig())
     assert forget == [1.0] * 20
     assert [index for index, weight in enumerate(retain) if weight < 0] == [3, 7]
     assert sum(weight for weight in retain if weight > 0) / 28 == pytest.approx(1.0)
     alike = [row(False) for _ in range(50)]
-    nobody = signed_weights(**blocks_of(alike, 20), n_forget=20, n_retain=30, config=SignedConfig(signed_precision=1.0))
+    nobody = signed_weights(blocks_of(alike, 20), n_forget=20, n_retain=30, config=SignedConfig(signed_precision=1.0))
     assert sum(weight < 0 for weight in nobody[1]) <= 20
     for options, message in (
         ({"n_forget": 1}, "can't be told apart"),
@@ -274,12 +276,11 @@ def test_signed_weights_send_rows_like_the_forget_rows_to_their_side():
     ):
         with pytest.raises(ConfigError, match=message):
             signed_weights(
-                **blocks_of(features, 20), **{"n_forget": 20, "n_retain": 30, "config": SignedConfig(), **options}
+                blocks_of(features, 20), **{"n_forget": 20, "n_retain": 30, "config": SignedConfig(), **options}
             )
-    cut = blocks_of(features, 20)
-    cut["rr"] = [entry([0.0] * 30)] * 30
+    cut = replace(blocks_of(features, 20), rr=[entry([0.0] * 30)] * 30)
     with pytest.raises(DataError, match="30 row"):
-        signed_weights(**cut, n_forget=20, n_retain=30, config=SignedConfig())
+        signed_weights(cut, n_forget=20, n_retain=30, config=SignedConfig())
 
 
 def test_left_out_predictions_are_those_of_refitting():

@@ -55,11 +55,24 @@ class Encoder:
                     return_tensors="pt",
                 ).to(device)
                 states = self.model(**batch).last_hidden_state.float()
-                mask = batch["attention_mask"].unsqueeze(-1)
-                mean = (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+                mean = mean_over_tokens(states, batch["attention_mask"])
                 out[chosen] = torch.nn.functional.normalize(mean, dim=1).cpu()
                 advance(len(chosen))
         return out
+
+
+def mean_over_tokens(states: Float[Tensor, "B T d"], attention_mask: Tensor) -> Float[Tensor, "B d"]:
+    """The mean of the hidden states of each text's tokens.
+
+    Args:
+        states: Hidden states.
+        attention_mask: 1 where there is a token, [B, T].
+
+    Returns:
+        A vector a text; zero for a text without tokens.
+    """
+    mask = attention_mask.unsqueeze(-1)
+    return (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
 
 def load_encoder(name: str, *, device: str = "auto", max_length: int = 256) -> Encoder:

@@ -87,8 +87,7 @@ def processes() -> Processes:
     Returns:
         Rank and number; where there are several, they can talk to each other from now on.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
+    if _started() == 1:
         return Processes(0, 1)
     from accelerate import PartialState
 
@@ -105,7 +104,11 @@ def only_one(what: str) -> None:
     Raises:
         ConfigError: When a launcher started several.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if _started() > 1:
         raise ConfigError(
             f"{what} runs in one process.", where="accelerate launch", remedy="start it without a launcher"
         )
+
+
+def _started() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,5 +1,6 @@
 """`unweave value predict`: values of millions of rows by a student, a part of the rows at a time."""
 
+import contextlib
 import heapq
 import itertools
 import shutil
@@ -156,12 +157,14 @@ def _gather(config: PredictConfig, parts: Sequence[Path], student: Student) -> l
     if config.order == "buckets":
         bounds = bucket_bounds(student)
         names = [f"bucket-{number}.parquet" for number in range(len(bounds) + 1)]
-        for number, name in enumerate(names):
-            with replacing(config.output_dir / name) as out, pq.ParquetWriter(out, schema) as writer:
-                for place in parts:
-                    table = pq.read_table(place / "values.parquet")
-                    own = np.searchsorted(bounds, table.column(first).to_numpy(), side="right") == number
-                    writer.write_table(table.filter(pa.array(own)))
+        with contextlib.ExitStack() as open_files:
+            places = [open_files.enter_context(replacing(config.output_dir / name)) for name in names]
+            writers = [open_files.enter_context(pq.ParquetWriter(place, schema)) for place in places]
+            for place in parts:
+                table = pq.read_table(place / "values.parquet")
+                buckets = np.searchsorted(bounds, table.column(first).to_numpy(), side="right")
+                for number, writer in enumerate(writers):
+                    writer.write_table(table.filter(pa.array(buckets == number)))
         return names
     with replacing(config.output_dir / "values.parquet") as out, pq.ParquetWriter(out, schema) as writer:
         if config.order == "as-read":

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from unweave.errors import ModelError
 from unweave.files import read_json, replacing, replacing_folder, write_json, write_text
-from unweave.models.encoder import load_encoder
+from unweave.models.encoder import load_encoder, mean_over_tokens
 from unweave.models.loading import load, pick_device, quiet_transformers
 
 RECORD = "student.json"
@@ -130,8 +130,7 @@ class Student(nn.Module):
         """
         states = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.spec.pooling == "mean":
-            mask = attention_mask.unsqueeze(-1)
-            return self.head((states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1))
+            return self.head(mean_over_tokens(states, attention_mask))
         # The last token that is one, whichever side the tokenizer pads.
         places = (attention_mask * torch.arange(1, attention_mask.shape[1] + 1, device=states.device)).argmax(dim=1)
         return self.head(states[torch.arange(len(states), device=states.device), places])

@@ -67,9 +67,8 @@ def read_table(path: Path) -> dict[str, list[Any]]:
     else:
         with path.open(newline="", encoding="utf-8") as lines:
             records = list(csv.DictReader(lines))
-        text = {"id"}
         columns = (
-            {name: [one[name] if name in text else float(one[name]) for one in records] for name in records[0]}
+            {name: [one[name] if name == "id" else float(one[name]) for one in records] for name in records[0]}
             if records
             else {}
         )

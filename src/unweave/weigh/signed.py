@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 
 from unweave.errors import ConfigError, DataError
 from unweave.trace.rapidin_format import InfluenceEntry
+from unweave.weigh.blocks import Blocks
 from unweave.weigh.config import SignedConfig
 from unweave.weigh.rapidun import scores_to_weights
 
@@ -25,22 +26,12 @@ LEAST_REACHED = 0.5
 
 
 def signed_weights(
-    ff: Sequence[InfluenceEntry],
-    fr: Sequence[InfluenceEntry],
-    rf: Sequence[InfluenceEntry],
-    rr: Sequence[InfluenceEntry],
-    *,
-    n_forget: int,
-    n_retain: int,
-    config: SignedConfig,
+    blocks: Blocks, *, n_forget: int, n_retain: int, config: SignedConfig
 ) -> tuple[list[float], list[float]]:
     """Forget weights of 1; retain weights of -1 for rows that belong to the forget rows, and of mean 1 for the others.
 
     Args:
-        ff: Queries F on rows F.
-        fr: Queries R on rows F.
-        rf: Queries F on rows R.
-        rr: Queries R on rows R.
+        blocks: Influence of all rows on all rows.
         n_forget: Forget rows.
         n_retain: Retain rows.
         config: Ridge, precision, and the mapping of the rest.
@@ -58,7 +49,12 @@ def signed_weights(
             where="--signed-ridge, --signed-precision",
             remedy="give two rows or more of each, a positive ridge, and a precision from 0 to 1",
         )
-    kernel = np.block([[_matrix(ff, n_forget), _matrix(rf, n_retain)], [_matrix(fr, n_forget), _matrix(rr, n_retain)]])
+    kernel = np.block(
+        [
+            [_matrix(blocks.ff, n_forget), _matrix(blocks.rf, n_retain)],
+            [_matrix(blocks.fr, n_forget), _matrix(blocks.rr, n_retain)],
+        ]
+    )
     scale = kernel.diagonal()
     if not (scale > 0).all():
         raise DataError(

@@ -100,9 +100,7 @@ def map_blocks(blocks: Blocks, config: WeighConfig, *, n_forget: int, n_retain: 
         )
         return permuted_weights(forget, seed=config.seed), permuted_weights(retain, seed=config.seed + 1)
     if config.method == "signed":
-        return signed_weights(
-            blocks.ff, blocks.fr, blocks.rf, blocks.rr, n_forget=n_forget, n_retain=n_retain, config=config
-        )
+        return signed_weights(blocks, n_forget=n_forget, n_retain=n_retain, config=config)
     mapping = replace(config, topk=None) if config.method == "rapidun-dense" else config
     return rapidun_weights(
         blocks.ff, blocks.fr, blocks.rf, blocks.rr, n_forget=n_forget, n_retain=n_retain, config=mapping

@@ -54,7 +54,16 @@ def weight_controls(case: Case, config: InfluenceAuditConfig) -> dict[str, Any]:
         for seed in config.seeds:
             for kind in config.weights:
                 folder = config.output_dir / "controls" / f"{size}-{retain}-{kind}-{seed}"
-                runs.append(_run(case, config, unlearning, folder, size=size, retain=retain, kind=kind, seed=seed))
+                what: Any = {"size": size, "retain": retain, "kind": kind, "seed": seed}
+                run = remembered(
+                    folder.with_suffix(".json"),
+                    {"steps": config.steps, "test_rows": config.test_rows},
+                    lambda folder=folder, what=what: _unlearn(case, config, unlearning, folder, **what),
+                    key="run",
+                    what="A control run",
+                )
+                shutil.rmtree(folder, ignore_errors=True)
+                runs.append(run)
     return summarise(runs, config.weights)
 
 
@@ -134,31 +143,6 @@ def _unlearning(config: InfluenceAuditConfig) -> ForgetConfig:
         )
     name = read_value(config.forget_config, "method") or ForgetConfig.method
     return load_yaml(get_method(name).config_type, config.forget_config, command="forget")
-
-
-def _run(
-    case: Case,
-    config: InfluenceAuditConfig,
-    unlearning: ForgetConfig,
-    folder: Path,
-    *,
-    size: int,
-    retain: int,
-    kind: str,
-    seed: int,
-) -> dict[str, Any]:
-    """One unlearning run and its measures; the adapter itself is not kept."""
-    identity = {"steps": config.steps, "test_rows": config.test_rows}
-    what = {"size": size, "retain": retain, "kind": kind, "seed": seed}
-    run = remembered(
-        folder.with_suffix(".json"),
-        identity,
-        lambda: _unlearn(case, config, unlearning, folder, **what),  # type: ignore[arg-type]
-        key="run",
-        what="A control run",
-    )
-    shutil.rmtree(folder, ignore_errors=True)
-    return run
 
 
 def _unlearn(
