@@ -1,17 +1,18 @@
-"""`unweave value score`, `fit`, `predict`, `select` and `report`."""
+"""`unweave value score`, `fit`, `predict`, `select`, `curve` and `report`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from unweave.cli.common import execute, print_table
 from unweave.errors import ConfigError, nearest
-from unweave.value.config import FitConfig, PredictConfig, ScoreConfig, SelectConfig, ValueReportConfig
+from unweave.value.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig, SelectConfig, ValueReportConfig
 
 USAGE = """usage: unweave value score   --data ROWS --tasks NAME=FILE ... --output VALUES.parquet [OPTIONS]
        unweave value fit     --data ROWS --values VALUES.parquet --output-dir STUDENT [OPTIONS]
        unweave value predict --data MORE_ROWS --student STUDENT --output-dir PREDICTED [OPTIONS]
        unweave value select  --data ROWS --values VALUES.parquet --output CHOSEN.jsonl --budget-rows N [OPTIONS]
-       unweave value report  --data ROWS --values VALUES.parquet --output PAGE.html [--student STUDENT]
+       unweave value curve   --data ROWS --values VALUES.parquet --test HELD_OUT.jsonl --output-dir CURVES [OPTIONS]
+       unweave value report  --data ROWS --values VALUES.parquet --output PAGE.html [--student STUDENT] [--curves CURVES/curve.json]
 `unweave value PART --help` lists the options of a part, --config FILE.yaml and --json among them."""
 
 
@@ -87,6 +88,22 @@ def _show_selected(config: SelectConfig, result: Any) -> None:
         print_table("providers", ["provider", *(name.replace("_", " ") for name in names)], rows)
 
 
+def _show_curves(_: CurveConfig, result: Any) -> None:
+    rows = [
+        [
+            point.column,
+            f"{point.share:.0%}",
+            str(point.rows),
+            f"{point.loss.value:.3f}",
+            f"{point.above_first.value:+.3f} [{point.above_first.low:+.3f}, {point.above_first.high:+.3f}]",
+        ]
+        for point in result.points
+    ]
+    title = f"loss of {result.test_rows} held-out rows, {result.before:.3f} before training"
+    print_table(title, ["chosen by", "share", "rows", "loss", f"above {result.points[0].column}"], rows)
+    print(f"{result.folder}: {result.seconds:.1f} s")
+
+
 PARTS: dict[str, tuple[type, str, str, Callable[[Any, Any], None]]] = {
     "score": (ScoreConfig, "value.stage:score_rows", "Value candidate rows for tasks by LinFiK.", _show_values),
     "fit": (FitConfig, "value.fit:fit_student", "Teach a small model to predict values from the text.", _show_student),
@@ -97,6 +114,12 @@ PARTS: dict[str, tuple[type, str, str, Callable[[Any, Any], None]]] = {
         _show_predicted,
     ),
     "select": (SelectConfig, "value.select:select_rows", "Choose rows under a budget.", _show_selected),
+    "curve": (
+        CurveConfig,
+        "value.curve:learning_curves",
+        "Train on the best rows of each score, and measure.",
+        _show_curves,
+    ),
     "report": (
         ValueReportConfig,
         "report.value_page:write_value_page",

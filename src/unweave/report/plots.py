@@ -275,6 +275,30 @@ def scatter(across: Sequence[float], up: Sequence[float], label: str, other: str
     return _svg(figure)
 
 
+def learning_curves(points: Sequence[dict[str, Any]], before: float) -> str:
+    """Held-out loss after training on the best rows of each score.
+
+    Args:
+        points: As `unweave.value.curve` writes them.
+        before: The loss before training.
+
+    Returns:
+        An SVG element.
+    """
+    figure, axes = _figure(width=7.4, height=3.2)
+    axes.axhline(before, color=GRID, linewidth=1, label="before training")
+    for name in dict.fromkeys(point["column"] for point in points):
+        own = sorted((point for point in points if point["column"] == name), key=lambda point: point["share"])
+        rows = [point["rows"] for point in own]
+        axes.plot(rows, [point["loss"]["value"] for point in own], "o-", markersize=4, label=name)
+        if all(len(point["by_seed"]) > 1 for point in own):
+            ends = [[extreme(point["by_seed"]) for point in own] for extreme in (min, max)]
+            axes.fill_between(rows, *ends, alpha=0.15)
+    axes.set(xlabel="rows trained on", ylabel="held-out loss, nats a token")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
 def _figure(*, width: float = 7.4, height: float = 3.0) -> tuple[Any, Any]:
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG

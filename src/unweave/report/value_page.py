@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from unweave.data.rows import Row
-from unweave.files import write_text
+from unweave.files import read_json, write_text
 from unweave.report import plots
 from unweave.report.pages import environment as templates
 from unweave.runs import environment
@@ -24,7 +24,7 @@ def write_value_page(config: ValueReportConfig) -> Path:
     """Write the page of a table.
 
     Args:
-        config: Table, rows, student.
+        config: Table, rows, student, curves.
 
     Returns:
         The HTML file.
@@ -64,6 +64,7 @@ def write_value_page(config: ValueReportConfig) -> Path:
         ]
         for other in others
     }
+    curves = read_json(config.curves, what="Curves of `unweave value curve`") if config.curves else None
     page = (
         templates()
         .get_template("value.html")
@@ -73,6 +74,8 @@ def write_value_page(config: ValueReportConfig) -> Path:
             table=config.values,
             tasks=tasks,
             correlations=correlations,
+            curves=curves,
+            curves_plot=Markup(plots.learning_curves(curves["points"], curves["before"])) if curves else None,
             environment=environment(),
         )
     )

@@ -7,7 +7,7 @@ from typing import Literal
 from unweave.models import packaged
 from unweave.models.loading import ModelConfig
 from unweave.trace.config import ENCODER
-from unweave.train.config import DataConfig
+from unweave.train.config import DataConfig, TrainConfig
 
 Baseline = Literal["random", "length", "perplexity", "ifd", "bm25", "embedding", "gradnorm", "less", "tracin"]
 
@@ -163,6 +163,29 @@ class SelectConfig(DataConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CurveConfig(TrainConfig):
+    """See what choosing by a score does: train on the best rows of each column of a table, and measure held-out rows of the task.
+
+    Training is that of `unweave train`, with its options.
+
+    Attributes:
+        values: A table of `unweave value score` or `predict`.
+        test: Held-out rows of the task.
+        data: The rows that the table values.
+        output_dir: Where runs and curves go; a rerun makes what is missing.
+        scores: Columns of the table to choose by, and `random`; by default its first task and `random`.
+        shares: Of the rows: how many of the best are trained on.
+        seeds: Of training and of `random`.
+    """
+
+    values: Path
+    test: Path
+    scores: tuple[str, ...] = ()
+    shares: tuple[float, ...] = (0.05, 0.1, 0.2)
+    seeds: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ValueReportConfig(DataConfig):
     """Write a page on a table of values: their distribution, the rows worth most and least, other scores, and how well a student predicts them.
 
@@ -171,6 +194,7 @@ class ValueReportConfig(DataConfig):
         data: The rows that it values.
         output: The HTML file.
         student: A student of the same tasks.
+        curves: A `curve.json` of `unweave value curve`.
         device: Where the student runs.
     """
 
@@ -178,4 +202,5 @@ class ValueReportConfig(DataConfig):
     data: Path
     output: Path
     student: Path | None = None
+    curves: Path | None = None
     device: str = "auto"
