@@ -30,11 +30,10 @@ from unweave.trace.baselines import random_scores
 from unweave.train.config import DataConfig, TrainConfig
 from unweave.train.rows import read_training_rows
 from unweave.train.sft import fine_tune
-from unweave.value.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig, SelectConfig
+from unweave.value.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig
 from unweave.value.curve import learning_curves
 from unweave.value.fit import fit_student, rank_correlation, top_overlap
 from unweave.value.predict import predict_values
-from unweave.value.select import select_rows
 from unweave.value.stage import score_rows
 from unweave.value.table import read_table, write_table
 from valuing_mixtures import Mixture, dolly, generated
