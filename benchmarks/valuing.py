@@ -3,7 +3,7 @@
     python benchmarks/valuing.py CASE        benchmarks/results/valuing_CASE.json
 
 Cases: `generated` (5,000 rows of eighteen kinds; the task is sorting) and `dolly` (short rows of Dolly's categories; the task is classification; needs
-../shared/data). SmolLM2-135M is warmed up on a random twentieth of the pool, LinFiK values all rows for two tasks there, and ALinFiK (MiniLM) is
+../shared/data). SmolLM2-135M is warmed up on a random tenth of the pool, LinFiK values all rows for two tasks there, and ALinFiK (MiniLM) is
 fitted on a random tenth of those values, once for each seed. Then each scorer's top tenth is what SmolLM2-135M is fine-tuned on, and the first
 task's held-out loss is measured. Rows that ALinFiK was fitted on do not count in the correlation. What is on the disk, under
 runs/bench/valuing-CASE, is not made again.
@@ -44,7 +44,7 @@ TRAINING: dict[str, Any] = {
 }  # fmt: skip
 ROWS = DataConfig()
 CASES = {"generated": generated, "dolly": dolly}
-WARM_UP, BUDGET, FITTED = 20, 10, 10
+WARM_UP, BUDGET, FITTED = 10, 10, 10
 """One part in so many: of the pool to warm up on, to choose, to fit on."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "minilm, regression": {"loss": "regression"},
