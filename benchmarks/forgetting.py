@@ -132,7 +132,7 @@ CASES: dict[str, tuple[Any, Sequence[str], dict[str, Any]]] = {
     "generated-clean": (lambda: generated("retain"), (*KINDS[:4],), {}),
     "dolly": (
         dolly,
-        (*KINDS, "npo"),
+        (*KINDS, *MAIN),
         {"trials": 2, "max_test": 40, "forget_sizes": (39,)},
     ),
     "tofu01": (lambda: tofu("forget01", "retain99"), TOFU, {"max_test": 25, **TOFU_OPTIONS}),

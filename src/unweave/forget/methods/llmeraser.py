@@ -50,6 +50,7 @@ class LlmEraserConfig(EditConfig):
         solver_rate: Step size of the paper's solver.
         scale: Factor of the edit; 1 is the formula.
         curvature_rows: Rows that the curvature is made of, at most; 0 takes all.
+        probes: Random vectors for the curvature's mean eigenvalue, which the damping is relative to; each costs a product.
     """
 
     method: str = "llmeraser"
@@ -66,6 +67,7 @@ class LlmEraserConfig(EditConfig):
     solver_rate: float = 1e-5
     scale: float = 1.0
     curvature_rows: int = 0
+    probes: int = 2
 
 
 def edit(config: LlmEraserConfig, setting: Setting) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def edit(config: LlmEraserConfig, setting: Setting) -> dict[str, Any]:
     right = right_hand_side(config, setting, problem)
     with frozen_in_evaluation(setting.loaded.model):
         counted = Counted(gauss_newton(problem) if config.curvature == "gauss-newton" else hessian(problem))
-        level = abs(mean_eigenvalue(counted.product, right, len(kept), config.seed))
+        level = abs(mean_eigenvalue(counted.product, right, len(kept), config.seed, probes=config.probes))
         counted.count = 0
         shift = config.damping * level
 
@@ -284,5 +286,5 @@ METHOD = Method(
     uses_clean=True,
     requests=ALL_REQUESTS,
     cost="gradients of the forget rows, and a curvature product over all rows for each iteration (about four forward passes)",
-    search={"scale": (1.0, 3.0, 10.0, 30.0)},
+    search={"scale": (1.0, 3.0, 10.0, 30.0), "curvature_rows": (16,)},
 )

@@ -145,7 +145,9 @@ def conjugate_gradients(
     return solution, (square / torch.where(start > 0, start, 1.0)).sqrt()
 
 
-def mean_eigenvalue(product: Callable[[Vectors], Vectors], like: Vectors, rows: int, seed: int) -> float:
+def mean_eigenvalue(
+    product: Callable[[Vectors], Vectors], like: Vectors, rows: int, seed: int, *, probes: int = PROBES
+) -> float:
     """The mean eigenvalue over the directions that rows span, from the trace (Hutchinson's estimate).
 
     Args:
@@ -153,17 +155,18 @@ def mean_eigenvalue(product: Callable[[Vectors], Vectors], like: Vectors, rows: 
         like: Vectors of the right shapes.
         rows: How many rows C was made of.
         seed: Of the probes.
+        probes: Random vectors; each costs a product.
 
     Returns:
         The estimate.
     """
     generator = torch.Generator().manual_seed(seed)
-    probes = {
-        name: (torch.randint(0, 2, (PROBES, *value.shape[1:]), generator=generator) * 2 - 1).to(value)
+    signs = {
+        name: (torch.randint(0, 2, (probes, *value.shape[1:]), generator=generator) * 2 - 1).to(value)
         for name, value in like.items()
     }
     size = sum(value[0].numel() for value in like.values())
-    return float(_dots(probes, product(probes)).mean()) / min(size, rows)
+    return float(_dots(signs, product(signs)).mean()) / min(size, rows)
 
 
 def _weights(batch: Batch, reduction: str, rows: int) -> tuple[Tensor, Tensor]:
