@@ -18,7 +18,7 @@ from unweave.errors import ConfigError, DataError, ModelError
 from unweave.value import fit as fitting
 from unweave.value import predict as predicting
 from unweave.value.config import FitConfig, PredictConfig
-from unweave.value.fit import conformal_width, fit_student, normal_scores, top_overlap
+from unweave.value.fit import conformal_width, fit_student, normal_scores, rank_correlation, top_overlap
 from unweave.value.losses import listwise, pairwise, regression
 from unweave.value.predict import bucket_bounds, predict_values
 from unweave.value.student import Student
@@ -220,6 +220,18 @@ def test_a_stream_is_predicted_part_by_part_and_bad_rows_are_reported(fitted, tm
         assert all(bounds[number] <= value < bounds[number + 1] for value in own)
         total += len(own)
     assert total == 48
+
+
+def test_a_backbone_in_bfloat16_orders_rows_as_in_float32(fitted):
+    folder = fitted[1].folder
+    texts = [f"go on\n{row['response']}" for row in rows_of(200, seed=4)[0]]
+    exact, short = (
+        Student.from_pretrained(folder, device="cpu", dtype=dtype).scores(texts)[:, 0]
+        for dtype in ("float32", "bfloat16")
+    )
+    assert not np.array_equal(exact, short), "it did run in bfloat16"
+    assert rank_correlation(short, exact) > 0.998
+    assert len(np.unique(short)) > 0.95 * len(np.unique(exact)), "pooling and head are not rounded: rows stay apart"
 
 
 def test_a_killed_prediction_goes_on(fitted, tmp_path, monkeypatch):

@@ -104,6 +104,7 @@ class PredictConfig:
             tenths of the values that the student was fitted on.
         part_rows: Rows that are kept on the disk at a time: what a kill can lose at most, and what memory holds.
         batch_size: Texts at a time.
+        dtype: Of the student's backbone; `auto` is bfloat16 where the machine computes it natively, float32 elsewhere.
         device: Where the student runs.
     """
 
@@ -115,6 +116,7 @@ class PredictConfig:
     order: Literal["as-read", "sorted", "buckets"] = "as-read"
     part_rows: int = 4096
     batch_size: int = 64
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
 
 

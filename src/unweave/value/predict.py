@@ -72,7 +72,7 @@ def predict_values(config: PredictConfig) -> PredictResult:
     done = run.finished()
     if done is not None:
         return PredictResult(**{**done, "folder": Path(done["folder"]), "rows_per_second": 0.0})
-    student = Student.from_pretrained(config.student, device=config.device)
+    student = Student.from_pretrained(config.student, device=config.device, dtype=config.dtype)
     run.start()
     folder = config.output_dir / ".parts"
     mark = {"identity": identity_digest(run.identity())}

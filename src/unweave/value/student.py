@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from unweave.errors import ModelError
 from unweave.files import read_json, replacing, replacing_folder, write_json, write_text
 from unweave.models.encoder import load_encoder, mean_over_tokens
-from unweave.models.loading import load, pick_device, quiet_transformers
+from unweave.models.loading import load, native_dtype, pick_device, quiet_transformers
 
 RECORD = "student.json"
 
@@ -128,7 +128,9 @@ class Student(nn.Module):
         Returns:
             A column for each task.
         """
+        # The backbone may run in bfloat16; pooling and head never do, since their rounding would tie rows of like value.
         states = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        states = states.to(self.head.weight.dtype)
         if self.spec.pooling == "mean":
             return self.head(mean_over_tokens(states, attention_mask))
         # The last token that is one, whichever side the tokenizer pads.
@@ -185,12 +187,13 @@ class Student(nn.Module):
         write_json(path / RECORD, asdict(self.spec))
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str, *, device: str = "auto") -> "Student":
+    def from_pretrained(cls, folder: Path | str, *, device: str = "auto", dtype: str = "float32") -> "Student":
         """Load a student.
 
         Args:
             folder: Where `save_pretrained` wrote it.
             device: Where to run it.
+            dtype: Of the backbone; `auto` is bfloat16 where the machine computes it natively, float32 elsewhere.
 
         Returns:
             The student, in evaluation mode.
@@ -211,7 +214,9 @@ class Student(nn.Module):
             tokenizer = AutoTokenizer.from_pretrained(path / "backbone")
         student = cls(backbone, tokenizer, spec)
         student.head.load_state_dict(load_file(path / "head.safetensors"))
-        return student.to(pick_device(device)).eval()
+        place = pick_device(device)
+        student.backbone.to(native_dtype(place) if dtype == "auto" else getattr(torch, dtype))
+        return student.to(place).eval()
 
 
 def _card(spec: StudentSpec) -> str:
