@@ -1,35 +1,19 @@
-"""Fill the tables of README.md and docs/forgetting.md from the result files: no number is typed by hand.
+"""Fill the tables of README.md, docs/forgetting.md and docs/valuing.md from the result files: no number is typed by hand.
 
 python benchmarks/tables.py           rewrites them
 python benchmarks/tables.py --check   fails when one of them is out of date
 """
 
 import argparse
-import json
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
+import valuing_tables
+from result_files import ROOT, load, machine, ranged, shown
+
 CASES = "swap", "dolly", "tofu01"
 WEIGHT_CASES = CASES[:2]
-
-
-def load(name: str) -> dict[str, Any]:
-    """A result file."""
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def shown(value: dict[str, Any], *, percent: bool = False, signed: bool = False, digits: int = 1) -> str:
-    """Mean and standard deviation over seeds."""
-    factor = 100 if percent else 1
-    sign = "+" if signed else ""
-    text = f"{value['mean'] * factor:{sign}.{digits}f}"
-    if value["sd"] is not None:
-        text += f" ± {value['sd'] * factor:.{digits}f}"
-    return text + (" %" if percent else "")
 
 
 def story(name: str) -> str:
@@ -254,12 +238,6 @@ def llmeraser() -> str:
     return "\n".join(lines)
 
 
-def machine(result: dict[str, Any]) -> str:
-    """The machine of a result."""
-    environment = result["environment"]
-    return f"{environment['threads']} threads of an {environment['cpu']}"
-
-
 def controls() -> str:
     """Other weights, all else equal."""
     spread = load("weights_control")["spread"]
@@ -287,11 +265,6 @@ def snapshot() -> str:
         for share, values in spread.items()
     ]
     return "\n".join(lines)
-
-
-def ranged(value: dict[str, float]) -> str:
-    """Median with its range."""
-    return f"{value['median']:.2f} ({value['min']:.2f} to {value['max']:.2f})"
 
 
 def speed() -> str:
@@ -402,9 +375,10 @@ def main() -> int:
         "speed": speed,
         "quality": quality,
         "lds": lds,
+        **valuing_tables.TABLES,
     }
     stale = False
-    for path in (ROOT / "README.md", ROOT / "docs" / "forgetting.md"):
+    for path in (ROOT / "README.md", ROOT / "docs" / "forgetting.md", ROOT / "docs" / "valuing.md"):
         before = path.read_text(encoding="utf-8")
         text = before
         for name, table in tables.items():
