@@ -82,16 +82,21 @@ def gradients(world, config, path):
 def test_values_are_those_of_brute_force_for_all_tasks_at_once(world):
     config = config_of(world, learning_rate=0.5, baselines=("gradnorm", "less"))
     result = score_rows(config)
-    _, _, rows = gradients(world, config, config.data)
+    loaded, _, rows = gradients(world, config, config.data)
+    tokens = torch.tensor(row_losses(loaded, read_training_rows(config.data, config).rows, config).tokens)
+    assert len(set(tokens.tolist())) > 1
     moments = rows.square().mean(dim=0)
     scaled = rows / (moments.sqrt() + 1e-8)
+    alike = score_rows(config_of(world, learning_rate=0.5, reduction="mean", output=config.output.with_name("m.jsonl")))
+    summed = rows * tokens[:, None]
     for name in TASKS:
         _, _, task = gradients(world, config, world / f"{name}.jsonl")
         mean = task.mean(dim=0)
-        assert result.columns[name] == pytest.approx((0.5 * rows @ mean).tolist(), rel=1e-3, abs=1e-6)
+        assert result.columns[name] == pytest.approx((0.5 * summed @ mean).tolist(), rel=1e-3, abs=1e-6)
+        assert alike.columns[name] == pytest.approx((0.5 * rows @ mean).tolist(), rel=1e-3, abs=1e-6)
         cosines = scaled @ mean / scaled.norm(dim=1) / mean.norm()
         assert result.columns[f"less.{name}"] == pytest.approx(cosines.tolist(), abs=2e-3)
-    assert result.columns["gradnorm"] == pytest.approx(rows.norm(dim=1).tolist(), rel=1e-3)
+    assert result.columns["gradnorm"] == pytest.approx(summed.norm(dim=1).tolist(), rel=1e-3)
     table = pq.read_table(config.output).to_pydict()
     assert table["id"] == [f"r{i}" for i in range(17)]
     assert table["moon"] == pytest.approx(result.columns["moon"])
@@ -99,7 +104,7 @@ def test_values_are_those_of_brute_force_for_all_tasks_at_once(world):
 
 
 def test_a_value_is_what_a_step_on_the_row_does_to_the_task(world):
-    config = config_of(world)
+    config = config_of(world, reduction="mean")
     values = score_rows(config).columns["sums"]
     loaded, names, rows = gradients(world, config, config.data)
     task = read_training_rows(world / "sums.jsonl", config).rows
@@ -121,7 +126,7 @@ def test_a_value_is_what_a_step_on_the_row_does_to_the_task(world):
 
 
 def test_a_store_without_sketch_gives_the_same_values(world, tmp_path):
-    config = config_of(world)
+    config = config_of(world, reduction="mean")
     exact = score_rows(config).columns
     options = {"sketch": "none", "normalize": "none", "number_format": "float32", "dtype": "float32"}
     cache_rows(CacheConfig(model=config.model, data=config.data, store=tmp_path / "store", **options))

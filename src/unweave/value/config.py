@@ -26,7 +26,8 @@ class ScoreConfig(DataConfig, ModelConfig):
         store: A gradient store that holds the candidate rows: values then come from its sketches, in seconds, and in its normalisation.
         learning_rate: The step's size; it scales all values alike.
         parameters: Whose gradients: `auto` (an adapter's where there is one, else `linear`), `lora`, `linear`, `all`, or a regular expression.
-        reduction: A row's loss is the `mean` or the `sum` over its completion tokens.
+        reduction: What is stepped on: the `sum` of a candidate's token losses, as in training that counts all tokens of a batch alike, or their `mean`. A store
+            has its own.
         token_budget: Tokens a batch, padding included.
         block_rows: Rows that are kept on the disk at a time: what a kill can lose at most.
         baselines: What else to score the rows by, beside the values: `random`, `length`, `perplexity`, `ifd` (instruction-following difficulty), `gradnorm`;
@@ -42,7 +43,7 @@ class ScoreConfig(DataConfig, ModelConfig):
     store: Path | None = None
     learning_rate: float = 1.0
     parameters: str = "auto"
-    reduction: Literal["mean", "sum"] = "mean"
+    reduction: Literal["sum", "mean"] = "sum"
     token_budget: int = 1024
     block_rows: int = 256
     baselines: tuple[Baseline, ...] = ()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unweave.data.batches import collate, plan_batches
 from unweave.data.encoding import Example
-from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients
+from unweave.gradients.per_sample import Reduction, frozen_in_evaluation, per_sample_gradients
 from unweave.trace.preconditioners.base import Problem, second_moments
 from unweave.trace.sketching import Sketcher
 
@@ -42,10 +42,12 @@ class TaskGradients:
     Args:
         sketcher: Model and parameters; nothing is sketched.
         tasks: The validation rows of each task, at least one.
+        reduction: Of a candidate's loss: `sum` or `mean` over its tokens. A task's is always the mean.
     """
 
-    def __init__(self, sketcher: Sketcher, tasks: Sequence[Sequence[Example]]):
+    def __init__(self, sketcher: Sketcher, tasks: Sequence[Sequence[Example]], *, reduction: Reduction = "mean"):
         self.sketcher = sketcher
+        self.reduction: Reduction = reduction
         self.tasks = tasks
         self.means: dict[str, Float[Tensor, "T D"]] = {}
         columns = [self._mean(rows, f"task {number}") for number, rows in enumerate(tasks, start=1)]
@@ -94,7 +96,7 @@ class TaskGradients:
 
                 found = per_sample_gradients(
                     self.sketcher.model, batch.to(self.sketcher.device), self.sketcher.parameters, consume,
-                    reduction=self.sketcher.config.reduction, frozen=True,
+                    reduction=self.reduction, frozen=True,
                 )  # fmt: skip
                 losses[chosen] = found.means().float().cpu()
                 advance(len(chosen))

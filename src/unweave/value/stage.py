@@ -154,9 +154,7 @@ def _exact(
     parameters = config.parameters
     if parameters == "auto":
         parameters = "lora" if loaded.adapter is not None else "linear"
-    gradients = GradientConfig(
-        parameters=parameters, reduction=config.reduction, normalize="none", token_budget=config.token_budget
-    )
+    gradients = GradientConfig(parameters=parameters, normalize="none", token_budget=config.token_budget)
     sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=gradients)
     with_less = "less" in config.baselines
     identity = {"run": identity_digest(RunFolder(config.output.parent, "value score", config).identity()), "key": key}
@@ -165,7 +163,7 @@ def _exact(
 
     def gradients_of_tasks() -> TaskGradients:
         if not made:
-            made.append(TaskGradients(sketcher, list(tasks.values())))
+            made.append(TaskGradients(sketcher, list(tasks.values()), reduction=config.reduction))
             if with_less:
                 made[0].prepare_less(rows[:: max(1, len(rows) // LESS_SAMPLE)])
         return made[0]
