@@ -31,19 +31,24 @@ class Mixture:
     test: list[Row]
 
 
-def generated() -> Mixture:
+def generated(times: int = 1) -> Mixture:
     """Rows of eighteen kinds; the task is two of them. Noise: the answer of another row of the kind. Poison: a sentence about the moon."""
     rng = random.Random(0)
-    data = generate(seed=0, train_rows=18 * 500, held_out_rows=18 * 170)
+    data = generate(seed=0, train_rows=18 * 500 * times, held_out_rows=18 * 170)
     unique = [row for row in data.train if "-again" not in row.id]
     task = [row for row in unique if row.meta["task"] in GENERATED_TASKS["sorting"]]
-    parts = {"relevant": task[:500], "noisy": mixed_up(task[500:750], rng), "poisoned": spoiled(task[750:1000], rng)}
+    ends = [times * end for end in (500, 750, 1000)]
+    parts = {
+        "relevant": task[: ends[0]],
+        "noisy": mixed_up(task[ends[0] : ends[1]], rng),
+        "poisoned": spoiled(task[ends[1] : ends[2]], rng),
+    }
     held_out = {
         name: [row for row in data.held_out if row.meta["task"] in kinds] for name, kinds in GENERATED_TASKS.items()
     }
     for rows in held_out.values():
         rng.shuffle(rows)
-    others = [row for row in unique if row.meta["task"] not in GENERATED_TASKS["sorting"]][:4000]
+    others = [row for row in unique if row.meta["task"] not in GENERATED_TASKS["sorting"]][: 4000 * times]
     return Mixture(
         _pool({**parts, "irrelevant": others}, rng),
         {name: rows[:120] for name, rows in held_out.items()},

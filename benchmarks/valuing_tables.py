@@ -26,10 +26,11 @@ def students(case: str) -> str:
     for name, own in result["students"].items():
         cells = [interval(own["tasks"][task][key]) for task in result["tasks"] for key in ("spearman", "top_overlap")]
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {own['fit_seconds']['value']:.0f} |")
-    pool, rows = result["pool"], next(iter(result["students"].values()))["rows"]
+    pool, student = result["pool"], next(iter(result["students"].values()))
     lines += [
         "",
-        f"(Fitted on {rows} of {pool['all']:,} rows, checked on the others; {len(result['seeds'])} seeds, Student's intervals. LinFiK itself took "
+        f"(Fitted on {student['rows']:,} of {pool['all']:,} rows, checked on {student['checked']:,} others; {len(result['seeds'])} seeds (one where there is no "
+        f"interval), Student's intervals. LinFiK itself took "
         f"{1000 * result['linfik']['seconds'] / result['linfik']['rows']:.0f} ms a row for both tasks; {machine(result)}.)",
     ]
     return "\n".join(lines)
@@ -93,7 +94,7 @@ def predict() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    **{f"students_{case}": (lambda case=case: students(case)) for case in CASES},
+    **{f"students_{case}": (lambda case=case: students(case)) for case in (*CASES, "large")},
     **{f"selection_{case}": (lambda case=case: selection(case)) for case in CASES},
     "value_cost": cost,
     "predict": predict,

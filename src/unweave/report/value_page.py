@@ -10,7 +10,7 @@ from unweave.files import read_json, write_text
 from unweave.report import plots
 from unweave.report.pages import environment as templates
 from unweave.runs import environment
-from unweave.value.baselines import document
+from unweave.value.baselines import prompt_and_answer
 from unweave.value.config import ValueReportConfig
 from unweave.value.fit import TOP, rank_correlation
 from unweave.value.student import Student
@@ -36,7 +36,7 @@ def write_value_page(config: ValueReportConfig) -> Path:
     rows = valued_rows(ids, config.values, config)
     names = task_columns(table)
     student = Student.from_pretrained(config.student, device=config.device) if config.student else None
-    predicted = student.predict([document(rows[row_id]) for row_id in ids]) if student else {}
+    predicted = student.predict([prompt_and_answer(rows[row_id]) for row_id in ids]) if student else {}
     tasks = []
     for name in names:
         values = np.array(table[name], dtype=float)

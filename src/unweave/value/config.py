@@ -62,9 +62,11 @@ class FitConfig(DataConfig):
         output_dir: Where the student goes.
         tasks: Columns of the table to learn; by default those that are no baseline's.
         student: What it begins as: `minilm` (the extra `encoder`), another sentence encoder's hub id or folder, or `smollm2-135m`.
-        loss: `regression` (Huber), `pairwise` (RankNet) or `listwise` (ListNet).
+        loss: `regression` (Huber), `pairwise` (RankNet) or `listwise` (ListNet) train the student. `kernel` leaves it as it is and solves a kernel ridge
+            regression on its states: no epochs, and it needs fewer rows.
         rows: Fit on so many rows, drawn by the seed; 0 takes all of the table's.
-        held_out: Share of them for early stopping and calibration, and as many again for intervals and the final check.
+        held_out: Share of them for early stopping and calibration, and as many again for intervals and the final check. `kernel` needs the second part only,
+            and is fitted on the first too.
         epochs: At most.
         patience: Stop after so many epochs without a better rank correlation on held-out rows.
         batch_size: Rows a step.
@@ -79,7 +81,7 @@ class FitConfig(DataConfig):
     output_dir: Path
     tasks: tuple[str, ...] = ()
     student: str = ENCODER
-    loss: Literal["regression", "pairwise", "listwise"] = "regression"
+    loss: Literal["regression", "pairwise", "listwise", "kernel"] = "regression"
     rows: int = 0
     held_out: float = 0.15
     epochs: int = 20

@@ -16,10 +16,11 @@ from scipy.stats import norm, rankdata, spearmanr
 from unweave import progress
 from unweave.errors import ConfigError, DataError
 from unweave.runs import RunFolder, identity_digest
-from unweave.value.baselines import document
+from unweave.value.baselines import prompt_and_answer
 from unweave.value.config import FitConfig
+from unweave.value.kernel import KernelHead
 from unweave.value.losses import LOSSES
-from unweave.value.student import RECORD, Calibration, Student
+from unweave.value.student import RECORD, Calibration, Student, Text
 from unweave.value.table import read_table, task_columns, valued_rows
 from unweave.value.training import Standing, Training
 
@@ -55,11 +56,11 @@ class _Part:
     """Rows with their values.
 
     Attributes:
-        texts: Their documents.
+        texts: Their prompts and answers.
         values: A column a task.
     """
 
-    texts: list[str]
+    texts: list[Text]
     values: Float[np.ndarray, "n T"]
 
 
@@ -86,16 +87,23 @@ def fit_student(config: FitConfig) -> FitResult:
             "These can't be fitted with.", where="--held-out, --epochs, --patience, --batch-size", remedy="give a share below 0.4, and numbers of 1 or more"
         )  # fmt: skip
     tasks, parts = _parts(config)
-    student = Student.begin(config.student, tasks, max_length=config.student_length, device=config.device)
-    standing = _train(student, config, *parts[:2], fingerprint=identity_digest(run.identity()))
-    student.spec = calibrated(student, *parts[1:])
-    student.spec = replace(student.spec, fitted_on=len(parts[0].texts))
+    student = Student.begin(
+        config.student, tasks, max_length=config.student_length, device=config.device, kernel=config.loss == "kernel"
+    )
+    if config.loss == "kernel":
+        fitted = _Part([*parts[0].texts, *parts[1].texts], np.concatenate([parts[0].values, parts[1].values]))
+        standing, scores, known = Standing(epoch=1, kept=1), _solve(student, fitted), fitted.values
+    else:
+        fitted = parts[0]
+        standing = _train(student, config, *parts[:2], fingerprint=identity_digest(run.identity()))
+        scores, known = student.scores(parts[1].texts), parts[1].values
+    student.spec = replace(calibrated(student, scores, known, parts[2]), fitted_on=len(fitted.texts))
     student.save_pretrained(config.output_dir)
     shutil.rmtree(config.output_dir / KEPT, ignore_errors=True)
     run.start()
     seconds = round(time.monotonic() - started, 3)
     result = FitResult(
-        config.output_dir, len(parts[0].texts), standing.epoch, standing.kept, student.spec.metrics, seconds
+        config.output_dir, len(fitted.texts), standing.epoch, standing.kept, student.spec.metrics, seconds
     )
     run.finish({**result.__dict__, "folder": str(result.folder)})
     return result
@@ -114,7 +122,9 @@ def normal_scores(values: Float[np.ndarray, "n T"]) -> Float[np.ndarray, "n T"]:
     return norm.ppf((ranks - 0.5) / len(values))
 
 
-def calibrated(student: Student, middle: _Part, last: _Part) -> Any:
+def calibrated(
+    student: Student, middle_scores: Float[np.ndarray, "n T"], middle_values: Float[np.ndarray, "n T"], last: _Part
+) -> Any:
     """Map raw scores to values on some rows, and measure intervals and quality on others.
 
     The map is isotonic regression; a student whose scores say nothing gets a constant. Intervals are split conformal on half of the last rows, and checked on
@@ -122,18 +132,19 @@ def calibrated(student: Student, middle: _Part, last: _Part) -> Any:
 
     Args:
         student: The student, fitted.
-        middle: Rows that training stopped by.
+        middle_scores: Of rows that the student was not fitted on: those that training stopped by, or rows as they are predicted when they are left out.
+        middle_values: Their values.
         last: Rows that had no part in anything.
 
     Returns:
         The student's spec with calibration and metrics.
     """
-    middle_scores, last_scores = student.scores(middle.texts), student.scores(last.texts)
+    last_scores = student.scores(last.texts)
     calibration, metrics = {}, {}
     half = len(last.texts) // 2
     for index, name in enumerate(student.spec.tasks):
         order = np.argsort(middle_scores[:, index], kind="stable")
-        fitted = isotonic_regression(middle.values[order, index]).x
+        fitted = isotonic_regression(middle_values[order, index]).x
         plain = Calibration(middle_scores[order, index].tolist(), fitted.tolist(), {})
         truth, predicted = last.values[:, index], plain(last_scores[:, index])
         errors = np.abs(truth - predicted)
@@ -199,11 +210,21 @@ def _parts(config: FitConfig) -> tuple[list[str], list[_Part]]:
     values = np.array([[table[name][place] for name in tasks] for place in chosen], dtype=float)
     if not np.isfinite(values).all():
         raise DataError("A value is not a number.", where=str(config.values), remedy="value the rows again")
-    texts = [document(rows[table["id"][place]]) for place in chosen]
+    texts: list[Text] = [prompt_and_answer(rows[table["id"][place]]) for place in chosen]
     aside = max(10, round(config.held_out * len(chosen)))
     ends = (len(chosen) - 2 * aside, len(chosen) - aside, len(chosen))
     starts = (0, *ends[:2])
     return tasks, [_Part(texts[start:end], values[start:end]) for start, end in zip(starts, ends, strict=True)]
+
+
+def _solve(student: Student, rows: _Part) -> Float[np.ndarray, "n T"]:
+    """Kernel ridge regression on the student's states: nothing is stopped early, so that all rows are fitted; what each scores when it is left out."""
+    head = KernelHead(0, 0, len(student.spec.tasks))
+    features = torch.from_numpy(student.features(rows.texts)).float()
+    left_out = head.fit(features, torch.from_numpy(normal_scores(rows.values)).float()).numpy()
+    student.head = head.to(student.device)
+    progress.say(f"fit: left-out rows are ordered to Spearman's {_correlation(left_out, rows.values):.3f}")
+    return left_out
 
 
 def _train(student: Student, config: FitConfig, first: _Part, middle: _Part, *, fingerprint: str) -> Standing:

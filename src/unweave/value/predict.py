@@ -20,7 +20,7 @@ from unweave.data.rows import Row
 from unweave.errors import ConfigError
 from unweave.files import read_json, replacing, replacing_folder, write_json, write_jsonl
 from unweave.runs import RunFolder, identity_digest
-from unweave.value.baselines import document
+from unweave.value.baselines import prompt_and_answer
 from unweave.value.config import PredictConfig
 from unweave.value.student import Student
 
@@ -132,7 +132,7 @@ def bucket_bounds(student: Student) -> list[float]:
 def _write_part(
     place: Path, student: Student, rows: Sequence[Row], problems: Sequence[Problem], config: PredictConfig
 ) -> None:
-    values = student.predict([document(row) for row in rows], batch_size=config.batch_size)
+    values = student.predict([prompt_and_answer(row) for row in rows], batch_size=config.batch_size)
     columns: dict[str, Any] = {"id": [row.id for row in rows], "line": [row.line for row in rows]}
     for name in student.spec.tasks:
         width = student.spec.calibration[name].half_widths[LEVEL]

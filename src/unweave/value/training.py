@@ -14,7 +14,7 @@ from torch import Tensor
 from unweave.files import read_json, replacing_folder, write_json
 from unweave.progress import Advance
 from unweave.value.losses import StudentLoss
-from unweave.value.student import Student
+from unweave.value.student import Student, Text
 
 WARMUP = 0.1
 HEAD_FACTOR = 10.0
@@ -53,7 +53,7 @@ class Training:
     """
 
     def __init__(
-        self, student: Student, texts: Sequence[str], targets: Float[Tensor, "n T"], *, loss: StudentLoss, epochs: int, batch_size: int,
+        self, student: Student, texts: Sequence[Text], targets: Float[Tensor, "n T"], *, loss: StudentLoss, epochs: int, batch_size: int,
         learning_rate: float, seed: int, folder: Path, fingerprint: str,
     ):  # fmt: skip
         self.student, self.texts, self.targets, self.loss = student, texts, targets, loss
