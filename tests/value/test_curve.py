@@ -117,6 +117,7 @@ def test_refusals_the_command_and_the_page(world, tmp_path, capsys):
         str(world.test),
         "--shares",
         "0.3",
+        "0.6",
         "--epochs",
         "1",
         "--dtype",
@@ -146,7 +147,12 @@ def test_refusals_the_command_and_the_page(world, tmp_path, capsys):
     assert "random" in printed
     assert "5 held-out rows" in printed
     curve = tmp_path / "c" / "curve.json"
-    assert [point["column"] for point in json.loads(curve.read_text())["points"]] == ["sums", "random"]
+    assert [point["column"] for point in json.loads(curve.read_text())["points"]] == [
+        "sums",
+        "sums",
+        "random",
+        "random",
+    ]
     page = tmp_path / "page.html"
     assert (
         main(

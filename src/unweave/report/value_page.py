@@ -75,7 +75,10 @@ def write_value_page(config: ValueReportConfig) -> Path:
             tasks=tasks,
             correlations=correlations,
             curves=curves,
-            curves_plot=Markup(plots.learning_curves(curves["points"], curves["before"])) if curves else None,
+            curves_plot=Markup(plots.learning_curves(curves["points"], curves["before"]))
+            # A line needs two points.
+            if curves and len({point["share"] for point in curves["points"]}) > 1
+            else None,
             environment=environment(),
         )
     )
