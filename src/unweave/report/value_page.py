@@ -10,11 +10,11 @@ from unweave.files import read_json, write_text
 from unweave.report import plots
 from unweave.report.pages import environment as templates
 from unweave.runs import environment
-from unweave.value.baselines import prompt_and_answer
 from unweave.value.config import ValueReportConfig
 from unweave.value.fit import TOP, rank_correlation
 from unweave.value.student import Student
 from unweave.value.table import read_table, task_columns, valued_rows
+from unweave.value.texts import prompt_and_answer
 
 SHOWN_ROWS = 8
 SHOWN_TEXT = 240

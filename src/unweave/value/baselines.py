@@ -96,15 +96,3 @@ def document(row: Row) -> str:
         Prompt and answer.
     """
     return f"{row.user_text}\n{row.completion}"
-
-
-def prompt_and_answer(row: Row) -> tuple[str, str]:
-    """A row as a student reads it.
-
-    Args:
-        row: The row.
-
-    Returns:
-        Prompt and answer; the prompt of plain text is empty.
-    """
-    return row.user_text, row.completion

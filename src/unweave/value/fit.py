@@ -16,12 +16,12 @@ from scipy.stats import norm, rankdata, spearmanr
 from unweave import progress
 from unweave.errors import ConfigError, DataError
 from unweave.runs import RunFolder, identity_digest
-from unweave.value.baselines import prompt_and_answer
 from unweave.value.config import FitConfig
 from unweave.value.kernel import KernelHead
 from unweave.value.losses import LOSSES
-from unweave.value.student import RECORD, Calibration, Student, Text
+from unweave.value.student import RECORD, Calibration, Student
 from unweave.value.table import read_table, task_columns, valued_rows
+from unweave.value.texts import Text, prompt_and_answer
 from unweave.value.training import Standing, Training
 
 COVERAGES = ("0.8", "0.9")

@@ -20,9 +20,9 @@ from unweave.data.rows import Row
 from unweave.errors import ConfigError
 from unweave.files import read_json, replacing, replacing_folder, write_json, write_jsonl
 from unweave.runs import RunFolder, identity_digest
-from unweave.value.baselines import prompt_and_answer
 from unweave.value.config import PredictConfig
 from unweave.value.student import Student
+from unweave.value.texts import prompt_and_answer
 
 LEVEL = "0.9"
 MERGED_ROWS = 1024

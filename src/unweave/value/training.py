@@ -14,7 +14,8 @@ from torch import Tensor
 from unweave.files import read_json, replacing_folder, write_json
 from unweave.progress import Advance
 from unweave.value.losses import StudentLoss
-from unweave.value.student import Student, Text
+from unweave.value.student import Student
+from unweave.value.texts import Text
 
 WARMUP = 0.1
 HEAD_FACTOR = 10.0
