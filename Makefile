@@ -33,6 +33,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/influence_audit.py
 	$(BIN)/python benchmarks/forgetting.py swap
 	$(BIN)/python benchmarks/llmeraser.py
+	$(BIN)/python benchmarks/valuing.py generated
+	$(BIN)/python benchmarks/valuing.py large
+	$(BIN)/python benchmarks/value_cost.py
 	$(BIN)/python benchmarks/tables.py
 
 clean:

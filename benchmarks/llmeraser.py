@@ -33,6 +33,7 @@ from unweave.train.sft import fine_tune
 ROWS = 800
 ENCODING = EncodingConfig(system_prompt="", max_length=256)
 SETTINGS: dict[str, dict[str, Any]] = {
+    "damping 0.1": {"damping": 0.1},
     "damping 1": {"damping": 1.0},
     "damping 1, curvature of 16 rows": {"damping": 1.0, "curvature_rows": 16},
 }
