@@ -45,7 +45,7 @@ SHAPES: dict[str, dict[str, int] | None] = {
     "shape of SmolLM2-360M": {"hidden_size": 960, "intermediate_size": 2560, "num_hidden_layers": 32, "num_attention_heads": 15, "num_key_value_heads": 5},
     "shape of SmolLM2-1.7B": {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 24, "num_attention_heads": 32, "num_key_value_heads": 32},
 }  # fmt: skip
-SIZES = (5_000, 15_000, 45_000)
+SIZES = (5_000, 15_000, 30_000)
 KILLS = 5
 BROKEN = 100
 
