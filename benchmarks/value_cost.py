@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,7 +46,7 @@ SHAPES: dict[str, dict[str, int] | None] = {
     "shape of SmolLM2-360M": {"hidden_size": 960, "intermediate_size": 2560, "num_hidden_layers": 32, "num_attention_heads": 15, "num_key_value_heads": 5},
     "shape of SmolLM2-1.7B": {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 24, "num_attention_heads": 32, "num_key_value_heads": 32},
 }  # fmt: skip
-SIZES = (5_000, 15_000, 30_000)
+SIZES = (5_000, 15_000, 45_000)
 KILLS = 5
 BROKEN = 100
 
@@ -154,6 +155,7 @@ def predict_points(folder: Path) -> list[dict[str, float]]:
     for count in SIZES:
         data, out = folder / f"{count}.jsonl", folder / f"out-{count}"
         broken = write_rows(data, count)
+        started = time.perf_counter()
         child = subprocess.Popen(predict_command(data, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(child.pid, 0)
         assert status == 0, f"predict failed on {count} rows"
@@ -161,27 +163,27 @@ def predict_points(folder: Path) -> list[dict[str, float]]:
         assert (result["rows"], result["problems"]) == (count - broken, broken), "a row was lost"
         point = {
             "rows": count, "broken_lines": broken, "problems_reported": result["problems"], "rows_per_second": result["rows_per_second"],
-            "seconds": result["seconds"], "peak_gib": usage.ru_maxrss / 2**20,
+            "seconds": result["seconds"], "wall_seconds": time.perf_counter() - started, "peak_gib": usage.ru_maxrss / 2**20,
         }  # fmt: skip
         print(json.dumps(point), flush=True)
         found.append(point)
     return found
 
 
-def kills(folder: Path, seed: int) -> dict[str, Any]:
-    """Kill a run at random moments, resume, and compare with the undisturbed one."""
-    data, whole, out = folder / f"{SIZES[0]}.jsonl", folder / f"out-{SIZES[0]}", folder / "killed"
-    seconds = read_json(whole / "predict.result.json", what="The result")["result"]["seconds"]
-    rng, parts = random.Random(seed), []
-    command = predict_command(data, out)
-    for _ in range(KILLS):
+def kills(folder: Path, wall: float, seed: int) -> dict[str, Any]:
+    """Kill runs at random moments, resume them, and compare what they end with with the undisturbed run, which took `wall` seconds."""
+    count = SIZES[1]
+    data, whole, out = folder / f"{count}.jsonl", folder / f"out-{count}", folder / "killed"
+    rng, parts, command = random.Random(seed), [], predict_command(data, out)
+    while len(parts) < KILLS:
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            child.wait(timeout=8 + rng.uniform(0.05, 0.25) * seconds)
+            child.wait(timeout=rng.uniform(0.25, 0.75) * wall)
+            shutil.rmtree(out)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-        parts.append(len([place for place in (out / ".parts").glob("0*") if place.is_dir()]))
+            parts.append(len([place for place in (out / ".parts").glob("0*") if place.is_dir()]))
     subprocess.run(command, check=True, capture_output=True)
     tables = [pq.read_table(place / "values.parquet").to_pydict() for place in (whole, out)]
     assert tables[0]["id"] == tables[1]["id"], "rows differ"
@@ -217,7 +219,7 @@ def main() -> None:
         own["times_the_student"] = own["seconds_a_row"] / student["seconds_a_row"]
     with tempfile.TemporaryDirectory() as name:
         predicted = predict_points(Path(name))
-        killed = kills(Path(name), options.seed)
+        killed = kills(Path(name), predicted[1]["wall_seconds"], options.seed)
     write_json(
         Path(__file__).parent / "results" / "value_cost.json",
         {

@@ -192,8 +192,7 @@ def compared(work: Work, table: dict[str, list[Any]], student: dict[str, Any], s
     told = read_table(Path(student["values"]))
     by_id = {row_id: place for place, row_id in enumerate(told["id"])}
     scores = {name: [told[name][by_id[row_id]] for row_id in table["id"]] for name in work.mixture.tasks}
-    places = held_out_rows(table["id"], student["rows"], seed)
-    student["agreement"], student["checked"] = agreement(work, table, scores, places), len(places)
+    student["agreement"] = agreement(work, table, scores, held_out_rows(table["id"], student["rows"], seed))
     return scores
 
 

@@ -29,8 +29,8 @@ def students(case: str) -> str:
     pool, student = result["pool"], next(iter(result["students"].values()))
     lines += [
         "",
-        f"(Fitted on {student['rows']:,} of {pool['all']:,} rows, checked on {student['checked']:,} others; {len(result['seeds'])} seeds (one where "
-        f"there is no interval), Student's intervals. LinFiK itself took "
+        f"(Fitted on {student['rows']:,} of {pool['all']:,} rows, checked on {result['linfik']['rows'] - student['rows']:,} others; "
+        f"{len(result['seeds'])} seeds (one where there is no interval), Student's intervals. LinFiK itself took "
         f"{1000 * result['linfik']['seconds'] / result['linfik']['rows']:.0f} ms a row for both tasks; {machine(result)}.)",
     ]
     return "\n".join(lines)
