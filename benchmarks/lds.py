@@ -26,7 +26,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from unweave import progress
-from unweave.audit.influence.retraining import rank_correlations
+from unweave.audit.statistics import rank_correlations
 from unweave.data.batches import collate
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.generated import generate

@@ -25,6 +25,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
+from unweave.audit.statistics import rank_correlation
 from unweave.data.encoding import Example
 from unweave.data.generated import generate
 from unweave.files import read_json, write_json
@@ -35,7 +36,6 @@ from unweave.trace.sketching import Sketcher
 from unweave.train.adapters import add_lora
 from unweave.train.config import LoraOptions
 from unweave.value.baselines import document
-from unweave.value.fit import rank_correlation
 from unweave.value.linfik import TaskGradients
 from unweave.value.student import Student
 
@@ -67,6 +67,17 @@ def speed() -> float:
     return 2 * 2048**3 / quickest(lambda: a @ b, times=5)
 
 
+def beside_floor(weights: int, seconds: float, operations: int) -> dict[str, float]:
+    """Seconds a row beside those of so many operations a weight and token."""
+    floor = operations * weights * TOKENS / speed()
+    return {
+        "weights": weights,
+        "seconds_a_row": seconds,
+        "floor_seconds_a_row": floor,
+        "times_the_floor": seconds / floor,
+    }
+
+
 def size_point(name: str) -> dict[str, float]:
     """LinFiK on one model."""
     torch.set_num_threads(2)
@@ -89,13 +100,7 @@ def size_point(name: str) -> dict[str, float]:
     tasks = TaskGradients(Sketcher(model, pad_token_id=2, config=gradients), [rows[:4], rows[4:8]])
     tasks.values(rows[:2])
     seconds = quickest(lambda: tasks.values(rows)) / ROWS
-    floor = 4 * weights * TOKENS / speed()
-    return {
-        "weights": weights,
-        "seconds_a_row": seconds,
-        "floor_seconds_a_row": floor,
-        "times_the_floor": seconds / floor,
-    }
+    return beside_floor(weights, seconds, 4)
 
 
 def student_point() -> dict[str, float]:
@@ -108,13 +113,7 @@ def student_point() -> dict[str, float]:
     student.scores(texts[:64])
     seconds = quickest(lambda: student.scores(texts)) / len(texts)
     weights = sum(module.weight.numel() for module in student.modules() if isinstance(module, torch.nn.Linear))
-    floor = 2 * weights * TOKENS / speed()
-    return {
-        "weights": weights,
-        "seconds_a_row": seconds,
-        "floor_seconds_a_row": floor,
-        "times_the_floor": seconds / floor,
-    }
+    return beside_floor(weights, seconds, 2)
 
 
 def rounding() -> dict[str, float]:

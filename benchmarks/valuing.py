@@ -12,7 +12,6 @@ runs/bench/valuing-CASE, is not made again. `large` is the generated mixture fiv
 """
 
 import argparse
-import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 import torch
 
 from unweave.audit.retrieval import average_precision
-from unweave.audit.statistics import across_seeds, paired_difference
+from unweave.audit.statistics import across_seeds, paired_difference, rank_correlation
 from unweave.data.encoding import EncodingConfig
 from unweave.files import remembered, write_json, write_jsonl
 from unweave.models.packaged import NAME
@@ -34,7 +33,7 @@ from unweave.train.rows import read_training_rows
 from unweave.train.sft import fine_tune
 from unweave.value.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig
 from unweave.value.curve import learning_curves
-from unweave.value.fit import fit_student, rank_correlation, top_overlap
+from unweave.value.fit import drawing_order, fit_student, top_overlap
 from unweave.value.predict import predict_values
 from unweave.value.stage import score_rows
 from unweave.value.table import read_table, write_table
@@ -137,13 +136,6 @@ def fitted(work: Work, seed: int, variant: str, data: Path | None = None) -> dic
     }
 
 
-def held_out_rows(ids: Sequence[str], size: int, seed: int) -> list[int]:
-    """Places of the rows that a student of this seed was not fitted on: `FitConfig.rows` takes the first of this order."""
-    places = list(range(len(ids)))
-    random.Random(seed).shuffle(places)
-    return sorted(places[size:])
-
-
 def agreement(
     work: Work, table: dict[str, list[Any]], scores: dict[str, list[float]], places: Sequence[int]
 ) -> dict[str, Any]:
@@ -192,7 +184,7 @@ def compared(work: Work, table: dict[str, list[Any]], student: dict[str, Any], s
     told = read_table(Path(student["values"]))
     by_id = {row_id: place for place, row_id in enumerate(told["id"])}
     scores = {name: [told[name][by_id[row_id]] for row_id in table["id"]] for name in work.mixture.tasks}
-    student["agreement"] = agreement(work, table, scores, held_out_rows(table["id"], student["rows"], seed))
+    student["agreement"] = agreement(work, table, scores, drawing_order(len(table["id"]), seed)[student["rows"] :])
     return scores
 
 

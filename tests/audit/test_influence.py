@@ -12,8 +12,9 @@ from tests.reference import loop_gradients
 from unweave.audit.influence.agreement import agreement, exact_scores
 from unweave.audit.influence.config import InfluenceAuditConfig
 from unweave.audit.influence.controls import cells, summarise
-from unweave.audit.influence.retraining import left_out, rank_correlations
+from unweave.audit.influence.retraining import left_out
 from unweave.audit.influence.stage import audit_influence
+from unweave.audit.statistics import rank_correlations
 from unweave.cli.main import main
 from unweave.config import dump_yaml
 from unweave.data.case import CaseConfig, make_case

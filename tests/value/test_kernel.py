@@ -7,10 +7,11 @@ import torch
 
 from tests.folders import save_model, write_rows
 from tests.value.test_student import rows_of
+from unweave.audit.statistics import rank_correlation
 from unweave.models import packaged
 from unweave.value import student as students
 from unweave.value.config import FitConfig, PredictConfig
-from unweave.value.fit import fit_student, rank_correlation
+from unweave.value.fit import fit_student
 from unweave.value.kernel import RIDGES, KernelHead, gaussian
 from unweave.value.predict import predict_values
 from unweave.value.student import Student

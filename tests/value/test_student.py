@@ -13,12 +13,13 @@ from transformers import BertConfig, BertModel
 
 from tests.folders import write_rows
 from tests.tiny import TinyTokenizer
+from unweave.audit.statistics import rank_correlation
 from unweave.cli.main import main
 from unweave.errors import ConfigError, DataError, ModelError
 from unweave.value import fit as fitting
 from unweave.value import predict as predicting
 from unweave.value.config import FitConfig, PredictConfig
-from unweave.value.fit import conformal_width, fit_student, normal_scores, rank_correlation, top_overlap
+from unweave.value.fit import conformal_width, fit_student, normal_scores, top_overlap
 from unweave.value.losses import listwise, pairwise, regression
 from unweave.value.predict import bucket_bounds, predict_values
 from unweave.value.student import Student

@@ -215,6 +215,34 @@ def paired_relative_perplexity(
     return Estimate(value, low, high, change.count)
 
 
+def rank_correlation(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Spearman's correlation.
+
+    Args:
+        scores: Predictions; constant ones say nothing.
+        truth: What is predicted.
+
+    Returns:
+        In [-1, 1]; 0 where one of the two is constant.
+    """
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(scores, truth)[0]) if np.ptp(scores) and np.ptp(truth) else 0.0  # type: ignore[arg-type]
+
+
+def rank_correlations(predicted: np.ndarray, target: np.ndarray) -> list[float]:
+    """Spearman's correlation of each column.
+
+    Args:
+        predicted: A column a query or task.
+        target: The same.
+
+    Returns:
+        One a column.
+    """
+    return [rank_correlation(own, other) for own, other in zip(predicted.T, target.T, strict=True)]
+
+
 def _resamples(size: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, size, (RESAMPLES, size))
 

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.optimize import isotonic_regression
-from scipy.stats import norm, rankdata, spearmanr
+from scipy.stats import norm, rankdata
 
 from unweave import progress
+from unweave.audit.statistics import rank_correlation, rank_correlations
 from unweave.errors import ConfigError, DataError
 from unweave.runs import RunFolder, identity_digest
 from unweave.value.config import FitConfig
@@ -189,6 +190,21 @@ def top_overlap(scores: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"],
     return len(best[0] & best[1]) / count
 
 
+def drawing_order(count: int, seed: int) -> list[int]:
+    """The order in which rows of a table are drawn to fit on: `FitConfig.rows` takes the first of it.
+
+    Args:
+        count: Rows of the table.
+        seed: Of the draw.
+
+    Returns:
+        Their places.
+    """
+    places = list(range(count))
+    random.Random(seed).shuffle(places)
+    return places
+
+
 def _parts(config: FitConfig) -> tuple[list[str], list[_Part]]:
     """Rows to fit on, to stop by, and to check with."""
     table = read_table(config.values)
@@ -197,9 +213,7 @@ def _parts(config: FitConfig) -> tuple[list[str], list[_Part]]:
         raise ConfigError(
             f"The table has no column '{unknown[0]}'.", where=str(config.values), remedy="give columns of it"
         )
-    places = list(range(len(table["id"])))
-    random.Random(config.seed).shuffle(places)
-    chosen = places[: config.rows or None]
+    chosen = drawing_order(len(table["id"]), config.seed)[: config.rows or None]
     rows = valued_rows([table["id"][place] for place in chosen], config.values, config)
     if len(chosen) < FEWEST:
         raise DataError(
@@ -247,17 +261,4 @@ def _train(student: Student, config: FitConfig, first: _Part, middle: _Part, *, 
 
 def _correlation(scores: Float[np.ndarray, "n T"], values: Float[np.ndarray, "n T"]) -> float:
     """Spearman's correlation, the mean over tasks."""
-    return float(np.mean([rank_correlation(own, truth) for own, truth in zip(scores.T, values.T, strict=True)]))
-
-
-def rank_correlation(scores: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"]) -> float:
-    """Spearman's correlation.
-
-    Args:
-        scores: Predictions; constant ones say nothing.
-        truth: Values.
-
-    Returns:
-        In [-1, 1]; 0 where one of the two is constant.
-    """
-    return float(spearmanr(scores, truth)[0]) if np.ptp(scores) and np.ptp(truth) else 0.0  # type: ignore[arg-type]
+    return float(np.mean(rank_correlations(scores, values)))

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.stats import spearmanr
 from torch import Tensor, nn
+
+from unweave.audit.statistics import rank_correlation
 
 RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
@@ -61,7 +62,7 @@ class KernelHead(nn.Module):
         columns, predicted = [], []
         for column in left.T:
             tried = [_left_out(values, vectors, column, ridge) for ridge in RIDGES]
-            best = int(np.argmax([_correlation(column - errors, column) for _, errors in tried]))
+            best = int(np.argmax([rank_correlation((column - errors).numpy(), column.numpy()) for _, errors in tried]))
             columns.append(tried[best][0])
             predicted.append(column - tried[best][1])
         self.coefficients = torch.stack(columns, dim=1).float()
@@ -104,7 +105,3 @@ def _left_out(values: Tensor, vectors: Tensor, column: Tensor, ridge: float) -> 
     inverse = 1 / (values + ridge)
     coefficients = vectors @ (inverse * (vectors.T @ column))
     return coefficients, coefficients / (vectors.square() @ inverse)
-
-
-def _correlation(a: Tensor, b: Tensor) -> float:
-    return float(spearmanr(a.numpy(), b.numpy())[0]) if float(a.std()) and float(b.std()) else 0.0  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ import numpy as np
 
 from unweave import progress
 from unweave.audit.influence.config import InfluenceAuditConfig
-from unweave.audit.statistics import mean
+from unweave.audit.statistics import mean, rank_correlations
 from unweave.config import part_of
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
@@ -110,25 +110,6 @@ def left_out(ids: Sequence[str], subsets: int, amount: float, *, seed: int) -> l
         order = rng.sample(list(ids), len(ids))
         return [[order[number % len(order)]] for number in range(subsets)]
     return [sorted(rng.sample(list(ids), count)) for _ in range(subsets)]
-
-
-def rank_correlations(predicted: np.ndarray, target: np.ndarray) -> list[float]:
-    """Spearman's correlation over models, a number each query; a constant prediction predicts nothing and gets 0.
-
-    Args:
-        predicted: [models, queries].
-        target: [models, queries].
-
-    Returns:
-        One a query.
-    """
-    from scipy.stats import spearmanr
-
-    found = []
-    for own, other in zip(predicted.T, target.T, strict=True):
-        constant = np.ptp(own) == 0 or np.ptp(other) == 0
-        found.append(0.0 if constant else float(spearmanr(own, other).statistic))  # type: ignore[attr-defined]
-    return found
 
 
 def _options(name: str, config: InfluenceAuditConfig) -> RetrievalConfig:
