@@ -16,25 +16,28 @@ from unweave.cli.main import main
 from unweave.data.encoding import encode_rows
 from unweave.errors import ConfigError, DataError
 from unweave.forget.describe import describe_methods
+from unweave.forget.line_search import Stop, along_to_target
 from unweave.forget.methods import METHODS
 from unweave.forget.methods.base import Setting
 from unweave.forget.methods.curvature import diagonal_fisher, problem_of
 from unweave.forget.methods.fast_ntk import FastNtkConfig
 from unweave.forget.methods.fisher import FisherConfig
 from unweave.forget.methods.idk import IdkConfig, preferred_answers
-from unweave.forget.methods.llmeraser import LlmEraserConfig, adam_on_quadratic, hessian, right_hand_side
+from unweave.forget.methods.llmeraser import LlmEraserConfig, right_hand_side
 from unweave.forget.methods.npo import NpoConfig
 from unweave.forget.methods.reglu import RegluConfig
 from unweave.forget.methods.rmu import RmuConfig
 from unweave.forget.methods.ssd import SsdConfig
 from unweave.forget.methods.stable import Bounded, StableConfig
+from unweave.forget.solver import adam_on_quadratic, hessian
 from unweave.forget.stage import forget_rows
 from unweave.forget.steps import Drawn, ForgetRow, Role, collate_step
 from unweave.forget.view import Reference, StepView
+from unweave.forget.watch import watched_losses
 from unweave.gradients.scoring import row_losses
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.trace.preconditioners.base import Problem
-from unweave.trace.preconditioners.cg import gauss_newton
+from unweave.trace.preconditioners.gauss_newton import gauss_newton
 from unweave.train.rows import read_training_rows
 from unweave.weigh.controls import loreun_weights
 
@@ -352,23 +355,74 @@ def test_the_hessian_product_is_that_of_autograd(small):
 
 
 @pytest.mark.parametrize("preconditioner", ["none", "ekfac"])
-def test_llmeraser_solves_the_damped_system(small, preconditioner, monkeypatch):
+@pytest.mark.parametrize("metric", ["identity", "adam"])
+def test_llmeraser_solves_the_damped_system(small, preconditioner, metric, monkeypatch):
     scene, setting, _, problem = small
-    monkeypatch.setattr("unweave.forget.methods.llmeraser.problem_of", lambda *_: problem)
-    config = LlmEraserConfig(**PATHS, tolerance=1e-6, max_residual=1e-4, iterations=400, preconditioner=preconditioner)
+    rows_of_curvature = []
+    monkeypatch.setattr(
+        "unweave.forget.methods.llmeraser.problem_of", lambda *given: rows_of_curvature.append(given[2]) or problem
+    )
+    config = LlmEraserConfig(
+        **PATHS, tolerance=1e-6, max_residual=1e-4, iterations=400, preconditioner=preconditioner, metric=metric
+    )
     right = right_hand_side(config, setting, problem)
     names = [item.name for item in problem.sketcher.parameters]
     flat = torch.cat([right[name].flatten() for name in names]).double()
     matrix = dense(gauss_newton(problem), problem)
     gradients = loop_gradients_of_forget_rows(scene, names)
     assert torch.allclose(flat, gradients, rtol=1e-4, atol=1e-8), "the sum over the forget rows"
+    diagonal = torch.ones(len(matrix), dtype=torch.float64)
+    if metric == "adam":
+        moments = diagonal_fisher(problem, description="check")
+        roots = [moments[name].flatten().double().sqrt() for name in names]
+        diagonal = torch.cat([root + 0.1 * root.mean() for root in roots])
     before = lora_state(scene)
     told = METHODS["llmeraser"].edit(config, setting)
     after = lora_state(scene)
     delta = torch.cat([(after[name] - before[name]).flatten() for name in names]).double()
-    expected = torch.linalg.solve(matrix + told["damping"] * torch.eye(len(matrix)), flat) / len(scene.rows)
+    expected = torch.linalg.solve(matrix + told["damping"] * diagonal.diag(), flat) / len(scene.rows)
+    assert rows_of_curvature == [[row.example for row in scene.rows if not row.is_forget]], "what is kept"
     assert told["residual"] < 1e-5
     assert (delta - expected).norm() / expected.norm() < 1e-3
+
+
+@pytest.mark.parametrize("rise", [0.8, 1.0, 2.5])
+def test_an_edit_goes_on_until_the_target_is_reached(rise):
+    def measure(scale):
+        return Stop(scale, 0.1 + 0.05 * scale**rise, 0.3 + 0.001 * scale)
+
+    *tried, reached = along_to_target(measure, 2.0, first=1.0, max_retain_increase=0.5)
+    assert abs(reached.forget_loss / 2.0 - 1) <= 0.05
+    assert tried[0].scale == 0
+    assert len(tried) < 8
+
+
+def test_an_edit_does_not_go_where_the_retain_rows_are_ruined():
+    def measure(scale):
+        return Stop(scale, 0.1 + 0.1 * scale, 0.3 if scale < 6 else float("nan"))
+
+    *_, reached = along_to_target(measure, 2.0, first=1.0, max_retain_increase=0.5)
+    assert 4 < reached.scale < 6, "19 would reach the target"
+    already = along_to_target(measure, 0.1, first=1.0, max_retain_increase=0.5)
+    assert [point.scale for point in already] == [0.0], "nothing is to be done"
+
+
+def test_llmeraser_reaches_its_target_and_keeps_within_its_bounds(scene, capsys):
+    setting = setting_of(scene)
+    state = lora_state(scene)
+    before = watched_losses(LlmEraserConfig(**PATHS), setting)[0]
+    config = LlmEraserConfig(**PATHS, target_loss=1.3 * before, damping=1.0, max_retain_increase=100.0)
+    told = METHODS["llmeraser"].edit(config, setting)
+    after = watched_losses(config, setting)[0]
+    assert abs(after / (1.3 * before) - 1) <= 0.05
+    assert told["watched"][-1]["scale"] == told["scale"] > 0
+    assert told["watched"][-1]["forget_loss"] == pytest.approx(after)
+    moved = sum(float((lora_state(scene)[name] - state[name]).square().sum()) for name in state) ** 0.5
+    assert moved == pytest.approx(told["norm"], rel=1e-4)
+    config = replace(config, target_loss=2 * after, max_retain_increase=-100.0)
+    assert METHODS["llmeraser"].edit(config, setting)["scale"] == 0
+    assert watched_losses(config, setting)[0] == pytest.approx(after)
+    assert "was to be reached" in capsys.readouterr().err
 
 
 def loop_gradients_of_forget_rows(scene, names):

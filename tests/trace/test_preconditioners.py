@@ -9,9 +9,10 @@ from unweave.store.store import GradientStore
 from unweave.trace.config import GradientConfig
 from unweave.trace.preconditioners.adam import adam
 from unweave.trace.preconditioners.base import Problem, gradients_of
-from unweave.trace.preconditioners.cg import cg, gauss_newton
+from unweave.trace.preconditioners.cg import cg
 from unweave.trace.preconditioners.datainf import datainf
 from unweave.trace.preconditioners.ekfac import ekfac
+from unweave.trace.preconditioners.gauss_newton import gauss_newton
 from unweave.trace.preconditioners.trak import trak
 from unweave.trace.sketching import Sketcher
 
@@ -92,6 +93,12 @@ def test_cg_solves_the_dense_damped_gauss_newton_system():
         name: torch.randn(2, *problem.sketcher.model.get_parameter(name).shape, dtype=torch.float64) for name in names
     }
     image = gauss_newton(problem)(vector)
+    product = gauss_newton(problem)
+    again = [product(vector) for _ in range(2)][1]
+    fresh = gauss_newton(problem, held_bytes=0)(vector)
+    for name in names:
+        torch.testing.assert_close(again[name], image[name], rtol=1e-12, atol=0)
+        torch.testing.assert_close(fresh[name], image[name], rtol=1e-12, atol=0)
     flat = torch.cat([vector[name].flatten(1) for name in names], dim=1)
     torch.testing.assert_close(
         torch.cat([image[name].flatten(1) for name in names], dim=1), flat @ dense, rtol=1e-5, atol=1e-6
@@ -106,6 +113,23 @@ def test_cg_solves_the_dense_damped_gauss_newton_system():
         for factor in (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
     }
     assert min(residuals.values()) < 0.05
+
+
+def test_gauss_newton_holds_for_fused_attention_and_notices_a_change():
+    problem, _ = make(rows=3)
+    model = problem.sketcher.model
+    vector = {item.name: torch.randn(1, *item.parameter.shape).double() for item in problem.sketcher.parameters}
+    found = {}
+    for kind in ("eager", "sdpa"):
+        model.set_attn_implementation(kind)
+        product = gauss_newton(problem)
+        found[kind] = product(vector)
+    for name, own in found["eager"].items():
+        torch.testing.assert_close(found["sdpa"][name], own, rtol=1e-3, atol=1e-7)
+    with torch.no_grad():
+        problem.sketcher.parameters[0].parameter.mul_(2)
+    with pytest.raises(RuntimeError, match="parameters have changed"):
+        product(vector)
 
 
 @pytest.mark.parametrize("kind", ["gpt2"])

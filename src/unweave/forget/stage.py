@@ -20,7 +20,7 @@ from unweave.forget.methods import get_method
 from unweave.forget.methods.base import Method, Setting
 from unweave.forget.steps import ForgetRow, Role, StepBatch, collate_step, plan_draws
 from unweave.forget.view import Reference, StepView
-from unweave.forget.watch import EVERY, Watch, mean_loss
+from unweave.forget.watch import EVERY, Watch, has_target, target_loss, watched_rows
 from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.runs import RunFolder, identity_digest
 from unweave.train.adapters import add_lora, save_adapter, write_card
@@ -88,6 +88,12 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
         )
     if method.uses_retain and config.retain is None:
         raise ConfigError(f"The method '{config.method}' needs rows to keep.", where="--retain", remedy="give them")
+    if has_target(config) and method.build is None and not method.takes_target:
+        raise ConfigError(
+            f"The method '{config.method}' makes no steps: it can't stop at a target.",
+            where="--target, --target-loss",
+            remedy="leave the target out, or use a method that trains, or llmeraser",
+        )
     if method.train is not None:
         return _trained_anew(config, method)
     run = RunFolder(config.output_dir, "forget", config)
@@ -193,25 +199,17 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
 
 
 def _watch(config: ForgetConfig, setting: Setting, run: RunFolder) -> Watch | None:
-    if not config.check_every and config.target is None and config.target_loss is None:
+    if not config.check_every and not has_target(config):
         return None
-    loaded = setting.loaded
-    target = config.target_loss
-    pad = loaded.tokenizer.pad_token_id
-    if config.target is not None:
-        held_out = encode_rows(read_training_rows(config.target, config).rows, loaded.tokenizer, config).examples
-        target = mean_loss(loaded.model, held_out, pad_token_id=pad)
-    forget, retain = (
-        [row.example for row in setting.rows if row.is_forget == kind][: config.check_rows] for kind in (True, False)
-    )
+    forget, retain = watched_rows(config, setting)
     return Watch(
-        loaded.model,
+        setting.loaded.model,
         forget,
         retain,
         folder=config.output_dir,
-        pad_token_id=pad,
+        pad_token_id=setting.loaded.tokenizer.pad_token_id,
         every=config.check_every or EVERY,
-        target=target,
+        target=target_loss(config, setting),
         max_retain_increase=config.max_retain_increase,
         fingerprint=identity_digest(run.identity()),
     )

@@ -10,9 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from unweave.data.encoding import Example
+from unweave.data.encoding import Example, encode_rows
 from unweave.files import read_json, replacing, write_json
+from unweave.forget.config import ForgetConfig
+from unweave.forget.methods.base import Setting
 from unweave.gradients.scoring import example_losses
+from unweave.train.rows import read_training_rows
 
 EVERY = 5
 
@@ -147,6 +150,68 @@ class Watch:
 
     def _loss(self, examples: Sequence[Example]) -> float:
         return mean_loss(self.model, examples, pad_token_id=self.pad_token_id)
+
+
+def has_target(config: ForgetConfig) -> bool:
+    """Whether a loss of the forget rows is to be reached.
+
+    Args:
+        config: The run's.
+
+    Returns:
+        Whether rows or a number say which.
+    """
+    return config.target is not None or config.target_loss is not None
+
+
+def target_loss(config: ForgetConfig, setting: Setting) -> float | None:
+    """The loss that the forget rows are to reach: that of the target's rows under the model as it is, or the number given.
+
+    Args:
+        config: The run's.
+        setting: The model, before it is changed.
+
+    Returns:
+        Nats a token; `None` without a target.
+    """
+    if config.target is None:
+        return config.target_loss
+    tokenizer = setting.loaded.tokenizer
+    held_out = encode_rows(read_training_rows(config.target, config).rows, tokenizer, config).examples
+    return mean_loss(setting.loaded.model, held_out, pad_token_id=tokenizer.pad_token_id)
+
+
+def watched_rows(config: ForgetConfig, setting: Setting) -> tuple[list[Example], list[Example]]:
+    """The rows that a run is measured on.
+
+    Args:
+        config: How many.
+        setting: All rows.
+
+    Returns:
+        Forget rows and retain rows.
+    """
+    forget, retain = (
+        [row.example for row in setting.rows if row.is_forget == kind][: config.check_rows] for kind in (True, False)
+    )
+    return forget, retain
+
+
+def watched_losses(config: ForgetConfig, setting: Setting) -> tuple[float, float]:
+    """The losses that a run is measured by, under the model as it is now.
+
+    Args:
+        config: How many rows.
+        setting: Model and rows.
+
+    Returns:
+        Of the forget rows and of the retain rows, nats a token.
+    """
+    pad = setting.loaded.tokenizer.pad_token_id
+    forget, retain = (
+        mean_loss(setting.loaded.model, examples, pad_token_id=pad) for examples in watched_rows(config, setting)
+    )
+    return forget, retain
 
 
 def mean_loss(model: Any, examples: Sequence[Example], *, pad_token_id: int) -> float:

@@ -59,6 +59,7 @@ class Method:
         build: Makes the objective from a config and the setting; `None` for a method that edits.
         edit: Changes the model's trainable parameters in place, and gives what there is to tell; `None` for a method that trains.
         train: Makes the unlearned model by a training run of its own, and gives its result; `None` for all but retraining.
+        takes_target: Whether an edit can be made as large as a target asks for; methods that train always can stop at one.
         prepare: Makes the model trainable in the method's own way, and gives what the objective needs to know of it; by default LoRA.
         save: Writes the model in the method's own way; by default an adapter.
         tell: What else there is to tell of a trained model.
@@ -76,6 +77,7 @@ class Method:
     config_type: type[ForgetConfig]
     build: Callable[[Any, Setting], Objective] | None = None
     edit: Callable[[Any, Setting], dict[str, Any]] | None = None
+    takes_target: bool = False
     train: Callable[[Any], Any] | None = None
     prepare: Callable[[Any, Setting], Setting] | None = None
     save: Callable[[Any, Loaded], None] | None = None

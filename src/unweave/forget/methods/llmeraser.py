@@ -9,25 +9,29 @@ is reported, with a warning above `max_residual`. The paper's solver, Adam on 1/
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from unweave import progress
 from unweave.data.encoding import Example, encode_rows
 from unweave.errors import ConfigError, DataError
+from unweave.forget.line_search import TOLERANCE, Stop, along_to_target
 from unweave.forget.methods.base import ALL_REQUESTS, Method, RequestKind, Setting
-from unweave.forget.methods.curvature import EditConfig, change, parameters_of, problem_of
-from unweave.gradients.loss import TokenLosses, labelled_logits
+from unweave.forget.methods.curvature import EditConfig, change, diagonal_fisher, parameters_of, problem_of
+from unweave.forget.solver import Counted, adam_on_quadratic, hessian, scaled, solve_with_cg
+from unweave.forget.watch import target_loss, watched_losses
 from unweave.gradients.per_sample import frozen_in_evaluation
-from unweave.trace.preconditioners.base import Problem, gradients_of
-from unweave.trace.preconditioners.cg import Vectors, conjugate_gradients, gauss_newton, mean_eigenvalue
-from unweave.trace.preconditioners.ekfac import fit_ekfac
+from unweave.trace.preconditioners.base import Problem
+from unweave.trace.preconditioners.cg import mean_eigenvalue
+from unweave.trace.preconditioners.gauss_newton import Vectors, gauss_newton
 from unweave.train.rows import read_training_rows
+
+ROOT_FLOOR = 0.1
+"""Share of a tensor's mean root moment that every coordinate of it has at least, as in `adam` of `unweave trace`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +45,19 @@ class LlmEraserConfig(EditConfig):
             of `replacement` in their place.
         replacement: For a modification: a file of new rows with the ids of the forget rows.
         curvature: `gauss-newton`, which is positive semi-definite, or the `hessian` itself, for which conjugate gradients may fail.
-        damping: Added to the curvature, relative to its mean eigenvalue over the directions that the rows span.
+        curvature_from: `retain` rows stand for what is still trained on, for which a quadratic loss makes the edit exact (a Newton step); `all`
+            counts the forget rows too, as the formula does: among few rows they weigh far more than among n, and hold the edit back.
+        metric: What the damping keeps small: the `adam` distance, with the root of the second moments of each coordinate, as the optimizer that made the
+            adapter had it, or the plain one (`identity`).
+        damping: The metric's factor beside the curvature, relative to the mean eigenvalue over the directions that the rows span.
         solver: `cg`, or the paper's `adam` on the quadratic form.
-        preconditioner: For `cg`: `ekfac` takes fewer, dearer-to-begin iterations; `none`.
+        preconditioner: For `cg`: `ekfac` takes fewer, dearer-to-begin iterations; `none` takes the metric alone.
         iterations: The most products with the curvature (the paper's solver: 20 steps).
         tolerance: Relative residual at which to stop.
         max_residual: Above this the result is said to be unsolved.
         solver_rate: Step size of the paper's solver.
-        scale: Factor of the edit; 1 is the formula.
+        scale: Factor of the edit; 1 is the formula. With `target` or `target_loss` it is the first to be tried: first order alone moves rows that the model
+            knows by heart too little.
         curvature_rows: Rows that the curvature is made of, at most; 0 takes all.
         probes: Random vectors for the curvature's mean eigenvalue, which the damping is relative to; each costs a product.
     """
@@ -58,6 +67,8 @@ class LlmEraserConfig(EditConfig):
     request: RequestKind = "removal"
     replacement: Path | None = None
     curvature: Literal["gauss-newton", "hessian"] = "gauss-newton"
+    curvature_from: Literal["retain", "all"] = "retain"
+    metric: Literal["adam", "identity"] = "adam"
     damping: float = 0.1
     solver: Literal["cg", "adam"] = "cg"
     preconditioner: Literal["none", "ekfac"] = "none"
@@ -71,38 +82,95 @@ class LlmEraserConfig(EditConfig):
 
 
 def edit(config: LlmEraserConfig, setting: Setting) -> dict[str, Any]:
-    """Solve, and add the solution.
+    """Solve, and add the solution; with a target, as much of it as reaches the target.
 
     Args:
         config: Request, curvature, solver.
         setting: Model and rows.
 
     Returns:
-        The relative residual, the products made, the norm of the change.
+        The relative residual, the products made, the norm of the change and its factor; with a target, the losses measured on the way.
     """
-    rows = [row.example for row in setting.rows]
-    kept = rows if not config.curvature_rows else rows[:: max(1, -(-len(rows) // config.curvature_rows))]
-    problem = problem_of(setting, config, kept)
+    rows = [row.example for row in setting.rows if config.curvature_from == "all" or not row.is_forget]
+    problem = problem_of(setting, config, _spread(rows, config.curvature_rows))
     right = right_hand_side(config, setting, problem)
+    metric = _metric(config, problem)
     with frozen_in_evaluation(setting.loaded.model):
         counted = Counted(gauss_newton(problem) if config.curvature == "gauss-newton" else hessian(problem))
-        level = abs(mean_eigenvalue(counted.product, right, len(kept), config.seed, probes=config.probes))
+
+        def in_metric(vectors: Vectors) -> Vectors:
+            return scaled(counted.product(scaled(vectors, metric, -0.5)), metric, -0.5)
+
+        level = abs(mean_eigenvalue(in_metric, right, len(problem.rows), config.seed, probes=config.probes))
         counted.count = 0
         shift = config.damping * level
 
         def damped(vectors: Vectors) -> Vectors:
-            return {name: value + shift * vectors[name] for name, value in counted.product(vectors).items()}
+            return {
+                name: value + shift * metric[name] * vectors[name] for name, value in counted.product(vectors).items()
+            }
 
-        solution, residual = _solve(config, problem, damped, right)
+        if config.solver == "cg":
+            ekfac = config.preconditioner == "ekfac"
+            budget: dict[str, Any] = {"tolerance": config.tolerance, "iterations": config.iterations}
+            solution, residual = solve_with_cg(problem, damped, right, metric, ekfac=ekfac, **budget)
+        else:
+            solution, residual = adam_on_quadratic(damped, right, steps=config.iterations, rate=config.solver_rate)
     if not residual <= config.max_residual:
         progress.say(
             f"llmeraser: the relative residual is {residual:.2g} after {counted.count} products, {config.max_residual:g} is asked for: "
             "raise --iterations or --damping"
         )
-    count = config.training_rows or len(rows)
-    delta = {name: config.scale / count * value[0] for name, value in solution.items()}
-    norm = change(parameters_of(problem), delta)
-    return {"residual": residual, "products": counted.count, "damping": shift, "norm": norm}
+    count = config.training_rows or len(setting.rows)
+    told = {"residual": residual, "products": counted.count, "damping": shift}
+    return told | _apply(config, setting, problem, {name: value[0] / count for name, value in solution.items()})
+
+
+def _spread(rows: Sequence[Example], most: int) -> Sequence[Example]:
+    """At most so many rows, evenly from all."""
+    return rows[:: max(1, -(-len(rows) // most))] if most else rows
+
+
+def _metric(config: LlmEraserConfig, problem: Problem) -> Vectors:
+    """The diagonal D of the damping."""
+    if config.metric == "identity":
+        return {item.name: torch.ones_like(item.parameter, dtype=torch.float32) for item in problem.sketcher.parameters}
+    roots = {name: value.sqrt() for name, value in diagonal_fisher(problem, description="second moments").items()}
+    return {
+        name: root + ROOT_FLOOR * root.mean().clamp(min=torch.finfo(root.dtype).tiny) for name, root in roots.items()
+    }
+
+
+def _times(delta: Vectors, factor: float) -> Vectors:
+    return {name: factor * value for name, value in delta.items()}
+
+
+def _apply(config: LlmEraserConfig, setting: Setting, problem: Problem, delta: Vectors) -> dict[str, Any]:
+    """Change the parameters by a multiple of delta: the one asked for, or the one that reaches the target."""
+    parameters = parameters_of(problem)
+    target = target_loss(config, setting)
+    if target is None:
+        return {"scale": config.scale, "norm": change(parameters, _times(delta, config.scale))}
+    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+
+    def go_to(scale: float) -> float:
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(before[name])
+        return change(parameters, _times(delta, scale))
+
+    def measure(scale: float) -> Stop:
+        go_to(scale)
+        return Stop(scale, *watched_losses(config, setting))
+
+    points = along_to_target(measure, target, first=config.scale, max_retain_increase=config.max_retain_increase)
+    reached = points[-1]
+    if reached.forget_loss < target * (1 - TOLERANCE):
+        progress.say(
+            f"llmeraser: the forget rows' loss is {reached.forget_loss:.2f} nats a token, {target:.2f} was to be reached: further on the retain rows "
+            f"lose more than {config.max_retain_increase:g}, or the forget rows gain nothing"
+        )
+    return {"scale": reached.scale, "norm": go_to(reached.scale), "watched": [asdict(point) for point in points]}
 
 
 def right_hand_side(config: LlmEraserConfig, setting: Setting, problem: Problem) -> Vectors:
@@ -121,10 +189,23 @@ def right_hand_side(config: LlmEraserConfig, setting: Setting, problem: Problem)
         DataError: When a correction lacks a clean answer, or a modification a new row.
     """
     leaving = [row.example for row in setting.rows if row.is_forget]
-    total = {name: own.sum(dim=0, keepdim=True) for name, own in gradients_of(problem.sketcher, leaving).items()}
+    total = _summed(replace(problem, rows=leaving))
     if coming := COMING[config.request](config, setting, leaving):
-        new = gradients_of(problem.sketcher, coming)
-        total = {name: own - new[name].sum(dim=0, keepdim=True) for name, own in total.items()}
+        new = _summed(replace(problem, rows=coming))
+        total = {name: own - new[name] for name, own in total.items()}
+    return total
+
+
+def _summed(problem: Problem) -> Vectors:
+    """The sum of the rows' gradients, as a stack of one."""
+    shapes = {item.name: item.parameter.shape for item in problem.sketcher.parameters}
+    total: Vectors = {}
+
+    def consume(name: str, piece: Tensor) -> None:
+        own = piece.sum(dim=0).view(1, *shapes[name])
+        total[name] = total[name] + own if name in total else own
+
+    problem.visit(consume, description="gradients")
     return total
 
 
@@ -167,124 +248,15 @@ COMING: dict[RequestKind, Callable[[LlmEraserConfig, Setting, Sequence[Example]]
 """What comes in the place of the rows that go out."""
 
 
-class Counted:
-    """A product that counts its calls.
-
-    Args:
-        inner: The product.
-    """
-
-    def __init__(self, inner: Callable[[Vectors], Vectors]):
-        self._inner = inner
-        self.count = 0
-
-    def product(self, vectors: Vectors) -> Vectors:
-        """One product.
-
-        Args:
-            vectors: A stack.
-
-        Returns:
-            The product of each.
-        """
-        self.count += 1
-        return self._inner(vectors)
-
-
-def hessian(problem: Problem) -> Callable[[Vectors], Vectors]:
-    """The Hessian product of the rows' mean loss: the gradient of <gradient, v>, through the whole of the gradient.
-
-    Args:
-        problem: Model and rows.
-
-    Returns:
-        v to H v, for each vector of a stack.
-    """
-    model, names = problem.sketcher.model, [item.name for item in problem.sketcher.parameters]
-    parameters = [item.parameter for item in problem.sketcher.parameters]
-    count = len(problem.rows)
-
-    def product(vectors: Vectors) -> Vectors:
-        stack = len(next(iter(vectors.values())))
-        total = {name: torch.zeros_like(value) for name, value in vectors.items()}
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-        with torch.enable_grad():
-            for batch in problem.batches():
-                loss = _differentiable_losses(model, batch).sum() / count
-                gradients = torch.autograd.grad(loss, parameters, create_graph=True)
-                for index in range(stack):
-                    inner = sum(
-                        (own * vectors[name][index].to(own.dtype)).sum()
-                        for name, own in zip(names, gradients, strict=True)
-                    )
-                    second = torch.autograd.grad(inner, parameters, retain_graph=index + 1 < stack)  # type: ignore[arg-type]
-                    for name, value in zip(names, second, strict=True):
-                        total[name][index] += value.to(total[name].dtype)
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-        return total
-
-    return product
-
-
-def _differentiable_losses(model: Any, batch: Any) -> Tensor:
-    """l(z) of each row, twice differentiable: the chunked cross-entropy of training is so once only."""
-    logits, targets, segments = labelled_logits(model, batch)
-    wide = torch.promote_types(logits.dtype, torch.float32)
-    nll = functional.cross_entropy(logits.to(wide), targets, reduction="none")
-    return TokenLosses(nll, segments, len(batch)).means()
-
-
-def _solve(
-    config: LlmEraserConfig, problem: Problem, damped: Callable[[Vectors], Vectors], right: Vectors
-) -> tuple[Vectors, float]:
-    if config.solver == "cg":
-        options: dict[str, Any] = {"tolerance": config.tolerance, "iterations": config.iterations}
-        if config.preconditioner == "ekfac":
-            options["precondition"] = fit_ekfac(problem)
-        solution, residual = conjugate_gradients(damped, right, **options)
-        return solution, float(residual[0])
-    return adam_on_quadratic(damped, right, steps=config.iterations, rate=config.solver_rate)
-
-
-def adam_on_quadratic(
-    product: Callable[[Vectors], Vectors], right: Vectors, *, steps: int, rate: float
-) -> tuple[Vectors, float]:
-    """The paper's solver: Adam on 1/2 x'Ax - b'x from x = 0.
-
-    Args:
-        product: v to A v.
-        right: b.
-        steps: How many.
-        rate: Step size.
-
-    Returns:
-        x, and the relative residual |b - A x| / |b|.
-    """
-    names = list(right)
-    x = [torch.zeros_like(right[name]) for name in names]
-    optimizer = torch.optim.Adam(x, lr=rate)
-    for _ in range(steps):
-        image = product(dict(zip(names, x, strict=True)))
-        for own, name in zip(x, names, strict=True):
-            own.grad = image[name] - right[name]
-        optimizer.step()
-    solution = dict(zip(names, x, strict=True))
-    image = product(solution)
-    gap = sum(float((right[name] - image[name]).double().square().sum()) for name in names)
-    whole = sum(float(right[name].double().square().sum()) for name in names)
-    return solution, (gap / whole) ** 0.5 if whole else 0.0
-
-
 METHOD = Method(
     name="llmeraser",
     summary="influence-function edit of the adapter",
     paper="Ding et al., ICLR 2025, arXiv 2412.00383",
     config_type=LlmEraserConfig,
     edit=edit,
+    takes_target=True,
     uses_clean=True,
     requests=ALL_REQUESTS,
-    cost="gradients of the forget rows, and a curvature product over all rows for each iteration (about four forward passes)",
+    cost="gradients of the forget rows, and a curvature product over the curvature rows for each iteration (about one training step on them)",
     search={"scale": (1.0, 3.0, 10.0, 30.0), "curvature_rows": (16,)},
 )

@@ -1,33 +1,24 @@
 """Conjugate gradients on the damped Gauss-Newton product: the truth that cheaper curvatures are compared with, for small models.
 
-C = 1/n sum_i 1/T_i sum_t J_it^T (diag p_it - p_it p_it^T) J_it, J the derivative of the logits with respect to the chosen parameters. A product C v is
-one forward-mode pass (J v), a product in logit space, and one backward pass. C is positive semi-definite, unlike the Hessian, so conjugate gradients
-apply. Damping is relative to the mean eigenvalue over the directions that the rows span, one a row, as in `trak`: the trace, estimated by v^T C v for
-random signs v (Hutchinson), divided by the number of rows. (Over all D coordinates the mean would be that of zeros: damping by it trusts directions of
-which the rows know nothing.)
+The matrix is positive semi-definite, unlike the Hessian, so conjugate gradients apply. Damping is relative to the mean eigenvalue over the directions
+that the rows span, one a row, as in `trak`: the trace, estimated by v^T C v for random signs v (Hutchinson), divided by the number of rows. (Over all D
+coordinates the mean would be that of zeros: damping by it trusts directions of which the rows know nothing.)
 """
 
-import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from unweave import progress
-from unweave.data.batches import Batch
-from unweave.gradients.loss import head_sees_only, predicting_positions
 from unweave.gradients.per_sample import frozen_in_evaluation
 from unweave.trace.preconditioners.base import Gradients, Problem
+from unweave.trace.preconditioners.gauss_newton import Vectors, gauss_newton
 
 DAMPING = 0.1
 PROBES = 8
 TOLERANCE = 1e-3
 ITERATIONS = 100
-
-BLOCK = 8
-
-Vectors = dict[str, Tensor]
-"""Tensor's name to a stack of vectors, one a query."""
 
 
 def cg(problem: Problem, queries: Gradients) -> Gradients:
@@ -51,51 +42,6 @@ def cg(problem: Problem, queries: Gradients) -> Gradients:
     if (worst := float(residuals.max())) > TOLERANCE:
         progress.say(f"cg: the relative residual is {worst:.1e} after {ITERATIONS} iterations; raise --damping")
     return solutions
-
-
-def gauss_newton(problem: Problem) -> Callable[[Vectors], Vectors]:
-    """The Gauss-Newton product of the mean loss over the sampled rows, for several vectors at once.
-
-    Args:
-        problem: Model and rows; the model must be frozen in evaluation mode.
-
-    Returns:
-        v to C v, for each vector of a stack.
-    """
-    model = problem.sketcher.model
-    parameters = {item.name: item.parameter.detach() for item in problem.sketcher.parameters}
-    batches = list(problem.batches())
-
-    def of_batch(batch: Batch, tangents: Vectors) -> Vectors:
-        positions, weights = _weights(batch, problem.sketcher.config.reduction, len(problem.rows))
-        inputs = {**batch.model_inputs(), "use_cache": False}
-
-        def logits(values: Vectors) -> Tensor:
-            with head_sees_only(model, positions):
-                out = torch.func.functional_call(model, values, kwargs=inputs).logits
-            return out.reshape(-1, out.shape[-1])
-
-        def one(tangent: Vectors) -> Vectors:
-            output, forward, *_ = torch.func.jvp(logits, (parameters,), (tangent,))
-            chances = torch.softmax(output.to(torch.promote_types(output.dtype, torch.float32)), dim=-1)
-            inner = chances * (forward - (chances * forward).sum(dim=-1, keepdim=True)) * weights[:, None]
-            return pull_back(inner.to(output.dtype))[0]
-
-        _, pull_back, *_ = torch.func.vjp(logits, parameters)
-        return torch.func.vmap(one, chunk_size=BLOCK)(tangents)
-
-    def product(vectors: Vectors) -> Vectors:
-        total = {name: torch.zeros_like(value) for name, value in vectors.items()}
-        tangents = {name: value.to(parameters[name].dtype) for name, value in vectors.items()}
-        with warnings.catch_warnings():
-            # torch's own forward-mode rules are compiled with a function that torch itself has deprecated.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            for batch in batches:
-                for name, value in of_batch(batch, tangents).items():
-                    total[name] += value.to(total[name].dtype)
-        return total
-
-    return product
 
 
 def conjugate_gradients(
@@ -167,14 +113,6 @@ def mean_eigenvalue(
     }
     size = sum(value[0].numel() for value in like.values())
     return float(_dots(signs, product(signs)).mean()) / min(size, rows)
-
-
-def _weights(batch: Batch, reduction: str, rows: int) -> tuple[Tensor, Tensor]:
-    """Where labels are predicted, and the share of each token in the mean loss over all rows."""
-    positions, _, segments = predicting_positions(batch)
-    counts = torch.bincount(segments, minlength=len(batch)).clamp(min=1)
-    each = counts[segments].reciprocal() if reduction == "mean" else torch.ones(len(segments), device=segments.device)
-    return positions, each / rows
 
 
 def _dots(a: Vectors, b: Vectors) -> Tensor:
