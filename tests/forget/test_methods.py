@@ -33,7 +33,7 @@ from unweave.forget.solver import adam_on_quadratic, hessian
 from unweave.forget.stage import forget_rows
 from unweave.forget.steps import Drawn, ForgetRow, Role, collate_step
 from unweave.forget.view import Reference, StepView
-from unweave.forget.watch import watched_losses
+from unweave.forget.watch import mean_loss, watched_rows
 from unweave.gradients.scoring import row_losses
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.trace.preconditioners.base import Problem
@@ -410,10 +410,14 @@ def test_an_edit_does_not_go_where_the_retain_rows_are_ruined():
 def test_llmeraser_reaches_its_target_and_keeps_within_its_bounds(scene, capsys):
     setting = setting_of(scene)
     state = lora_state(scene)
-    before = watched_losses(LlmEraserConfig(**PATHS), setting)[0]
+
+    def forget_loss():
+        return mean_loss(scene.model, watched_rows(LlmEraserConfig(**PATHS), setting.rows)[0], pad_token_id=0)
+
+    before = forget_loss()
     config = LlmEraserConfig(**PATHS, target_loss=1.3 * before, damping=1.0, max_retain_increase=100.0)
     told = METHODS["llmeraser"].edit(config, setting)
-    after = watched_losses(config, setting)[0]
+    after = forget_loss()
     assert abs(after / (1.3 * before) - 1) <= 0.05
     assert told["watched"][-1]["scale"] == told["scale"] > 0
     assert told["watched"][-1]["forget_loss"] == pytest.approx(after)
@@ -421,7 +425,7 @@ def test_llmeraser_reaches_its_target_and_keeps_within_its_bounds(scene, capsys)
     assert moved == pytest.approx(told["norm"], rel=1e-4)
     config = replace(config, target_loss=2 * after, max_retain_increase=-100.0)
     assert METHODS["llmeraser"].edit(config, setting)["scale"] == 0
-    assert watched_losses(config, setting)[0] == pytest.approx(after)
+    assert forget_loss() == pytest.approx(after)
     assert "was to be reached" in capsys.readouterr().err
 
 

@@ -201,7 +201,7 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
 def _watch(config: ForgetConfig, setting: Setting, run: RunFolder) -> Watch | None:
     if not config.check_every and not has_target(config):
         return None
-    forget, retain = watched_rows(config, setting)
+    forget, retain = watched_rows(config, setting.rows)
     return Watch(
         setting.loaded.model,
         forget,
@@ -209,7 +209,7 @@ def _watch(config: ForgetConfig, setting: Setting, run: RunFolder) -> Watch | No
         folder=config.output_dir,
         pad_token_id=setting.loaded.tokenizer.pad_token_id,
         every=config.check_every or EVERY,
-        target=target_loss(config, setting),
+        target=target_loss(config, setting.loaded),
         max_retain_increase=config.max_retain_increase,
         fingerprint=identity_digest(run.identity()),
     )

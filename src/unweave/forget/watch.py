@@ -13,8 +13,9 @@ from torch import nn
 from unweave.data.encoding import Example, encode_rows
 from unweave.files import read_json, replacing, write_json
 from unweave.forget.config import ForgetConfig
-from unweave.forget.methods.base import Setting
+from unweave.forget.steps import ForgetRow
 from unweave.gradients.scoring import example_losses
+from unweave.models.loading import Loaded
 from unweave.train.rows import read_training_rows
 
 EVERY = 5
@@ -164,52 +165,34 @@ def has_target(config: ForgetConfig) -> bool:
     return config.target is not None or config.target_loss is not None
 
 
-def target_loss(config: ForgetConfig, setting: Setting) -> float | None:
+def target_loss(config: ForgetConfig, loaded: Loaded) -> float | None:
     """The loss that the forget rows are to reach: that of the target's rows under the model as it is, or the number given.
 
     Args:
         config: The run's.
-        setting: The model, before it is changed.
+        loaded: The model, before it is changed.
 
     Returns:
         Nats a token; `None` without a target.
     """
     if config.target is None:
         return config.target_loss
-    tokenizer = setting.loaded.tokenizer
-    held_out = encode_rows(read_training_rows(config.target, config).rows, tokenizer, config).examples
-    return mean_loss(setting.loaded.model, held_out, pad_token_id=tokenizer.pad_token_id)
+    held_out = encode_rows(read_training_rows(config.target, config).rows, loaded.tokenizer, config).examples
+    return mean_loss(loaded.model, held_out, pad_token_id=loaded.tokenizer.pad_token_id)
 
 
-def watched_rows(config: ForgetConfig, setting: Setting) -> tuple[list[Example], list[Example]]:
+def watched_rows(config: ForgetConfig, rows: Sequence[ForgetRow]) -> tuple[list[Example], list[Example]]:
     """The rows that a run is measured on.
 
     Args:
         config: How many.
-        setting: All rows.
+        rows: All rows.
 
     Returns:
         Forget rows and retain rows.
     """
     forget, retain = (
-        [row.example for row in setting.rows if row.is_forget == kind][: config.check_rows] for kind in (True, False)
-    )
-    return forget, retain
-
-
-def watched_losses(config: ForgetConfig, setting: Setting) -> tuple[float, float]:
-    """The losses that a run is measured by, under the model as it is now.
-
-    Args:
-        config: How many rows.
-        setting: Model and rows.
-
-    Returns:
-        Of the forget rows and of the retain rows, nats a token.
-    """
-    pad = setting.loaded.tokenizer.pad_token_id
-    forget, retain = (
-        mean_loss(setting.loaded.model, examples, pad_token_id=pad) for examples in watched_rows(config, setting)
+        [row.example for row in rows if row.is_forget == kind][: config.check_rows] for kind in (True, False)
     )
     return forget, retain
 

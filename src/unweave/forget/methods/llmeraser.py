@@ -23,7 +23,7 @@ from unweave.forget.line_search import TOLERANCE, Stop, along_to_target
 from unweave.forget.methods.base import ALL_REQUESTS, Method, RequestKind, Setting
 from unweave.forget.methods.curvature import EditConfig, change, diagonal_fisher, parameters_of, problem_of
 from unweave.forget.solver import Counted, adam_on_quadratic, hessian, scaled, solve_with_cg
-from unweave.forget.watch import target_loss, watched_losses
+from unweave.forget.watch import mean_loss, target_loss, watched_rows
 from unweave.gradients.per_sample import frozen_in_evaluation
 from unweave.trace.preconditioners.base import Problem
 from unweave.trace.preconditioners.cg import mean_eigenvalue
@@ -148,7 +148,7 @@ def _times(delta: Vectors, factor: float) -> Vectors:
 def _apply(config: LlmEraserConfig, setting: Setting, problem: Problem, delta: Vectors) -> dict[str, Any]:
     """Change the parameters by a multiple of delta: the one asked for, or the one that reaches the target."""
     parameters = parameters_of(problem)
-    target = target_loss(config, setting)
+    target = target_loss(config, setting.loaded)
     if target is None:
         return {"scale": config.scale, "norm": change(parameters, _times(delta, config.scale))}
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
@@ -159,9 +159,12 @@ def _apply(config: LlmEraserConfig, setting: Setting, problem: Problem, delta: V
                 parameter.copy_(before[name])
         return change(parameters, _times(delta, scale))
 
+    watched, pad = watched_rows(config, setting.rows), setting.loaded.tokenizer.pad_token_id
+
     def measure(scale: float) -> Stop:
         go_to(scale)
-        return Stop(scale, *watched_losses(config, setting))
+        forget, retain = (mean_loss(setting.loaded.model, rows, pad_token_id=pad) for rows in watched)
+        return Stop(scale, forget, retain)
 
     points = along_to_target(measure, target, first=config.scale, max_retain_increase=config.max_retain_increase)
     reached = points[-1]
