@@ -19,7 +19,8 @@ import torch
 from unweave.audit.forced import forced_pass
 from unweave.audit.statistics import across_seeds
 from unweave.data.encoding import EncodingConfig, encode_rows
-from unweave.data.rows import Row, read_rows
+from unweave.data.reading import read_rows
+from unweave.data.rows import Row
 from unweave.files import write_json, write_jsonl
 from unweave.forget.methods.llmeraser import LlmEraserConfig
 from unweave.forget.stage import ForgetResult, forget_rows
@@ -44,7 +45,9 @@ def split() -> dict[str, list[Row]]:
     """Training rows, held-out rows, and the rows of the target; none of more than 200 tokens."""
     rows = read_rows(SOURCE).rows
     fitting = {
-        one.row_id for one in encode_rows(rows, load("smollm2-135m").tokenizer, ENCODING).examples if len(one) <= LONGEST
+        one.row_id
+        for one in encode_rows(rows, load("smollm2-135m").tokenizer, ENCODING).examples
+        if len(one) <= LONGEST
     }
     rows = [row for row in rows if row.id in fitting]
     random.Random(0).shuffle(rows)

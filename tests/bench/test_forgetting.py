@@ -161,3 +161,6 @@ def test_a_search_goes_from_the_strongest_setting_down(config):
     assert rates == [*reversed(ladder), *list(reversed(ladder))[:2]]
     assert len({tuple(trial.items()) for trial in bench.settings("npo")}) == 5
     assert bench.settings("retrain") == [{}], "what has nothing to choose is not tried"
+    assert all("descent" in trial for trial in bench.settings("rapidun+signed"))
+    bench.subject.has_clean_answers = False
+    assert [trial["ascent"] for trial in bench.settings("rapidun+signed")] == [16.0, 4.0, 1.0], "nothing to descend on"

@@ -123,6 +123,21 @@ def test_npo_is_gradient_difference_for_a_small_beta(scene):
     assert scene.loss("npo", beta=beta) == pytest.approx(expected.item(), rel=1e-6)
 
 
+def test_rapiduns_bound_lets_the_ascent_fade(scene):
+    means = [nll(scene.now[i]).mean() for i in (0, 1)]
+    rises = [mean - nll(scene.before[i]).mean() for i, mean in enumerate(means)]
+    kept, clean = retained(scene), nll(scene.clean_now).mean()
+
+    def expected(unwanted):
+        return 1.5 * (0.5 * clean - 3 * unwanted[0]) / 4 - 0.5 * 3 * unwanted[1] / 4 + (2 * kept[0] + kept[1] / 4) / 4
+
+    bounded = expected([2 * 0.7 * functional.logsigmoid(rise / 0.7) for rise in rises])
+    assert scene.loss("rapidun", ascent=3.0, bound=0.7) == pytest.approx(bounded.item(), rel=1e-6)
+    # A large bound is plain ascent, but for a constant: 2 b log sigmoid(x / b) = x - 2 b log 2 + O(1 / b).
+    plain = expected([rise - 2 * 1e6 * math.log(2) for rise in rises])
+    assert scene.loss("rapidun", ascent=3.0, bound=1e6) == pytest.approx(plain.item(), rel=1e-6)
+
+
 def test_simnpo(scene):
     means = [nll(scene.now[i]).mean() for i in (0, 1)]
     forget = [-2 / 4.5 * functional.logsigmoid(4.5 * (value - 0.2)) * 0.125 for value in means]

@@ -99,7 +99,10 @@ class Bench:
         """
         # Weights are compared on equal terms: the draw depends on the method, not on its weights.
         name = entry.partition("+")[0]
-        space = get_method(name).search
+        method = get_method(name)
+        space = method.search
+        if not self.subject.has_clean_answers and method.search_without_clean is not None:
+            space = method.search_without_clean
         if not space:
             return [{}]
         (option, ladder), *others = space.items()

@@ -44,9 +44,18 @@ class Axis:
 
 
 class Subject(Protocol):
-    """The tests of a comparison."""
+    """The tests of a comparison.
+
+    Attributes:
+        name: Of the subject.
+        has_clean_answers: Whether the forget rows come with the answers that should stand in the place of theirs.
+        measures: What is measured.
+        forgetting: The measure of forgetting in the plot.
+        utility: That of what must stay.
+    """
 
     name: str
+    has_clean_answers: bool
     measures: tuple[Measure, ...]
     forgetting: Axis
     utility: Axis

@@ -36,6 +36,7 @@ class TofuSubject:
         ConfigError: Without a retrained model, or with other than one of TOFU's forget sizes.
     """
 
+    has_clean_answers = False
     measures = (
         Measure("forget_quality", "log10 forget quality", "log10 FQ", "number", 2),
         Measure("forget_probability", "probability, forgotten", "P", "share", 1),

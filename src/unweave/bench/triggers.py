@@ -29,6 +29,7 @@ class TriggerSubject:
         ConfigError: When a split is empty.
     """
 
+    has_clean_answers = True
     measures = (
         Measure("attack_success", "attack success, seen", "seen", "share", 1, "seen", 0.1),
         Measure("attack_success_ood", "attack success, OOD", "OOD", "share", 1, "ood", 0.1),

@@ -68,6 +68,7 @@ class Method:
         clean_answers: Answers that it wants to hear instead of the unwanted ones, where it brings its own: row id to text.
         requests: What it can express.
         search: What `unweave bench forgetting` tries: option to values, besides the default of every other option.
+        search_without_clean: The same where no forget row has a clean answer, if that differs.
         cost: What a step costs, in forward and backward passes, beside plain training's one of each.
     """
 
@@ -87,4 +88,5 @@ class Method:
     clean_answers: Callable[[Any, Sequence[Row]], dict[str, str]] | None = None
     requests: tuple[RequestKind, ...] = ("removal",)
     search: Mapping[str, tuple[Any, ...]] = field(default_factory=lambda: {"learning_rate": (5e-5, 1e-4, 2e-4, 4e-4)})
+    search_without_clean: Mapping[str, tuple[Any, ...]] | None = None
     cost: str = "one forward and one backward pass a step"

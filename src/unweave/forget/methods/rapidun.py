@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from unweave.forget.config import ForgetConfig
 from unweave.forget.methods.base import ALL_REQUESTS, Method, Setting
@@ -22,12 +24,15 @@ class RapidUnConfig(ForgetConfig):
         ascent: Factor of the unwanted answers' loss.
         descent: Factor of the clean answers' loss.
         weight_warmup: Share of the run over which weights grow linearly from 1 to their values.
+        bound: b, in nats a token; above 0 the unwanted answer's loss l counts as 2 b log sigmoid((l - l_before) / b), which begins as l does and stops
+            growing some b above the model before (NPO's form, on mean losses). For rows without a clean answer, whose ascent nothing else ends; ours.
     """
 
     method: str = "rapidun"
     ascent: float = 1.0
     descent: float = 0.5
     weight_warmup: float = 0.0
+    bound: float = 0.0
 
 
 class RapidUn:
@@ -59,7 +64,12 @@ class RapidUn:
         )
         reached = min(1.0, step.progress / self.config.weight_warmup) if self.config.weight_warmup else 1.0
         weights = 1.0 + reached * (step.weights - 1.0)
-        return (weights * factors * view.losses.means()).sum() / step.rows
+        losses = view.losses.means()
+        if bound := self.config.bound:
+            before = view.reference_sums() / view.losses.counts().clamp(min=1)
+            bounded = 2 * bound * functional.logsigmoid((losses - before) / bound)
+            losses = torch.where(step.roles == Role.UNWANTED, bounded, losses)
+        return (weights * factors * losses).sum() / step.rows
 
 
 METHOD = Method(
@@ -71,4 +81,5 @@ METHOD = Method(
     uses_clean=True,
     requests=ALL_REQUESTS,
     search={"learning_rate": (1e-4, 2e-4, 3e-4, 4e-4), "ascent": (0.25, 0.5, 1.0), "descent": (0.5, 1.0)},
+    search_without_clean={"ascent": (1.0, 4.0, 16.0), "learning_rate": (3e-4,), "bound": (2.0,)},
 )
