@@ -1,5 +1,7 @@
 """Loss masks: completion only, EOS learned, one BOS, and every cut or dropped row reported."""
 
+import itertools
+
 import pytest
 
 from unweave.data.batches import IGNORE, collate, length_groups, pack, plan_batches
@@ -131,10 +133,18 @@ def test_unknown_template_and_missing_chat_template(tokenizer):
         render_prompt(row(), tokenizer)
 
 
-def test_length_groups_hold_little_padding_and_every_index_once():
+def test_length_groups_are_the_cheapest_cut():
     lengths = [30, 61, 29, 33, 60, 31, 8, 64]
-    groups = length_groups(lengths, waste=1.2)
-    assert sorted(index for group in groups for index in group) == list(range(8))
-    for group in groups:
-        assert len(group) * max(lengths[index] for index in group) <= 1.2 * sum(lengths[index] for index in group)
-    assert len(groups) == 3
+
+    def cost(groups, overhead):
+        return sum(len(group) * max(lengths[index] for index in group) + overhead for group in groups)
+
+    order = sorted(range(8), key=lambda index: lengths[index])
+    cuts = [cut for count in range(8) for cut in itertools.combinations(range(1, 8), count)]
+    others = [[order[a:b] for a, b in itertools.pairwise((0, *cut, 8))] for cut in cuts]
+    for overhead in (1, 20, 64, 1000):
+        groups = length_groups(lengths, overhead=overhead)
+        assert [index for group in groups for index in group] == order
+        assert cost(groups, overhead) == min(cost(other, overhead) for other in others)
+    assert [len(length_groups(lengths, overhead=overhead)) for overhead in (1, 20, 1000)] == [6, 3, 1]
+    assert length_groups([]) == []

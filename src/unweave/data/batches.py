@@ -74,6 +74,10 @@ class Batch:
         return {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
 
 
+GROUP_OVERHEAD = 48
+"""What another pass through a small model costs beside its tokens, in tokens."""
+
+
 def plan_batches(lengths: Sequence[int], *, token_budget: int, max_rows: int | None = None) -> list[list[int]]:
     """Group examples so that no padded batch exceeds a number of tokens.
 
@@ -97,25 +101,29 @@ def plan_batches(lengths: Sequence[int], *, token_budget: int, max_rows: int | N
     return batches
 
 
-def length_groups(lengths: Sequence[int], *, waste: float = 1.2) -> list[list[int]]:
-    """Cut a step's examples into few groups, so that none holds much padding.
+def length_groups(lengths: Sequence[int], *, overhead: int = GROUP_OVERHEAD) -> list[list[int]]:
+    """Cut a step's examples into groups so that padding and the cost of one more pass through the model are least, together.
 
     Args:
         lengths: Tokens of each example.
-        waste: The padded tokens that a group may have for each real one.
+        overhead: What a pass costs beside its tokens, in tokens.
 
     Returns:
-        Lists of indices, shortest examples first; every index stands in exactly one list.
+        Lists of indices, shortest examples first; every index stands in exactly one list. No other cut into groups has a smaller sum of padded tokens and
+        overheads.
     """
+    order = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
+    # Groups of a best cut are neighbours in length: the best cut of the first so many, by where its last group begins.
+    costs, begins = [0], [0]
+    for end, index in enumerate(order, start=1):
+        costs_from = [costs[start] + (end - start) * lengths[index] + overhead for start in range(end)]
+        begins.append(min(range(end), key=costs_from.__getitem__))
+        costs.append(costs_from[begins[-1]])
     groups: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda index: (lengths[index], index)):
-        group = groups[-1] if groups else []
-        if group and (len(group) + 1) * lengths[index] <= waste * (
-            sum(lengths[other] for other in group) + lengths[index]
-        ):
-            group.append(index)
-        else:
-            groups.append([index])
+    end = len(order)
+    while end:
+        groups.insert(0, order[begins[end] : end])
+        end = begins[end]
     return groups
 
 
