@@ -136,7 +136,11 @@ CASES: dict[str, tuple[Any, Sequence[str], dict[str, Any]]] = {
         {"trials": 2, "max_test": 40, "forget_sizes": (39,)},
     ),
     "tofu01": (lambda: tofu("forget01", "retain99"), TOFU, {"max_test": 25, **TOFU_OPTIONS}),
-    "tofu05": (lambda: tofu("forget05", "retain95"), TOFU[:4], {"max_test": 40, "seeds": (0,), **TOFU_OPTIONS}),
+    "tofu05": (
+        lambda: tofu("forget05", "retain95"),
+        ("rapidun+rapidun", "npo", "graddiff"),
+        {"max_test": 40, "seeds": (0,), "steps": 60, **TOFU_OPTIONS},
+    ),
 }
 
 

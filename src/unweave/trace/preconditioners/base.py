@@ -42,9 +42,17 @@ class Problem:
     damping: float | None = None
     seed: int = 0
 
-    def batches(self) -> Iterator[Batch]:
-        """The sampled rows in batches, on the model's device."""
-        for chosen in plan_batches([len(row) for row in self.rows], token_budget=self.sketcher.config.token_budget):
+    def batches(self, *, token_budget: int | None = None) -> Iterator[Batch]:
+        """The sampled rows in batches, on the model's device.
+
+        Args:
+            token_budget: Tokens a batch, padding included; by default the sketcher's.
+
+        Yields:
+            The batches, longest rows first.
+        """
+        budget = token_budget or self.sketcher.config.token_budget
+        for chosen in plan_batches([len(row) for row in self.rows], token_budget=budget):
             batch = [self.rows[index] for index in chosen]
             yield collate(batch, pad_token_id=self.sketcher.pad_token_id).to(self.sketcher.device)
 

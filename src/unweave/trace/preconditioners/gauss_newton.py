@@ -18,8 +18,11 @@ from unweave.data.batches import Batch
 from unweave.gradients.loss import head_sees_only, predicting_positions
 from unweave.trace.preconditioners.base import Problem
 
-HELD_BYTES = 4 * 2**30
-"""Graphs are held up to this size; batches beyond it are run anew for each product."""
+HELD_BYTES = 3 * 2**30
+"""Graphs are held up to this size, as autograd's saved tensors count it (the process takes half as much again); other batches are run anew each time."""
+
+BATCH_TOKENS = 512
+"""A token of SmolLM2-135M takes 3 MB in both graphs, so that batches are smaller than where gradients are made once."""
 
 Vectors = dict[str, Tensor]
 """Tensor's name to a stack of vectors."""
@@ -106,7 +109,7 @@ def gauss_newton(problem: Problem, *, held_bytes: int = HELD_BYTES) -> Callable[
     """
     held: list[Linearised] = []
     versions = _versions(problem)
-    batches = list(problem.batches())
+    batches = list(problem.batches(token_budget=min(BATCH_TOKENS, problem.sketcher.config.token_budget)))
 
     def parts() -> Iterator[Linearised]:
         for index, batch in enumerate(batches):
@@ -117,6 +120,8 @@ def gauss_newton(problem: Problem, *, held_bytes: int = HELD_BYTES) -> Callable[
             if index == len(held) and sum(own.size for own in held) + part.size <= held_bytes:
                 held.append(part)
             yield part
+            # Two batches' graphs need not be there at once.
+            del part
 
     def product(vectors: Vectors) -> Vectors:
         if _versions(problem) != versions:
@@ -128,6 +133,7 @@ def gauss_newton(problem: Problem, *, held_bytes: int = HELD_BYTES) -> Callable[
                 for own, name in zip(found, part.parameters, strict=True):
                     if own is not None:
                         total[name][index] += own.to(total[name].dtype)
+            del part
         return total
 
     return product
