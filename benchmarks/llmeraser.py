@@ -36,8 +36,7 @@ ENCODING = EncodingConfig(system_prompt="", max_length=256)
 SETTINGS: dict[str, dict[str, Any]] = {
     "the formula": {"curvature_rows": 32},
     "to the target": {"curvature_rows": 32, "target": FOLDER / "target.jsonl"},
-    "to the target, 64 rows": {"curvature_rows": 64, "target": FOLDER / "target.jsonl"},
-    "to the target, plain": {"curvature_rows": 72, "curvature_from": "all", "metric": "identity", "target": FOLDER / "target.jsonl"},
+    "to the target, plain": {"curvature_rows": 26, "curvature_from": "all", "metric": "identity", "target": FOLDER / "target.jsonl"},
 }  # fmt: skip
 
 

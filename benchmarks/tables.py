@@ -12,7 +12,7 @@ from typing import Any
 import valuing_tables
 from result_files import ROOT, load, machine, ranged, shown
 
-CASES = "swap", "dolly", "tofu01"
+CASES = "swap", "dolly", "tofu01", "tofu05"
 WEIGHT_CASES = CASES[:2]
 
 
@@ -191,12 +191,22 @@ def weights() -> str:
 def cost() -> str:
     """RapidUn's cost beside retraining, and where they meet."""
     result = load("cost")
-    lines = ["| training rows | known rows | RapidUn, s | retraining, s | times cheaper |", "|---|---:|---:|---:|---:|"]
+    lines = [
+        "| training rows | known rows | retraining, s | RapidUn, s | times cheaper | with a store that is there, s | times cheaper |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
     for one in result["sets"]:
-        ratios = sorted(one["times_cheaper"])
-        cheaper = f"{ratios[len(ratios) // 2]:.0f} [{ratios[0]:.0f}, {ratios[-1]:.0f}]"
+        cells = []
+        for kind in ("rapidun", "stored"):
+            ratios = sorted(one[kind]["times_cheaper"])
+            cells += [
+                f"{one[kind]['seconds']:,.0f}",
+                f"{ratios[len(ratios) // 2]:.0f} [{ratios[0]:.0f}, {ratios[-1]:.0f}]",
+            ]
         lines.append(
-            f"| {one['set']}, {one['rows']:,} rows | {one['known']} | {one['rapidun']:,.0f} | {one['retrain']:,.0f} | {cheaper} |"
+            f"| {one['set']}, {one['rows']:,} rows | {one['known']} | {one['retrain']:,.0f} | "
+            + " | ".join(cells)
+            + " |"
         )
     meet = ", ".join(f"{one['rows']:,.0f} rows for {one['known']} known ones" for one in result["break_even"])
     lines += [
@@ -210,30 +220,25 @@ def cost() -> str:
 def llmeraser() -> str:
     """The edit beside retraining."""
     result = load("llmeraser")
-    names = ["removed", "kept", "held out", "accuracy"]
+    keys = list(result["runs"][0]["retrained"])
     lines = [
-        "| | residual | products | times cheaper | "
-        + " | ".join(f"{name}, distance from retrained" for name in names)
-        + " |",
-        "|---|---:|---:|---:|" + "---:|" * len(names),
+        "| distance from retrained | residual | products | factor | times cheaper | " + " | ".join(keys) + " |",
+        "|---|---:|---:|---:|---:|" + "---:|" * len(keys),
     ]
+    names = {"before": "not edited", "again": "retrained with other seeds"}
     for label, own in result["table"].items():
-        solved = [own[key]["value"] if key in own else None for key in ("residual", "products", "times_cheaper")]
-        cells = [
-            "" if solved[0] is None else f"{solved[0]:.2g}",
-            *("" if value is None else f"{value:.1f}" for value in solved[1:]),
+        solved = [
+            f"{own[key]['value']:.{digits}f}" if key in own else ""
+            for key, digits in (("residual", 4), ("products", 1), ("scale", 1), ("times_cheaper", 1))
         ]
-        gaps = [own["distance_from_retrained"][name] for name in names]
-        for gap in gaps:
-            interval = "" if gap["low"] is None else f" [{100 * max(gap['low'], 0):.1f}, {100 * gap['high']:.1f}]"
-            cells.append(f"{100 * gap['value']:.1f} %{interval}")
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    runs = result["runs"]
-    enough = [30 * run["damping 1"]["seconds"] / (run["retraining_seconds"] / result["rows"]) for run in runs]
+        gaps = [own["distance_from_retrained"][key] for key in keys]
+        cells = [f"{100 * gap['value']:+.1f} % [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]" for gap in gaps]
+        lines.append(f"| {names.get(label, label)} | " + " | ".join([*solved, *cells]) + " |")
+    enough = ", ".join(f"{rows:,.0f} ({name})" for name, rows in result["rows_for_a_30th"].items())
     lines += [
         "",
-        f"The edit's cost does not depend on the number of training rows: retraining would be 30 times dearer from about {min(enough):,.0f} rows on. "
-        f"({len(runs)} seed{'s' * (len(runs) > 1)}; {machine(result)}.)",
+        f"The edit's cost does not depend on the number of training rows, of which there are {result['rows']:,} here: retraining is 30 times dearer from so "
+        f"many rows on: {enough}. ({len(result['runs'])} seeds, Student's intervals; {machine(result)}.)",
     ]
     return "\n".join(lines)
 

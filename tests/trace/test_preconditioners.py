@@ -95,7 +95,7 @@ def test_cg_solves_the_dense_damped_gauss_newton_system():
     image = gauss_newton(problem)(vector)
     product = gauss_newton(problem)
     again = [product(vector) for _ in range(2)][1]
-    fresh = gauss_newton(problem, held_bytes=0)(vector)
+    fresh = gauss_newton(problem, held_share=0.0)(vector)
     for name in names:
         torch.testing.assert_close(again[name], image[name], rtol=1e-12, atol=0)
         torch.testing.assert_close(fresh[name], image[name], rtol=1e-12, atol=0)

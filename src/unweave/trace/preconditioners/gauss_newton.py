@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from unweave.data.batches import Batch
+from unweave.devices import free_memory
 from unweave.gradients.loss import head_sees_only, predicting_positions
 from unweave.trace.preconditioners.base import Problem
 
-HELD_BYTES = 3 * 2**30
-"""Graphs are held up to this size, as autograd's saved tensors count it (the process takes half as much again); other batches are run anew each time."""
+HELD_SHARE = 0.25
+"""Graphs are held until so much of the memory that was free at first is taken; other batches are run anew for each product."""
 
 BATCH_TOKENS = 512
 """A token of SmolLM2-135M takes 3 MB in both graphs, so that batches are smaller than where gradients are made once."""
@@ -39,7 +39,6 @@ class Linearised:
         pulled: J^T u for each parameter, with the graph that is linear in u.
         chances: The softmax of the logits.
         weights: The share of each position in the mean loss over all rows.
-        size: Bytes that the graphs hold.
     """
 
     parameters: Vectors
@@ -48,7 +47,6 @@ class Linearised:
     pulled: Sequence[Tensor | None]
     chances: Tensor
     weights: Tensor
-    size: int
 
     def push(self, vector: Vectors) -> Tensor:
         """J v.
@@ -97,18 +95,19 @@ class Linearised:
         return self.pull(inner)
 
 
-def gauss_newton(problem: Problem, *, held_bytes: int = HELD_BYTES) -> Callable[[Vectors], Vectors]:
+def gauss_newton(problem: Problem, *, held_share: float = HELD_SHARE) -> Callable[[Vectors], Vectors]:
     """The Gauss-Newton product of the mean loss over the sampled rows, for each vector of a stack.
 
     Args:
         problem: Model and rows; the model must be frozen in evaluation mode, and its parameters must not change while products are made.
-        held_bytes: How much memory the batches' graphs may take; the rest of the batches is run anew for each product.
+        held_share: How much of the free memory the batches' graphs may take; the rest of the batches is run anew for each product.
 
     Returns:
         v to C v, for each vector of a stack; it raises a RuntimeError once the parameters have changed.
     """
     held: list[Linearised] = []
     versions = _versions(problem)
+    floor = (1 - held_share) * free_memory(problem.sketcher.device)
     batches = list(problem.batches(token_budget=min(BATCH_TOKENS, problem.sketcher.config.token_budget)))
 
     def parts() -> Iterator[Linearised]:
@@ -117,7 +116,7 @@ def gauss_newton(problem: Problem, *, held_bytes: int = HELD_BYTES) -> Callable[
                 yield held[index]
                 continue
             part = _linearise(problem, batch)
-            if index == len(held) and sum(own.size for own in held) + part.size <= held_bytes:
+            if index == len(held) and free_memory(problem.sketcher.device) > floor:
                 held.append(part)
             yield part
             # Two batches' graphs need not be there at once.
@@ -140,7 +139,6 @@ def gauss_newton(problem: Problem, *, held_bytes: int = HELD_BYTES) -> Callable[
 
 
 def _versions(problem: Problem) -> list[int]:
-    # Autograd's own check of this is off for tensors that have passed through hooks.
     return [item.parameter._version for item in problem.sketcher.parameters]
 
 
@@ -150,17 +148,8 @@ def _linearise(problem: Problem, batch: Batch) -> Linearised:
     positions, weights = _weights(batch, problem.sketcher.config.reduction, len(problem.rows))
     # Aliases, so that the model's own flags stay as they are.
     parameters = {item.name: item.parameter.detach().requires_grad_() for item in problem.sketcher.parameters}
-    sizes: dict[int, int] = {}
-    shared = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in shared:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
     # Fused attention has no second derivative.
-    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), saved_tensors_hooks(note, lambda tensor: tensor):
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         with head_sees_only(model, positions):
             inputs = {**batch.model_inputs(), "use_cache": False}
             logits = torch.func.functional_call(model, parameters, kwargs=inputs).logits
@@ -171,7 +160,7 @@ def _linearise(problem: Problem, batch: Batch) -> Linearised:
         )
     wide = torch.promote_types(logits.dtype, torch.float32)
     chances = torch.softmax(logits.detach().to(wide), dim=-1)
-    return Linearised(parameters, logits, cotangent, pulled, chances, weights, sum(sizes.values()))
+    return Linearised(parameters, logits, cotangent, pulled, chances, weights)
 
 
 def _weights(batch: Batch, reduction: str, rows: int) -> tuple[Tensor, Tensor]:
