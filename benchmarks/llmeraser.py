@@ -34,9 +34,10 @@ FOLDER = Path("runs/bench/llmeraser-dolly")
 ROWS, REMOVED, KEPT, HELD_OUT, TARGET, CURVATURE, LONGEST = 600, 40, 60, 120, 60, 64, 200
 ENCODING = EncodingConfig(system_prompt="", max_length=256)
 SETTINGS: dict[str, dict[str, Any]] = {
-    "the formula": {"curvature_rows": 32},
-    "to the target": {"curvature_rows": 32, "target": FOLDER / "target.jsonl"},
-    "to the target, plain": {"curvature_rows": 26, "curvature_from": "all", "metric": "identity", "target": FOLDER / "target.jsonl"},
+    "the formula": {"curvature_rows": 32, "damping": 0.1},
+    "to the target": {"curvature_rows": 32, "damping": 0.1, "target": FOLDER / "target.jsonl"},
+    "to the target, damping 0.01": {"curvature_rows": 32, "damping": 0.01, "target": FOLDER / "target.jsonl"},
+    "to the target, plain": {"curvature_rows": 26, "damping": 0.1, "curvature_from": "all", "metric": "identity", "target": FOLDER / "target.jsonl"},
 }  # fmt: skip
 
 

@@ -69,7 +69,7 @@ class LlmEraserConfig(EditConfig):
     curvature: Literal["gauss-newton", "hessian"] = "gauss-newton"
     curvature_from: Literal["retain", "all"] = "retain"
     metric: Literal["adam", "identity"] = "adam"
-    damping: float = 0.1
+    damping: float = 0.01
     solver: Literal["cg", "adam"] = "cg"
     preconditioner: Literal["none", "ekfac"] = "none"
     iterations: int = 100
