@@ -93,9 +93,15 @@ def edit(config: LlmEraserConfig, setting: Setting) -> dict[str, Any]:
     """
     rows = [row.example for row in setting.rows if config.curvature_from == "all" or not row.is_forget]
     problem = problem_of(setting, config, _spread(rows, config.curvature_rows))
-    right = right_hand_side(config, setting, problem)
+    solution, told = _solved(config, problem, right_hand_side(config, setting, problem))
+    count = config.training_rows or len(setting.rows)
+    return told | _apply(config, setting, problem, {name: value[0] / count for name, value in solution.items()})
+
+
+def _solved(config: LlmEraserConfig, problem: Problem, right: Vectors) -> tuple[Vectors, dict[str, Any]]:
+    """The solution of the damped system, and what there is to tell of it; the curvature's graphs end here."""
     metric = _metric(config, problem)
-    with frozen_in_evaluation(setting.loaded.model):
+    with frozen_in_evaluation(problem.sketcher.model):
         counted = Counted(gauss_newton(problem) if config.curvature == "gauss-newton" else hessian(problem))
 
         def in_metric(vectors: Vectors) -> Vectors:
@@ -121,9 +127,7 @@ def edit(config: LlmEraserConfig, setting: Setting) -> dict[str, Any]:
             f"llmeraser: the relative residual is {residual:.2g} after {counted.count} products, {config.max_residual:g} is asked for: "
             "raise --iterations or --damping"
         )
-    count = config.training_rows or len(setting.rows)
-    told = {"residual": residual, "products": counted.count, "damping": shift}
-    return told | _apply(config, setting, problem, {name: value[0] / count for name, value in solution.items()})
+    return solution, {"residual": residual, "products": counted.count, "damping": shift}
 
 
 def _spread(rows: Sequence[Example], most: int) -> Sequence[Example]:
