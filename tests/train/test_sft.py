@@ -158,6 +158,13 @@ def test_a_sliver_of_an_epoch_is_one_step_and_none_is_refused():
         plan_epochs([1] * 7, batch_size=3, epochs=0.0, seed=1)
 
 
+def test_a_single_step_teaches_something(tmp_path, base):
+    result = fine_tune(config(tmp_path, base, epochs=1.0, batch_size=len(ROWS), warmup_ratio=0.03))
+    assert result.steps == 1
+    tensors = load_file(result.folder / "adapter_model.safetensors")
+    assert all(value.any() for name, value in tensors.items() if "lora_B" in name)
+
+
 def test_unknown_targets_are_refused(tmp_path, base):
     with pytest.raises(ConfigError, match="--lora-targets"):
         fine_tune(config(tmp_path, base, lora_targets="no_such_module"))

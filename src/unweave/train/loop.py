@@ -8,6 +8,7 @@ gradients are averaged before the optimizer's step. So a step is the same whatev
 """
 
 import json
+import math
 import random
 import shutil
 import warnings
@@ -159,7 +160,8 @@ def run_loop(
         max_steps=len(steps),
         learning_rate=config.learning_rate,
         lr_scheduler_type=config.lr_scheduler,
-        warmup_steps=config.warmup_ratio,
+        # The first step of a warm-up has a step size of zero: the only step of a run must not be one.
+        warmup_steps=min(math.ceil(config.warmup_ratio * len(steps)), len(steps) - 1),
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         seed=config.seed,
