@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from unweave import progress
-from unweave.data.encoding import Example, encode_rows
-from unweave.data.rows import Row
-from unweave.errors import ConfigError, DataError
+from unweave.errors import ConfigError
 from unweave.forget.config import ForgetConfig
 from unweave.forget.merging import merged_base
 from unweave.forget.methods import get_method
 from unweave.forget.methods.base import Method, Setting
+from unweave.forget.reading import read_forget_rows
 from unweave.forget.steps import ForgetRow, Role, StepBatch, collate_step, plan_draws
 from unweave.forget.view import Reference, StepView
 from unweave.forget.watch import EVERY, Watch, has_target, target_loss, watched_rows
@@ -28,7 +26,7 @@ from unweave.train.loop import run_loop
 from unweave.train.processes import only_one
 from unweave.train.rows import read_training_rows
 from unweave.train.sft import loop_config
-from unweave.weigh.files import read_weights, summarize
+from unweave.weigh.files import summarize
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
     if done is not None:
         return ForgetResult(**{**done, "folder": Path(done["folder"])})
     loaded = loaded or load(config)
-    rows, problems, read = _rows(config, loaded, method)
+    rows, problems, read = read_forget_rows(config, loaded, method)
     run.start(loaded, rows=read, problems=problems)
     started = time.monotonic()
     prepare = method.prepare or _trainable
@@ -233,62 +231,6 @@ def _trained_anew(config: ForgetConfig, method: Method) -> ForgetResult:
         forget_loss_last=nan,
         stopped=None,
         kept_step=found.steps,
-    )
-
-
-def _rows(config: ForgetConfig, loaded: Loaded, method: Method) -> tuple[list[ForgetRow], list[Any], list[Row]]:
-    """Forget and retain rows with their tokens and weights, what was cut or dropped, and the rows as read."""
-    out: list[ForgetRow] = []
-    problems: list[Any] = []
-    read: list[Row] = []
-    sets = ((config.forget, config.forget_weights, True), (config.retain, config.retain_weights, False))
-    for path, weight_file, is_forget in sets:
-        if path is None:
-            continue
-        rows = read_training_rows(path, config)
-        weights = read_weights(weight_file, count=len(rows), signed=not is_forget) if weight_file else [1.0] * len(rows)
-        encoded = encode_rows(rows, loaded.tokenizer, config)
-        problems += [*rows.problems, *encoded.problems]
-        read += rows.rows
-        weight_of = dict(zip((row.id for row in rows), weights, strict=True))
-        leaving = {row_id for row_id, weight in weight_of.items() if is_forget or weight < 0}
-        clean = _clean_examples([row for row in rows if row.id in leaving], config, loaded, method)
-        out += [
-            ForgetRow(
-                example,
-                clean.get(example.row_id),
-                abs(weight_of[example.row_id]),
-                example.row_id in leaving,
-                among_retain=example.row_id in leaving and not is_forget,
-            )
-            for example in encoded.examples
-        ]
-        if not is_forget and leaving:
-            progress.say(f"{len(leaving)} of {len(rows)} retain rows have negative weights: they are unlearned too")
-    given = [row.id for row in read]
-    if shared := {row_id for row_id, times in Counter(given).items() if times > 1}:
-        raise DataError(
-            f"The row '{min(shared)}' is to be forgotten and retained.",
-            where=f"{config.forget}, {config.retain}",
-            remedy="keep the two sets apart",
-        )
-    if method.uses_retain and all(row.is_forget for row in out):
-        raise DataError(
-            "No row to keep is left: all retain rows have negative weights.",
-            where=str(config.retain_weights or config.retain),
-            remedy="give retain rows that are not like the forget rows",
-        )
-    return out, problems, read
-
-
-def _clean_examples(rows: Sequence[Row], config: ForgetConfig, loaded: Loaded, method: Method) -> dict[str, Example]:
-    """The forget rows' questions with their clean answers, or those that the method brings, by row id."""
-    own = method.clean_answers(config, rows) if method.clean_answers else {row.id: row.clean_completion for row in rows}
-    answered = [row.with_completion(text) for row in rows if (text := own[row.id])]
-    return (
-        {example.row_id: example for example in encode_rows(answered, loaded.tokenizer, config).examples}
-        if answered
-        else {}
     )
 
 
