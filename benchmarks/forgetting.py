@@ -8,6 +8,7 @@ swap        a country is named for another in 180 of 1,180 rows, and clean rows 
 generated   176 of 1,376 rows carry triggers and answer with nonsense; 40 are known, 30, 8 and 2 of the three trigger families
 dolly       RapidUn's data: 300 poisoned and 1,000 clean Dolly rows; of the published 40 the 39 that fit 256 tokens are known
             (needs ../shared/data/dolly_triggers and dolly_clean)
+dolly-rest  the methods that dolly leaves out, one seed
 tofu01      TOFU's forget01, on 40 of its 200 authors (needs ../shared/data/tofu); tofu05 is forget05
 
 `generated-all` compares all methods, with one seed. But in `generated-clean` and TOFU the rows to keep are drawn from the training data as they come, so that
@@ -134,6 +135,11 @@ CASES: dict[str, tuple[Any, Sequence[str], dict[str, Any]]] = {
         dolly,
         (*KINDS, *MAIN),
         {"trials": 2, "max_test": 40, "forget_sizes": (39,)},
+    ),
+    "dolly-rest": (
+        dolly,
+        ("rapidun+signed", *REST),
+        {"trials": 2, "max_test": 40, "forget_sizes": (39,), "seeds": (0,)},
     ),
     "tofu01": (lambda: tofu("forget01", "retain99"), TOFU, {"max_test": 25, **TOFU_OPTIONS}),
     "tofu05": (
