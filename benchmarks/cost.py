@@ -18,6 +18,8 @@ from typing import Any
 import torch
 
 from unweave.data.case import Case
+from unweave.data.encoding import EncodingConfig, encode_rows
+from unweave.data.rows import Row
 from unweave.files import write_json, write_jsonl, write_text
 from unweave.forget.methods.rapidun import RapidUnConfig
 from unweave.forget.stage import forget_rows
@@ -38,17 +40,27 @@ KNOWN = (10, 40, 160, 640)
 TEMPLATE: dict[str, Any] = {"system_prompt": "", "max_length": 256}
 
 
-def one_round(case: Case, model: str, folder: Path) -> dict[str, float]:
+def that_fit(case: Case, model: str) -> dict[str, list[Row]]:
+    """The case's rows that no step and no store leaves out for their length."""
+    tokenizer, encoding = load(model).tokenizer, EncodingConfig(**TEMPLATE)
+    found = {}
+    for name in ("forget", "retain", "train"):
+        rows = case.rows(name)
+        known = {example.row_id for example in encode_rows(rows, tokenizer, encoding).examples}
+        found[name] = [row for row in rows if row.id in known]
+    return found
+
+
+def one_round(rows: dict[str, list[Row]], model: str, folder: Path) -> dict[str, float]:
     """Seconds of each part: of a load, a step, a row."""
     shutil.rmtree(folder, ignore_errors=True)
     count = BATCH * STEPS
-    known = case.rows("train")
     # Evenly from all, so that their lengths are those of the whole.
-    train = known[:: len(known) // count][:count]
-    forget, retain = case.rows("forget")[: count // 4], case.rows("retain")[: 3 * count // 4]
+    train = rows["train"][:: len(rows["train"]) // count][:count]
+    forget, retain = rows["forget"][: count // 4], rows["retain"][: 3 * count // 4]
     files = {name: folder / f"{name}.jsonl" for name in ("forget", "retain", "train")}
-    for name, rows in (("forget", forget), ("retain", retain), ("train", train)):
-        write_jsonl(files[name], [row.to_record() for row in rows])
+    for name, chosen in (("forget", forget), ("retain", retain), ("train", train)):
+        write_jsonl(files[name], [row.to_record() for row in chosen])
     started = time.perf_counter()
     load(model)
     seconds = {"load": time.perf_counter() - started}
@@ -97,20 +109,22 @@ def main() -> None:
     torch.set_num_threads(2)
     folder = Path("runs/bench/cost")
     case = Case(Path("runs/bench/dolly/case"), "dolly", "")
-    rounds = [one_round(case, "runs/bench/dolly/poisoned", folder) for _ in range(ROUNDS)]
+    model = "runs/bench/dolly/poisoned"
+    rows = that_fit(case, model)
+    rounds = [one_round(rows, model, folder) for _ in range(ROUNDS)]
     middle = {name: median(own[name] for own in rounds) for name in rounds[0]}
     sets = [
         {
-            "set": name, "rows": rows, "known": known, "retrain": retraining(rows, middle),
+            "set": name, "rows": size, "known": known, "retrain": retraining(size, middle),
             **{
                 label: {
                     "seconds": forgetting(known, middle, stored=stored),
-                    "times_cheaper": [retraining(rows, own) / forgetting(known, own, stored=stored) for own in rounds],
+                    "times_cheaper": [retraining(size, own) / forgetting(known, own, stored=stored) for own in rounds],
                 }
                 for label, stored in (("rapidun", False), ("stored", True))
             },
         }
-        for name, rows in SETS.items() for known in KNOWN
+        for name, size in SETS.items() for known in KNOWN
     ]  # fmt: skip
     meet = [
         {"known": known, "rows": forgetting(known, middle) / (EPOCHS / BATCH * middle["training step"])}
@@ -123,7 +137,7 @@ def main() -> None:
         print(f"{entry['known']} known rows: retraining is cheaper below {entry['rows']:.0f} training rows")
     sizes = [round(10 ** (2 + step / 8)) for step in range(25)]
     curves = {f"RapidUn, {known} known": [forgetting(known, middle)] * len(sizes) for known in KNOWN}
-    figure = break_even(sizes, [retraining(rows, middle) for rows in sizes], curves)
+    figure = break_even(sizes, [retraining(size, middle) for size in sizes], curves)
     write_text(Path("docs/break_even.svg"), figure)
     write_json(
         Path(__file__).parent / "results" / "cost.json",
