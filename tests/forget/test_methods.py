@@ -16,7 +16,7 @@ from unweave.cli.main import main
 from unweave.data.encoding import encode_rows
 from unweave.errors import ConfigError, DataError
 from unweave.forget.describe import describe_methods
-from unweave.forget.line_search import Stop, along_to_target
+from unweave.forget.line_search import Stop, along_to_target, without_ruin
 from unweave.forget.methods import METHODS
 from unweave.forget.methods.base import Setting
 from unweave.forget.methods.curvature import diagonal_fisher, problem_of
@@ -420,6 +420,20 @@ def test_an_edit_does_not_go_where_the_retain_rows_are_ruined():
     assert 4 < reached.scale < 6, "19 would reach the target"
     already = along_to_target(measure, 0.1, first=1.0, max_retain_increase=0.5)
     assert [point.scale for point in already] == [0.0], "nothing is to be done"
+
+
+def test_an_edit_is_halved_until_the_retain_rows_stand_it(scene, capsys):
+    def measure(scale):
+        return Stop(scale, 1.0, 0.3 + 0.25 * scale if scale < 9 else float("nan"))
+
+    tried = without_ruin(measure, first=10.0, max_retain_increase=0.7)
+    assert [point.scale for point in tried] == [0.0, 10.0, 5.0, 2.5]
+    assert without_ruin(measure, first=10.0, max_retain_increase=-1.0)[-1].scale == 0.0, "nothing is harmless"
+    state = lora_state(scene)
+    told = METHODS["llmeraser"].edit(LlmEraserConfig(**PATHS, max_retain_increase=-100.0), setting_of(scene))
+    assert told["scale"] == 0
+    assert all(torch.equal(value, state[name]) for name, value in lora_state(scene).items())
+    assert "at the factor 1 the retain rows lose more" in capsys.readouterr().err
 
 
 def test_llmeraser_reaches_its_target_and_keeps_within_its_bounds(scene, capsys):

@@ -51,6 +51,26 @@ def along_to_target(
     return [*(point for point in points if point is not low), low]
 
 
+def without_ruin(measure: Callable[[float], Stop], *, first: float, max_retain_increase: float) -> list[Stop]:
+    """Halve the factor of an edit until the retain rows stand it.
+
+    Args:
+        measure: Factor to losses.
+        first: The factor asked for.
+        max_retain_increase: How much the retain rows' loss may grow.
+
+    Returns:
+        The points measured, at most eight, that of factor 0 first and the one to take last: factor 0 itself where none is harmless.
+    """
+    start = measure(0.0)
+    points = [start]
+    for halvings in range(MOST - 1):
+        points.append(measure(first / 2**halvings))
+        if points[-1].retain_loss - start.retain_loss <= max_retain_increase:
+            return points
+    return [*points[1:], start]
+
+
 def _next(start: Stop, low: Stop, high: Stop | None, target: float) -> float:
     if high is None:
         risen = low.forget_loss - start.forget_loss

@@ -19,7 +19,7 @@ from torch import Tensor
 from unweave import progress
 from unweave.data.encoding import Example, encode_rows
 from unweave.errors import ConfigError, DataError
-from unweave.forget.line_search import TOLERANCE, Stop, along_to_target
+from unweave.forget.line_search import TOLERANCE, Stop, along_to_target, without_ruin
 from unweave.forget.methods.base import ALL_REQUESTS, Method, RequestKind, Setting
 from unweave.forget.methods.curvature import EditConfig, change, diagonal_fisher, parameters_of, problem_of
 from unweave.forget.solver import Counted, adam_on_quadratic, hessian, scaled, solve_with_cg
@@ -56,8 +56,8 @@ class LlmEraserConfig(EditConfig):
         tolerance: Relative residual at which to stop.
         max_residual: Above this the result is said to be unsolved.
         solver_rate: Step size of the paper's solver.
-        scale: Factor of the edit; 1 is the formula. With `target` or `target_loss` it is the first to be tried: first order alone moves rows that the model
-            knows by heart too little.
+        scale: Factor of the edit; 1 is the formula. It is halved until the retain rows stand it (`max_retain_increase`). With `target` or `target_loss` it
+            is the first to be tried: first order alone moves rows that the model knows by heart too little.
         curvature_rows: Rows that the curvature is made of, at most; 0 takes all.
         probes: Random vectors for the curvature's mean eigenvalue, which the damping is relative to; each costs a product.
     """
@@ -82,14 +82,14 @@ class LlmEraserConfig(EditConfig):
 
 
 def edit(config: LlmEraserConfig, setting: Setting) -> dict[str, Any]:
-    """Solve, and add the solution; with a target, as much of it as reaches the target.
+    """Solve, and add the solution; with a target, as much of it as reaches the target, and never more than the retain rows stand.
 
     Args:
         config: Request, curvature, solver.
         setting: Model and rows.
 
     Returns:
-        The relative residual, the products made, the norm of the change and its factor; with a target, the losses measured on the way.
+        The relative residual, the products made, the norm of the change and its factor, and the losses measured on the way.
     """
     rows = [row.example for row in setting.rows if config.curvature_from == "all" or not row.is_forget]
     problem = problem_of(setting, config, _spread(rows, config.curvature_rows))
@@ -150,12 +150,11 @@ def _times(delta: Vectors, factor: float) -> Vectors:
 
 
 def _apply(config: LlmEraserConfig, setting: Setting, problem: Problem, delta: Vectors) -> dict[str, Any]:
-    """Change the parameters by a multiple of delta: the one asked for, or the one that reaches the target."""
+    """Change the parameters by a multiple of delta: the one that reaches the target, or the one asked for, as far as the retain rows stand it."""
     parameters = parameters_of(problem)
     target = target_loss(config, setting.loaded)
-    if target is None:
-        return {"scale": config.scale, "norm": change(parameters, _times(delta, config.scale))}
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    watched, pad = watched_rows(config, setting.rows), setting.loaded.tokenizer.pad_token_id
 
     def go_to(scale: float) -> float:
         with torch.no_grad():
@@ -163,19 +162,21 @@ def _apply(config: LlmEraserConfig, setting: Setting, problem: Problem, delta: V
                 parameter.copy_(before[name])
         return change(parameters, _times(delta, scale))
 
-    watched, pad = watched_rows(config, setting.rows), setting.loaded.tokenizer.pad_token_id
-
     def measure(scale: float) -> Stop:
         go_to(scale)
         forget, retain = (mean_loss(setting.loaded.model, rows, pad_token_id=pad) for rows in watched)
         return Stop(scale, forget, retain)
 
-    points = along_to_target(measure, target, first=config.scale, max_retain_increase=config.max_retain_increase)
+    bounds: dict[str, float] = {"first": config.scale, "max_retain_increase": config.max_retain_increase}
+    points = without_ruin(measure, **bounds) if target is None else along_to_target(measure, target, **bounds)
     reached = points[-1]
-    if reached.forget_loss < target * (1 - TOLERANCE):
+    limit = f"the retain rows lose more than {config.max_retain_increase:g} nats a token"
+    if target is None and reached.scale != config.scale:
+        progress.say(f"llmeraser: at the factor {config.scale:g} {limit}; {reached.scale:g} is taken")
+    if target is not None and reached.forget_loss < target * (1 - TOLERANCE):
         progress.say(
-            f"llmeraser: the forget rows' loss is {reached.forget_loss:.2f} nats a token, {target:.2f} was to be reached: further on the retain rows "
-            f"lose more than {config.max_retain_increase:g}, or the forget rows gain nothing"
+            f"llmeraser: the forget rows' loss is {reached.forget_loss:.2f} nats a token, {target:.2f} was to be reached: further on {limit}, or the forget "
+            "rows gain nothing"
         )
     return {"scale": reached.scale, "norm": go_to(reached.scale), "watched": [asdict(point) for point in points]}
 
