@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from tests.folders import ROWS, save_model, write_rows
 from tests.tiny import random_examples, tiny_model
 from unweave.errors import ConfigError, DataError
+from unweave.forget import stage
 from unweave.forget.methods import METHODS, get_method
 from unweave.forget.methods.base import Setting
 from unweave.forget.methods.ga import GaConfig
@@ -163,6 +164,33 @@ def test_rapidun_forgets_and_keeps(poisoned, tmp_path, mode):
     assert "2512.04457" in card
     assert "claims nothing" in card
     assert forget_rows(config) == result
+
+
+def test_steps_in_one_pass_are_those_of_several(poisoned, tmp_path, monkeypatch):
+    passes = []
+    kept = stage.collate_step
+
+    def collated(drawn, **options):
+        step = kept(drawn, **options)
+        passes.append((len(step.groups), bool(step.groups[0].blocks)))
+        return step
+
+    monkeypatch.setattr(stage, "collate_step", collated)
+    monkeypatch.setattr("unweave.forget.steps.PASS_OVERHEAD", 0)
+    options = {"epochs": 2.0, "lora_dropout": 0.0, "adapter_mode": "continue"}
+    joined = forget_rows(settings(poisoned, tmp_path, output_dir=tmp_path / "joined", **options))
+    assert set(passes) == {(1, True)}
+    passes.clear()
+    monkeypatch.setattr(stage, "can_join", lambda *_, **__: False)
+    apart = forget_rows(settings(poisoned, tmp_path, output_dir=tmp_path / "apart", **options))
+    assert max(count for count, _ in passes) > 1
+    assert not any(joined for _, joined in passes)
+    assert joined.tokens == apart.tokens
+    ours, theirs = (load_file(one.folder / "adapter_model.safetensors") for one in (joined, apart))
+    before = load_file(poisoned / "adapter" / "adapter_model.safetensors")
+    for name, value in ours.items():
+        torch.testing.assert_close(value, theirs[name], rtol=1e-3, atol=1e-5)
+    assert any((value - before[name]).abs().max() > 1e-3 for name, value in ours.items())
 
 
 def test_weights_steer_which_row_is_forgotten(poisoned, tmp_path):

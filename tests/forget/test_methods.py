@@ -78,9 +78,20 @@ class Scene:
         return whole[places], ids[0, list(example.label_positions)]
 
     def loss(self, method, **options):
+        """The same in one group, in several, and in several joined in one pass."""
+        found = [self.loss_in(method, *cut, **options) for cut in ((300, False), (0, False), (0, True))]
+        assert found[1:] == pytest.approx(found[:1] * 2, rel=1e-5, abs=1e-7)
+        return found[0]
+
+    def loss_in(self, method, overhead, joined, **options):
         kind = METHODS[method]
         config = kind.config_type(**PATHS, **options)
-        step = collate_step(Drawn(self.rows, 0.5), pad_token_id=0, with_clean=kind.uses_clean)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("unweave.forget.steps.PASS_OVERHEAD", overhead)
+            patch.setattr("unweave.forget.steps.BLOCK_OVERHEAD", overhead)
+            step = collate_step(Drawn(self.rows, 0.5), pad_token_id=0, with_clean=kind.uses_clean, joined=joined)
+        assert (len(step.groups) > 1) == (overhead == 0 and not joined)
+        assert bool(step.groups[0].blocks) == joined
         setting = Setting(Loaded(self.model, TinyTokenizer.make(), "tiny", "own"), self.rows)
         with torch.enable_grad():
             found = kind.build(config, setting).loss(StepView(self.model, step, self.reference))

@@ -9,7 +9,8 @@ A batch is what the model gets plus `segments`, which says for every token which
     segments        [B, T]   index of the example in the batch, -1 on padding
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +32,8 @@ class Batch:
         labels: Tokens on completions, `IGNORE` elsewhere.
         segments: Which example a token belongs to.
         position_ids: Position within the example.
-        attention_mask: Where tokens are; `None` when packed.
+        attention_mask: Where tokens are; `None` when packed or joined.
+        blocks: Of joined batches, rows and width of each.
     """
 
     row_ids: tuple[str, ...]
@@ -40,6 +42,7 @@ class Batch:
     segments: Int[Tensor, "B T"]
     position_ids: Int[Tensor, "B T"]
     attention_mask: Int[Tensor, "B T"] | None
+    blocks: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.row_ids)
@@ -61,6 +64,7 @@ class Batch:
             segments=self.segments.to(device),
             position_ids=self.position_ids.to(device),
             attention_mask=mask,
+            blocks=self.blocks,
         )
 
     def model_inputs(self) -> dict[str, Tensor]:
@@ -74,8 +78,11 @@ class Batch:
         return {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
 
 
-GROUP_OVERHEAD = 48
+PASS_OVERHEAD = 300
 """What another pass through a small model costs beside its tokens, in tokens."""
+
+BLOCK_OVERHEAD = 48
+"""The same of another block in one pass."""
 
 
 def plan_batches(lengths: Sequence[int], *, token_budget: int, max_rows: int | None = None) -> list[list[int]]:
@@ -101,12 +108,12 @@ def plan_batches(lengths: Sequence[int], *, token_budget: int, max_rows: int | N
     return batches
 
 
-def length_groups(lengths: Sequence[int], *, overhead: int = GROUP_OVERHEAD) -> list[list[int]]:
-    """Cut a step's examples into groups so that padding and the cost of one more pass through the model are least, together.
+def length_groups(lengths: Sequence[int], *, overhead: int = PASS_OVERHEAD) -> list[list[int]]:
+    """Cut a step's examples into groups so that padding and the cost of one more group are least, together.
 
     Args:
         lengths: Tokens of each example.
-        overhead: What a pass costs beside its tokens, in tokens.
+        overhead: What a group costs beside its tokens, in tokens: that of a pass of its own, or of a block in a common one.
 
     Returns:
         Lists of indices, shortest examples first; every index stands in exactly one list. No other cut into groups has a smaller sum of padded tokens and
@@ -178,4 +185,33 @@ def pack(examples: Sequence[Example]) -> Batch:
         segments=torch.tensor([segments]),
         position_ids=torch.tensor([positions]),
         attention_mask=None,
+    )
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """Put padded batches end to end in one sequence, row after row, padding and all; what runs it must keep their rows apart (`models/blocks.py`).
+
+    Args:
+        batches: Padded batches.
+
+    Returns:
+        A batch of one row.
+    """
+    starts = itertools.accumulate((len(batch) for batch in batches), initial=0)
+    segments = [
+        torch.where(batch.segments < 0, -1, batch.segments + start)
+        for batch, start in zip(batches, starts, strict=False)
+    ]
+
+    def flat(parts: Iterable[Tensor]) -> Tensor:
+        return torch.cat([part.flatten() for part in parts]).unsqueeze(0)
+
+    return Batch(
+        row_ids=tuple(row_id for batch in batches for row_id in batch.row_ids),
+        input_ids=flat(batch.input_ids for batch in batches),
+        labels=flat(batch.labels for batch in batches),
+        segments=flat(segments),
+        position_ids=flat(batch.position_ids for batch in batches),
+        attention_mask=None,
+        blocks=tuple((batch.input_ids.shape[0], batch.input_ids.shape[1]) for batch in batches),
     )

@@ -19,6 +19,7 @@ from unweave.forget.reading import read_forget_rows
 from unweave.forget.steps import ForgetRow, Role, StepBatch, collate_step, plan_draws
 from unweave.forget.view import Reference, StepView
 from unweave.forget.watch import EVERY, Watch, has_target, target_loss, watched_rows
+from unweave.models.blocks import can_join
 from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.runs import RunFolder, identity_digest
 from unweave.train.adapters import add_lora, save_adapter, write_card
@@ -142,6 +143,8 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
     watch = _watch(config, setting, run)
     limit = config.stop_loss if config.stop_loss is not None else math.log(loaded.model.config.vocab_size)
     watched: list[float] = []
+    lengths = [[len(example) for example, _, _ in step.sequences(with_clean=method.uses_clean)] for step in steps]
+    joined = can_join(loaded.model, longest=max(map(max, lengths)))
 
     def step_loss(model: nn.Module, step: StepBatch) -> Tensor:
         view = StepView(model, step.to(next(model.parameters()).device), reference)
@@ -159,7 +162,7 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
         loaded.model,
         [[step] for step in steps],
         collate=lambda step: collate_step(
-            step[0], pad_token_id=loaded.tokenizer.pad_token_id, with_clean=method.uses_clean
+            step[0], pad_token_id=loaded.tokenizer.pad_token_id, with_clean=method.uses_clean, joined=joined
         ),
         loss=step_loss,
         config=loop_config(config),
@@ -178,16 +181,10 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
         watch.clean()
         if kept != made.steps:
             progress.say(f"{stopped}; the adapter is that of step {kept}")
-    sequences = [
-        item
-        for step in steps[: made.steps]
-        for row in step.rows
-        for item in (row.example, row.clean if method.uses_clean else None)
-    ]
     return {
         "steps": made.steps,
         "planned_steps": len(steps),
-        "tokens": sum(len(example) for example in sequences if example is not None),
+        "tokens": sum(map(sum, lengths[: made.steps])),
         "forget_loss_first": watched[0] if watched else float("nan"),
         "forget_loss_last": watched[-1] if watched else float("nan"),
         "stopped": stopped,

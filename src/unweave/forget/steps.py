@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unweave.data.batches import Batch, collate, length_groups
+from unweave.data.batches import BLOCK_OVERHEAD, PASS_OVERHEAD, Batch, collate, join, length_groups
 from unweave.data.encoding import Example
 from unweave.errors import ConfigError
 
@@ -46,7 +46,7 @@ class StepBatch:
     """The sequences of a step.
 
     Attributes:
-        groups: Their tokens, in batches of like length.
+        groups: Their tokens, in batches of like length, or all in one.
         roles: The `Role` of each sequence, counted through all groups.
         weights: The weight of the row that each sequence belongs to.
         rows: Rows drawn; a forget row with a clean answer has two sequences.
@@ -100,6 +100,22 @@ class Drawn:
     rows: tuple[ForgetRow, ...]
     progress: float
 
+    def sequences(self, *, with_clean: bool) -> list[tuple[Example, Role, float]]:
+        """What its rows make the model read.
+
+        Args:
+            with_clean: Whether the method uses clean answers of forget rows.
+
+        Returns:
+            Tokens, role and weight of each sequence.
+        """
+        found: list[tuple[Example, Role, float]] = []
+        for row in self.rows:
+            found.append((row.example, Role.UNWANTED if row.is_forget else Role.RETAIN, row.weight))
+            if row.is_forget and with_clean and row.clean is not None:
+                found.append((row.clean, Role.CLEAN, row.weight))
+        return found
+
 
 def plan_draws(
     forget: Sequence[ForgetRow],
@@ -143,26 +159,24 @@ def plan_draws(
     return [Drawn(tuple(drawn[start : start + batch_size]), start / total) for start in starts]
 
 
-def collate_step(drawn: Drawn, *, pad_token_id: int, with_clean: bool) -> StepBatch:
+def collate_step(drawn: Drawn, *, pad_token_id: int, with_clean: bool, joined: bool = False) -> StepBatch:
     """Make the sequences of a planned step.
 
     Args:
         drawn: The step.
         pad_token_id: What to pad with.
         with_clean: Whether the method uses clean answers of forget rows.
+        joined: Put the groups into one batch, for a model that can run it (`can_join`).
 
     Returns:
         The step's batch.
     """
-    sequences: list[tuple[Example, Role, float]] = []
-    for row in drawn.rows:
-        sequences.append((row.example, Role.UNWANTED if row.is_forget else Role.RETAIN, row.weight))
-        if row.is_forget and with_clean and row.clean is not None:
-            sequences.append((row.clean, Role.CLEAN, row.weight))
+    sequences = drawn.sequences(with_clean=with_clean)
     # Unwanted answers are often longer than right ones: one padded batch of both would be half padding.
-    indices = length_groups([len(example) for example, _, _ in sequences])
+    overhead = BLOCK_OVERHEAD if joined else PASS_OVERHEAD
+    indices = length_groups([len(example) for example, _, _ in sequences], overhead=overhead)
     groups = tuple(collate([sequences[index][0] for index in group], pad_token_id=pad_token_id) for group in indices)
     order = [index for group in indices for index in group]
     roles = torch.tensor([int(sequences[index][1]) for index in order])
     weights = torch.tensor([sequences[index][2] for index in order])
-    return StepBatch(groups, roles, weights, len(drawn.rows), drawn.progress)
+    return StepBatch((join(groups),) if joined else groups, roles, weights, len(drawn.rows), drawn.progress)

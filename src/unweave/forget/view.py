@@ -134,7 +134,7 @@ class StepView:
             States of each group.
         """
         with self.reference.active():
-            return [hidden_states(self.model, group.model_inputs())[layer] for group in self.step.groups]
+            return [hidden_states(self.model, group)[layer] for group in self.step.groups]
 
     def per_sequence(self, values: list[Float[Tensor, " _"]]) -> TokenLosses:
         """Token values of all groups as if they were losses, so that sums and means by sequence come the same way.
@@ -164,7 +164,7 @@ class StepView:
 
     @cached_property
     def _hidden(self) -> list[tuple[Tensor, ...]]:
-        return [hidden_states(self.model, group.model_inputs()) for group in self.step.groups]
+        return [hidden_states(self.model, group) for group in self.step.groups]
 
     def _labelled(self) -> list[Labelled]:
         parts, start = [], 0

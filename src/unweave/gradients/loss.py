@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from unweave.data.batches import IGNORE, Batch
 from unweave.errors import ModelError
+from unweave.models.blocks import run_batch
 
 CHUNK = 256
 
@@ -87,7 +88,7 @@ def labelled_logits(
     """
     positions, targets, segments = predicting_positions(batch)
     with head_sees_only(model, positions):
-        output = model(**batch.model_inputs(), use_cache=False)
+        output = run_batch(model, batch)
     return output.logits.reshape(-1, output.logits.shape[-1]), targets, segments
 
 

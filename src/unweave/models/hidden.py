@@ -5,15 +5,18 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from unweave.data.batches import Batch
+from unweave.models.blocks import run_batch
 
-def hidden_states(model: Any, inputs: dict[str, Any]) -> tuple[Float[Tensor, "B T H"], ...]:
+
+def hidden_states(model: Any, batch: Batch) -> tuple[Float[Tensor, "B T H"], ...]:
     """The states behind the embedding and behind each layer; the last has been through the final norm.
 
     The head is fed one position only: the logits of the others would take more memory than all the states.
 
     Args:
         model: A Hugging Face causal model.
-        inputs: Its keyword arguments.
+        batch: What it reads.
 
     Returns:
         One more than there are layers.
@@ -21,6 +24,6 @@ def hidden_states(model: Any, inputs: dict[str, Any]) -> tuple[Float[Tensor, "B 
     head = model.get_output_embeddings()
     handle = head.register_forward_pre_hook(lambda _, given: (given[0][:, -1:],))
     try:
-        return model(**inputs, output_hidden_states=True, use_cache=False).hidden_states
+        return run_batch(model, batch, output_hidden_states=True).hidden_states
     finally:
         handle.remove()

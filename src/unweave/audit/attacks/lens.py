@@ -95,7 +95,7 @@ def _lens_losses(target: Target, examples: list[Example], depths: list[int]) -> 
             batch = collate([examples[index] for index in chosen], pad_token_id=target.loaded.tokenizer.pad_token_id)
             batch = batch.to(target.loaded.device)
             positions, targets, segments = predicting_positions(batch)
-            hidden = hidden_states(model, batch.model_inputs())
+            hidden = hidden_states(model, batch)
             for depth in depths:
                 states = hidden[depth][positions]
                 # The last state that transformers gives has been through the final norm already.
@@ -118,7 +118,7 @@ def _last_states(target: Target, rows: list[Any], depths: list[int]) -> dict[int
     with progress.task(f"{target.label}: probe", len(rows)) as advance, torch.inference_mode():
         for chosen in plan_batches([len(example) for example in examples], token_budget=4096):
             batch = collate([examples[index] for index in chosen], pad_token_id=target.loaded.tokenizer.pad_token_id)
-            hidden = hidden_states(target.loaded.model, batch.to(target.loaded.device).model_inputs())
+            hidden = hidden_states(target.loaded.model, batch.to(target.loaded.device))
             ends = torch.tensor([len(examples[index]) - 1 for index in chosen])
             for depth in depths:
                 own = hidden[depth][torch.arange(len(chosen)), ends.to(hidden[depth].device)]

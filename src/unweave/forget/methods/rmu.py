@@ -11,6 +11,7 @@ from unweave.forget.methods.balanced import Balanced, BalancedConfig
 from unweave.forget.methods.base import Method, Setting
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
+from unweave.gradients.loss import TokenLosses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +81,8 @@ class Rmu(Balanced):
 
 def _row_means(squares: Tensor, batch: Batch) -> Tensor:
     """Mean over features and the tokens of each row, padding apart."""
-    mask = (batch.segments >= 0).to(squares.dtype)
-    return (squares.mean(dim=-1) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+    real = batch.segments >= 0
+    return TokenLosses(squares.mean(dim=-1)[real], batch.segments[real], len(batch)).means()
 
 
 METHOD = Method(
