@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Most tests use one core; tests of a file stay in one process, since they share what is dear to make.
+PROCESSES ?= 2
 
 .PHONY: demo test lint bench clean
 
@@ -18,7 +20,7 @@ demo: $(READY)
 	$(BIN)/unweave demo --output-dir runs/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadscope --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .

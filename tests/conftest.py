@@ -38,6 +38,11 @@ def _fixed_threads():
     torch.manual_seed(0)
 
 
+def pytest_collection_modifyitems(items):
+    """The longest first, so that no process ends alone with them."""
+    items.sort(key=lambda item: item.get_closest_marker("real_model") is None)
+
+
 @pytest.fixture
 def tokenizer():
     return TinyTokenizer.make()

@@ -56,7 +56,9 @@ def can_join(model: Any, *, longest: int) -> bool:
     """
     text = model.config.get_text_config()
     windows = [getattr(text, name, None) for name in ("sliding_window", "attention_chunk_size")]
-    if any(window is not None and window < longest for window in windows) or model.is_gradient_checkpointing:
+    if any(window is not None and window < longest for window in windows):
+        return False
+    if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
         return False
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     if "position_ids" not in inspect.signature(inner.forward).parameters:
