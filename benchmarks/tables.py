@@ -12,8 +12,8 @@ from typing import Any
 import valuing_tables
 from result_files import ROOT, load, machine, ranged, shown
 
-CASES = "swap", "dolly", "tofu01", "tofu05"
-WEIGHT_CASES = CASES[:2]
+CASES = "swap", "dolly", "dolly_rest", "tofu01", "tofu05"
+WEIGHT_CASES = "swap", "dolly"
 
 
 def story(name: str) -> str:
