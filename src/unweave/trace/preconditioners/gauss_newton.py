@@ -18,11 +18,14 @@ from unweave.devices import free_memory
 from unweave.gradients.loss import head_sees_only, predicting_positions
 from unweave.trace.preconditioners.base import Problem
 
-HELD_SHARE = 0.25
+HELD_SHARE = 0.5
 """Graphs are held until so much of the memory that was free at first is taken; other batches are run anew for each product."""
 
-BATCH_TOKENS = 512
-"""A token of SmolLM2-135M takes 3 MB in both graphs, so that batches are smaller than where gradients are made once."""
+GRAPH_BYTES = 3 << 30
+"""What the graphs of one batch may take; a fixed number, so that batches, and with them rounding, are the same on every machine."""
+
+GRAPH_VECTORS = 90
+"""Vectors of the hidden size that both graphs keep of a token in a layer: 3 MB a token for SmolLM2-135M in bfloat16."""
 
 Vectors = dict[str, Tensor]
 """Tensor's name to a stack of vectors."""
@@ -108,7 +111,7 @@ def gauss_newton(problem: Problem, *, held_share: float = HELD_SHARE) -> Callabl
     held: list[Linearised] = []
     versions = _versions(problem)
     floor = (1 - held_share) * free_memory(problem.sketcher.device)
-    batches = list(problem.batches(token_budget=min(BATCH_TOKENS, problem.sketcher.config.token_budget)))
+    batches = list(problem.batches(token_budget=_batch_tokens(problem)))
 
     def parts() -> Iterator[Linearised]:
         for index, batch in enumerate(batches):
@@ -136,6 +139,12 @@ def gauss_newton(problem: Problem, *, held_share: float = HELD_SHARE) -> Callabl
         return total
 
     return product
+
+
+def _batch_tokens(problem: Problem) -> int:
+    text = problem.sketcher.model.config.get_text_config()
+    a_token = GRAPH_VECTORS * text.num_hidden_layers * text.hidden_size * problem.sketcher.model.dtype.itemsize
+    return max(1, min(GRAPH_BYTES // a_token, problem.sketcher.config.token_budget))
 
 
 def _versions(problem: Problem) -> list[int]:
