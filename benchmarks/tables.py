@@ -221,7 +221,8 @@ def cost_line() -> str:
         for one in result["sets"]
         if one["known"] == 40
     ]
-    return f"Unlearning forty known rows is cheaper than training again: {'; '.join(told)}. (Parts measured, the rest is multiplication: [`cost.json`](benchmarks/results/cost.json); {machine(result)}.)"
+    source = f"(Parts measured, the rest is multiplication: [`cost.json`](benchmarks/results/cost.json); {machine(result)}.)"
+    return f"Unlearning forty known rows is cheaper than training again: {'; '.join(told)}. {source}"
 
 
 def _times(one: dict[str, Any]) -> str:
