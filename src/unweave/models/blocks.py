@@ -97,6 +97,8 @@ def _attention_within(model: Any, blocks: tuple[tuple[int, int], ...]) -> Iterat
 def _attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: None, **options: Any) -> Any:
     """The attention that the model had, over each block; in and out as transformers' interface has it."""
     del mask
+    # Flash attention would take the whole sequence's positions for those of a packed batch.
+    options.pop("position_ids", None)
     name, blocks = _CURRENT.get()
     eager = name == "eager"
     own = _eager(type(module)) if eager else ALL_ATTENTION_FUNCTIONS[name]
