@@ -133,6 +133,18 @@ def test_snapshots_are_adapters_of_their_own(tmp_path, base):
     assert any(not torch.equal(early[name], final[name]) for name in final)
 
 
+def test_a_snapshot_of_a_short_run_is_trained_and_none_is_lost(tmp_path, base):
+    settings = config(tmp_path, base, epochs=5.0, warmup_ratio=0.03, snapshots=(0.01, 0.1, 0.9))
+    assert fine_tune(settings).steps < 20
+    early, same, late = (
+        load_file(snapshot_folder(settings.output_dir, share) / "adapter_model.safetensors")
+        for share in settings.snapshots
+    )
+    assert all(value.any() for name, value in early.items() if "lora_B" in name)
+    assert all(torch.equal(same[name], value) for name, value in early.items())
+    assert any(not torch.equal(late[name], value) for name, value in early.items())
+
+
 def test_full_tuning_saves_a_model(tmp_path, base):
     settings = config(tmp_path, base, tuning="full", epochs=10.0, learning_rate=5e-3)
     result = fine_tune(settings)

@@ -112,6 +112,19 @@ def plan_epochs(lengths: Sequence[int], *, batch_size: int, epochs: float, seed:
     return steps[:wanted]
 
 
+def warmup_steps(ratio: float, steps: int) -> int:
+    """Steps with a rising step size. The first of them has a step size of zero: the only step of a run must not be one.
+
+    Args:
+        ratio: Their share.
+        steps: All steps.
+
+    Returns:
+        How many.
+    """
+    return min(math.ceil(ratio * steps), steps - 1)
+
+
 def run_loop(
     model: Any,
     steps: Sequence[Step],
@@ -160,8 +173,7 @@ def run_loop(
         max_steps=len(steps),
         learning_rate=config.learning_rate,
         lr_scheduler_type=config.lr_scheduler,
-        # The first step of a warm-up has a step size of zero: the only step of a run must not be one.
-        warmup_steps=min(math.ceil(config.warmup_ratio * len(steps)), len(steps) - 1),
+        warmup_steps=warmup_steps(config.warmup_ratio, len(steps)),
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         seed=config.seed,

@@ -18,7 +18,7 @@ from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.runs import RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.config import TrainConfig
-from unweave.train.loop import LoopConfig, StepLoss, plan_epochs, run_loop
+from unweave.train.loop import LoopConfig, StepLoss, plan_epochs, run_loop, warmup_steps
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, write_privacy
 from unweave.train.processes import only_one, processes
 from unweave.train.rows import read_training_rows
@@ -180,7 +180,9 @@ def snapshot_folder(output_dir: Path, share: float) -> Path:
 
 def _snapshots(config: TrainConfig, model: Any, loaded: Loaded, *, total: int) -> Callable[[int], None]:
     """What to do after a step: save the adapter where a snapshot is asked for."""
-    due = {max(1, round(share * total)): share for share in config.snapshots}
+    # A warm-up's first step changes nothing, and a snapshot of an untrained adapter would trace nothing.
+    first = 2 if warmup_steps(config.warmup_ratio, total) else 1
+    due = [(max(first, round(share * total)), share) for share in config.snapshots]
     if due and config.tuning == "full":
         raise ConfigError("Snapshots are adapters.", where="--snapshots", remedy="use --tuning lora")
     if any(not 0 < share <= 1 for share in config.snapshots):
@@ -189,9 +191,10 @@ def _snapshots(config: TrainConfig, model: Any, loaded: Loaded, *, total: int) -
         )
 
     def after_step(step: int) -> None:
-        if step in due:
-            with replacing_folder(snapshot_folder(config.output_dir, due[step])) as folder, quiet_transformers():
-                save_adapter(model, loaded.tokenizer, folder, base=loaded.base)
+        for place, share in due:
+            if step == place:
+                with replacing_folder(snapshot_folder(config.output_dir, share)) as folder, quiet_transformers():
+                    save_adapter(model, loaded.tokenizer, folder, base=loaded.base)
 
     return after_step
 
