@@ -6,6 +6,11 @@ from typing import Any
 
 INK, GRID = "#1f2933", "#d8dee6"
 COLORS = {"before": "#b3402a", "after": "#1f6f8b", "retrained": "#7a7f87"}
+
+ENTRY_COLORS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#bcbd22")
+"""Of many things side by side: none is like those above. When they are used up, the shape changes."""
+
+SHAPES = "oD^v"
 SCORERS = {"trace": "#1f6f8b", "bm25": "#c08a2b", "gradnorm": "#7a7f87", "random": "#b9bec6"}
 
 
@@ -188,7 +193,7 @@ def trade_off(
     from matplotlib.ticker import PercentFormatter
 
     figure, axes = _figure(height=4.2)
-    for row in table:
+    for index, row in enumerate(table):
         x, y = (row[axes_of[end]["measure"]] for end in "xy")
         spread = [
             [[own["value"] - own["low"]], [own["high"] - own["value"]]] if own["count"] > 1 else None for own in (x, y)
@@ -198,7 +203,8 @@ def trade_off(
             [y["value"]],
             xerr=spread[0],
             yerr=spread[1],
-            fmt="o",
+            fmt=SHAPES[index // len(ENTRY_COLORS) % len(SHAPES)],
+            color=ENTRY_COLORS[index % len(ENTRY_COLORS)],
             capsize=2,
             label=f"{row['entry']}, {row['forget_rows']}",
         )
