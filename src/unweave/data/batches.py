@@ -1,9 +1,9 @@
-"""Batches by token budget: examples of like length together, padded on the right or packed end to end.
+"""Batches by token budget: examples of like length together, padded on the right, packed end to end, or padded batches joined.
 
 A batch is what the model gets plus `segments`, which says for every token which example it belongs to:
 
-    input_ids       [B, T]   padded: one example a row; packed: B = 1 and T = the sum of the lengths
-    attention_mask  [B, T]   1 on tokens, 0 on padding; absent when packed
+    input_ids       [B, T]   padded: one example a row; packed: B = 1 and T = the sum of the lengths; joined: B = 1, padding included
+    attention_mask  [B, T]   1 on tokens, 0 on padding; absent when packed or joined
     position_ids    [B, T]   each example counts from 0
     labels          [B, T]   the token itself on completions, -100 elsewhere; a label stands at its own token, not at the one before
     segments        [B, T]   index of the example in the batch, -1 on padding
@@ -71,7 +71,7 @@ class Batch:
         """Keyword arguments for a Hugging Face causal model.
 
         Returns:
-            `input_ids`, and `attention_mask` when padded or `position_ids` when packed.
+            `input_ids`, and `attention_mask` when padded or `position_ids` when packed or joined.
         """
         if self.attention_mask is None:
             return {"input_ids": self.input_ids, "position_ids": self.position_ids}
