@@ -5,6 +5,13 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+# Threads of a process wait for one another by spinning: where threads outnumber cores, as in tests that start processes, that takes ten times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+THREADS = max(1, min(2, CORES // PROCESSES))
+os.environ["OMP_NUM_THREADS"] = str(THREADS)
+
 from pathlib import Path
 
 import jaxtyping
@@ -34,8 +41,10 @@ from tests.tiny import TinyTokenizer, tiny_model  # noqa: E402
 
 @pytest.fixture(autouse=True)
 def _fixed_threads():
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     torch.manual_seed(0)
+    yield
+    torch.set_num_threads(THREADS)
 
 
 def pytest_collection_modifyitems(items):

@@ -34,7 +34,7 @@ RECORDS = [
     {"id": f"r{i}", "instruction": f"add {i % 10} and {i // 10}", "context": "", "response": f"{(i * 3) % 10} yes", "owner": "ann" if i % 4 else "bob"}
     for i in range(48)
 ]  # fmt: skip
-ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="module")

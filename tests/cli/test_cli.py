@@ -16,7 +16,7 @@ from unweave.store.care import check_store
 from unweave.store.shards import records_in
 from unweave.store.store import GradientStore
 
-ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2", "COLUMNS": "200", "TERM": "dumb"}
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200", "TERM": "dumb"}
 
 
 def run(*arguments, **options):

@@ -71,6 +71,7 @@ def quick(tmp_path_factory):
     return folder
 
 
+@pytest.mark.timeout(1800)  # its first test trains the real model, twice
 @pytest.mark.real_model
 @pytest.mark.skipif(packaged._packaged_file() is None, reason=f"needs the packaged weights: {packaged.INSTALL}")
 class TestQuickDemo:

@@ -1,5 +1,9 @@
 """The fused kernels against the plain torch reference: same bins, same signs, same sums."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -67,6 +71,19 @@ def test_threads_do_not_change_a_bit():
         cpu.fold_add(out, piece, scale, KEY, offsets(KEY, -(-piece.shape[1] // 4096), 4096))
         results.append(out)
     assert torch.equal(*results)
+
+
+def test_torch_keeps_its_threads_when_numba_starts():
+    program = """
+import torch
+from unweave.sketch.kernels import cpu
+cpu.scaled_add(torch.zeros(1, 300), 0, torch.ones(1, 300), torch.ones(1))
+print(torch.get_num_threads())
+"""
+    for threads in ("1", "3"):
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": "2"}
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+        assert done.stdout.strip() == threads
 
 
 @pytest.mark.cuda

@@ -295,6 +295,13 @@ def _bits(piece: Tensor) -> tuple[np.ndarray, np.uint32]:
 
 
 def _set_threads() -> None:
-    wanted = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    """As many threads as torch has.
+
+    Numba's first launch tells the OpenMP runtime, which torch shares, to use every core: torch would train on with more threads than it was given.
+    """
+    threads = torch.get_num_threads()
+    wanted = min(threads, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
     if numba.get_num_threads() != wanted:
         numba.set_num_threads(wanted)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
