@@ -1,6 +1,10 @@
 """Tiny models with fixed weights, and a tokenizer that needs no download."""
 
 import os
+from pathlib import Path
+
+import jaxtyping
+import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -11,11 +15,6 @@ PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 THREADS = max(1, min(2, CORES // PROCESSES))
 os.environ["OMP_NUM_THREADS"] = str(THREADS)
-
-from pathlib import Path
-
-import jaxtyping
-import pytest
 
 SKETCH = Path(__file__).parents[1] / "src/unweave/sketch"
 

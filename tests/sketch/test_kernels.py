@@ -82,7 +82,9 @@ print(torch.get_num_threads())
 """
     for threads in ("1", "3"):
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": "2"}
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+        )
         assert done.stdout.strip() == threads
 
 
