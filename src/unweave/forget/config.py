@@ -34,6 +34,8 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
         check_rows: Rows of each kind that are measured.
         target: Held-out rows like those to be forgotten: stop when the forget rows are as unlikely as these were before. That is where a retrained
             model would be, and going on would show that something was forgotten.
+        target_reference: A model that saw neither these nor the forget rows, such as the base model: the target allows for forget rows that are harder or
+            easier than the held-out ones.
         target_loss: The same as a number, in nats a token.
         max_retain_increase: The run has diverged when the retain rows' loss grows by more than this, in nats a token: it stops, and the best step is kept.
         seed: Of the draws, of a new adapter, of dropout.
@@ -59,6 +61,7 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
     check_every: int = 0
     check_rows: int = 32
     target: Path | None = None
+    target_reference: str | None = None
     target_loss: float | None = None
     max_retain_increase: float = 0.5
     seed: int = 0

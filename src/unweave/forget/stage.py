@@ -17,8 +17,9 @@ from unweave.forget.methods import get_method
 from unweave.forget.methods.base import Method, Setting
 from unweave.forget.reading import read_forget_rows
 from unweave.forget.steps import ForgetRow, Role, StepBatch, collate_step, plan_draws
+from unweave.forget.target import has_target, target_loss
 from unweave.forget.view import Reference, StepView
-from unweave.forget.watch import EVERY, Watch, has_target, target_loss, watched_rows
+from unweave.forget.watch import EVERY, Watch, watched_rows
 from unweave.models.blocks import can_join
 from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.runs import RunFolder, identity_digest
@@ -177,7 +178,7 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
     if watch is not None:
         kept = watch.finish(steps=made.steps, diverged=diverged())
         stopped = watch.reason or stopped
-        details |= {"watched": [asdict(point) for point in watch.points]}
+        details |= {"target": watch.target, "watched": [asdict(point) for point in watch.points]}
         watch.clean()
         if kept != made.steps:
             progress.say(f"{stopped}; the adapter is that of step {kept}")
@@ -204,7 +205,7 @@ def _watch(config: ForgetConfig, setting: Setting, run: RunFolder) -> Watch | No
         folder=config.output_dir,
         pad_token_id=setting.loaded.tokenizer.pad_token_id,
         every=config.check_every or EVERY,
-        target=target_loss(config, setting.loaded),
+        target=target_loss(config, setting.loaded, forget),
         max_retain_increase=config.max_retain_increase,
         fingerprint=identity_digest(run.identity()),
     )

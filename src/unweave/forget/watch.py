@@ -10,13 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from unweave.data.encoding import Example, encode_rows
+from unweave.data.encoding import Example
 from unweave.files import read_json, replacing, write_json
 from unweave.forget.config import ForgetConfig
 from unweave.forget.steps import ForgetRow
 from unweave.gradients.scoring import example_losses
-from unweave.models.loading import Loaded
-from unweave.train.rows import read_training_rows
 
 EVERY = 5
 
@@ -151,34 +149,6 @@ class Watch:
 
     def _loss(self, examples: Sequence[Example]) -> float:
         return mean_loss(self.model, examples, pad_token_id=self.pad_token_id)
-
-
-def has_target(config: ForgetConfig) -> bool:
-    """Whether a loss of the forget rows is to be reached.
-
-    Args:
-        config: The run's.
-
-    Returns:
-        Whether rows or a number say which.
-    """
-    return config.target is not None or config.target_loss is not None
-
-
-def target_loss(config: ForgetConfig, loaded: Loaded) -> float | None:
-    """The loss that the forget rows are to reach: that of the target's rows under the model as it is, or the number given.
-
-    Args:
-        config: The run's.
-        loaded: The model, before it is changed.
-
-    Returns:
-        Nats a token; `None` without a target.
-    """
-    if config.target is None:
-        return config.target_loss
-    held_out = encode_rows(read_training_rows(config.target, config).rows, loaded.tokenizer, config).examples
-    return mean_loss(loaded.model, held_out, pad_token_id=loaded.tokenizer.pad_token_id)
 
 
 def watched_rows(config: ForgetConfig, rows: Sequence[ForgetRow]) -> tuple[list[Example], list[Example]]:

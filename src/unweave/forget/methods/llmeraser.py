@@ -23,7 +23,8 @@ from unweave.forget.line_search import TOLERANCE, Stop, along_to_target, without
 from unweave.forget.methods.base import ALL_REQUESTS, Method, RequestKind, Setting
 from unweave.forget.methods.curvature import EditConfig, change, diagonal_fisher, parameters_of, problem_of
 from unweave.forget.solver import Counted, adam_on_quadratic, hessian, scaled, solve_with_cg
-from unweave.forget.watch import mean_loss, target_loss, watched_rows
+from unweave.forget.target import target_loss
+from unweave.forget.watch import mean_loss, watched_rows
 from unweave.gradients.per_sample import frozen_in_evaluation
 from unweave.trace.preconditioners.base import Problem
 from unweave.trace.preconditioners.cg import mean_eigenvalue
@@ -152,9 +153,9 @@ def _times(delta: Vectors, factor: float) -> Vectors:
 def _apply(config: LlmEraserConfig, setting: Setting, problem: Problem, delta: Vectors) -> dict[str, Any]:
     """Change the parameters by a multiple of delta: the one that reaches the target, or the one asked for, as far as the retain rows stand it."""
     parameters = parameters_of(problem)
-    target = target_loss(config, setting.loaded)
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     watched, pad = watched_rows(config, setting.rows), setting.loaded.tokenizer.pad_token_id
+    target = target_loss(config, setting.loaded, watched[0])
 
     def go_to(scale: float) -> float:
         with torch.no_grad():
@@ -178,7 +179,8 @@ def _apply(config: LlmEraserConfig, setting: Setting, problem: Problem, delta: V
             f"llmeraser: the forget rows' loss is {reached.forget_loss:.2f} nats a token, {target:.2f} was to be reached: further on {limit}, or the forget "
             "rows gain nothing"
         )
-    return {"scale": reached.scale, "norm": go_to(reached.scale), "watched": [asdict(point) for point in points]}
+    told = {"scale": reached.scale, "norm": go_to(reached.scale), "target": target}
+    return told | {"watched": [asdict(point) for point in points]}
 
 
 def right_hand_side(config: LlmEraserConfig, setting: Setting, problem: Problem) -> Vectors:

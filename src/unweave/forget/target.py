@@ -1,0 +1,95 @@
+"""Where forgetting should end: at the loss that the forget rows would have under a model that never saw them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import StatisticsError, fmean, linear_regression
+
+from unweave import progress
+from unweave.data.encoding import Example, encode_rows
+from unweave.errors import ConfigError, DataError
+from unweave.forget.config import ForgetConfig
+from unweave.gradients.scoring import example_losses
+from unweave.models.fingerprint import tokenizer_fingerprint
+from unweave.models.loading import Loaded, load
+from unweave.train.rows import read_training_rows
+
+FEWEST = 8
+"""Held-out rows that a line is drawn through, at least."""
+
+
+def has_target(config: ForgetConfig) -> bool:
+    """Whether a loss of the forget rows is to be reached.
+
+    Args:
+        config: The run's.
+
+    Returns:
+        Whether rows or a number say which.
+
+    Raises:
+        ConfigError: When there is a reference for a target, and no rows to hold against it.
+    """
+    if config.target_reference is not None and config.target is None:
+        raise ConfigError(
+            "A reference says how hard held-out rows are, and there are none.",
+            where="--target-reference",
+            remedy="give held-out rows with --target",
+        )
+    return config.target is not None or config.target_loss is not None
+
+
+def target_loss(config: ForgetConfig, loaded: Loaded, forget: Sequence[Example]) -> float | None:
+    """The loss that the forget rows are to reach.
+
+    That of the target's rows under the model as it is, or the number given. With a reference, rows may differ in how hard they are: a line from each
+    held-out row's loss under the reference to that under the model says what rows as hard as the forget rows have. (Difficulty calibration, as
+    Watson et al., ICLR 2022, arXiv 2111.08440, have it for membership inference; there the difference of the losses is taken, a line of slope 1.)
+
+    Args:
+        config: The run's.
+        loaded: The model, before it is changed.
+        forget: The forget rows that will be measured.
+
+    Returns:
+        Nats a token; `None` without a target.
+
+    Raises:
+        ConfigError: When the reference has another tokenizer.
+        DataError: When the held-out rows are too few for a line, or alike.
+    """
+    if config.target is None:
+        return config.target_loss
+    held_out = encode_rows(read_training_rows(config.target, config).rows, loaded.tokenizer, config).examples
+    losses = _losses(loaded, held_out)
+    if config.target_reference is None:
+        return fmean(losses)
+    if len(held_out) < FEWEST:
+        raise DataError(
+            f"{len(held_out)} held-out rows are too few to say what a loss under the reference means.",
+            where=str(config.target),
+            remedy=f"give {FEWEST} or more, or leave --target-reference out",
+        )
+    reference = load(replace(config, model=config.target_reference, adapter=None, revision=None))
+    if tokenizer_fingerprint(reference.tokenizer) != tokenizer_fingerprint(loaded.tokenizer):
+        raise ConfigError(
+            f"'{config.target_reference}' has another tokenizer than the model: their losses are not of the same tokens.",
+            where="--target-reference",
+            remedy="give the model that was fine-tuned",
+        )
+    try:
+        slope, level = linear_regression(_losses(reference, held_out), losses)
+    except StatisticsError:
+        raise DataError(
+            "All held-out rows have the same loss under the reference.",
+            where=str(config.target),
+            remedy="give rows that differ, or leave --target-reference out",
+        ) from None
+    target = level + slope * fmean(_losses(reference, forget))
+    progress.say(
+        f"target: {target:.2f} nats a token, where rows as hard as the forget rows stand; the held-out rows' mean is {fmean(losses):.2f}"
+    )
+    return target
+
+
+def _losses(loaded: Loaded, examples: Sequence[Example]) -> list[float]:
+    return example_losses(loaded.model, examples, pad_token_id=loaded.tokenizer.pad_token_id).means()
