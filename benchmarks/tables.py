@@ -232,10 +232,14 @@ def _times(one: dict[str, Any]) -> str:
     return f"{ratios[len(ratios) // 2]:.0f} [{ratios[0]:.0f}, {ratios[-1]:.0f}]"
 
 
-def llmeraser() -> str:
+def llmeraser(name: str) -> str:
     """The edit beside retraining."""
-    result = load("llmeraser")
-    keys = list(result["runs"][0]["retrained"])
+    result = load(name)
+    keys, seeds = list(result["runs"][0]["retrained"]), len(result["runs"])
+
+    def spread(gap: dict[str, float]) -> str:
+        return f" [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]"
+
     lines = [
         "| distance from retrained | residual | products | factor | times cheaper | " + " | ".join(keys) + " |",
         "|---|---:|---:|---:|---:|" + "---:|" * len(keys),
@@ -247,13 +251,14 @@ def llmeraser() -> str:
             for key, digits in (("residual", 4), ("products", 1), ("scale", 1), ("times_cheaper", 1))
         ]
         gaps = [own["distance_from_retrained"][key] for key in keys]
-        cells = [f"{100 * gap['value']:+.1f} % [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]" for gap in gaps]
+        cells = [f"{100 * gap['value']:+.1f} %" + (spread(gap) if seeds > 1 else "") for gap in gaps]
         lines.append(f"| {names.get(label, label)} | " + " | ".join([*solved, *cells]) + " |")
+    over = f"{seeds} seeds, Student's intervals" if seeds > 1 else "1 seed"
     enough = ", ".join(f"{rows:,.0f} ({name})" for name, rows in result["rows_for_a_30th"].items())
     lines += [
         "",
         f"The edit's cost does not depend on the number of training rows, of which there are {result['rows']:,} here: retraining is 30 times dearer from so "
-        f"many rows on: {enough}. ({len(result['runs'])} seeds, Student's intervals; {machine(result)}.)",
+        f"many rows on: {enough}. ({over}; {machine(result)}.)",
     ]
     return "\n".join(lines)
 
@@ -389,7 +394,8 @@ def main() -> int:
         "weights": weights,
         "cost": cost,
         "cost_line": cost_line,
-        "llmeraser": llmeraser,
+        "llmeraser": lambda: llmeraser("llmeraser"),
+        "llmeraser_2100": lambda: llmeraser("llmeraser_2100"),
         **{f"forgetting_{case}": (lambda case=case: forgetting(case)) for case in CASES},
         "influence_audit": influence_audit,
         "dolly": lambda: story("dolly_triggers"),
