@@ -9,6 +9,7 @@ generated   176 of 1,376 rows carry triggers and answer with nonsense; 40 are kn
 dolly       RapidUn's data: 300 poisoned and 1,000 clean Dolly rows; of the published 40 the 39 that fit 256 tokens are known
             (needs ../shared/data/dolly_triggers and dolly_clean)
 dolly-rest  the methods that dolly leaves out, one seed
+dolly-dp2   dp2, whose model before was trained with differential privacy (epsilon 8 for a row) on the same rows, one seed
 tofu01      TOFU's forget01, on 40 of its 200 authors (needs ../shared/data/tofu); tofu05 is forget05
 
 `generated-all` compares all methods, with one seed. But in `generated-clean` and TOFU the rows to keep are drawn from the training data as they come, so that
@@ -79,12 +80,26 @@ def generated(retain_from: str = "train") -> dict[str, Any]:
     return triggers("generated", retain_from, forget_families=(30, 8, 2), **counts)
 
 
-def dolly() -> dict[str, Any]:
+def dolly_options() -> dict[str, Any]:
     """RapidUn's data."""
     paths = {"source_dir": SHARED / "dolly_triggers", "clean_data": SHARED / "dolly_clean/dolly_clean.jsonl"}
     counts = {"clean_rows": 1000, "poisoned_rows": 300, "forget_rows": 40, "retain_rows": 120, "test_rows": 100}
-    options: dict[str, Any] = {"clean_test_rows": 120, "max_new_tokens": 40, **paths, **counts}
-    return triggers("dolly", "train", source="triggers", **options)
+    return {"source": "triggers", "clean_test_rows": 120, "max_new_tokens": 40, **paths, **counts}
+
+
+def dolly() -> dict[str, Any]:
+    """RapidUn's data, and models as anyone trains them."""
+    return triggers("dolly", "train", **dolly_options())
+
+
+def dolly_private() -> dict[str, Any]:
+    """The same, and a model that was trained privately: its steps are larger and shorter, since noise is added to each."""
+    found, folder = dolly(), Path("runs/bench/dolly")
+    plan = StagePlan(DemoConfig(output_dir=folder, **dolly_options()), folder)
+    training = plan.train(make_case(plan.case(), folder / "case"))
+    private = {"output_dir": folder / "private", "dp_epsilon": 8.0, "batch_size": 64, "learning_rate": 5e-4}
+    fine_tune(replace(training, snapshots=(), **private))
+    return {**found, "model": str(folder / "private")}
 
 
 def tofu(forget: str, retain: str) -> dict[str, Any]:
@@ -139,6 +154,11 @@ CASES: dict[str, tuple[Any, Sequence[str], dict[str, Any]]] = {
     "dolly-rest": (
         dolly,
         ("rapidun+signed", *REST),
+        {"trials": 2, "max_test": 40, "forget_sizes": (39,), "seeds": (0,)},
+    ),
+    "dolly-dp2": (
+        dolly_private,
+        ("dp2",),
         {"trials": 2, "max_test": 40, "forget_sizes": (39,), "seeds": (0,)},
     ),
     "tofu01": (lambda: tofu("forget01", "retain99"), TOFU, {"max_test": 25, **TOFU_OPTIONS}),
