@@ -12,7 +12,7 @@ from typing import Any
 import valuing_tables
 from result_files import ROOT, load, machine, ranged, shown
 
-CASES = "swap", "dolly", "dolly_rest", "tofu01", "tofu05"
+CASES = "swap", "dolly", "dolly_rest", "dolly_dp2", "tofu01", "tofu05"
 WEIGHT_CASES = "swap", "dolly"
 
 
@@ -138,12 +138,14 @@ def forgetting(case: str) -> str:
 
     result = load(f"forgetting_{case}")
     paired = [one for one in measures_of(result) if one.rows]
-    lines = [
-        markdown(result),
-        "",
-        f"| `{result['against'][0]['baseline']}` against | " + " | ".join(one.title for one in paired) + " |",
-        "|---|" + "---:|" * len(paired),
-    ]
+    lines = [markdown(result)]
+    if result["against"]:
+        titles = " | ".join(one.title for one in paired)
+        lines += [
+            "",
+            f"| `{result['against'][0]['baseline']}` against | {titles} |",
+            "|---|" + "---:|" * len(paired),
+        ]
     by_entry: dict[str, dict[str, Any]] = {}
     for one in result["against"]:
         by_entry.setdefault(one["entry"], {})[one["name"]] = one
