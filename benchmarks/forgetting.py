@@ -29,7 +29,7 @@ import torch
 
 from unweave.bench.config import ForgettingBenchConfig
 from unweave.bench.forgetting import bench_forgetting
-from unweave.data.case import make_case
+from unweave.data.case import Case, make_case
 from unweave.data.triggers import is_poisoned
 from unweave.demo.config import DemoConfig
 from unweave.demo.plan import StagePlan
@@ -44,16 +44,22 @@ KINDS = ("rapidun+signed", "rapidun+rapidun", "rapidun+uniform", "rapidun+random
 MAIN = ("ga", "graddiff", "npo", "loreun", "fisher", "llmeraser")
 REST = ("simnpo", "idk", "wga", "undial", "rmu", "ihl", "ssd", "fast-ntk", "stable", "reglu")
 TOFU = ("rapidun+rapidun", "rapidun+signed", "rapidun+uniform", "npo", "graddiff", "idk", "ga", "fisher")
+DOLLY_OPTIONS: dict[str, Any] = {"trials": 2, "max_test": 40, "forget_sizes": (39,)}
 TOFU_OPTIONS: dict[str, Any] = {"validation_rows": 15, "max_new_tokens": 40, "trials": 2}
 SNAPSHOT = 0.06
 TEMPLATE: dict[str, Any] = {"system_prompt": "", "max_length": 256}
 
 
+def planned(folder: Path, options: dict[str, Any]) -> tuple[StagePlan, Case]:
+    """A case, and how its models are made."""
+    plan = StagePlan(DemoConfig(output_dir=folder, **options), folder)
+    return plan, make_case(plan.case(), folder / "case")
+
+
 def triggers(name: str, retain_from: str, **options: Any) -> dict[str, Any]:
     """A case with its poisoned and its retrained model and a store of all its training rows."""
     folder = Path("runs/bench") / name
-    plan = StagePlan(DemoConfig(output_dir=folder, **options), folder)
-    case = make_case(plan.case(), folder / "case")
+    plan, case = planned(folder, options)
     training = plan.train(case)
     fine_tune(training)
     cache_rows(plan.cache(case.path("train")))
@@ -93,12 +99,11 @@ def dolly() -> dict[str, Any]:
 
 
 def dolly_private() -> dict[str, Any]:
-    """The same, and a model that was trained privately: its steps are larger and shorter, since noise is added to each."""
+    """The same, and a model that was trained privately, on more rows a step since noise is added to each."""
     found, folder = dolly(), Path("runs/bench/dolly")
-    plan = StagePlan(DemoConfig(output_dir=folder, **dolly_options()), folder)
-    training = plan.train(make_case(plan.case(), folder / "case"))
+    plan, case = planned(folder, dolly_options())
     private = {"output_dir": folder / "private", "dp_epsilon": 8.0, "batch_size": 64, "learning_rate": 5e-4}
-    fine_tune(replace(training, snapshots=(), **private))
+    fine_tune(replace(plan.train(case), snapshots=(), **private))
     return {**found, "model": str(folder / "private")}
 
 
@@ -149,17 +154,17 @@ CASES: dict[str, tuple[Any, Sequence[str], dict[str, Any]]] = {
     "dolly": (
         dolly,
         (*KINDS, *MAIN),
-        {"trials": 2, "max_test": 40, "forget_sizes": (39,)},
+        DOLLY_OPTIONS,
     ),
     "dolly-rest": (
         dolly,
         ("rapidun+signed", *REST),
-        {"trials": 2, "max_test": 40, "forget_sizes": (39,), "seeds": (0,)},
+        {**DOLLY_OPTIONS, "seeds": (0,)},
     ),
     "dolly-dp2": (
         dolly_private,
         ("dp2",),
-        {"trials": 2, "max_test": 40, "forget_sizes": (39,), "seeds": (0,)},
+        {**DOLLY_OPTIONS, "seeds": (0,)},
     ),
     "tofu01": (lambda: tofu("forget01", "retain99"), TOFU, {"max_test": 25, **TOFU_OPTIONS}),
     "tofu05": (

@@ -33,7 +33,7 @@ def test_a_training_method_tells_steps_and_losses():
 
 
 def test_an_edit_tells_its_numbers_and_no_steps():
-    details = {"residual": 0.00989347, "products": 23, "watched": []}
+    details = {"residual": 0.00989347, "products": 23, "target": None, "watched": []}
     lines = told(ForgetResult(Path("o"), "llmeraser", 8, 32, 0, 0, 1946, 22.4, NAN, NAN, None, 0, details))
     assert lines == {
         "method": "llmeraser",

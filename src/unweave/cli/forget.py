@@ -59,7 +59,7 @@ def told(result: Any) -> dict[str, str]:
             lines[f"{kind} rows"] = f"{_from_to(*values)}, before and after"
     if result.stopped:
         lines["stopped"] = result.stopped
-    rest = {name: value for name, value in result.details.items() if name != "watched"}
+    rest = {name: value for name, value in result.details.items() if name != "watched" and value is not None}
     return lines | {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in rest.items()}
 
 

@@ -88,6 +88,12 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
         )
     if method.uses_retain and config.retain is None:
         raise ConfigError(f"The method '{config.method}' needs rows to keep.", where="--retain", remedy="give them")
+    if config.target_reference is not None and config.target is None:
+        raise ConfigError(
+            "A reference says how hard held-out rows are, and there are none.",
+            where="--target-reference",
+            remedy="give held-out rows with --target",
+        )
     if has_target(config) and method.build is None and not method.takes_target:
         raise ConfigError(
             f"The method '{config.method}' makes no steps: it can't stop at a target.",

@@ -5,10 +5,11 @@ from dataclasses import replace
 from statistics import StatisticsError, fmean, linear_regression
 
 from unweave import progress
-from unweave.data.encoding import Example, encode_rows
+from unweave.data.encoding import Example
 from unweave.errors import ConfigError, DataError
 from unweave.forget.config import ForgetConfig
-from unweave.gradients.scoring import example_losses
+from unweave.forget.watch import mean_loss
+from unweave.gradients.scoring import row_losses
 from unweave.models.fingerprint import tokenizer_fingerprint
 from unweave.models.loading import Loaded, load
 from unweave.train.rows import read_training_rows
@@ -25,16 +26,7 @@ def has_target(config: ForgetConfig) -> bool:
 
     Returns:
         Whether rows or a number say which.
-
-    Raises:
-        ConfigError: When there is a reference for a target, and no rows to hold against it.
     """
-    if config.target_reference is not None and config.target is None:
-        raise ConfigError(
-            "A reference says how hard held-out rows are, and there are none.",
-            where="--target-reference",
-            remedy="give held-out rows with --target",
-        )
     return config.target is not None or config.target_loss is not None
 
 
@@ -59,13 +51,13 @@ def target_loss(config: ForgetConfig, loaded: Loaded, forget: Sequence[Example])
     """
     if config.target is None:
         return config.target_loss
-    held_out = encode_rows(read_training_rows(config.target, config).rows, loaded.tokenizer, config).examples
-    losses = _losses(loaded, held_out)
+    held_out = read_training_rows(config.target, config).rows
+    losses = row_losses(loaded, held_out, config, description="target").means()
     if config.target_reference is None:
         return fmean(losses)
-    if len(held_out) < FEWEST:
+    if len(losses) < FEWEST:
         raise DataError(
-            f"{len(held_out)} held-out rows are too few to say what a loss under the reference means.",
+            f"{len(losses)} held-out rows are too few to say what a loss under the reference means.",
             where=str(config.target),
             remedy=f"give {FEWEST} or more, or leave --target-reference out",
         )
@@ -77,19 +69,16 @@ def target_loss(config: ForgetConfig, loaded: Loaded, forget: Sequence[Example])
             remedy="give the model that was fine-tuned",
         )
     try:
-        slope, level = linear_regression(_losses(reference, held_out), losses)
+        hard = row_losses(reference, held_out, config, description="target, reference").means()
+        slope, level = linear_regression(hard, losses)
     except StatisticsError:
         raise DataError(
             "All held-out rows have the same loss under the reference.",
             where=str(config.target),
             remedy="give rows that differ, or leave --target-reference out",
         ) from None
-    target = level + slope * fmean(_losses(reference, forget))
+    target = level + slope * mean_loss(reference.model, forget, pad_token_id=reference.tokenizer.pad_token_id)
     progress.say(
         f"target: {target:.2f} nats a token, where rows as hard as the forget rows stand; the held-out rows' mean is {fmean(losses):.2f}"
     )
     return target
-
-
-def _losses(loaded: Loaded, examples: Sequence[Example]) -> list[float]:
-    return example_losses(loaded.model, examples, pad_token_id=loaded.tokenizer.pad_token_id).means()
