@@ -1,16 +1,15 @@
-"""Rows from JSONL, JSON, CSV, Parquet and Hugging Face data sets; each broken one reported by file and line."""
+"""Rows from any source, with stable ids; each broken one reported by file and line."""
 
-import csv
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from unweave.data.columns import clean_column, recognise, to_row
 from unweave.data.rows import Row
-from unweave.errors import DataError, MissingExtraError
+from unweave.data.sources import Records
+from unweave.errors import DataError
 
 SHOWN_PROBLEMS = 10
 
@@ -124,8 +123,7 @@ def stream_rows(
         A row, and whether its id is the data's own; or why there is none. Ids may repeat.
     """
     roles: dict[str, str] | None = None
-    name = str(source)
-    for line, record in _records(source, split=split):
+    for name, line, record in Records(source, split=split):
         if isinstance(record, str):
             yield Problem(f"{name}:{line}", record, "dropped")
             continue
@@ -140,108 +138,3 @@ def stream_rows(
             yield Problem(f"{name}:{line}", str(error), "dropped")
             continue
         yield row, record.get(roles["id"]) not in (None, "")
-
-
-def _records(source: str | Path, *, split: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-    """Pairs of line number and record; in place of a record that can't be decoded, the reason."""
-    path = Path(source)
-    readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
-    if path.suffix.lower() in readers:
-        if not path.is_file():
-            raise DataError("Data file not found.", where=str(path), remedy="check the path")
-        yield from readers[path.suffix.lower()](path)
-    else:
-        yield from _dataset(str(source), split)
-
-
-def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-    with path.open("rb") as lines:
-        for number, raw in enumerate(lines, start=1):
-            if not raw.strip():
-                continue
-            try:
-                record = json.loads(raw)
-            except json.JSONDecodeError as error:
-                yield number, f"broken JSON: {error.msg} at column {error.colno}"
-            except UnicodeDecodeError:
-                yield number, "not UTF-8"
-            else:
-                yield number, record if isinstance(record, dict) else f"a JSON {type(record).__name__}, not an object"
-
-
-def _json(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"The file is not valid JSON: {error}.",
-            where=str(path),
-            remedy="mend it, or use one object a line (.jsonl)",
-        ) from error
-    if not isinstance(records, list):
-        raise DataError(
-            "The JSON file holds no list of rows.", where=str(path), remedy="use a list of objects, or .jsonl"
-        )
-    for number, record in enumerate(records, start=1):
-        yield number, record if isinstance(record, dict) else f"a JSON {type(record).__name__}, not an object"
-
-
-def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        try:
-            for record in reader:
-                extra = record.pop(None, None)  # type: ignore[call-overload]
-                yield reader.line_num, f"{len(extra)} more fields than the header" if extra else record
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(
-                f"The CSV can't be read: {error}.", where=f"{path}:{reader.line_num + 1}", remedy="save it as UTF-8 CSV"
-            ) from error
-
-
-def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        number = 0
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield number, record
-    except pyarrow.ArrowException as error:
-        raise DataError(f"The Parquet file can't be read: {error}.", where=str(path), remedy="write it anew") from error
-
-
-def _dataset(name: str, split: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-    """Rows of a data set saved on disk, or of one on the hub."""
-    path = Path(name)
-    if path.is_file():
-        raise DataError(
-            f"Unknown file type '{path.suffix}'.", where=name, remedy="use .jsonl, .json, .csv, .tsv or .parquet"
-        )
-    is_saved = (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file()
-    if not is_saved and (path.is_dir() or name.startswith((".", "/")) or name.count("/") != 1):
-        raise DataError(
-            "Data not found.",
-            where=name,
-            remedy="give a file, a folder saved by `datasets`, or a hub id such as owner/name",
-        )
-    try:
-        import datasets
-    except ImportError as error:
-        raise MissingExtraError("datasets", extra="datasets", purpose="Reading a Hugging Face data set") from error
-    try:
-        data: Any = datasets.load_from_disk(name) if is_saved else datasets.load_dataset(name, split=split)
-    except Exception as error:
-        raise DataError(
-            f"The data set can't be loaded: {error}", where=name, remedy="check the id and the network, or give a file"
-        ) from error
-    if isinstance(data, datasets.DatasetDict):
-        if split not in data:
-            raise DataError(
-                f"The data set has no split '{split}'.", where=name, remedy=f"it has: {', '.join(map(str, data))}"
-            )
-        data = data[split]
-    yield from enumerate(data, start=1)
