@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Most tests use one core; tests of a file stay in one process, since they share what is dear to make.
-PROCESSES ?= 2
+# A test uses one core: a process for each that this command may use, four at most. Tests of a file stay in one process, since they share what is
+# dear to make.
+CORES := import os; print(min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+PROCESSES ?= $(shell $(BIN)/python -c '$(CORES)')
 
 .PHONY: demo test lint bench clean
 
