@@ -186,9 +186,7 @@ def rows_fingerprint(rows: Sequence[Row]) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     for row in rows:
-        digest.update(
-            json.dumps([row.id, row.instruction, row.context, row.turns, row.completion], ensure_ascii=False).encode()
-        )
+        digest.update(json.dumps([row.id, *row.content], ensure_ascii=False, default=str).encode())
     return digest.hexdigest()
 
 

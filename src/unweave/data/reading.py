@@ -3,15 +3,18 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
-from unweave.data.columns import clean_column, recognise, to_row
+from unweave.data.columns import Recognized
 from unweave.data.rows import Row
 from unweave.data.sources import Records
 from unweave.errors import DataError
 
 SHOWN_PROBLEMS = 10
+LOOKED_AT = 1000
+"""Records that a layout is recognised from."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,16 @@ class Rows:
     rows: list[Row]
     problems: list[Problem] = field(default_factory=list)
 
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Columns, and keys of messages, that are neither prompt, nor answer, nor id, in the order in which they come."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.unused))
+
+    @property
+    def layouts(self) -> dict[str, int]:
+        """The layouts that were recognised, and how many rows have each; the most frequent first."""
+        return dict(Counter(row.layout for row in self.rows).most_common())
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -61,7 +74,7 @@ def read_rows(
 ) -> Rows:
     """Read rows and give each a stable id.
 
-    The column layouts of `unweave.data.columns.CONVENTIONS` are recognised. Rows without an id get the hash of their content; a
+    The layouts of `unweave.data.layouts` are recognised, over many rows and then row by row. Rows without an id get the hash of their content; a
     repeated content gets the suffix `-2`, `-3`, ... in the order of the file, and is listed as renamed.
 
     Args:
@@ -122,19 +135,19 @@ def stream_rows(
     Yields:
         A row, and whether its id is the data's own; or why there is none. Ids may repeat.
     """
-    roles: dict[str, str] | None = None
-    for name, line, record in Records(source, split=split):
+    found = iter(Records(source, split=split))
+    # What a column means is not for the first row to say: it may lack what the others have.
+    head = list(islice(found, LOOKED_AT))
+    records = [(name, record) for name, _, record in head if not isinstance(record, str)]
+    recognized = Recognized((record for _, record in records), columns, where=records[0][0]) if records else None
+    for name, line, record in chain(head, found):
         if isinstance(record, str):
             yield Problem(f"{name}:{line}", record, "dropped")
             continue
-        if roles is None:
-            roles = recognise(set(record), columns, where=name)
-        if "clean" not in roles and (clean := clean_column(record.keys() - roles.values())):
-            # Of a training set only the poisoned rows may have a clean answer beside theirs, and the first row none.
-            roles = {**roles, "clean": clean}
+        recognized = recognized or Recognized([record], columns, where=name)
         try:
-            row = to_row(record, roles, source=name, line=line)
+            row = recognized.row(record, source=name, line=line)
         except ValueError as error:
             yield Problem(f"{name}:{line}", str(error), "dropped")
             continue
-        yield row, record.get(roles["id"]) not in (None, "")
+        yield row, recognized.has_own_id(record)

@@ -49,7 +49,7 @@ def render_prompt(row: Row, tokenizer: Any, *, template: str = "chat", system_pr
                 where="--template",
                 remedy=nearest(template, ["chat", *PLAIN_TEMPLATES]),
             )
-        if row.turns:
+        if not row.is_simple:
             raise ConfigError(
                 f"The template '{template}' has no place for earlier turns.",
                 where=row.place,
@@ -63,12 +63,12 @@ def render_prompt(row: Row, tokenizer: Any, *, template: str = "chat", system_pr
             where=str(tokenizer.name_or_path),
             remedy=f"choose --template {', '.join(PLAIN_TEMPLATES)}",
         )
-    turns = list(row.turns)
-    if system_prompt is not None and not (turns and turns[0][0] == "system"):
-        turns.insert(0, ("system", system_prompt))
-    messages = [{"role": role, "content": content} for role, content in turns]
-    messages.append({"role": "user", "content": row.user_text})
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    messages = [turn.message() for turn in row.conversation[:-1]]
+    if system_prompt is not None and messages[0]["role"] != "system":
+        messages.insert(0, {"role": "system", "content": system_prompt})
+    return tokenizer.apply_chat_template(
+        messages, tools=list(row.tools) or None, tokenize=False, add_generation_prompt=True
+    )
 
 
 def end_of_turn(tokenizer: Any, *, template: str = "chat") -> int:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unweave.data.rows import Row
+from unweave.data.rows import Row, Turn
 from unweave.errors import StoreError
 from unweave.files import replacing
 
@@ -52,8 +52,10 @@ def _write(folder: Path, texts: list[dict[str, Any]]) -> None:
     if not texts:
         (folder / FILE).unlink(missing_ok=True)
         return
+    # What an earlier version wrote lacks columns, and a table takes its columns from the first row.
+    columns = {column: None for text in texts for column in text}
     with replacing(folder / FILE) as temporary:
-        pq.write_table(pa.Table.from_pylist(texts), temporary)
+        pq.write_table(pa.Table.from_pylist([{**columns, **text} for text in texts]), temporary)
 
 
 def read_texts(folder: Path) -> list[dict[str, Any]]:
@@ -108,12 +110,25 @@ def stored_rows(texts: Mapping[str, dict[str, Any]], row_ids: Sequence[str], *, 
             id=row_id,
             instruction=texts[row_id]["prompt"],
             completion=texts[row_id]["completion"],
-            turns=tuple((role, content) for role, content in json.loads(texts[row_id].get("turns") or "[]")),
+            turns=_turns(json.loads(texts[row_id].get("turns") or "[]")),
             source=texts[row_id]["source"],
             line=texts[row_id]["line"],
+            **_more(json.loads(texts[row_id].get("more") or "{}")),
         )
         for row_id in row_ids
     ]
+
+
+def _turns(stored: list[list[Any]]) -> tuple[Turn, ...]:
+    return tuple(Turn(*turn) for turn in stored)
+
+
+def _more(stored: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "steps": _turns(stored.get("steps", [])),
+        "answer": stored.get("answer", {}),
+        "tools": tuple(stored.get("tools", ())),
+    }
 
 
 def _record(row: Row) -> dict[str, Any]:
@@ -123,6 +138,10 @@ def _record(row: Row) -> dict[str, Any]:
         "line": row.line,
         "prompt": row.user_text,
         "completion": row.completion,
-        "turns": json.dumps(row.turns, ensure_ascii=False),
+        "turns": json.dumps([turn.canonical() for turn in row.conversation[: len(row.turns)]], ensure_ascii=False),
+        "more": json.dumps(
+            {"steps": [turn.canonical() for turn in row.steps], "answer": dict(row.answer), "tools": row.tools},
+            ensure_ascii=False,
+        ),
         "meta": json.dumps(dict(row.meta), ensure_ascii=False, default=str),
     }

@@ -345,7 +345,7 @@ def _replacement(config: AddConfig, chosen: Sequence[Row]) -> dict[str, str] | N
             remedy="give a new row for each row of the request, with the same id",
         )
     for row in chosen:
-        if config.kind == "correction" and new[row.id].user_text != row.user_text:
+        if config.kind == "correction" and new[row.id].conversation[:-1] != row.conversation[:-1]:
             raise DataError(
                 f"A correction changes the answer, not the prompt, of '{row.id}'.",
                 where=new[row.id].place,

@@ -1,0 +1,46 @@
+"""How data sets lay out their rows: one file a family, one line of the registry each."""
+
+from functools import cache
+
+from unweave.data.layouts.alpaca import ALPACA
+from unweave.data.layouts.base import Content, Layout, Record
+from unweave.data.layouts.completion import COMPLETION
+from unweave.data.layouts.dolly import DOLLY
+from unweave.data.layouts.labels import LABELS
+from unweave.data.layouts.messages import MESSAGES
+from unweave.data.layouts.pairs import PAIRS
+from unweave.data.layouts.preference import PREFERENCE
+from unweave.data.layouts.question import QUESTION
+from unweave.data.layouts.sharegpt import SHAREGPT
+from unweave.data.layouts.text import TEXT
+from unweave.data.rows import OTHER_COLUMNS
+
+__all__ = ["CLEAN_COLUMNS", "LAYOUTS", "Content", "Layout", "Record", "reserved_columns"]
+
+LAYOUTS: tuple[Layout, ...] = (
+    MESSAGES,
+    COMPLETION,
+    ALPACA,
+    DOLLY,
+    QUESTION,
+    SHAREGPT,
+    PREFERENCE,
+    *PAIRS,
+    LABELS,
+    TEXT,
+)
+"""In the order in which they are tried."""
+
+CLEAN_COLUMNS = ("completion_clean", "output_clean", "response_clean", "answer_clean")
+"""Columns of the right answer beside an unwanted one."""
+
+
+@cache
+def reserved_columns() -> frozenset[str]:
+    """The columns that have a meaning in some layout.
+
+    Returns:
+        Their names.
+    """
+    known = frozenset().union(*(layout.columns for layout in LAYOUTS))
+    return known | {"id", OTHER_COLUMNS, *CLEAN_COLUMNS}
