@@ -4,14 +4,20 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load as load_file_bytes
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.folders import save_model
-from tests.tiny import tiny_model
+from tests.tiny import VOCABULARY, TinyTokenizer, tiny_model
+from unweave.data.encoding import Example
 from unweave.errors import ConfigError, MissingExtraError, ModelError
 from unweave.models import packaged
 from unweave.models.fingerprint import model_fingerprint, tokenizer_fingerprint
 from unweave.models.loading import ModelConfig, load, pick_device
 from unweave.models.selection import select_parameters
+from unweave.models.vocabulary import require_tokens
+from unweave.train.config import TrainConfig
 
 
 @pytest.fixture
@@ -161,9 +167,89 @@ class TestPackagedModel:
         assert len(made) == 1
 
 
-def test_long_sequences_get_an_attention_that_keeps_no_matrices(base, tmp_path):
-    from unweave.train.config import TrainConfig
+def _folder(tmp_path, kind, **options):
+    """A model of an architecture that tests/tiny.py has not, with its tokenizer."""
+    torch.manual_seed(7)
+    config = AutoConfig.for_model(
+        kind, vocab_size=VOCABULARY, pad_token_id=0, bos_token_id=1, eos_token_id=2, **options
+    )
+    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp_path / kind)
+    TinyTokenizer.make().save_pretrained(tmp_path / kind)
+    return tmp_path / kind
 
+
+GPTJ = {"n_embd": 24, "n_layer": 1, "n_head": 4, "rotary_dim": 4, "n_positions": 128}
+
+
+def test_a_model_without_sdpa_falls_back_to_eager(tmp_path):
+    folder = _folder(tmp_path, "gptj", **GPTJ)
+    long = {"data": tmp_path, "output_dir": tmp_path, "max_length": 1024, "device": "cpu"}
+    assert load(TrainConfig(model=str(folder), **long)).model.config._attn_implementation == "eager"
+    assert (
+        load(ModelConfig(model=str(folder), attn_implementation="eager")).model.config._attn_implementation == "eager"
+    )
+    with pytest.raises(ModelError, match="no attention of the kind sdpa") as raised:
+        load(ModelConfig(model=str(folder), attn_implementation="sdpa"))
+    assert "--attn-implementation eager" in str(raised.value)
+    with pytest.raises(ModelError, match="flash_attention_2") as raised:
+        load(ModelConfig(model=str(folder), attn_implementation="flash_attention_2"))
+    assert "--attn-implementation" in str(raised.value)
+
+
+def test_faults_of_a_models_folder(base, tmp_path):
+    weights, config, words = base / "model.safetensors", base / "config.json", base / "tokenizer.json"
+    whole, said, vocabulary = weights.read_bytes(), config.read_text(), words.read_text()
+
+    def refused(match, remedy):
+        with pytest.raises(ModelError, match=match) as raised:
+            load(ModelConfig(model=str(base)))
+        assert remedy in raised.value.remedy
+
+    weights.write_bytes(whole[: len(whole) // 2])
+    refused("can't be loaded", "whole")
+    tensors = load_file_bytes(whole)
+    save_file(
+        {name: value for name, value in tensors.items() if "layers.1.mlp.up_proj" not in name},
+        weights,
+        {"format": "pt"},
+    )
+    refused(r"lack 1 of its weights, such as model.layers.1.mlp.up_proj.weight", "copy the model anew")
+    weights.unlink()
+    refused("no safetensors weights", "save_pretrained")
+    weights.write_bytes(whole)
+    config.write_text("{")
+    refused("can't be loaded", "config.json")
+    config.write_text(said.replace('"llama"', '"llama_of_tomorrow"'))
+    refused("can't be loaded", "upgrade transformers")
+    config.write_text(said.replace('"intermediate_size": 40', '"intermediate_size": 48'))
+    refused("can't be loaded", "belong together")
+    config.write_text(said)
+    words.write_text("{")
+    refused("tokenizer can't be loaded", "tokenizer.json")
+    words.unlink()
+    refused("no tokenizer", "tokenizer.json")
+    words.write_text(vocabulary)
+    run = tmp_path / "run"
+    shutil.copytree(base, run / "checkpoint-20")
+    shutil.copytree(base, run / "checkpoint-100")
+    with pytest.raises(ModelError, match="only checkpoints") as raised:
+        load(ModelConfig(model=str(run)))
+    assert str(run / "checkpoint-100") in str(raised.value)
+    assert load(ModelConfig(model=str(run / "checkpoint-100"))).adapter is None
+
+
+def test_tokens_beyond_the_vocabulary_are_an_error(base, tokenizer):
+    model = load(ModelConfig(model=str(base))).model
+    inside, outside = Example("a", (1, VOCABULARY - 1), 1), Example("b", (1, VOCABULARY), 1)
+    require_tokens(model, [inside])
+    tokenizer.add_tokens([f"new{index}" for index in range(VOCABULARY + 1 - len(tokenizer))])
+    with pytest.raises(ModelError, match=f"Row 'b' has token {VOCABULARY} .new") as raised:
+        require_tokens(model, [inside, outside], tokenizer=tokenizer)
+    assert f"for {VOCABULARY} tokens" in str(raised.value)
+    assert "resize_token_embeddings" in raised.value.remedy
+
+
+def test_long_sequences_get_an_attention_that_keeps_no_matrices(base, tmp_path):
     paths = {"model": str(base), "data": tmp_path, "output_dir": tmp_path}
     for length, expected in ((512, "eager"), (513, "sdpa")):
         loaded = load(TrainConfig(**paths, max_length=length, device="cpu"))

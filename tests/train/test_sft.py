@@ -269,3 +269,29 @@ def test_two_processes_train_as_one_with_the_doubled_batch(tmp_path):
     )  # fmt: skip
     assert refused.returncode
     assert "Unlearning runs in one process" in refused.stderr
+
+
+def test_training_an_adapters_model_on_makes_it_part_of_the_base(tmp_path, base):
+    first = fine_tune(config(tmp_path, base, epochs=4.0, lora_targets="q_proj,lm_head"))
+    learned = load(ModelConfig(model=str(first.folder), dtype="float32")).model
+    ids = torch.tensor([[5, 60, 9, 80]])
+    expected = learned(input_ids=ids).logits
+    for tuning in ("lora", "full"):
+        settings = config(
+            tmp_path,
+            first.folder,
+            output_dir=tmp_path / tuning,
+            tuning=tuning,
+            epochs=0.5,
+            learning_rate=1e-12,
+            warmup_ratio=0.0,
+        )
+        again = load(ModelConfig(model=str(fine_tune(settings).folder), dtype="float32"))
+        assert torch.allclose(again.model(input_ids=ids).logits, expected, atol=1e-4)
+
+
+def test_quantised_weights_are_not_tuned(tmp_path, base):
+    loaded = load(ModelConfig(model=str(base), dtype="float32"))
+    loaded.model.is_quantized = True
+    with pytest.raises(ConfigError, match="can't be trained"):
+        fine_tune(config(tmp_path, base, tuning="full"), loaded=loaded)

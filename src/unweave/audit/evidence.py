@@ -15,6 +15,7 @@ from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.files import remembered
+from unweave.models.adapters import switched_off
 from unweave.models.loading import Loaded
 
 MEMBERS, OTHERS = "forget", "unwanted"
@@ -191,7 +192,7 @@ def _measure(
     reference: dict[str, list[list[float]]] = {}
     if loaded.adapter is not None:
         pair = {name: sets[name] for name in (MEMBERS, OTHERS)}
-        with loaded.model.disable_adapter():
+        with switched_off(loaded.model):
             under = forced_pass(loaded, pair, encoding, description=f"{label}: base model")
         reference = {name: own.losses for name, own in under.items()}
         clock.lap("base model")

@@ -24,6 +24,7 @@ from unweave.errors import ModelError
 from unweave.files import read_json, write_json
 from unweave.gradients.loss import labelled_logits
 from unweave.models.loading import Loaded
+from unweave.models.vocabulary import require_tokens
 
 CHUNK = 256
 
@@ -196,6 +197,7 @@ def forced_pass(
     """
     encoded = {name: encode_rows(rows, loaded.tokenizer, encoding).examples for name, rows in sets.items()}
     examples: list[Example] = [example for name in sets for example in encoded[name]]
+    require_tokens(loaded.model, examples, tokenizer=loaded.tokenizer)
     is_compared = [name in compared for name in sets for _ in encoded[name]]
     values: list[dict[str, list[Any]]] = [{} for _ in examples]
     record = logits_file is not None and not logits_file.written

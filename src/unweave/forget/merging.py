@@ -1,7 +1,8 @@
 """A model whose adapter has become part of its weights, as the base of what is trained next."""
 
 from unweave.forget.config import ForgetConfig
-from unweave.models.loading import Loaded, quiet_transformers
+from unweave.models.loading import Loaded
+from unweave.models.merging import merged_model
 
 
 def merged_base(config: ForgetConfig, loaded: Loaded, *, save: bool = True) -> Loaded:
@@ -15,11 +16,4 @@ def merged_base(config: ForgetConfig, loaded: Loaded, *, save: bool = True) -> L
     Returns:
         The merged model; its `base` is where it lies, or the base that it always had.
     """
-    if loaded.adapter is None:
-        return loaded
-    merged = Loaded(loaded.model.merge_and_unload(), loaded.tokenizer, str(config.output_dir / "base"), None)
-    if save:
-        with quiet_transformers():
-            merged.model.save_pretrained(merged.base, safe_serialization=True)
-            merged.tokenizer.save_pretrained(merged.base)
-    return merged
+    return merged_model(loaded, config.output_dir / "base", save=save)

@@ -12,6 +12,7 @@ from unweave.forget.config import ForgetConfig
 from unweave.forget.methods.base import Method
 from unweave.forget.steps import ForgetRow
 from unweave.models.loading import Loaded
+from unweave.models.vocabulary import require_tokens
 from unweave.train.rows import read_training_rows
 from unweave.weigh.files import read_weights
 
@@ -42,6 +43,7 @@ def read_forget_rows(
         rows = read_training_rows(path, config)
         weights = read_weights(weight_file, count=len(rows), signed=not is_forget) if weight_file else [1.0] * len(rows)
         encoded = encode_rows(rows, loaded.tokenizer, config)
+        require_tokens(loaded.model, encoded.examples, tokenizer=loaded.tokenizer)
         problems += [*rows.problems, *encoded.problems]
         read += rows.rows
         weight_of = dict(zip((row.id for row in rows), weights, strict=True))

@@ -20,8 +20,10 @@ from unweave.forget.steps import ForgetRow, Role, StepBatch, collate_step, plan_
 from unweave.forget.target import has_target, target_loss
 from unweave.forget.view import Reference, StepView
 from unweave.forget.watch import EVERY, Watch, watched_rows
+from unweave.models.adapters import train_adapter
 from unweave.models.blocks import can_join
 from unweave.models.loading import Loaded, load, quiet_transformers
+from unweave.models.vocabulary import vocabulary_size
 from unweave.runs import RunFolder, identity_digest
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.loop import run_loop
@@ -126,7 +128,7 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
         if method.save is not None:
             method.save(config, loaded)
         else:
-            save_adapter(loaded.model, loaded.tokenizer, config.output_dir, base=loaded.base)
+            save_adapter(loaded.model, loaded.tokenizer, config.output_dir, base=loaded.base, revision=loaded.revision)
     result = ForgetResult(folder=config.output_dir, method=method.name, seconds=seconds, **counts, **made)
     _write_card(config, loaded, result, rows, method.paper)
     run.finish({**result.__dict__, "folder": str(result.folder)})
@@ -148,7 +150,7 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
     )
     objective, reference = method.build(config, setting), Reference(loaded.model)
     watch = _watch(config, setting, run)
-    limit = config.stop_loss if config.stop_loss is not None else math.log(loaded.model.config.vocab_size)
+    limit = config.stop_loss if config.stop_loss is not None else math.log(vocabulary_size(loaded.model))
     watched: list[float] = []
     lengths = [[len(example) for example, _, _ in step.sequences(with_clean=method.uses_clean)] for step in steps]
     joined = can_join(loaded.model, longest=max(map(max, lengths)))
@@ -242,12 +244,11 @@ def _trainable(config: ForgetConfig, setting: Setting) -> Setting:
     """The model with the adapter that is to be trained, and what that adapter's base is."""
     loaded = setting.loaded
     if loaded.adapter is not None and config.adapter_mode == "continue":
-        for name, parameter in loaded.model.named_parameters():
-            parameter.requires_grad_("lora_" in name)
+        train_adapter(loaded.model, where=loaded.adapter)
         return setting
     merged = merged_base(config, loaded)
     adapted = add_lora(merged.model, config, seed=config.seed)
-    return replace(setting, loaded=Loaded(adapted, merged.tokenizer, merged.base, None))
+    return replace(setting, loaded=replace(merged, model=adapted))
 
 
 def _write_card(

@@ -12,6 +12,7 @@ from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.rows import Row
 from unweave.gradients.loss import token_losses
 from unweave.models.loading import Loaded
+from unweave.models.vocabulary import require_tokens
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def example_losses(
     Returns:
         The losses, in the order of the examples.
     """
+    require_tokens(model, examples)
     sums, counts = [0.0] * len(examples), [0] * len(examples)
     device = next(model.parameters()).device
     with torch.no_grad():

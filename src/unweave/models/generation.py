@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from unweave import progress
-from unweave.data.encoding import EncodingConfig, encode_prompt
+from unweave.data.encoding import EncodingConfig, Example, encode_prompt
 from unweave.data.rows import Row
 from unweave.data.templates import end_of_turn
 from unweave.models.loading import Loaded, quiet_transformers
+from unweave.models.vocabulary import require_tokens
 
 
 def greedy_answers(
@@ -84,6 +85,8 @@ def _answers(
     options: dict[str, Any],
 ) -> list[str]:
     prompts = [encode_prompt(row, loaded.tokenizer, encoding) for row in rows]
+    asked = [Example(row.id, prompt, len(prompt)) for row, prompt in zip(rows, prompts, strict=True)]
+    require_tokens(loaded.model, asked, tokenizer=loaded.tokenizer)
     stop = sorted({end_of_turn(loaded.tokenizer, template=encoding.template), loaded.tokenizer.eos_token_id})
     order = sorted(range(len(rows)), key=lambda index: len(prompts[index]))
     answers = [""] * len(rows)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from unweave.errors import ConfigError, MissingExtraError, ModelError
-from unweave.models import packaged
+from unweave import progress
+from unweave.errors import ConfigError, ModelError
+from unweave.models import adapters, packaged
+from unweave.models.bases import WEIGHTS, load_base
 
 if TYPE_CHECKING:
     import torch
-
-EAGER_LENGTH = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,12 @@ class ModelConfig:
 
     Attributes:
         model: `smollm2-135m` (packaged), a hub id, a folder, a folder with a PEFT adapter, or a `.gguf` file.
-        adapter: A PEFT adapter folder to put on top of `model`.
-        revision: Branch, tag or commit of a hub model.
+        adapter: A PEFT adapter folder to put on top of `model`; its own tokenizer is used where it has one.
+        revision: Branch, tag or commit of a hub model; by default the one that the adapter names, where there is one.
         dtype: `auto` is bfloat16 where the machine computes it natively, float32 elsewhere.
         device: `auto` is CUDA when there is one, the CPU otherwise.
         attn_implementation: `auto` is `eager` on the CPU for sequences up to 512 tokens, where it measured a quarter faster in bfloat16,
-            and `sdpa` for longer ones, whose attention matrices would fill the memory, and on CUDA.
+            and for longer ones, whose attention matrices would fill the memory, and on CUDA, `sdpa` where the model offers it.
         quantization: Hold the base in `8bit` or `4bit` (bitsandbytes).
     """
 
@@ -49,12 +49,16 @@ class Loaded:
         tokenizer: Its tokenizer, with a pad token.
         base: Folder or hub id of the base model.
         adapter: The adapter's folder, or `None`.
+        revision: Of the base, where one was asked for, or named by the adapter.
+        quantization: How the base is held.
     """
 
     model: Any
     tokenizer: Any
     base: str
     adapter: str | None
+    revision: str | None = None
+    quantization: str = "none"
 
     @property
     def device(self) -> "torch.device":
@@ -77,26 +81,16 @@ def load(config: ModelConfig | str | Path = packaged.NAME) -> Loaded:
     """
     if not isinstance(config, ModelConfig):
         config = ModelConfig(model=str(config))
-    base, adapter = _resolve(config)
+    device = pick_device(config.device)
+    place = _resolve(config)
     with quiet_transformers():
-        model, tokenizer = _load_base(base, config)
-        if adapter is not None:
-            from peft import PeftModel
-
-            try:
-                # Float32 adapters on a bfloat16 base cost a fifth of the speed for nothing: the base's rounding dominates.
-                model = PeftModel.from_pretrained(model, adapter, autocast_adapter_dtype=False)
-            except (OSError, ValueError, RuntimeError, KeyError) as error:
-                raise ModelError(
-                    f"The adapter does not fit the model: {error}",
-                    where=adapter,
-                    remedy=f"give the base it was trained on, not {base}",
-                ) from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        model, tokenizer = _load_base(place, config, device)
+        if place.adapter is not None:
+            model = adapters.put_on(model, place.adapter, base=place.base)
     model.requires_grad_(False)
     model.eval()
-    return Loaded(model, tokenizer, base, adapter)
+    folder = str(place.adapter.folder) if place.adapter else None
+    return Loaded(model, tokenizer, place.base, folder, place.revision, config.quantization)
 
 
 def native_dtype(device: "torch.device") -> "torch.dtype":
@@ -168,83 +162,106 @@ def pick_device(name: str) -> "torch.device":
     return device
 
 
-def _resolve(config: ModelConfig) -> tuple[str, str | None]:
-    """Base and adapter; an adapter folder given as the model names its own base."""
-    adapter = str(config.adapter) if config.adapter else None
-    if adapter and not (Path(adapter) / "adapter_config.json").is_file():
-        raise ModelError("There is no adapter here.", where=adapter, remedy="give a folder with adapter_config.json")
-    name = config.model
-    if (Path(name) / "adapter_config.json").is_file():
-        if adapter:
-            raise ConfigError(
-                "Two adapters were given.", where=f"{name}, {adapter}", remedy="give one, on its base model"
-            )
-        from peft import PeftConfig
+@dataclass(frozen=True)
+class _Place:
+    """Where a model comes from.
 
-        adapter, base = name, PeftConfig.from_pretrained(name).base_model_name_or_path
-        if not base:
-            raise ModelError(
-                "The adapter names no base model.", where=name, remedy="give --model BASE --adapter FOLDER"
+    Attributes:
+        base: Folder, file or hub id of the base.
+        revision: Of the base.
+        adapter: The adapter.
+        named: Whether it is the adapter that names the base.
+    """
+
+    base: str
+    revision: str | None
+    adapter: adapters.AdapterFolder | None = None
+    named: bool = False
+
+
+def _resolve(config: ModelConfig) -> _Place:
+    """Base and adapter; an adapter given as the model names its own base."""
+    name, given = config.model, str(config.adapter) if config.adapter else None
+    own = _adapter_place(name, config.revision)
+    if own and given:
+        if not _is_whole(name):
+            raise ConfigError(
+                "Two adapters were given.", where=f"{name}, {given}", remedy="give one, on its base model"
             )
-        name = base
+        own = None
+    if given:
+        place = _adapter_place(given, None)
+        if place is None:
+            raise ModelError("There is no adapter here.", where=given, remedy="give a folder with adapter_config.json")
+        adapter = adapters.read_adapter(place)
+        # Who gives the base by hand may have it from elsewhere than the adapter had: a revision is the hub's.
+        revision = config.revision or (adapter.revision if name == adapter.base else None)
+        return _Place(_known(name), revision, adapter)
+    if own is None:
+        return _Place(_known(name), config.revision)
+    adapter = adapters.read_adapter(own)
+    if _is_whole(name):
+        progress.say(f"{name} holds a whole model and an adapter: the adapter is put on that model")
+        return _Place(name, None, adapter)
+    base = adapters.named_base(adapter)
+    if adapters.is_adapter(base) and not _is_whole(base):
+        raise ModelError(
+            f"The adapter's base {base} is an adapter itself.",
+            where=str(adapter.folder),
+            remedy="merge that one into its base first (PEFT's merge_and_unload), and give --model MERGED --adapter FOLDER",
+        )
+    # A hub adapter's revision is its own; in a folder nothing has one, so that it can only be the base's.
+    revision = (config.revision if Path(name).is_dir() else None) or adapter.revision
+    return _Place(_known(base), revision, adapter, named=True)
+
+
+def _known(name: str) -> str:
+    """The packaged model's folder for its name."""
     if name == packaged.NAME or Path(name) == packaged.converted_folder():
         with quiet_transformers():
-            name = packaged.resolve()
-    return name, adapter
+            return packaged.resolve()
+    return name
 
 
-def _load_base(base: str, config: ModelConfig) -> tuple[Any, Any]:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    device = pick_device(config.device)
-    dtype = native_dtype(device) if config.dtype == "auto" else getattr(torch, config.dtype)
-    attention = config.attn_implementation
-    if attention == "auto":
-        # A config that says how long sequences get, as those of training and caching do, decides by it.
-        short = getattr(config, "max_length", EAGER_LENGTH) <= EAGER_LENGTH
-        attention = "eager" if device.type == "cpu" and short else "sdpa"
-    path = Path(base)
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise ModelError("Model file not found.", where=base, remedy="check the path")
-        model, tokenizer = packaged.read_gguf(path)
-        model.set_attn_implementation(attention)
-        return model.to(device=device, dtype=dtype), tokenizer
-    looks_local = path.is_absolute() or base.startswith(".") or base.count("/") > 1
-    if looks_local and not (path / "config.json").is_file():
-        raise ModelError(
-            "There is no model here.", where=base, remedy="give a folder with config.json, a hub id, or smollm2-135m"
-        )
-    options: dict[str, Any] = {"revision": config.revision} if config.revision else {}
-    quantization = _quantization(config, dtype)
-    if quantization is not None:
-        options |= {"quantization_config": quantization, "device_map": {"": device}}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base, **({"revision": config.revision} if config.revision else {}))
-        model = AutoModelForCausalLM.from_pretrained(
-            base, dtype=dtype, attn_implementation=attention, use_safetensors=True, **options
-        )
-    except (OSError, ValueError, ImportError) as error:
-        detail = str(error).strip().splitlines()
-        raise ModelError(
-            f"The model can't be loaded: {detail[0] if detail else type(error).__name__}",
-            where=base,
-            remedy="check the name; where the hub can't be reached, give a local folder or the packaged smollm2-135m",
-        ) from error
-    moved: Any = model
-    return (model if quantization is not None else moved.to(device)), tokenizer
+def _is_whole(name: str) -> bool:
+    """Whether a folder holds all of a model's weights."""
+    return (Path(name) / "config.json").is_file() and any((Path(name) / file).is_file() for file in WEIGHTS)
 
 
-def _quantization(config: ModelConfig, dtype: "torch.dtype") -> Any:
-    if config.quantization == "none":
+def _adapter_place(name: str, revision: str | None) -> Path | None:
+    """The folder of an adapter, from the hub where it is one there; `None` for what is no adapter."""
+    path = Path(name)
+    if path.exists() or name == packaged.NAME:
+        return path if adapters.is_adapter(path) else None
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         return None
-    try:
-        import bitsandbytes  # type: ignore[import-not-found]  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("bitsandbytes", extra="quant", purpose=f"A {config.quantization} base") from error
-    from transformers import BitsAndBytesConfig
+    from huggingface_hub import snapshot_download
+    from transformers.utils.peft_utils import find_adapter_config_file
 
-    if config.quantization == "8bit":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=dtype, bnb_4bit_quant_type="nf4")
+    try:
+        with quiet_transformers():
+            if find_adapter_config_file(name, revision=revision) is None:
+                return None
+            # No weights but the adapter's, should there be others beside them.
+            patterns = ["*.json", "*.jinja", "*.txt", "*.model", adapters.WEIGHTS]
+            return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except (OSError, ValueError, RuntimeError):
+        # Whatever is wrong with the name is said when the model is loaded.
+        return None
+
+
+def _load_base(place: _Place, config: ModelConfig, device: "torch.device") -> tuple[Any, Any]:
+    import torch
+
+    dtype = native_dtype(device) if config.dtype == "auto" else getattr(torch, config.dtype)
+    folder = place.adapter.folder if place.adapter else None
+    try:
+        return load_base(place.base, config, revision=place.revision, adapter=folder, dtype=dtype, device=device)
+    except ModelError as error:
+        if not place.named or not isinstance(error.where, str) or not error.where.startswith(place.base):
+            raise
+        raise ModelError(
+            f"The adapter's base model can't be loaded: {error.what}",
+            where=f"{place.base}, named in {folder}/{adapters.CONFIG}",
+            remedy=f"give the base by hand: --model BASE --adapter {folder}",
+        ) from error

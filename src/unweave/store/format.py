@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from unweave.errors import StoreError
 
 VERSION = 2
+FOR_PEOPLE = ("model", "adapter", "loading")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class StoreSpec:
         reduction: Loss of a row: `mean` or `sum` over its completion tokens.
         number_format: How sketches are stored: `float16`, `int8` or `sign`, with a float32 scale a row, or `float32`.
         sign: What a positive influence means.
+        loading: How the model was held: `revision`, `quantization`, `dtype`. Not compared, since the fingerprint tells; empty in a store of before.
     """
 
     model: str
@@ -46,6 +48,7 @@ class StoreSpec:
     reduction: str
     number_format: str
     sign: str = "positive: a step on the row lowers the query's loss"
+    loading: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -72,7 +75,10 @@ class StoreSpec:
                 remedy="cache the rows anew",
             )
         try:
-            return cls(**{field.name: value[field.name] for field in fields(cls)})
+            return cls(
+                **{one.name: value[one.name] for one in fields(cls) if one.name != "loading"},
+                loading=value.get("loading", {}),
+            )
         except KeyError as error:
             raise StoreError(
                 f"The store's description lacks {error}.", where=where, remedy="cache the rows anew"
@@ -89,9 +95,9 @@ class StoreSpec:
             StoreError: Naming each field that differs, with both values.
         """
         differing = [
-            f"{field.name}: the store has {getattr(self, field.name)!r}, this run has {getattr(other, field.name)!r}"
-            for field in fields(self)
-            if field.name not in ("model", "adapter") and getattr(self, field.name) != getattr(other, field.name)
+            f"{one.name}: the store has {getattr(self, one.name)!r}, this run has {getattr(other, one.name)!r}"
+            for one in fields(self)
+            if one.name not in FOR_PEOPLE and getattr(self, one.name) != getattr(other, one.name)
         ]
         if differing:
             raise StoreError(

@@ -16,11 +16,13 @@ from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.models.fingerprint import model_fingerprint, tokenizer_fingerprint
 from unweave.models.loading import Loaded, load
+from unweave.models.vocabulary import require_tokens
 from unweave.runs import RunFolder
 from unweave.store.format import StoreSpec, names_hash
 from unweave.store.store import GradientStore
 from unweave.store.texts import write_texts
 from unweave.trace.config import CacheConfig, DoctorConfig, EngineConfig, GradientConfig
+from unweave.trace.model import loading_record
 from unweave.trace.sketching import Sketcher
 from unweave.train.rows import read_training_rows
 
@@ -145,6 +147,7 @@ def open_job(config: CacheConfig, *, loaded: Loaded | None = None, rows: list[Ro
     """
     loaded = loaded or load(config)
     rows, examples, problems = open_examples(config, loaded, rows=rows)
+    require_tokens(loaded.model, examples, tokenizer=loaded.tokenizer)
     sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=config)
     spec = store_spec(loaded, sketcher, config, encoding=config, number_format=config.number_format)
     store = GradientStore.create(config.store, spec)
@@ -247,6 +250,7 @@ def store_spec(
         normalize=config.normalize,
         reduction=config.reduction,
         number_format=number_format,
+        loading=loading_record(loaded),
     )
 
 

@@ -122,8 +122,11 @@ class TraceConfig(RetrievalConfig):
         learning_rates: A learning rate for each of `checkpoints`.
         model: The model, where it is not the one that the store names.
         adapter: Its adapter.
+        revision: Of the model; by default as when the store was made.
+        quantization: As for the model; by default as when the store was made.
+        attn_implementation: As for the model.
         max_new_tokens: Longest generated answer.
-        dtype: As for the model.
+        dtype: As for the model; `auto` is the one that the store was made with.
         device: As for the model.
         output: A file for the result in RapidIn's JSON format.
         html: A file for the result as a page.
@@ -141,6 +144,9 @@ class TraceConfig(RetrievalConfig):
     learning_rates: tuple[float, ...] = ()
     model: str | None = None
     adapter: Path | None = None
+    revision: str | None = None
+    quantization: Literal["none", "8bit", "4bit"] | None = None
+    attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     max_new_tokens: int = 48
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
     device: str = "auto"

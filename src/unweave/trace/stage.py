@@ -16,13 +16,15 @@ from unweave.data.reading import read_rows
 from unweave.data.rows import Row, content_id
 from unweave.errors import ConfigError, StoreError
 from unweave.models.generation import greedy_answers
-from unweave.models.loading import Loaded, ModelConfig, load
+from unweave.models.loading import Loaded, load
+from unweave.models.vocabulary import require_tokens
 from unweave.store.shards import BLOCK_BYTES
 from unweave.store.store import GradientStore
 from unweave.store.texts import stored_rows, texts_by_id
 from unweave.trace.cache import sketcher_for
 from unweave.trace.config import RetrievalConfig, TraceConfig
 from unweave.trace.details import TokenDetail, rerank_exactly
+from unweave.trace.model import store_model
 from unweave.trace.preconditioners.base import Problem, gradients_of
 from unweave.trace.preconditioners.registry import PRECONDITIONERS
 from unweave.trace.preconditioners.trak import trak
@@ -84,7 +86,7 @@ def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> Trace
             remedy="give one learning rate for each further checkpoint",
         )
     store = GradientStore.open(config.store)
-    loaded = loaded or load(_model_config(config, store))
+    loaded = loaded or load(store_model(store.spec, config))
     encoding = EncodingConfig(**store.spec.encoding)
     rows = read_rows(config.queries).rows if config.queries else [_query(config, loaded, encoding)]
     cut = {"span": config.span, "words": config.words, "tokens": config.tokens}
@@ -153,6 +155,7 @@ def trace_queries(
         scores = baseline_scores(config.scorer, corpus, [query.row for query in queries])
         rankings = [rank(row_ids, own, top_k=config.top_k) for own in scores]
     else:
+        require_tokens(loaded.model, [query.example for query in queries], tokenizer=loaded.tokenizer)
         sketcher = sketcher_for(store, loaded)
         vectors = query_vectors(sketcher, store, loaded, queries, config, texts)
         wanted = max(config.top_k, config.rerank)
@@ -265,19 +268,13 @@ def _with_checkpoints(config: TraceConfig, first: TraceResult, rows: Sequence[Ro
                 where=f"{config.store}, {folder}",
                 remedy="cache the same data with each checkpoint",
             )
-        loaded = load(_model_config(config, store))
+        loaded = load(store_model(store.spec, config))
         queries = make_queries(rows, loaded.tokenizer, EncodingConfig(**store.spec.encoding), **cut)
         found = trace_queries(store, loaded, queries, replace(config, learning_rate=learning_rate))
         assert found.scores is not None
         total[:, [place[row_id] for row_id in found.row_ids]] += found.scores
     rankings = [rank(first.row_ids, own, top_k=config.top_k) for own in total]
     return replace(first, rankings=rankings, scores=total)
-
-
-def _model_config(config: TraceConfig, store: GradientStore) -> ModelConfig:
-    if config.model is None:
-        return ModelConfig(model=store.spec.adapter or store.spec.model, dtype=config.dtype, device=config.device)
-    return ModelConfig(model=config.model, adapter=config.adapter, dtype=config.dtype, device=config.device)
 
 
 def _query(config: TraceConfig, loaded: Loaded, encoding: EncodingConfig) -> Row:

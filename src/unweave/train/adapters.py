@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from unweave import progress
 from unweave.errors import ConfigError
 from unweave.files import write_text
 from unweave.models.loading import quiet_transformers
+from unweave.models.vocabulary import vocabulary_size
 from unweave.train.config import LoraOptions
 
 CARD = """---
@@ -56,17 +58,28 @@ def add_lora(model: Any, options: LoraOptions, *, seed: int, name: str = "defaul
     import torch
     from peft import LoraConfig, get_peft_model
 
+    from unweave.models.text import idle_on_text, pattern_of
+
     targets: str | list[str] = options.lora_targets
     if targets != "all-linear":
         targets = [target.strip() for target in options.lora_targets.split(",")]
-    torch.manual_seed(seed)
+    idle = idle_on_text(model)
+    if idle:
+        progress.say(f"no adapter goes on {', '.join(idle)}: they do not run on text")
     config = LoraConfig(
         r=options.lora_r,
         lora_alpha=options.lora_alpha,
         lora_dropout=options.lora_dropout,
         target_modules=targets,
+        exclude_modules=pattern_of(idle),
         task_type="CAUSAL_LM",
     )
+    if options.lora_dropout and not _takes_dropout(model, config):
+        progress.say(
+            "experts' weights are adapted in one tensor, which takes no dropout: --lora-dropout is 0 in this run"
+        )
+        config.lora_dropout = 0.0
+    torch.manual_seed(seed)
     try:
         with quiet_transformers():
             return get_peft_model(model, config, adapter_name=name, autocast_adapter_dtype=False)
@@ -78,7 +91,25 @@ def add_lora(model: Any, options: LoraOptions, *, seed: int, name: str = "defaul
         ) from error
 
 
-def save_adapter(model: Any, tokenizer: Any, folder: Path, *, base: str) -> None:
+def _takes_dropout(model: Any, config: Any) -> bool:
+    """Whether every module that an adapter is for can have dropout in front of it, tried on an empty copy of a model with experts."""
+    import copy
+
+    import torch
+    from peft import get_peft_model
+
+    if not any(parameter.ndim > 2 and name.split(".")[-2] == "experts" for name, parameter in model.named_parameters()):
+        return True
+    with torch.device("meta"), torch.random.fork_rng(devices=[]), quiet_transformers():
+        empty = type(model)(copy.deepcopy(model.config))
+        try:
+            get_peft_model(empty, copy.deepcopy(config), autocast_adapter_dtype=False)
+        except ValueError as error:
+            return "dropout" not in str(error)
+    return True
+
+
+def save_adapter(model: Any, tokenizer: Any, folder: Path, *, base: str, revision: str | None = None) -> None:
     """Save the active adapter as a PEFT folder that names its base, with the tokenizer beside it.
 
     Args:
@@ -86,10 +117,24 @@ def save_adapter(model: Any, tokenizer: Any, folder: Path, *, base: str) -> None
         tokenizer: Its tokenizer.
         folder: Where to.
         base: Folder or hub id of the base model.
+        revision: Of a base from the hub.
     """
-    model.peft_config[model.active_adapter].base_model_name_or_path = base
-    model.save_pretrained(folder, safe_serialization=True)
+    config = model.peft_config[model.active_adapter]
+    config.base_model_name_or_path, config.revision = base, revision
+    resized = _base_vocabulary(base, revision) not in (None, vocabulary_size(model))
+    # PEFT's own look at the base knows no revision, and no models of several parts.
+    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=True if resized else "auto")
     tokenizer.save_pretrained(folder)
+
+
+def _base_vocabulary(base: str, revision: str | None) -> int | None:
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(base, **({"revision": revision} if revision else {}))
+    except (OSError, ValueError):
+        return None
+    return getattr(config.get_text_config(), "vocab_size", None)
 
 
 def write_card(folder: Path, *, title: str, description: str, base: str, facts: dict[str, Any]) -> None:

@@ -15,6 +15,8 @@ from unweave.errors import ConfigError
 from unweave.files import replacing_folder
 from unweave.gradients.loss import token_losses
 from unweave.models.loading import Loaded, load, quiet_transformers
+from unweave.models.merging import is_quantised, merged_model
+from unweave.models.vocabulary import require_tokens
 from unweave.runs import RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.config import TrainConfig
@@ -66,9 +68,14 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
     loaded = loaded or load(config)
     rows = read_training_rows(config.data, config, without=config.without)
     encoded = encode_rows(rows, loaded.tokenizer, config)
+    require_tokens(loaded.model, encoded.examples, tokenizer=loaded.tokenizer)
     if here.is_first:
         run.start(loaded, rows=rows.rows, problems=[*rows.problems, *encoded.problems])
     started = time.monotonic()
+    _require_trainable(config, loaded)
+    if loaded.adapter is not None:
+        # An adapter on an adapter is no folder that PEFT could load: what was learned before becomes part of the base.
+        loaded = merged_model(loaded, config.output_dir / "base", save=config.tuning == "lora" and here.is_first)
     model = add_lora(loaded.model, config, seed=config.seed) if config.tuning == "lora" else loaded.model
     if config.tuning == "full":
         model.requires_grad_(True)
@@ -102,7 +109,7 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
         return result
     with quiet_transformers():
         if config.tuning == "lora":
-            save_adapter(model, loaded.tokenizer, config.output_dir, base=loaded.base)
+            save_adapter(model, loaded.tokenizer, config.output_dir, base=loaded.base, revision=loaded.revision)
         else:
             model.save_pretrained(config.output_dir, safe_serialization=True)
             loaded.tokenizer.save_pretrained(config.output_dir)
@@ -125,6 +132,15 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
     )
     run.finish({**result.__dict__, "folder": str(result.folder)})
     return result
+
+
+def _require_trainable(config: TrainConfig, loaded: Loaded) -> None:
+    if config.tuning == "full" and is_quantised(loaded.model):
+        raise ConfigError(
+            "Quantised weights can't be trained.",
+            where="--tuning full, --quantization",
+            remedy="use --tuning lora, or --quantization none with an unquantised model",
+        )
 
 
 @dataclass(frozen=True)
@@ -194,7 +210,7 @@ def _snapshots(config: TrainConfig, model: Any, loaded: Loaded, *, total: int) -
         for place, share in due:
             if step == place:
                 with replacing_folder(snapshot_folder(config.output_dir, share)) as folder, quiet_transformers():
-                    save_adapter(model, loaded.tokenizer, folder, base=loaded.base)
+                    save_adapter(model, loaded.tokenizer, folder, base=loaded.base, revision=loaded.revision)
 
     return after_step
 

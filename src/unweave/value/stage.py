@@ -16,6 +16,7 @@ from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
 from unweave.files import remembered
 from unweave.models.loading import Loaded, load
+from unweave.models.vocabulary import require_tokens
 from unweave.runs import RunFolder, identity_digest
 from unweave.store.store import GradientStore
 from unweave.trace.cache import sketcher_for
@@ -83,6 +84,7 @@ def score_rows(config: ScoreConfig) -> ScoreResult:
     kept = [by_id[example.row_id] for example in encoded.examples]
     tasks = task_rows(config)
     examples = {name: encode_rows(own, loaded.tokenizer, encoding).examples for name, own in tasks.items()}
+    require_tokens(loaded.model, [*encoded.examples, *(one for own in examples.values() for one in own)])
     for name, own in examples.items():
         if not own:
             raise DataError(

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unweave.audit.attacks.base import Target
-from unweave.models.loading import Loaded
+from unweave.models.loading import Loaded, quiet_transformers
+from unweave.models.merging import merge_adapter
 
 GROUP = 64
 
@@ -23,7 +24,8 @@ def quantise(target: Target) -> dict[str, Any]:
     """
     loaded: Loaded = target.loaded
     if loaded.adapter is not None:
-        loaded.model = loaded.model.merge_and_unload()
+        with quiet_transformers():
+            loaded.model = merge_adapter(loaded)
         loaded.adapter = None
     head = loaded.model.get_output_embeddings()
     layers = [module for module in loaded.model.modules() if isinstance(module, nn.Linear) and module is not head]

@@ -16,6 +16,7 @@ from unweave.data.batches import collate
 from unweave.data.encoding import encode_rows
 from unweave.data.rows import Row
 from unweave.gradients.loss import token_losses
+from unweave.models.adapters import adapter_parameters
 from unweave.models.loading import Loaded
 from unweave.train.adapters import add_lora
 from unweave.train.config import LoraOptions
@@ -62,7 +63,7 @@ def _trainable(target: Target) -> Iterator[Any]:
     loaded: Loaded = target.loaded
     own = loaded.adapter is not None
     model = loaded.model if own else add_lora(loaded.model, LoraOptions(), seed=target.seed)
-    chosen = {name: parameter for name, parameter in model.named_parameters() if "lora_" in name}
+    chosen = adapter_parameters(model)
     kept = {name: parameter.detach().clone() for name, parameter in chosen.items()}
     loaded.model = model
     try:

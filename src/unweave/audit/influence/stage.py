@@ -12,9 +12,10 @@ from unweave.data.reading import read_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
 from unweave.files import write_json
-from unweave.models.loading import ModelConfig, load
+from unweave.models.loading import load
 from unweave.runs import RunFolder
 from unweave.store.store import GradientStore
+from unweave.trace.model import store_model
 
 
 def audit_influence(config: InfluenceAuditConfig) -> dict[str, Any]:
@@ -34,9 +35,7 @@ def audit_influence(config: InfluenceAuditConfig) -> dict[str, Any]:
     clock, result = Clock(), dict[str, Any]()
     if set(config.parts) - {"controls"}:
         queries = _queries(config)
-        loaded = load(
-            ModelConfig(model=store.spec.adapter or store.spec.model, dtype=config.dtype, device=config.device)
-        )
+        loaded = load(store_model(store.spec, config))
         clock.lap("load")
         if "sketch" in config.parts:
             result["sketch"] = sketch_agreement(store, loaded, queries, max_rows=config.max_rows, seed=config.seed)
