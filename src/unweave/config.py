@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import yaml
 
 from unweave.errors import ConfigError, nearest
+from unweave.ranges import require_in_range
 
 T = TypeVar("T")
 
@@ -129,7 +130,9 @@ def load_yaml(config_type: type[T], path: Path, *, command: str | None = None) -
         raise ConfigError(
             "The config has errors:\n  - " + "\n  - ".join(problems), where=str(path), remedy="mend these lines"
         )
-    return config_type(**values)
+    config = config_type(**values)
+    require_in_range(config, where=str(path))
+    return config
 
 
 def _mapping(path: Path) -> list[tuple[yaml.ScalarNode, yaml.Node]]:

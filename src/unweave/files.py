@@ -165,12 +165,72 @@ def read_json(path: Path, *, what: str) -> Any:
     Raises:
         DataError: When the file is missing or is not JSON.
     """
+    return parse_json(read_text(path, what=what), what=what, where=str(path))
+
+
+def read_record(path: Path, *, what: str) -> dict[str, Any]:
+    """Read a JSON file that holds one object.
+
+    Args:
+        path: The file.
+        what: What the file is, for the error message.
+
+    Returns:
+        The object.
+
+    Raises:
+        DataError: When the file is missing, is not JSON, or holds something else.
+    """
+    value = read_json(path, what=what)
+    if not isinstance(value, dict):
+        raise DataError(f"{what} is not a JSON object.", where=str(path), remedy="write the file anew")
+    return value
+
+
+def read_text(path: Path, *, what: str) -> str:
+    """Read a text file.
+
+    Args:
+        path: The file.
+        what: What the file is, for the error message.
+
+    Returns:
+        Its text, without a byte-order mark.
+
+    Raises:
+        DataError: When the file is missing, can't be read, or is not UTF-8.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(f"{what} not found.", where=str(path), remedy="check the path") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{what} is not valid JSON: {error}.", where=str(path), remedy="write the file anew") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{what} is not UTF-8 text.", where=str(path), remedy="write the file anew") from error
+    except (OSError, ValueError) as error:
+        # A folder, a file without permission, a name with a null byte.
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise DataError(f"{what} can't be read: {reason}.", where=str(path), remedy="check the path") from error
+
+
+def parse_json(text: str, *, what: str, where: str) -> Any:
+    """Read JSON.
+
+    Args:
+        text: The text.
+        what: What it is, for the error message.
+        where: Where it stands.
+
+    Returns:
+        The decoded value.
+
+    Raises:
+        DataError: When it is not JSON, or is too deep or holds a number too long to be data.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise DataError(f"{what} is not valid JSON: {reason}.", where=where, remedy="write the file anew") from error
 
 
 def remembered(path: Path, identity: dict[str, Any], compute: Callable[[], T], *, key: str, what: str) -> T:

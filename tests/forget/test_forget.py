@@ -253,6 +253,16 @@ def test_wrong_method_config_and_sets(poisoned, tmp_path):
         forget_rows(settings(poisoned, tmp_path, forget_weights=tmp_path / "w"))
 
 
+def test_ga_needs_no_rows_to_keep(poisoned, tmp_path):
+    config = settings(poisoned, tmp_path, GaConfig, epochs=1.0, retain=None)
+    result = forget_rows(config)
+    assert result.retain_rows == 0
+    assert "| retain rows | none |" in (result.folder / "README.md").read_text()
+    assert forget_rows(config) == result, "a rerun finds it complete"
+    with pytest.raises(ConfigError, match="weights of rows to keep, and no such rows"):
+        forget_rows(settings(poisoned, tmp_path, GaConfig, retain=None, retain_weights=tmp_path / "w"))
+
+
 def test_result_is_json(poisoned, tmp_path):
     result = forget_rows(settings(poisoned, tmp_path, epochs=1.0))
     stored = json.loads((result.folder / "result.json").read_text())["result"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -13,10 +14,11 @@ import pytest
 import torch
 
 from unweave.data.rows import Row
-from unweave.errors import StoreError
+from unweave.errors import StoreError, UnweaveError
 from unweave.store.care import check_store, compact_store, merge_stores, repair_store
 from unweave.store.format import StoreSpec
 from unweave.store.numbers import decode_numbers, encode_numbers, stored_bytes
+from unweave.store.shards import layout_of
 from unweave.store.store import GradientStore
 from unweave.store.texts import read_texts, write_texts
 
@@ -310,3 +312,68 @@ def test_damaged_shards_are_withdrawn_for_caching_anew(tmp_path):
     assert store.pending(["a", "b", "c"]) == ["a", "b"]
     fill(store, ["a", "b"])
     assert check_store(GradientStore.open(tmp_path / "s")) == []
+
+
+def test_texts_that_cannot_be_read_are_found_and_taken_away(tmp_path):
+    folder = tmp_path / "s"
+    store = GradientStore.create(folder, make_spec())
+    fill(store, ["a", "b"])
+    write_texts(folder, [Row("a", "p", "c"), Row("b", "p", "d")])
+    whole = (folder / "rows.parquet").read_bytes()
+    for broken in (whole[:50], b"", whole[:-8] + b"\xff" * 8, whole[:4] + bytes(len(whole) - 8) + whole[-4:]):
+        (folder / "rows.parquet").write_bytes(broken)
+        with pytest.raises(StoreError, match=r"texts .* can't be read") as raised:
+            read_texts(folder)
+        assert "store repair" in str(raised.value)
+        assert any("rows.parquet" in fault for fault in check_store(store))
+        assert repair_store(store) == [], "the sketches are whole"
+        assert check_store(store) == []
+        assert read_texts(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("store.json", "{", "not valid JSON"),
+        ("store.json", "[1]", "not a JSON object"),
+        ("store.json", '{"version": 2}', "lacks 'model'"),
+        ("store.json", {"dimension": "many"}, "'many' for 'dimension'"),
+        ("store.json", {"dimension": 0}, "sketches of 0 numbers"),
+        ("store.json", {"number_format": "float7"}, "float7"),
+        ("store.json", {"encoding": {"max_length": "long"}}, "'long' for 'max_length'"),
+        ("store.json", {"encoding": {"colour": 1}}, "'colour'"),
+        ("commits/000009-x.json", '{"row_ids": []}', "commit of the store is broken"),
+        ("commits/000009-x.json", '{"row_ids": "ab", "size": 1, "digest": ""}', "no list of ids"),
+        ("commits/notanumber.json", '{"row_ids": ["x"], "size": 1, "digest": ""}', "commit of the store is broken"),
+        ("deletions/0.json", "{}", "deletion of the store is broken"),
+        ("deletions/0.json", '{"row_ids": [[1]]}', "deletion of the store is broken"),
+    ],
+)
+def test_broken_records_are_named(tmp_path, file, content, message):
+    folder = tmp_path / "s"
+    fill(GradientStore.create(folder, make_spec()), ["a", "b"])
+    if isinstance(content, dict):
+        content = json.dumps(json.loads((folder / file).read_text()) | content)
+    (folder / file).write_text(content)
+    with pytest.raises(UnweaveError, match=message) as raised:
+        GradientStore.open(folder).row_ids()
+    assert file in str(raised.value)
+
+
+def test_a_shard_with_a_broken_header_is_named(tmp_path):
+    store = GradientStore.create(tmp_path / "s", make_spec())
+    fill(store, ["a", "b"])
+    shard = next((tmp_path / "s/shards").iterdir())
+    whole = shard.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header = whole[8 : 8 + length]
+    for broken in (
+        b"\xff" * length,
+        b"[" * length,
+        header.replace(b'"F32"', b'"X99"'),
+        header.replace(b"[0,", b"[9,").replace(b"sketches", b"sketchez"),
+    ):
+        shard.write_bytes(whole[:8] + broken + whole[8 + length :])
+        layout_of.cache_clear()
+        with pytest.raises(StoreError, match="A shard"):
+            GradientStore.open(tmp_path / "s").read(["a"])

@@ -1,5 +1,6 @@
 """RapidUn's weights against a reference written from the formulas (METHODS section 2), and the controls."""
 
+import dataclasses
 import json
 import math
 import random
@@ -184,7 +185,14 @@ def test_result_files_one_entry_a_line(tmp_path, matrices, files):
         ('{"config": 1}', "no entry"),
         ('{"0": {"helpful": [1, 2], "helpful_infl": [0.5]}}', "2 rows and 1 influences"),
         ('{"0": {"helpful": ["x"], "helpful_infl": [0.5]}}', "numbers"),
-        ('{"helpful": [0], "helpful_infl": [1.0]}\n{broken', "Broken JSON"),
+        ('{"0": {"helpful": 3, "helpful_infl": [0.5]}}', "not a list"),
+        ('{"0": {"helpful": [-1], "helpful_infl": [0.5]}}', "not the index of a row"),
+        ('{"0": {"helpful": [1.5], "helpful_infl": [0.5]}}', "not the index of a row"),
+        ('{"0": {"helpful": [true], "helpful_infl": [0.5]}}', "not the index of a row"),
+        ('{"0": {"helpful": [1], "helpful_infl": [NaN]}}', "not finite"),
+        ('{"0": {"helpful": [1e400], "helpful_infl": [1]}}', "numbers"),
+        ("[" * 100000, "nested too deeply"),
+        ('{"helpful": [0], "helpful_infl": [1.0]}\n{broken', "not valid JSON"),
     ],
 )
 def test_bad_result_files_are_named(tmp_path, content, message):
@@ -193,6 +201,44 @@ def test_bad_result_files_are_named(tmp_path, content, message):
     with pytest.raises(DataError, match=message) as raised:
         read_influence_file(path)
     assert "bad.json" in str(raised.value)
+
+
+@pytest.mark.parametrize(("index", "message"), [(None, "all their lists are empty"), (10**9, "hardly the index")])
+def test_lists_that_name_no_row_or_impossible_ones_are_told(tmp_path, index, message):
+    rows = [] if index is None else [index]
+    path = tmp_path / "f.json"
+    path.write_text(
+        json.dumps({"0": {"helpful": rows, "helpful_infl": [1.0] * len(rows), "harmful": [], "harmful_infl": []}})
+    )
+    config = WeighConfig(f2f=path, f2r=path, r2f=path, r2r=path, out_forget=tmp_path / "a", out_retain=tmp_path / "b")
+    with pytest.raises(DataError, match=message):
+        weigh_rows(config)
+    known = dataclasses.replace(config, n_forget=3, n_retain=2)
+    assert weigh_rows(known).forget == [1.0, 1.0, 1.0], "an index outside the rows is ignored, as in RapidUn"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"index": 0, "weight": 1}', "1 weights for 2 rows"),
+        ('{"index": 0, "weight": 1}\n{"index": 0, "weight": 1}', "repeated"),
+        ('{"index": 0, "weight": 1}\n{"index": 1, "weight": NaN}', "not finite"),
+        ('{"index": 0, "weight": 1}\n{"index": 1, "weight": -1}', "out of range"),
+        ('{"index": 0, "weight": 0}\n{"index": 1, "weight": 0}', "All weights are zero"),
+        ('{"index": 0.5, "weight": 1}', "no index"),
+        ('{"index": true, "weight": 1}', "no index"),
+        ('{"index": 1e999, "weight": 1}', "Not a weight"),
+        ("[1]", "Not a weight"),
+        ("{", "Not a weight"),
+        ('{"index": 0, "wei', "Not a weight"),
+    ],
+)
+def test_bad_weight_files_are_named(tmp_path, content, message):
+    path = tmp_path / "w.jsonl"
+    path.write_text(content)
+    with pytest.raises(DataError, match=message) as raised:
+        read_weights(path, count=2)
+    assert "w.jsonl" in str(raised.value)
 
 
 def test_missing_influence_names_the_options(tmp_path, files):

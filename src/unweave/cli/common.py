@@ -14,6 +14,7 @@ from unweave import progress
 from unweave.config import load_yaml, part_of, to_plain
 from unweave.files import finite
 from unweave.lazy import resolve
+from unweave.ranges import require_in_range
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ def parse(config_type: type[T], argv: Sequence[str], *, command: str, descriptio
         default = both(**_values(config_type, loaded), config=Path(path))
     parsed = tyro.cli(both, args=list(argv), default=default, prog=f"unweave {command}", description=description)
     progress.silence(parsed.quiet)
+    require_in_range(parsed)
     return part_of(config_type, parsed), part_of(Common, parsed)
 
 

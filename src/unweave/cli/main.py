@@ -1,16 +1,18 @@
 """The command line: picks the subcommand, and turns errors into one message and an exit code.
 
-0 is success, 1 a failure that the message explains, 2 a wrong call. Nothing heavy is imported before a subcommand is known.
+0 is success, 1 a failure that the message explains, 2 a wrong call, 130 an interruption. Nothing heavy is imported before a subcommand is known.
 """
 
-import errno
 import importlib
+import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from unweave.errors import UnweaveError, nearest
+from unweave.faults import explained
 
 COMMANDS = {
     "demo": "the whole story on a real model: poison, trace, forget, audit, report",
@@ -32,7 +34,7 @@ COMMANDS = {
     "run": "repeat a run from its config.yaml",
 }
 
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _ready_streams()
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         _print_help()
         return 0 if arguments else 2
@@ -61,56 +64,45 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _guarded(command: str, arguments: list[str]) -> int:
-    # A terminated process must stop as an interrupted one does: with a message, and nothing half written.
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    if threading.current_thread() is threading.main_thread():
+        # A terminated process must stop as an interrupted one does: with a message, and nothing half written.
+        signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     try:
-        return importlib.import_module(f"unweave.cli.{command}").main(arguments)
+        code = importlib.import_module(f"unweave.cli.{command}").main(arguments)
+        # What a pipe's reader no longer takes must show here, not when the interpreter ends.
+        sys.stdout.flush()
     except UnweaveError as error:
         _print_error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         _print_error("Interrupted; what was finished is kept.\n  remedy: run the same command again to go on")
-        return 1
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        if _no_space(error):
-            where = getattr(error, "filename", None)
-            place = f"\n  where: {where}" if where else ""
-            _print_error(
-                f"The disk is full; what was finished is kept.{place}\n  remedy: free some space and run the same command again"
-            )
-            return 1
-        if isinstance(error, PermissionError):
-            _print_error(
-                f"No permission.\n  where: {error.filename}\n  remedy: choose another folder, or change its permissions"
-            )
-            return 1
         if os.environ.get("UNWEAVE_TRACEBACK"):
             raise
+        if (known := explained(error)) is not None:
+            _print_error(str(known))
+            return known.exit_code
         _print_error(
             f"Unexpected {type(error).__name__}: {error}\n  remedy: this is a bug in unweave; run again with UNWEAVE_TRACEBACK=1 and report what it prints"
         )
         return 1
+    return code
 
 
-def _no_space(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, is a full disk; torch and safetensors wrap it in errors of their own."""
-    while error is not None:
-        text = str(error)
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
-            return True
-        if (
-            "No space left on device" in text
-            or "os error 28" in text
-            or "File too large" in text
-            or "os error 27" in text
-        ):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def _ready_streams() -> None:
+    """Make sure that there is somewhere to print to, and that no text of a row or a model is unprintable."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Closed by whoever started the process.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  # for as long as the process lives
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _print_help() -> None:

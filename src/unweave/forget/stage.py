@@ -90,6 +90,10 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
         )
     if method.uses_retain and config.retain is None:
         raise ConfigError(f"The method '{config.method}' needs rows to keep.", where="--retain", remedy="give them")
+    if config.retain_weights is not None and config.retain is None:
+        raise ConfigError(
+            "There are weights of rows to keep, and no such rows.", where="--retain-weights", remedy="give --retain"
+        )
     if config.target_reference is not None and config.target is None:
         raise ConfigError(
             "A reference says how hard held-out rows are, and there are none.",
@@ -254,14 +258,16 @@ def _trainable(config: ForgetConfig, setting: Setting) -> Setting:
 def _write_card(
     config: ForgetConfig, loaded: Loaded, result: ForgetResult, rows: Sequence[ForgetRow], paper: str
 ) -> None:
-    summaries = {
-        name: summarize([row.weight for row in rows if row.is_forget == is_forget])
-        for name, is_forget in (("forget", True), ("retain", False))
+    weights = {is_forget: [row.weight for row in rows if row.is_forget == is_forget] for is_forget in (True, False)}
+    # A method without a retain term may have no rows to keep.
+    counts = {
+        is_forget: f"{len(own)}, effective {summarize(own).effective_sample_size:.1f}" if own else "none"
+        for is_forget, own in weights.items()
     }
     facts = {
         "method": f"{result.method} ({paper})",
-        "forget rows": f"{result.forget_rows}, effective {summaries['forget'].effective_sample_size:.1f}",
-        "retain rows": f"{result.retain_rows}, effective {summaries['retain'].effective_sample_size:.1f}",
+        "forget rows": counts[True],
+        "retain rows": counts[False],
         "steps": f"{result.steps} of {result.planned_steps}"
         + (f"; stopped because {result.stopped}" if result.stopped else ""),
         "learning rate": config.learning_rate,

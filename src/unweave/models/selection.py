@@ -67,13 +67,13 @@ def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> 
                 holder, _, child = module_name.rpartition(".")
                 name = f"{child}.{attribute}"
             uses.setdefault(id(parameter), []).append(Use(holder, modules[holder], name))
-    patterns = [] if which in ("lora", "linear", "all") else [which] if isinstance(which, str) else list(which)
+    patterns = _patterns(which)
     head = _output_head(model)
     selected = []
     for name, parameter in model.named_parameters():
         holders = tuple(uses[id(parameter)])
         if patterns:
-            chosen = any(re.search(pattern, name) for pattern in patterns)
+            chosen = any(pattern.search(name) for pattern in patterns)
         elif which == "lora":
             chosen = ".lora_A." in name or ".lora_B." in name
         elif which == "linear":
@@ -90,6 +90,20 @@ def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> 
         )
         raise ConfigError(f"No parameter is selected by {which!r}.", where="--parameters", remedy=hint)
     return selected
+
+
+def _patterns(which: str | Sequence[str]) -> list[re.Pattern[str]]:
+    """The patterns of names that a choice holds; none for a named set of parameters."""
+    if which in ("lora", "linear", "all"):
+        return []
+    try:
+        return [re.compile(pattern) for pattern in ([which] if isinstance(which, str) else which)]
+    except re.error as error:
+        raise ConfigError(
+            f"Not a pattern of a name: {error}.",
+            where=f"--parameters {error.pattern!r}",
+            remedy="give lora, linear, all, or a regular expression; a bracket that is meant as such needs a backslash",
+        ) from error
 
 
 def gradient_shape(item: SelectedParameter) -> tuple[int, ...]:

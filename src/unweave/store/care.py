@@ -6,17 +6,20 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from unweave.errors import StoreError
 from unweave.files import file_digest, replacing
-from unweave.store.shards import Commit
+from unweave.store.shards import REPAIR, Commit
 from unweave.store.store import GradientStore
-from unweave.store.texts import merge_texts, remove_texts
+from unweave.store.texts import FILE as TEXTS
+from unweave.store.texts import merge_texts, read_texts, remove_texts, repair_texts
 
 
 def check_store(store: GradientStore) -> list[str]:
-    """Compare every shard with its commit.
+    """Compare every shard with its commit, and see whether the rows' texts can be read.
 
     Args:
         store: The store.
@@ -25,6 +28,10 @@ def check_store(store: GradientStore) -> list[str]:
         What is wrong, with the rows to cache anew; empty when all is well.
     """
     faults = []
+    try:
+        read_texts(store.folder)
+    except StoreError as error:
+        faults.append(f"{TEXTS} can't be read: {error.what}")
     for commit in store.commits():
         path = store.shard_path(commit.name)
         rows = f"{len(commit.row_ids)} rows from '{commit.row_ids[0]}'"
@@ -38,7 +45,7 @@ def check_store(store: GradientStore) -> list[str]:
 
 
 def repair_store(store: GradientStore) -> list[str]:
-    """Withdraw the commits of damaged shards, so that the next caching computes their rows anew.
+    """Withdraw the commits of damaged shards, so that the next caching computes their rows anew, and take away texts that can't be read.
 
     Args:
         store: The store.
@@ -48,6 +55,7 @@ def repair_store(store: GradientStore) -> list[str]:
     """
     with store.writing():
         damaged = {fault.partition(" ")[0] for fault in check_store(store)}
+        repair_texts(store.folder)
         lost = []
         for commit in store.commits():
             if store.shard_path(commit.name).name in damaged:
@@ -77,7 +85,7 @@ def compact_store(store: GradientStore) -> int:
             if len(keep) == len(commit.row_ids):
                 continue
             if keep:
-                held = load_file(store.shard_path(commit.name))
+                held = _tensors(store.shard_path(commit.name), rows=len(commit.row_ids))
                 tensors = {name: tensor[keep] for name, tensor in held.items()}
                 ids = tuple(commit.row_ids[index] for index in keep)
                 # The same unit number: scans keep their order, and readers take the smaller of the two commits while both are there.
@@ -134,6 +142,16 @@ def merge_stores(sources: Sequence[Path], target: Path) -> GradientStore:
             merge_texts(store.folder, target)
             merged.delete(sorted(store.deleted() & merged.names()))
     return merged
+
+
+def _tensors(path: Path, *, rows: int) -> dict[str, Tensor]:
+    try:
+        held = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise StoreError(f"A shard can't be read: {error}.", where=str(path), remedy=REPAIR) from error
+    if any(tensor.shape[:1] != (rows,) for tensor in held.values()):
+        raise StoreError("A shard does not hold the rows of its commit.", where=str(path), remedy=REPAIR)
+    return held
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -4,12 +4,15 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, get_args
 
+from unweave.data.encoding import EncodingConfig
 from unweave.errors import StoreError
+from unweave.store.numbers import NumberFormat
 
 VERSION = 2
 FOR_PEOPLE = ("model", "adapter", "loading")
+NUMBER_FORMATS = get_args(NumberFormat)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,15 +77,35 @@ class StoreSpec:
                 where=where,
                 remedy="cache the rows anew",
             )
-        try:
-            return cls(
-                **{one.name: value[one.name] for one in fields(cls) if one.name != "loading"},
-                loading=value.get("loading", {}),
-            )
-        except KeyError as error:
+        known = {field.name: field.type for field in fields(cls)}
+        # Stores of before say nothing of how their model was held.
+        value = {"loading": {}, **value}
+        if lacking := [name for name in known if name not in value]:
             raise StoreError(
-                f"The store's description lacks {error}.", where=where, remedy="cache the rows anew"
-            ) from error
+                f"The store's description lacks '{lacking[0]}'.", where=where, remedy="cache the rows anew"
+            )
+        for name, kind in known.items():
+            if not _is(value[name], kind):
+                raise StoreError(
+                    f"The store's description says {value[name]!r} for '{name}'.",
+                    where=where,
+                    remedy="restore it, or cache the rows anew",
+                )
+        if value["dimension"] < 1 or value["number_format"] not in NUMBER_FORMATS:
+            raise StoreError(
+                f"The store's description names sketches of {value['dimension']} numbers in the format '{value['number_format']}'.",
+                where=where,
+                remedy="restore it, or cache the rows anew",
+            )
+        encoding = {field.name: field.default for field in fields(EncodingConfig)}
+        for name, given in value["encoding"].items():
+            if name not in encoding or not (given is None or isinstance(given, type(encoding[name] or ""))):
+                raise StoreError(
+                    f"The store's description says {given!r} for '{name}' of its encoding.",
+                    where=where,
+                    remedy="restore it, or use the version of unweave that made the store",
+                )
+        return cls(**{name: value[name] for name in known})
 
     def require(self, other: "StoreSpec", *, where: str) -> None:
         """Refuse to go on with sketches that were made in another way.
@@ -105,6 +128,13 @@ class StoreSpec:
                 where=where,
                 remedy="use the model and options that the store was made with, or another --store",
             )
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a JSON value is of a field's type."""
+    if kind == dict[str, Any]:
+        return isinstance(value, dict)
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def names_hash(names: Sequence[tuple[str, int]]) -> str:

@@ -3,9 +3,10 @@
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from unweave.errors import StoreError
-from unweave.files import read_json, write_json
+from unweave.files import read_record, write_json
 from unweave.store.shards import Commit, records_in, without_superseded
 
 
@@ -27,12 +28,14 @@ class Records:
         if self._commits is None:
             found = []
             for path in records_in(self.folder / "commits"):
-                value = read_json(path, what="A commit of the store")
+                value = read_record(path, what="A commit of the store")
                 try:
-                    found.append(Commit(path.stem, tuple(value["row_ids"]), int(value["size"]), str(value["digest"])))
+                    found.append(_commit(path, value))
                 except (KeyError, TypeError, ValueError) as error:
                     raise StoreError(
-                        f"A commit lacks {error}.", where=str(path), remedy="remove it and cache its rows anew"
+                        f"A commit of the store is broken: {error}.",
+                        where=str(path),
+                        remedy="remove it and cache its rows anew",
                     ) from error
             self._commits = without_superseded(found)
         return self._commits
@@ -40,8 +43,17 @@ class Records:
     def deleted(self) -> set[str]:
         """Rows that were taken out and whose sketches are still on the disk."""
         if self._deleted is None:
-            records = (read_json(path, what="A deletion of the store") for path in self.deletions())
-            self._deleted = {row_id for record in records for row_id in record["row_ids"]}
+            gone: set[str] = set()
+            for path in self.deletions():
+                try:
+                    gone.update(_row_ids(read_record(path, what="A deletion of the store")))
+                except (KeyError, TypeError) as error:
+                    raise StoreError(
+                        f"A deletion of the store is broken: {error}. Which rows were taken out is not known.",
+                        where=str(path),
+                        remedy="restore it from a backup, or cache the rows that are to stay into a new store",
+                    ) from error
+            self._deleted = gone
         return self._deleted
 
     def row_ids(self) -> list[str]:
@@ -139,3 +151,28 @@ class Records:
                 where=str(self.folder),
                 remedy="cache them first",
             )
+
+
+def _commit(path: Path, record: dict[str, Any]) -> Commit:
+    commit = Commit(path.stem, _row_ids(record), int(record["size"]), str(record["digest"]))
+    if commit.unit < 0:
+        raise ValueError("its name does not begin with the number of a unit")
+    return commit
+
+
+def _row_ids(record: dict[str, Any]) -> tuple[str, ...]:
+    """The rows of a commit or a deletion.
+
+    Args:
+        record: What its file holds.
+
+    Returns:
+        Their ids.
+
+    Raises:
+        TypeError: When they are no list of ids.
+    """
+    ids = record["row_ids"]
+    if not isinstance(ids, list) or not ids or not all(isinstance(row_id, str) for row_id in ids):
+        raise TypeError("'row_ids' is no list of ids")
+    return tuple(ids)

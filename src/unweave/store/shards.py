@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from unweave.errors import StoreError
 from unweave.files import TEMPORARY_PREFIX
 
+REPAIR = "run `unweave store repair`, and cache the same rows again"
 BLOCK_BYTES = 1 << 25
 DTYPES = {"F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1"}
 
@@ -86,15 +89,30 @@ def layout_of(path: Path) -> Layout:
 
     Returns:
         Type, first byte and shape of each tensor.
+
+    Raises:
+        StoreError: When its header is broken.
     """
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        entries = json.loads(file.read(length))
-    return {
-        name: (np.dtype(DTYPES[entry["dtype"]]), 8 + length + entry["data_offsets"][0], tuple(entry["shape"]))
-        for name, entry in entries.items()
-        if name != "__metadata__"
-    }
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            entries = json.loads(file.read(min(length, size)))
+        layout = {
+            name: (np.dtype(DTYPES[entry["dtype"]]), 8 + length + int(entry["data_offsets"][0]), tuple(entry["shape"]))
+            for name, entry in entries.items()
+            if name != "__metadata__"
+        }
+        for dtype, start, shape in layout.values():
+            _require_room(dtype, start, shape, size)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(f"A shard can't be read: {error}.", where=str(path), remedy=REPAIR) from error
+    return layout
+
+
+def _require_room(dtype: np.dtype, start: int, shape: tuple[int, ...], size: int) -> None:
+    if start < 0 or any(side < 0 for side in shape) or start + math.prod(shape) * dtype.itemsize > size:
+        raise ValueError("its tensors do not fit into the file")
 
 
 def mapped_rows(path: Path, layout: Layout, name: str, rows: slice) -> np.ndarray:
@@ -108,7 +126,12 @@ def mapped_rows(path: Path, layout: Layout, name: str, rows: slice) -> np.ndarra
 
     Returns:
         The rows; nothing is read before it is touched.
+
+    Raises:
+        StoreError: When the shard does not hold them.
     """
+    if name not in layout or not layout[name][2] or layout[name][2][0] < rows.stop:
+        raise StoreError(f"A shard lacks '{name}' of some rows.", where=str(path), remedy=REPAIR)
     dtype, offset, shape = layout[name]
     width = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
     count = rows.stop - rows.start

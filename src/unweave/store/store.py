@@ -25,20 +25,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unweave.errors import StoreError
-from unweave.files import TEMPORARY_PREFIX, file_digest, locked, read_json, replacing, write_json
+from unweave.files import TEMPORARY_PREFIX, file_digest, locked, read_record, replacing, write_json
 from unweave.store.format import StoreSpec
 from unweave.store.numbers import decode_numbers, encode_numbers, stored_bytes
 from unweave.store.records import Records
 from unweave.store.shards import (
     BLOCK_BYTES,
+    REPAIR,
     Block,
     Commit,
     Stored,
     layout_of,
     mapped_rows,
 )
-
-REPAIR = "run `unweave store repair`, and cache the same rows again"
 
 
 class GradientStore(Records):
@@ -92,7 +91,7 @@ class GradientStore(Records):
             raise StoreError(
                 "There is no gradient store here.", where=str(folder), remedy="make one with `unweave cache`"
             )
-        return cls(folder, StoreSpec.from_json(read_json(path, what="The store's description"), where=str(path)))
+        return cls(folder, StoreSpec.from_json(read_record(path, what="The store's description"), where=str(path)))
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:

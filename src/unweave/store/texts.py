@@ -66,11 +66,48 @@ def read_texts(folder: Path) -> list[dict[str, Any]]:
 
     Returns:
         id, source, line, prompt, completion and meta (JSON) of each row.
+
+    Raises:
+        StoreError: When the file is there and can't be read.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = folder / FILE
-    return pq.read_table(path).to_pylist() if path.is_file() else []
+    if not path.is_file():
+        return []
+    try:
+        texts = pq.read_table(path).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise StoreError(
+            f"The texts of the store's rows can't be read: {_first_line(error)}",
+            where=str(path),
+            remedy="run `unweave store repair`, and cache the same rows again",
+        ) from error
+    if any(not isinstance(text.get(name), str) for text in texts for name in ("id", "prompt", "completion")):
+        raise StoreError(
+            "The texts of the store's rows lack an id, a prompt or a completion.",
+            where=str(path),
+            remedy="run `unweave store repair`, and cache the same rows again",
+        )
+    return texts
+
+
+def repair_texts(folder: Path) -> bool:
+    """Take away a file of texts that can't be read, so that the next caching of the same rows writes it anew.
+
+    Args:
+        folder: The store's folder.
+
+    Returns:
+        Whether it was broken.
+    """
+    try:
+        read_texts(folder)
+    except StoreError:
+        (folder / FILE).unlink()
+        return True
+    return False
 
 
 def texts_by_id(folder: Path) -> dict[str, dict[str, Any]]:
@@ -129,6 +166,10 @@ def _more(stored: dict[str, Any]) -> dict[str, Any]:
         "answer": stored.get("answer", {}),
         "tools": tuple(stored.get("tools", ())),
     }
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _record(row: Row) -> dict[str, Any]:

@@ -5,6 +5,7 @@ One JSON object: `config`, and an entry for each query under its index, with `he
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from unweave.data.rows import Row
 from unweave.errors import DataError
-from unweave.files import write_json
+from unweave.files import parse_json, read_text, write_json
 from unweave.trace.retrieval import Ranking
 
 KINDS = ("helpful", "harmful")
@@ -43,11 +44,9 @@ def read_influence_file(path: Path) -> list[InfluenceEntry]:
     Raises:
         DataError: When the file is missing or empty, is not JSON, or an entry's lists do not belong together.
     """
-    if not path.is_file():
-        raise DataError("Influence file not found.", where=str(path), remedy="check the path")
-    text = path.read_text(encoding="utf-8").strip()
+    text = read_text(path, what="The influence file").strip()
     try:
-        value = json.loads(text)
+        value = parse_json(text, what="The influence file", where=str(path))
         found = (
             [(f"{path} entry {key}", entry) for key, entry in value.items() if key != "config"]
             if isinstance(value, dict)
@@ -55,7 +54,8 @@ def read_influence_file(path: Path) -> list[InfluenceEntry]:
         )
         if isinstance(value, dict) and any(kind in value for kind in KINDS):
             found = [(f"{path}:1", value)]
-    except json.JSONDecodeError:
+    except DataError:
+        # Not one JSON value: then one a line, or the first line that is none is told.
         found = list(_lines(path, text))
     entries = [
         InfluenceEntry(*(_pairs(entry, kind, where) for kind in KINDS))
@@ -111,23 +111,33 @@ def write_influence_file(
 def _lines(path: Path, text: str) -> Any:
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
-            try:
-                yield f"{path}:{number}", json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    f"Broken JSON: {error.msg}.", where=f"{path}:{number}", remedy="write the file anew"
-                ) from error
+            where = f"{path}:{number}"
+            yield where, parse_json(line, what="The influence file", where=where)
 
 
 def _pairs(entry: Mapping[str, Any], kind: str, where: str) -> list[tuple[int, float]]:
     indices, values = entry.get(kind) or [], entry.get(f"{kind}_infl") or []
+    if not (isinstance(indices, list) and isinstance(values, list)):
+        raise DataError(f"'{kind}' or '{kind}_infl' is not a list.", where=where, remedy="write the file anew")
     if len(indices) != len(values):
         raise DataError(
             f"'{kind}' has {len(indices)} rows and {len(values)} influences.", where=where, remedy="write the file anew"
         )
     try:
-        return [(int(index), float(value)) for index, value in zip(indices, values, strict=True)]
-    except (TypeError, ValueError) as error:
+        pairs = [(int(index), float(value)) for index, value in zip(indices, values, strict=True)]
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"'{kind}' holds something else than numbers: {error}.", where=where, remedy="write the file anew"
         ) from error
+    for (index, value), given in zip(pairs, indices, strict=True):
+        if isinstance(given, bool) or index < 0 or (isinstance(given, float) and given != index):
+            raise DataError(
+                f"'{kind}' holds {given!r}, which is not the index of a row.", where=where, remedy="write the file anew"
+            )
+        if not math.isfinite(value):
+            raise DataError(
+                f"The influence of row {index} in '{kind}_infl' is not finite.",
+                where=where,
+                remedy="compute it anew, with --dtype float32",
+            )
+    return pairs

@@ -5,9 +5,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from unweave.errors import DataError
-from unweave.files import write_jsonl
+from unweave.files import read_text, write_jsonl
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,13 @@ def read_weights(path: Path, *, count: int, signed: bool = False) -> list[float]
     if not path.is_file():
         raise DataError("Weight file not found.", where=str(path), remedy="make it with `unweave weigh`")
     weights: dict[int, float] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path, what="The weight file").splitlines(), start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-            index, weight = int(record["index"]), float(record["weight"])
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            index, weight = _index(record["index"]), float(record["weight"])
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise DataError(
                 f"Not a weight: {error}.",
                 where=f"{path}:{number}",
@@ -102,4 +103,17 @@ def read_weights(path: Path, *, count: int, signed: bool = False) -> list[float]
         weights[index] = weight
     if len(weights) != count:
         raise DataError(f"{len(weights)} weights for {count} rows.", where=str(path), remedy="weigh these very rows")
+    if not any(weights.values()):
+        raise DataError(
+            "All weights are zero: no row would count.",
+            where=str(path),
+            remedy="weigh the rows anew, or leave the weights out",
+        )
     return [weights[index] for index in range(count)]
+
+
+def _index(value: Any) -> int:
+    index = int(value)
+    if isinstance(value, bool) or index != value:
+        raise ValueError(f"{value!r} is no index")
+    return index

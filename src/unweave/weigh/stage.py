@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unweave.data.reading import read_rows
-from unweave.errors import ConfigError
+from unweave.errors import ConfigError, DataError
 from unweave.store.store import GradientStore
 from unweave.trace.rapidin_format import InfluenceEntry, read_influence_file
 from unweave.weigh.blocks import Blocks, blocks_from_store
@@ -17,6 +17,8 @@ from unweave.weigh.rapidun import rapidun_weights
 from unweave.weigh.signed import signed_weights
 
 FILES = ("f2f", "f2r", "r2f", "r2r")
+MOST_ROWS = 10_000_000
+"""A list of one number a row for each query is made: a broken index must not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -110,20 +112,34 @@ def map_blocks(blocks: Blocks, config: WeighConfig, *, n_forget: int, n_retain: 
 def _from_files(config: WeighConfig, files: list[Path]) -> tuple[list[float], list[float]]:
     ff, fr, rf, rr = (read_influence_file(file) for file in files)
     # RapidUn names a file by query and row the other way round: its f2r holds queries R on rows F, its r2f queries F on rows R.
-    n_forget = config.n_forget if config.n_forget is not None else _rows_named(ff, fr)
-    n_retain = config.n_retain if config.n_retain is not None else _rows_named(rf, rr)
+    n_forget = config.n_forget if config.n_forget is not None else _rows_named("forget", ff, fr)
+    n_retain = config.n_retain if config.n_retain is not None else _rows_named("retain", rf, rr)
     return map_blocks(Blocks(ff=ff, fr=fr, rf=rf, rr=rr), config, n_forget=n_forget, n_retain=n_retain)
 
 
-def _rows_named(*files: Sequence[InfluenceEntry]) -> int:
+def _rows_named(kind: str, *files: Sequence[InfluenceEntry]) -> int:
     """One more than the largest row index in any list."""
-    return 1 + max(
+    indices = (
         index
         for entries in files
         for entry in entries
         for pairs in (entry.helpful, entry.harmful)
         for index, _ in pairs
     )
+    last = max(indices, default=-1)
+    if last < 0:
+        raise DataError(
+            f"The influence files name no {kind} row: all their lists are empty.",
+            where="--f2f, --f2r" if kind == "forget" else "--r2f, --r2r",
+            remedy="give the files of a run that kept some rows of each query",
+        )
+    if last >= MOST_ROWS:
+        raise DataError(
+            f"The influence files name the {kind} row {last}: that is hardly the index of a row.",
+            where="--f2f, --f2r" if kind == "forget" else "--r2f, --r2r",
+            remedy=f"write the files anew, or say with --n-{kind} how many rows there are",
+        )
+    return 1 + last
 
 
 def _from_store(config: WeighConfig) -> tuple[list[float], list[float]]:
