@@ -1,9 +1,10 @@
-"""Write the pages that come from the registry of methods.
+"""Write the pages that come from the registry of methods, and from the result file of the models.
 
-python docs/generate.py           rewrites docs/methods.md and docs/paper_index.md
+python docs/generate.py           rewrites docs/methods.md, docs/paper_index.md and docs/models.md
 python docs/generate.py --check   fails when one of them is out of date
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,47 @@ def paper_index() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def models_page() -> str:
+    """What works with which model, as benchmarks/model_matrix.py has found it."""
+    result = json.loads((HERE.parent / "benchmarks" / "results" / "model_matrix.json").read_text(encoding="utf-8"))
+    counts, kinds = result["counts"], result["adapters"]
+    lines = [
+        NOTE,
+        "# What works with which model",
+        "",
+        "Each cell is a tiny model with random weights and an adapter: made by `unweave train` (`lora`) or by PEFT (the others). It is loaded again, answers "
+        "in batches, is unlearned from (`forget --adapter-mode continue`), loaded again, and merged (`--adapter-mode new`); logits are compared each time, in "
+        "float32. `yes`: all are equal. `-`: PEFT makes no such adapter for this model. A number: something is refused, and the list below says by which "
+        "error.",
+        "",
+        f"{len(result['cells'])} architectures, {len(kinds)} kinds of adapters: {counts['equal']} checks equal, {counts['refused']} refused by name, "
+        f"{counts['none']} that PEFT does not offer, {counts['wrong']} wrong. `python benchmarks/model_matrix.py` repeats it.",
+        "",
+        "| model | " + " | ".join(f"`{kind}`" for kind in kinds) + " |",
+        "|---|" + "---|" * len(kinds),
+    ]
+    reasons: list[str] = []
+    for name, row in result["cells"].items():
+        cells = [name]
+        for kind in kinds:
+            others = [(check, outcome) for check, outcome in row[kind].items() if outcome != "equal"]
+            if not others:
+                cells.append("yes")
+            elif all(outcome.startswith("none") for _, outcome in others):
+                cells.append("-")
+            else:
+                marks = []
+                for check, outcome in others:
+                    reason = f"{check}: {outcome}"
+                    if reason not in reasons:
+                        reasons.append(reason)
+                    marks.append(str(reasons.index(reason) + 1))
+                cells.append(", ".join(marks))
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", *(f"{number}. {reason}" for number, reason in enumerate(reasons, start=1))]
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def _first(kind: Any) -> str:
     found = parse(kind.__doc__ or "")
     parts = [found.short_description or "", found.long_description or ""]
@@ -82,7 +124,7 @@ def _attributes(kind: Any) -> dict[str, str]:
     return texts
 
 
-PAGES = {"methods.md": methods_page, "paper_index.md": paper_index}
+PAGES = {"methods.md": methods_page, "paper_index.md": paper_index, "models.md": models_page}
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """What works with which model: an architecture and a kind of adapter go through loading, training, saving, unlearning and merging, and are compared.
 
-Each check gives `equal`, `refused: ...` with the error that names the reason, or `wrong: ...`, which no cell may have.
+Each check gives `equal`, `refused: ...` with the error that names the reason, or `wrong: ...`, which no cell may have. Where PEFT itself makes no
+such adapter for a model, the cell is `none: ...`.
 """
 
 from collections.abc import Callable
@@ -12,22 +13,29 @@ from torch import Tensor
 
 from tests.architectures import ARCHITECTURES, save
 from tests.folders import ROWS, write_rows
+from unweave.data.encoding import EncodingConfig
+from unweave.data.rows import Row
 from unweave.errors import UnweaveError
 from unweave.forget.methods.rapidun import RapidUnConfig
 from unweave.forget.stage import forget_rows
+from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, ModelConfig, load, quiet_transformers
 from unweave.models.text import idle_on_text, pattern_of
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 
 ADAPTERS = ("lora", "dora", "ia3", "oft", "loha", "modules_to_save", "tokens")
-CHECKS = ("trained", "saved", "traced", "unlearned", "merged")
+CHECKS = ("trained", "saved", "answered", "traced", "unlearned", "merged")
 IDS = torch.tensor([[5, 60, 9, 80, 7, 33, 12]])
 TOLERANCE = 1e-4
 HELD: dict[str, Any] = {"dtype": "float32", "device": "cpu", "max_length": 64}
 
 Gradients = Callable[[Loaded], str]
 """Compares the per-sample gradients of a model with autograd's, and gives the outcome."""
+
+
+class NotMadeError(Exception):
+    """PEFT makes no adapter of a kind for a model."""
 
 
 def run(name: str, kind: str, folder: Path, *, gradients: Gradients | None = None) -> dict[str, str]:
@@ -55,6 +63,7 @@ def run(name: str, kind: str, folder: Path, *, gradients: Gradients | None = Non
     if found["trained"] != "equal":
         return found
     found["saved"] = outcome(lambda: compare(_logits(_load(adapter)), expected[0]))
+    found["answered"] = outcome(lambda: _answers_alike(_load(adapter)))
     if gradients is not None:
         found["traced"] = outcome(lambda: gradients(_load(adapter)))
 
@@ -90,6 +99,8 @@ def outcome(check: Callable[[], str | None]) -> str:
     """
     try:
         return check() or "equal"
+    except NotMadeError as error:
+        return f"none: {error}"
     except UnweaveError as error:
         return f"refused: {error.what}" if error.remedy else f"wrong: {error.what}"
     except Exception as error:
@@ -133,7 +144,10 @@ def _make(base: Path, folder: Path, kind: str, rows: Path) -> Tensor:
     with quiet_transformers():
         model: Any = load(ModelConfig(model=str(base), dtype="float32", device="cpu")).model
         torch.manual_seed(3)
-        adapted: Any = get_peft_model(model, _config(kind, model), autocast_adapter_dtype=False).eval()
+        try:
+            adapted: Any = get_peft_model(model, _config(kind, model), autocast_adapter_dtype=False).eval()
+        except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
+            raise NotMadeError(" ".join(str(error).split())) from error
         with torch.no_grad():
             for parameter in adapted.parameters():
                 if parameter.requires_grad:
@@ -161,6 +175,17 @@ def _config(kind: str, model: Any) -> Any:
         "modules_to_save": lambda: peft.LoraConfig(**lora, modules_to_save=[ends[0].rpartition(".")[2]]),
         "tokens": lambda: peft.LoraConfig(**lora, trainable_token_indices=[5, 9]),
     }[kind]()
+
+
+def _answers_alike(loaded: Loaded) -> str:
+    """Whether prompts of different lengths have the same answers in a batch as each by itself."""
+    texts = ("hello", "what is the capital of France ?", "add 1 and 2")
+    rows = [Row(id=text, instruction=text, completion="") for text in texts]
+    encoding = EncodingConfig(max_length=64)
+    together, alone = (
+        greedy_answers(loaded, rows, encoding, max_new_tokens=6, batch_size=size) for size in (len(rows), 1)
+    )
+    return "equal" if together == alone else f"wrong: {together} in a batch, {alone} alone"
 
 
 def _load(folder: Path) -> Loaded:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, MambaConfig, MistralConfig
+from transformers import AutoModelForCausalLM, GPTNeoConfig, MambaConfig, MistralConfig
 
 from tests.tiny import CONFIGS, random_examples, tiny_model
 from unweave.data.batches import collate, join
@@ -72,6 +72,17 @@ def test_models_that_cannot_are_found_out():
     mistral = AutoModelForCausalLM.from_config(MistralConfig(**SMALL, **window))
     assert can_join(mistral, longest=8)
     assert not can_join(mistral, longest=9), "its window is narrower"
+    local = GPTNeoConfig(
+        vocab_size=96,
+        hidden_size=24,
+        num_layers=2,
+        num_heads=4,
+        attention_types=[[["global", "local"], 1]],
+        window_size=8,
+    )
+    neo = AutoModelForCausalLM.from_config(local)
+    assert can_join(neo, longest=8)
+    assert not can_join(neo, longest=9), "the window of its local layers is narrower"
     assert mistral.training
 
 

@@ -232,7 +232,7 @@ def test_faults_of_a_models_folder(base, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(base, run / "checkpoint-20")
     shutil.copytree(base, run / "checkpoint-100")
-    with pytest.raises(ModelError, match="only checkpoints") as raised:
+    with pytest.raises(ModelError, match="in 2 folders in it") as raised:
         load(ModelConfig(model=str(run)))
     assert str(run / "checkpoint-100") in str(raised.value)
     assert load(ModelConfig(model=str(run / "checkpoint-100"))).adapter is None

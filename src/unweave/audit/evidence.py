@@ -15,7 +15,7 @@ from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.files import remembered
-from unweave.models.adapters import switched_off
+from unweave.models.adapters import switched_off, switches_off
 from unweave.models.loading import Loaded
 
 MEMBERS, OTHERS = "forget", "unwanted"
@@ -190,7 +190,7 @@ def _measure(
     behaviour = measure_behaviour(loaded, case, encoding, max_new_tokens=max_new_tokens, label=label, forced=forced)
     clock.lap("generated answers")
     reference: dict[str, list[list[float]]] = {}
-    if loaded.adapter is not None:
+    if loaded.adapter is not None and switches_off(loaded.model):
         pair = {name: sets[name] for name in (MEMBERS, OTHERS)}
         with switched_off(loaded.model):
             under = forced_pass(loaded, pair, encoding, description=f"{label}: base model")

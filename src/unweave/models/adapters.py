@@ -83,9 +83,11 @@ def read_adapter(folder: Path) -> AdapterFolder:
     place = str(folder)
     try:
         said = read_json(folder / CONFIG, what="The adapter's config")
-    except DataError as error:
+    except (DataError, OSError) as error:
         raise ModelError(
-            f"The adapter's config can't be read: {error.what}", where=place, remedy="save the adapter anew with PEFT"
+            f"The adapter's config can't be read: {getattr(error, 'what', error)}",
+            where=place,
+            remedy="save the adapter anew with PEFT",
         ) from error
     kind = said.get("peft_type") if isinstance(said, dict) else None
     if not isinstance(kind, str):
@@ -306,6 +308,18 @@ def train_adapter(model: Any, *, where: str) -> None:
         parameter.requires_grad_(True)
 
 
+def switches_off(model: Any) -> bool:
+    """Whether a model without its adapter is the base: not where the adapter has trained biases of the base itself.
+
+    Args:
+        model: A `PeftModel`.
+
+    Returns:
+        Whether `switched_off` gives the base.
+    """
+    return getattr(model.peft_config[model.active_adapter], "bias", None) in ("none", None)
+
+
 @contextlib.contextmanager
 def switched_off(model: Any) -> Iterator[None]:
     """The base alone, as long as the block lasts.
@@ -319,10 +333,9 @@ def switched_off(model: Any) -> Iterator[None]:
     Raises:
         ModelError: When the adapter has trained weights of the base itself, which no switch takes back.
     """
-    bias = getattr(model.peft_config[model.active_adapter], "bias", "none")
-    if bias not in ("none", None):
+    if not switches_off(model):
         raise ModelError(
-            f"The adapter was trained with bias '{bias}': switched off it leaves the base with other biases than it had.",
+            "The adapter was trained with biases of the base: switched off it leaves the base with other biases than it had.",
             remedy="give the base model by itself",
         )
     with model.disable_adapter():

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from unweave.errors import MissingExtraError, ModelError
 from unweave.models import packaged
-from unweave.models.adapters import is_adapter
-from unweave.models.tokenizers import OFFLINE, load_tokenizer
+from unweave.models.adapters import CONFIG, is_adapter
+from unweave.models.tokenizers import OFFLINE, load_tokenizer, own_tokenizer, padded
 
 if TYPE_CHECKING:
     import torch
@@ -50,8 +50,7 @@ def load_base(
         model, tokenizer = packaged.read_gguf(path)
         if attention is not None:
             model.set_attn_implementation(attention)
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
+        tokenizer = padded(own_tokenizer(adapter) or tokenizer, place=base)
         return model.to(device=device, dtype=dtype), tokenizer
     _require_folder(base)
     tokenizer = load_tokenizer(base, revision=revision, adapter=adapter)
@@ -89,9 +88,11 @@ def _require_folder(base: str) -> None:
     looks_local = path.is_absolute() or base.startswith((".", "~")) or base.count("/") > 1 or path.exists()
     if not looks_local:
         return
-    inside = sorted(path.glob("checkpoint-*"), key=lambda found: (len(found.name), found.name)) if path.is_dir() else []
+    # A trainer's folder with its checkpoints, or PEFT's of several adapters.
+    inside = [one.parent for name in ("config.json", CONFIG) for one in path.glob(f"*/{name}")]
+    inside = sorted(inside, key=lambda found: (len(found.name), found.name))
     raise ModelError(
-        "There is no model here" + (", only checkpoints of a training run." if inside else "."),
+        f"There is no model here, but in {len(inside)} folders in it." if inside else "There is no model here.",
         where=base,
         remedy=f"give one of them: {inside[-1]}"
         if inside
@@ -104,7 +105,13 @@ def _weights(base: str, *, dtype: "torch.dtype", attention: str | None, options:
 
     try:
         both: Any = AutoModelForCausalLM.from_pretrained(
-            base, dtype=dtype, attn_implementation=attention, use_safetensors=True, output_loading_info=True, **options
+            base,
+            dtype=dtype,
+            attn_implementation=attention,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
         )
     except ImportError as error:
         if attention is not None and attention.startswith("flash"):

@@ -22,6 +22,8 @@ from unweave.data.encoding import Example
 from unweave.models.loading import quiet_transformers
 
 NAME = "unweave_blocks"
+# What configs call the number of tokens that a layer looks back.
+WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "attention_window_size")
 
 _CURRENT: ContextVar[tuple[str, tuple[tuple[int, int], ...]]] = ContextVar("unweave_blocks")
 
@@ -55,8 +57,8 @@ def can_join(model: Any, *, longest: int) -> bool:
         Whether `run_batch` may be given joined batches.
     """
     text = model.config.get_text_config()
-    windows = [getattr(text, name, None) for name in ("sliding_window", "attention_chunk_size")]
-    if any(window is not None and window < longest for window in windows):
+    windows = [getattr(text, name, None) for name in WINDOWS]
+    if any(isinstance(window, int) and window < longest for window in windows):
         return False
     if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
         return False

@@ -87,7 +87,8 @@ def _answers(
     prompts = [encode_prompt(row, loaded.tokenizer, encoding) for row in rows]
     asked = [Example(row.id, prompt, len(prompt)) for row, prompt in zip(rows, prompts, strict=True)]
     require_tokens(loaded.model, asked, tokenizer=loaded.tokenizer)
-    stop = sorted({end_of_turn(loaded.tokenizer, template=encoding.template), loaded.tokenizer.eos_token_id})
+    ends = {end_of_turn(loaded.tokenizer, template=encoding.template), loaded.tokenizer.eos_token_id}
+    stop = sorted(ends - {None})
     order = sorted(range(len(rows)), key=lambda index: len(prompts[index]))
     answers = [""] * len(rows)
     with (

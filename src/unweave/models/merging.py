@@ -78,7 +78,7 @@ def merge_adapter(loaded: Loaded) -> Any:
     # Not <=: a logit that is no number must not pass.
     if not change <= TOLERANCE.get(dtype, 0.1):
         raise ModelError(
-            f"Merged, the adapter ({kind}) makes another model: its logits differ by {change:.1%}.",
+            f"Merged, the adapter ({kind}) makes another model: its logits differ by {change:.2%}.",
             where=where,
             remedy=remedy,
         )

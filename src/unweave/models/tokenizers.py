@@ -50,15 +50,43 @@ def load_tokenizer(base: str, *, revision: str | None, adapter: Path | None) -> 
     if adapter is not None and not has_tokenizer(adapter) and (adapter / TEMPLATE).is_file():
         found.chat_template = (adapter / TEMPLATE).read_text(encoding="utf-8")
         progress.say("the adapter's own chat template is used")
-    if found.pad_token_id is None:
-        found.pad_token = found.eos_token
-    if found.pad_token_id is None:
+    return padded(found, place=str(adapter or base))
+
+
+def own_tokenizer(adapter: Path | None) -> Any:
+    """The tokenizer in an adapter's folder, by itself.
+
+    Args:
+        adapter: The folder.
+
+    Returns:
+        The tokenizer, or `None` where there is none.
+    """
+    return _read(str(adapter)) if adapter is not None and has_tokenizer(adapter) else None
+
+
+def padded(tokenizer: Any, *, place: str) -> Any:
+    """Let a tokenizer without a pad token pad with the end of a text.
+
+    Args:
+        tokenizer: The tokenizer; it is changed in place.
+        place: Where it is from, for errors.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        ModelError: When it has neither token.
+    """
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token_id is None:
         raise ModelError(
             "The tokenizer has no token that ends a text and none that pads.",
-            where=str(adapter or base),
+            where=place,
             remedy='name one in its tokenizer_config.json: "eos_token"',
         )
-    return found
+    return tokenizer
 
 
 def _config(base: str, *, revision: str | None) -> Any:
@@ -75,7 +103,8 @@ def _config(base: str, *, revision: str | None) -> Any:
 def _read(place: str, *, revision: str | None = None, config: Any = None) -> Any:
     from transformers import AutoTokenizer
 
-    options: dict[str, Any] = {"revision": revision} if revision else {}
+    # Unsaid, transformers would ask on the terminal whether to run what came with the model.
+    options: dict[str, Any] = {"trust_remote_code": False, **({"revision": revision} if revision else {})}
     if config is not None:
         options["config"] = config
     if Path(place).is_dir() and not has_tokenizer(Path(place)):

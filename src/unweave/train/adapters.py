@@ -39,6 +39,9 @@ model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}")
 ```
 """
 
+# These models' kernels take the weights of some linear layers, and do not call the layers. PEFT refuses adapters on out_proj.
+MAMBA = ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h")
+
 
 def add_lora(model: Any, options: LoraOptions, *, seed: int, name: str = "default") -> Any:
     """Put a fresh LoRA adapter on a model.
@@ -63,15 +66,18 @@ def add_lora(model: Any, options: LoraOptions, *, seed: int, name: str = "defaul
     targets: str | list[str] = options.lora_targets
     if targets != "all-linear":
         targets = [target.strip() for target in options.lora_targets.split(",")]
-    idle = idle_on_text(model)
-    if idle:
+    if idle := idle_on_text(model):
         progress.say(f"no adapter goes on {', '.join(idle)}: they do not run on text")
+    left_out = pattern_of(idle)
+    if targets == "all-linear" and model.config.model_type in MAMBA:
+        progress.say("no adapter goes on Mamba's out_proj and dt_proj: their weights are read past it")
+        left_out = r".*\.(?:out|dt)_proj"
     config = LoraConfig(
         r=options.lora_r,
         lora_alpha=options.lora_alpha,
         lora_dropout=options.lora_dropout,
         target_modules=targets,
-        exclude_modules=pattern_of(idle),
+        exclude_modules=left_out,
         task_type="CAUSAL_LM",
     )
     if options.lora_dropout and not _takes_dropout(model, config):

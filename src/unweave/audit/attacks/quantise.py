@@ -7,8 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unweave.audit.attacks.base import Target
+from unweave.errors import ModelError
 from unweave.models.loading import Loaded, quiet_transformers
-from unweave.models.merging import merge_adapter
+from unweave.models.merging import is_quantised, merge_adapter
+from unweave.models.selection import is_conv1d, is_linear
 
 GROUP = 64
 
@@ -21,25 +23,51 @@ def quantise(target: Target) -> dict[str, Any]:
 
     Returns:
         For each number of bits: attack success and losses.
+
+    Raises:
+        ModelError: When the model is held in few bits already.
     """
     loaded: Loaded = target.loaded
+    if is_quantised(loaded.model):
+        raise ModelError(
+            f"The model '{target.label}' is quantised already: there is nothing to round.",
+            where=loaded.base,
+            remedy="leave quantise out of --attacks",
+        )
     if loaded.adapter is not None:
         with quiet_transformers():
             loaded.model = merge_adapter(loaded)
         loaded.adapter = None
-    head = loaded.model.get_output_embeddings()
-    layers = [module for module in loaded.model.modules() if isinstance(module, nn.Linear) and module is not head]
-    kept = [layer.weight.detach().clone() for layer in layers]
+    weights = rounded_weights(loaded.model)
+    kept = [weight.detach().clone() for weight in weights]
     found = {}
     for bits, group in ((8, None), (4, GROUP)):
         with torch.no_grad():
-            for layer, weight in zip(layers, kept, strict=True):
-                layer.weight.copy_(round_to_nearest(weight.float(), bits, group=group))
+            for weight, before in zip(weights, kept, strict=True):
+                # Experts' weights lie in one tensor of three dimensions; the last is not cut by a scale of its own.
+                flat = before.float().flatten(0, -2)
+                weight.copy_(round_to_nearest(flat, bits, group=group).view(before.shape))
         found[f"int{bits}"] = {
             "attack_success": target.attack_success(target.prompts(), description=f"{bits} bits"),
             **target.losses(description=f"{bits} bits"),
         }
     return found
+
+
+def rounded_weights(model: Any) -> list[Tensor]:
+    """The weights that quantisers round: of linear layers and of experts, as [out, in], without the output head.
+
+    Args:
+        model: The model.
+
+    Returns:
+        The weights, or views of them.
+    """
+    head = model.get_output_embeddings()
+    own = [module for module in model.modules() if is_linear(module) and module is not head]
+    weights = [module.weight.detach().T if is_conv1d(module) else module.weight.detach() for module in own]
+    experts = [one.detach() for name, one in model.named_parameters() if one.ndim == 3 and ".experts." in f".{name}"]
+    return weights + experts
 
 
 def round_to_nearest(weight: Float[Tensor, "out in"], bits: int, *, group: int | None) -> Float[Tensor, "out in"]:
