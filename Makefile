@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CORES := import os; print(min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 PROCESSES ?= $(shell $(BIN)/python -c '$(CORES)')
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint types bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unweave needs Python 3.11 or later; try: make PYTHON=python3.12")'
@@ -28,6 +28,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# The Python versions that lint does not check: a minute each.
+types: $(READY)
+	$(BIN)/pyright --pythonversion 3.12
+	$(BIN)/pyright --pythonversion 3.13
 
 bench: $(READY)
 	$(BIN)/python benchmarks/sketch_variance.py

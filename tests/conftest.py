@@ -37,6 +37,16 @@ import torch  # noqa: E402
 from tests.tiny import TinyTokenizer, tiny_model  # noqa: E402
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    """The packaged model is converted here, once for all processes of the run, whatever home there is and whatever lies in it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNWEAVE_CACHE", str(shared / "cache"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _fixed_threads():
     torch.set_num_threads(THREADS)
@@ -45,9 +55,18 @@ def _fixed_threads():
     torch.set_num_threads(THREADS)
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption(
+        "--reverse", action="store_true", help="run all from last to first, to find tests that need others before them"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
     """The longest first, so that no process ends alone with them."""
-    items.sort(key=lambda item: item.get_closest_marker("real_model") is None)
+    if config.getoption("--reverse"):
+        items.reverse()
+    else:
+        items.sort(key=lambda item: item.get_closest_marker("real_model") is None)
 
 
 @pytest.fixture

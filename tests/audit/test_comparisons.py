@@ -49,7 +49,7 @@ def test_holm_by_hand():
 
 
 @given(pairs, st.floats(0.01, 10))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_comparison_is_the_mirror_of_its_reverse(values, margin):
     one, two = [pair[0] for pair in values], [pair[1] for pair in values]
     forth, back = compare_paired("x", one, two, margin=margin), compare_paired("x", two, one, margin=margin)
@@ -63,7 +63,7 @@ def test_a_comparison_is_the_mirror_of_its_reverse(values, margin):
 
 
 @given(bits)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_paired_shares_stay_within_their_range(values):
     one, two = (np.array(side, dtype=float) for side in zip(*values, strict=True))
     low, high = newcombe_paired(one, two, level=0.95)

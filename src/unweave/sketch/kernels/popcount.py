@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 from numba.core.extending import intrinsic
+
+from unweave.sketch.kernels.compiled import compiled
 
 
 @intrinsic
@@ -13,7 +14,7 @@ def _popcount(context: Any, word: Any = None) -> Any:  # noqa: ARG001  # numba c
     return types.uint64(types.uint64), lambda _, builder, __, arguments: builder.ctpop(arguments[0])
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _distances(out, rows, queries):
     for row in range(len(rows)):
         own = rows[row]
