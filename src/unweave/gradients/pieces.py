@@ -22,7 +22,7 @@ def gradient_piece(
 
     Args:
         use: The module and which of its parameters.
-        inputs: What went into the module: activations, or token ids for an embedding.
+        inputs: What went into the module: activations, or token ids [examples, tokens, 1] for an embedding.
         grads: The gradient of the summed example losses with respect to the module's output.
 
     Returns:
@@ -33,13 +33,25 @@ def gradient_piece(
         return _sum_of_products(*weight_factors(use, inputs, grads))
     wide = torch.float64 if grads.dtype == torch.float64 else torch.float32
     grads = grads.to(wide)
-    if use.attribute == "bias" and (is_linear(use.module) or isinstance(use.module, nn.LayerNorm)):
-        return grads.sum(dim=1)
+    if is_added(use):
+        return grads.flatten(1, -1 - use.module.get_parameter(use.attribute).ndim).sum(dim=1)
     if is_linear(use.module):
         return _sum_of_products(*weight_factors(use, inputs.to(wide), grads))
     if isinstance(use.module, nn.Embedding):
-        return _embedding_piece(use.module, inputs, grads)
-    return _elementwise_piece(use, inputs.to(grads.dtype), grads)
+        return _embedding_piece(use.module, inputs.squeeze(-1), grads)
+    return _rerun_piece(use, inputs.to(grads.dtype), grads)
+
+
+def is_added(use: Use) -> bool:
+    """Whether a parameter is added to its module's output, so that its gradient is a sum of output gradients.
+
+    Args:
+        use: The use.
+
+    Returns:
+        True for biases of linear layers and layer norms.
+    """
+    return use.attribute == "bias" and (is_linear(use.module) or isinstance(use.module, nn.LayerNorm))
 
 
 def weight_factors(use: Use, inputs: Tensor, grads: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,8 +63,9 @@ def weight_factors(use: Use, inputs: Tensor, grads: Tensor) -> tuple[Tensor, Ten
         grads: The gradient with respect to its output.
 
     Returns:
-        left and right, with the weight's gradient sum_t left_t right_t^T.
+        left and right, [examples, tokens, features], with the weight's gradient sum_t left_t right_t^T.
     """
+    inputs, grads = inputs.flatten(1, -2), grads.flatten(1, -2)
     return (inputs, grads) if is_conv1d(use.module) else (grads, inputs)
 
 
@@ -70,7 +83,7 @@ def _embedding_piece(module: nn.Embedding, ids: Tensor, grads: Tensor) -> Tensor
     return piece.index_put((example, ids), grads, accumulate=True)
 
 
-def _elementwise_piece(use: Use, inputs: Tensor, grads: Tensor) -> Tensor:
+def _rerun_piece(use: Use, inputs: Tensor, grads: Tensor) -> Tensor:
     """Norms, IA3 and other small modules: the module itself, differentiated with one copy of the parameter an example."""
     name = use.attribute
     rest = {key: value.detach().to(grads.dtype) for key, value in use.module.named_parameters() if key != name}
@@ -80,7 +93,7 @@ def _elementwise_piece(use: Use, inputs: Tensor, grads: Tensor) -> Tensor:
         return torch.func.functional_call(use.module, {**rest, name: value}, (example,))
 
     def one(example: Tensor, grad: Tensor) -> Tensor:
-        pull_back = torch.func.vjp(lambda value: output(value, example), parameter)[1]
-        return pull_back(grad)[0]
+        pull_back = torch.func.vjp(lambda value: output(value, example[None]), parameter)[1]
+        return pull_back(grad[None])[0]
 
     return torch.func.vmap(one)(inputs, grads)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from unweave.errors import ConfigError
+from unweave.errors import ConfigError, ModelError
+from unweave.models.adapters import REFUSED, adapter_parameters
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,17 @@ class SelectedParameter:
         name: Its path in the model, as `named_parameters` gives it.
         parameter: The tensor.
         uses: Where it is used.
+        of_group: Whether it was chosen with a group (`lora`, `linear`, `all`), and not by its name: a group may hold what takes no part in
+            the loss, as a vision tower where there is only text.
     """
 
     name: str
     parameter: nn.Parameter
     uses: tuple[Use, ...]
+    of_group: bool = False
+
+
+GROUPS = ("lora", "adapter", "linear", "all")
 
 
 def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> list[SelectedParameter]:
@@ -48,8 +55,9 @@ def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> 
 
     Args:
         model: The model.
-        which: `lora` (adapter matrices of every PEFT kind that stores `lora_A`/`lora_B`), `linear` (the weights of all linear layers but the
-            output head and the adapters' own), `all`, or regular expressions of which one must be found in a parameter's name.
+        which: `lora`, or its other name `adapter` (all that the active adapter trains, of whatever PEFT kind: matrices, magnitudes, vectors,
+            embeddings, saved modules, tokens, biases), `linear` (the weights of all linear layers but the output head and the adapters' own),
+            `all`, or regular expressions of which one must be found in a parameter's name.
 
     Returns:
         At least one parameter.
@@ -57,6 +65,7 @@ def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> 
     Raises:
         ConfigError: When nothing is selected.
     """
+    refuse_virtual_tokens(model)
     uses: dict[int, list[Use]] = {}
     modules = dict(model.named_modules())
     for module_name, module in modules.items():
@@ -68,25 +77,28 @@ def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> 
                 name = f"{child}.{attribute}"
             uses.setdefault(id(parameter), []).append(Use(holder, modules[holder], name))
     patterns = _patterns(which)
-    head = _output_head(model)
+    head, prefix = _output_head(model), getattr(getattr(model, "base_model", None), "prefix", None) or "lora_"
+    in_head = set() if head is None else set(head.modules())
+    trained = adapter_parameters(model) if which in ("lora", "adapter") and hasattr(model, "peft_config") else {}
     selected = []
     for name, parameter in model.named_parameters():
         holders = tuple(uses[id(parameter)])
         if patterns:
             chosen = any(pattern.search(name) for pattern in patterns)
-        elif which == "lora":
-            chosen = ".lora_A." in name or ".lora_B." in name
+        elif which in ("lora", "adapter"):
+            chosen = name in trained
         elif which == "linear":
-            chosen = all(is_linear_weight(use) and use.module is not head for use in holders) and "lora_" not in name
+            linear = all(is_linear_weight(use) and use.module not in in_head for use in holders)
+            chosen = linear and prefix not in name and ".modules_to_save." not in name
         else:
             chosen = True
         if chosen:
-            selected.append(SelectedParameter(name, parameter, holders))
+            selected.append(SelectedParameter(name, parameter, holders, of_group=not patterns))
     if not selected:
         hint = (
-            "the model has no LoRA adapter; use --parameters linear"
-            if which == "lora"
-            else "give lora, linear, all, or a pattern of a name"
+            "the model has no LoRA adapter, nor one of another kind; use --parameters linear"
+            if which in ("lora", "adapter")
+            else "give lora, adapter, linear, all, or a pattern of a name"
         )
         raise ConfigError(f"No parameter is selected by {which!r}.", where="--parameters", remedy=hint)
     return selected
@@ -94,7 +106,7 @@ def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> 
 
 def _patterns(which: str | Sequence[str]) -> list[re.Pattern[str]]:
     """The patterns of names that a choice holds; none for a named set of parameters."""
-    if which in ("lora", "linear", "all"):
+    if which in GROUPS:
         return []
     try:
         return [re.compile(pattern) for pattern in ([which] if isinstance(which, str) else which)]
@@ -102,8 +114,26 @@ def _patterns(which: str | Sequence[str]) -> list[re.Pattern[str]]:
         raise ConfigError(
             f"Not a pattern of a name: {error}.",
             where=f"--parameters {error.pattern!r}",
-            remedy="give lora, linear, all, or a regular expression; a bracket that is meant as such needs a backslash",
+            remedy="give lora, adapter, linear, all, or a regular expression; a bracket that is meant as such needs a backslash",
         ) from error
+
+
+def refuse_virtual_tokens(model: nn.Module) -> None:
+    """Refuse adapters through which a row's own gradients can't be told, such as prompt tuning, whose tokens stand before the row's.
+
+    Args:
+        model: The model, with or without an adapter.
+
+    Raises:
+        ModelError: For such an adapter.
+    """
+    for name, config in getattr(model, "peft_config", {}).items():
+        kind = str(getattr(config.peft_type, "value", config.peft_type))
+        if kind in REFUSED:
+            raise ModelError(
+                f"The adapter '{name}' is {REFUSED[kind]} ({kind}): a row's tokens are not where the row says, so it has no gradients of its own.",
+                remedy="use an adapter that changes weights, such as LoRA, or the base model with --parameters linear",
+            )
 
 
 def gradient_shape(item: SelectedParameter) -> tuple[int, ...]:

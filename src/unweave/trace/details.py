@@ -18,7 +18,7 @@ from unweave.trace.sketching import Sketcher
 
 @dataclass(frozen=True)
 class TokenDetail:
-    """What tokens contribute to the influence of one row on one query; every list sums to the influence.
+    """What tokens contribute to the influence of one row on one query; every list sums to the influence, those of positions together with `unplaced`.
 
     Attributes:
         query_tokens: The query's tokens, prompt and answer.
@@ -29,6 +29,7 @@ class TokenDetail:
         query_positions: Share of each position of the query: sums over the matrix's columns.
         row_positions: Share of each position of the row.
         row_loss_tokens: Share of the loss of each token of the row; 0 on its prompt, which carries no loss.
+        unplaced: Share of parameters whose gradients are no sums over positions, such as adapters of experts.
     """
 
     query_tokens: list[str]
@@ -39,6 +40,7 @@ class TokenDetail:
     query_positions: list[float]
     row_positions: list[float]
     row_loss_tokens: list[float]
+    unplaced: float = 0.0
 
 
 def rerank_exactly(
@@ -89,6 +91,7 @@ def rerank_exactly(
             matrix.sum(dim=1).tolist(),
             matrix.sum(dim=0).tolist(),
             [0.0] * example.prompt_length + shares,
+            float(exact.unplaced[place]) * config.learning_rate,
         )
     return ranking, details
 

@@ -5,7 +5,8 @@ A weight's gradient is a sum over positions, G = sum_t l_t r_t^T, so the inner p
     <G_x, G_q> = sum_{s,t} (l_qs . l_xt) (r_qs . r_xt):
 
 summed over tensors, each divided by its norms where the store normalises, that is the matrix of position s of the query against position t of the
-row, and its sum is the influence. Biases and norms have one factor a position (r = 1); embeddings have the token's id in place of r.
+row, and its sum is the influence. Biases and norms have one factor a position (r = 1); embeddings have the token's id in place of r. A tensor whose
+gradient is no sum over positions that hooks can see (`gradients/routes.py`) counts as a whole: it is part of the score, and of no position.
 
 Two token-level meanings (METHODS section 1). *Position*: the share of the gradient that flows through a position, this matrix's. *Loss token*: the
 gradient of one token's own loss; a row's gradient is the mean of these over its completion. `one_token_each` makes the examples for it.
@@ -20,9 +21,9 @@ from torch import Tensor, nn
 
 from unweave.data.batches import collate, plan_batches
 from unweave.data.encoding import Example
-from unweave.errors import ConfigError
+from unweave.errors import ConfigError, ModelError
 from unweave.gradients.per_sample import per_sample_gradients
-from unweave.gradients.pieces import gradient_piece, weight_factors
+from unweave.gradients.pieces import gradient_piece, is_added, weight_factors
 from unweave.models.selection import SelectedParameter, Use, is_linear
 from unweave.trace.sketching import Sketcher
 
@@ -34,10 +35,12 @@ class Factors:
     Attributes:
         left: One vector a position.
         right: The other vector; token ids for an embedding; `None` for 1.
+        placed: Whether there is a vector for each position; else `left` is the whole gradient, as if at one.
     """
 
     left: Float[Tensor, "B T rows"]
     right: Tensor | None
+    placed: bool = True
 
     def products(self, other: "Factors") -> Float[Tensor, "B S T"]:
         """The inner products of every position of `other` (one example) with every position of these.
@@ -84,12 +87,14 @@ class Exact:
 
     Attributes:
         scores: One a row.
-        matrices: For each row, [positions of the query, positions of the row]; they sum to the score.
+        matrices: For each row, [positions of the query, positions of the row]; with `unplaced` they sum to the score.
+        unplaced: For each row, the share of tensors whose gradients have no positions.
         norms: Of the rows.
     """
 
     scores: Float[Tensor, " n"]
     matrices: list[Float[Tensor, "S _"]]
+    unplaced: Float[Tensor, " n"]
     norms: TensorNorms
 
 
@@ -147,6 +152,7 @@ def exact_influence(
     """
     normalize = sketcher.config.normalize
     matrices: list[Tensor | None] = [None] * len(rows)
+    unplaced = torch.zeros(len(rows), dtype=torch.float64)
     squares: dict[str, Tensor] = {}
     for chosen in plan_batches([len(row) for row in rows], token_budget=sketcher.config.token_budget):
         batch = [rows[index] for index in chosen]
@@ -156,13 +162,16 @@ def exact_influence(
         def add(name: str, factors: Factors, chosen: list[int] = chosen, total: Tensor = total) -> None:
             own = factors.squares()
             squares.setdefault(name, torch.zeros(len(rows), dtype=own.dtype))[chosen] = own.cpu()
-            products = factors.products(query.factors[name])
+            products = factors.products(_alike(name, query.factors[name], factors))
             if normalize == "tensor":
                 lengths = own.sqrt() if norms is None else norms.by_tensor[name][chosen].to(own.device)
                 products = (
                     products * _inverse(lengths)[:, None, None] * _inverse(query.norms.by_tensor[name]).to(own.device)
                 )
-            total.add_(products.to(total.dtype))
+            if factors.placed:
+                total.add_(products.to(total.dtype))
+            else:
+                unplaced[chosen] += products.double().sum(dim=(1, 2)).cpu()
 
         _visit(sketcher, batch, add)
         for index, matrix in zip(chosen, total.cpu(), strict=True):
@@ -172,8 +181,9 @@ def exact_influence(
     if similarity == "cosine" or normalize == "row":
         scale = _inverse(own.whole) * _inverse(query.norms.whole)
         found = [matrix * factor for matrix, factor in zip(found, scale, strict=True)]
-    scores = torch.stack([matrix.sum() for matrix in found]) if found else torch.zeros(0)
-    return Exact(scores.float(), [matrix.float() for matrix in found], own)
+        unplaced = unplaced * scale
+    scores = torch.stack([matrix.sum() for matrix in found]) + unplaced if found else torch.zeros(0)
+    return Exact(scores.float(), [matrix.float() for matrix in found], unplaced.float(), own)
 
 
 def one_token_each(example: Example) -> list[Example]:
@@ -191,41 +201,64 @@ def one_token_each(example: Example) -> list[Example]:
 
 
 def _visit(sketcher: Sketcher, examples: Sequence[Example], take: Callable[[str, Factors], None]) -> None:
+    batch = collate(examples, pad_token_id=sketcher.pad_token_id).to(sketcher.device)
+    places = {item.name: len(item.uses) for item in sketcher.parameters}
+
     def intercept(item: SelectedParameter, use: Use, values: Tensor, grads: Tensor) -> bool:
-        if len(item.uses) > 1:
+        factors = _factors(use, values, grads)
+        if placed := factors.left.shape[1] == batch.input_ids.shape[1]:
+            take(item.name, factors)
+        return placed
+
+    def consume(name: str, piece: Tensor) -> None:
+        if places[name] > 1:
             raise ConfigError(
-                f"{item.name} is used in {len(item.uses)} places, so its gradient has no single pair of factors.",
+                f"{name} is used in {places[name]} places, so its gradient has no single pair of factors.",
                 where="--rerank",
                 remedy="leave tied embeddings out of --parameters, or trace without --rerank",
             )
-        take(item.name, _factors(use, values, grads))
-        return True
+        take(name, Factors(_wide(piece.flatten(1)[:, None]), None, placed=False))
 
-    batch = collate(examples, pad_token_id=sketcher.pad_token_id).to(sketcher.device)
     per_sample_gradients(
         sketcher.model,
         batch,
         sketcher.parameters,
-        lambda *_: None,
+        consume,
         reduction=sketcher.config.reduction,
         intercept=intercept,
     )
 
 
 def _factors(use: Use, values: Tensor, grads: Tensor) -> Factors:
-    # Terms of single positions are large and cancel: where the model is exact enough for it to matter, products are in float64.
-    wide = torch.float32 if grads.dtype in (torch.bfloat16, torch.float16) else torch.float64
-    grads = grads.to(wide)
-    if use.attribute == "bias" and (is_linear(use.module) or isinstance(use.module, nn.LayerNorm)):
-        return Factors(grads, None)
+    grads = _wide(grads)
+    if is_added(use):
+        # Dimensions between the positions and the parameter's own, as those of heads, are summed over.
+        own = use.module.get_parameter(use.attribute).ndim
+        return Factors(grads.unsqueeze(2).flatten(2, -1 - own).sum(dim=2).flatten(2), None)
     if is_linear(use.module):
-        return Factors(*weight_factors(use, values.to(wide), grads))
+        return Factors(*weight_factors(use, values.to(grads.dtype), grads))
     if isinstance(use.module, nn.Embedding):
+        ids = values.squeeze(-1)
         if use.module.padding_idx is not None:
-            grads = grads * (values != use.module.padding_idx).unsqueeze(-1)
-        return Factors(grads, values)
+            grads = grads * (ids != use.module.padding_idx).unsqueeze(-1)
+        return Factors(grads, ids)
     pieces = gradient_piece(use, values.flatten(0, 1)[:, None], grads.flatten(0, 1)[:, None])
     return Factors(pieces.flatten(1).view(*grads.shape[:2], -1), None)
+
+
+def _alike(name: str, query: Factors, row: Factors) -> Factors:
+    if query.placed == row.placed:
+        return query
+    raise ModelError(
+        f"The gradients of {name} have positions for some rows, and none for others.",
+        where="--rerank",
+        remedy="trace without --rerank, or leave it out of --parameters",
+    )
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    # Terms of single positions are large and cancel: where the model is exact enough for it to matter, products are in float64.
+    return tensor.to(torch.float32 if tensor.dtype in (torch.bfloat16, torch.float16) else torch.float64)
 
 
 def _norms(sketcher: Sketcher, squares: dict[str, Tensor]) -> TensorNorms:

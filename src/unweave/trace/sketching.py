@@ -13,7 +13,7 @@ from unweave.data.batches import collate, plan_batches
 from unweave.data.encoding import Example
 from unweave.errors import ModelError
 from unweave.gradients.loss import TokenLosses
-from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients
+from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients, rows_a_batch
 from unweave.gradients.pieces import gradient_piece, weight_factors
 from unweave.models.selection import SelectedParameter, Use, gradient_shape, is_linear_weight, select_parameters
 from unweave.sketch.base import FactorSketch, Sketch, reciprocal_root
@@ -148,7 +148,9 @@ class Sketcher:
         """
         sketches = torch.empty(len(examples), self.sketch.dimension)
         norms, losses = torch.empty(len(examples)), torch.empty(len(examples))
-        plan = plan_batches([len(example) for example in examples], token_budget=self.config.token_budget)
+        if not examples:
+            return Sketched(sketches, norms, losses)
+        plan = self.plan(examples)
         with frozen_in_evaluation(self.model):
             for chosen in plan:
                 for part, done in self._shrinking([examples[index] for index in chosen]):
@@ -156,6 +158,20 @@ class Sketcher:
                     sketches[rows], norms[rows], losses[rows] = done.sketches, done.norms, done.losses
                     advance(len(rows))
         return Sketched(sketches, norms, losses)
+
+    def plan(self, examples: Sequence[Example], *, token_budget: int | None = None) -> list[list[int]]:
+        """Group examples into batches that suit the model.
+
+        Args:
+            examples: The examples, at least one.
+            token_budget: Tokens a batch, padding included; by default the config's.
+
+        Returns:
+            As `plan_batches`.
+        """
+        most = rows_a_batch(self.model, self.parameters, examples, pad_token_id=self.pad_token_id)
+        budget = token_budget or self.config.token_budget
+        return plan_batches([len(example) for example in examples], token_budget=budget, max_rows=most)
 
     def _shrinking(self, examples: list[Example]) -> list[tuple[list[int], Sketched]]:
         """Sketch a batch; when the device's memory runs out, its halves."""

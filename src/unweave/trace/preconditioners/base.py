@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave import progress
-from unweave.data.batches import Batch, collate, plan_batches
+from unweave.data.batches import Batch, collate
 from unweave.data.encoding import Example
 from unweave.gradients.per_sample import Interceptor, frozen_in_evaluation, per_sample_gradients
 from unweave.trace.sketching import Sketcher
@@ -51,8 +51,7 @@ class Problem:
         Yields:
             The batches, longest rows first.
         """
-        budget = token_budget or self.sketcher.config.token_budget
-        for chosen in plan_batches([len(row) for row in self.rows], token_budget=budget):
+        for chosen in self.sketcher.plan(self.rows, token_budget=token_budget):
             batch = [self.rows[index] for index in chosen]
             yield collate(batch, pad_token_id=self.sketcher.pad_token_id).to(self.sketcher.device)
 
