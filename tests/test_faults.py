@@ -34,7 +34,7 @@ def raising(error):
             "not enough memory",
         ),
         (MemoryError(), "not enough memory"),
-        (OSError("no number and no name"), "no number and no name"),
+        (OSError("no number and no name"), "No number and no name"),
     ],
 )
 def test_what_the_system_says_is_told_with_its_path_and_a_remedy(monkeypatch, capsys, error, message):

@@ -228,6 +228,8 @@ def _convert_scalar(hint: Any, node: yaml.Node) -> Any:
             return hint(text.replace("_", ""))
         except ValueError:
             raise ValueError(f"expected {'a whole number' if hint is int else 'a number'}, got '{text}'") from None
+    if "\0" in text:
+        raise ValueError("a text with a null character")
     return Path(text) if hint is Path else text
 
 

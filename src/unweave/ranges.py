@@ -71,7 +71,7 @@ RANGES = {
         BOUND: "stop_loss max_retain_increase max_grad_norm max_residual",
         RATIO: "retain_ratio",
         SHARE: "warmup_ratio diversity leave_out margin_share max_removed_share held_out",
-        SOME_SHARE: "dp_delta duplicates similarity snapshot snapshots shares signed_precision",
+        SOME_SHARE: "dp_delta duplicates near_copies similarity snapshot snapshots shares signed_precision",
         Range("a number from 0, below 1", low=0, high=math.nextafter(1, 0)): "lora_dropout",
     }.items()
     for name in names.split()

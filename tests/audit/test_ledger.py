@@ -41,7 +41,10 @@ ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A base, an adapter trained on the rows, and a forgetting config that works."""
-    folder = tmp_path_factory.mktemp("trained")
+    return train_in(tmp_path_factory.mktemp("trained"))
+
+
+def train_in(folder):
     save_model(folder / "base")
     data = write_rows(folder / "train.jsonl", RECORDS)
     fine_tune(

@@ -19,12 +19,14 @@ from unweave.audit.measures.divergence import kl_divergence
 from unweave.audit.measures.likelihood import exact_memorisation, extraction_strength, perplexity, probability
 from unweave.data.batches import collate, plan_batches
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
+from unweave.data.reading import Problem
 from unweave.data.rows import Row
 from unweave.errors import ModelError
 from unweave.files import read_json, write_json
 from unweave.gradients.loss import labelled_logits
 from unweave.models.loading import Loaded
 from unweave.models.vocabulary import require_tokens
+from unweave.runs import report_problems
 
 CHUNK = 256
 
@@ -41,6 +43,7 @@ class Forced:
         deviations: Its standard deviation.
         divergence: KL(reference || model) at each token; empty without a reference.
         agreement: Whether model and reference have the same most likely token; empty without a reference.
+        problems: Rows that were cut or had no room.
     """
 
     row_ids: list[str]
@@ -50,6 +53,7 @@ class Forced:
     deviations: list[list[float]]
     divergence: list[list[float]] = field(default_factory=list)
     agreement: list[list[bool]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
     def mean_losses(self) -> list[float]:
         """l(z) of each row, in nats a token."""
@@ -195,7 +199,10 @@ def forced_pass(
     Raises:
         ModelError: When a loss is not finite.
     """
-    encoded = {name: encode_rows(rows, loaded.tokenizer, encoding).examples for name, rows in sets.items()}
+    found = {name: encode_rows(rows, loaded.tokenizer, encoding) for name, rows in sets.items()}
+    encoded = {name: own.examples for name, own in found.items()}
+    problems = {name: own.problems for name, own in found.items()}
+    report_problems([problem for own in problems.values() for problem in own])
     examples: list[Example] = [example for name in sets for example in encoded[name]]
     require_tokens(loaded.model, examples, tokenizer=loaded.tokenizer)
     is_compared = [name in compared for name in sets for _ in encoded[name]]
@@ -231,7 +238,7 @@ def forced_pass(
             advance(len(chosen))
     if logits_file is not None and record and stored is not None:
         logits_file.finish(stored)
-    return _by_set(sets, encoded, values, compared if stored is not None else ())
+    return _by_set(encoded, problems, values, compared if stored is not None else ())
 
 
 def _places(examples: Sequence[Example], is_compared: Sequence[bool]) -> dict[int, range]:
@@ -273,16 +280,16 @@ def _against(reference: Tensor, logits: Tensor) -> dict[str, list[Any]]:
 
 
 def _by_set(
-    sets: Mapping[str, Sequence[Row]],
     encoded: Mapping[str, list[Example]],
+    problems: Mapping[str, list[Problem]],
     values: list[dict[str, list[Any]]],
     compared: Sequence[str],
 ) -> dict[str, Forced]:
     found, start = {}, 0
-    for name in sets:
+    for name in encoded:
         own = values[start : start + len(encoded[name])]
         start += len(encoded[name])
         names = ["losses", "hits", "means", "deviations", *(["divergence", "agreement"] if name in compared else [])]
         columns = {column: [row[column] for row in own] for column in names}
-        found[name] = Forced([example.row_id for example in encoded[name]], **columns)
+        found[name] = Forced([example.row_id for example in encoded[name]], **columns, problems=problems[name])
     return found

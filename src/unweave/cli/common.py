@@ -72,6 +72,7 @@ def execute(
     work: str,
     show: Callable[[T, Any], None],
     as_json: Callable[[Any], Any] = lambda result: result,
+    code: Callable[[Any], int] = lambda _: 0,
 ) -> int:
     """Run a command: read its options, do its work, print the result.
 
@@ -83,9 +84,10 @@ def execute(
         work: `module:function` that takes the config; imported only when the options are right.
         show: Prints the result for people.
         as_json: What `--json` prints of the result.
+        code: The exit code that a result means; by default 0.
 
     Returns:
-        The exit code, 0.
+        The exit code.
     """
     config, common = parse(config_type, argv, command=command, description=description)
     if os.environ.get("RANK", "0") != "0":
@@ -96,7 +98,7 @@ def execute(
         print_json(as_json(result))
     else:
         show(config, result)
-    return 0
+    return code(result)
 
 
 def option_value(argv: Sequence[str], option: str) -> str | None:

@@ -17,7 +17,11 @@ actions:
   verify    recompute hashes and metrics, and fail on any difference
   rollback  make the model before the last request the current one again
 
-`unweave request ACTION --help` lists an action's options."""
+`unweave request ACTION --help` lists an action's options.
+
+`run` exits with 0 when the measurements show that the rows were forgotten, and with 3 when the request is done but they do not."""
+
+NOT_SHOWN_CODE = 3
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,6 +52,11 @@ def _add(argv: Sequence[str]) -> int:
             f"request {result['id']}: {len(result['rows'])} row(s), {result['kind']}"
             + ("" if result["added"] else "; it is in the ledger already")
         )
+        for copy in result["copies"]:
+            kind = "a copy" if copy["exact"] else f"a near-duplicate (similarity {copy['similarity']:.2f})"
+            print(
+                f"caution: row {copy['row_id']} ({copy['place']}) is {kind} of {copy['of']} and not in the request; --with-copies takes it in"
+            )
 
     return execute(
         AddConfig, argv, command="request add", description="Ask for rows to be forgotten.", work="unweave.audit.ledger.ledger:add_request", show=show
@@ -85,7 +94,7 @@ def _run(argv: Sequence[str]) -> int:
             ]
             for name in sets["after"]
         ]
-        title = f"request {result['request']['id']}: done ({result['class']})"
+        title = f"request {result['request']['id']}: {result.get('state', 'done')} ({result['class']})"
         print_table(title, ["rows", "probability before", "after", "perplexity before", "after"], rows)
         print(f"certificate: {config.ledger / 'requests' / config.request / 'certificate.html'}")
         for finding in result["findings"]:
@@ -94,7 +103,8 @@ def _run(argv: Sequence[str]) -> int:
             print(f"retraining is due: {result['drift']['reason']}")
 
     return execute(
-        RunConfig, argv, command="request run", description="Carry out a request.", work="unweave.audit.ledger.run:run_request", show=show
+        RunConfig, argv, command="request run", description="Carry out a request.", work="unweave.audit.ledger.run:run_request", show=show,
+        code=lambda result: NOT_SHOWN_CODE if result.get("shown") is False else 0,
     )  # fmt: skip
 
 
@@ -113,7 +123,11 @@ def _verify(argv: Sequence[str]) -> int:
                 f"{'ok    ' if check['ok'] else 'FAILED'}  {check['check']}"
                 + (f": {check['fault']}" if check["fault"] else "")
             )
-        print(f"request {result['request']}: " + ("verified" if result["ok"] else "NOT verified"))
+        print(
+            f"request {result['request']}: "
+            + ("verified" if result["ok"] else "NOT verified")
+            + ("; done, not shown to have forgotten" if result["state"] == "done, not shown" else "")
+        )
     return 0 if result["ok"] else 1
 
 

@@ -72,9 +72,15 @@ def _check(config: StoreConfig) -> tuple[int, Any, str | None]:
 def _repair(config: StoreConfig) -> tuple[int, Any, str | None]:
     from unweave.store.care import repair_store
     from unweave.store.store import GradientStore
+    from unweave.store.texts import repair_texts
 
-    lost = repair_store(GradientStore.open(config.store))
-    return 0, {"rows_to_cache": lost}, f"{len(lost)} row(s) withdrawn" + ("; cache the same rows again" if lost else "")
+    store = GradientStore.open(config.store)
+    with store.writing():
+        texts = repair_texts(config.store)
+    lost = repair_store(store)
+    text = f"{len(lost)} row(s) withdrawn" + ("; texts that could not be read were taken away" if texts else "")
+    result = {"rows_to_cache": lost, "texts_taken_away": texts}
+    return 0, result, text + ("; cache the same rows again" if lost or texts else "")
 
 
 def _delete(config: StoreConfig) -> tuple[int, Any, str | None]:

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from unweave import progress
 from unweave.data.encoding import Example, encode_rows
+from unweave.data.reading import Problem
 from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.forget.config import ForgetConfig
@@ -48,7 +50,8 @@ def read_forget_rows(
         read += rows.rows
         weight_of = dict(zip((row.id for row in rows), weights, strict=True))
         leaving = {row_id for row_id, weight in weight_of.items() if is_forget or weight < 0}
-        clean = _clean_examples([row for row in rows if row.id in leaving], config, loaded, method)
+        clean, lost = _clean_examples([row for row in rows if row.id in leaving], config, loaded, method)
+        problems += lost
         out += [
             ForgetRow(
                 example,
@@ -77,12 +80,14 @@ def read_forget_rows(
     return out, problems, read
 
 
-def _clean_examples(rows: Sequence[Row], config: ForgetConfig, loaded: Loaded, method: Method) -> dict[str, Example]:
-    """The forget rows' questions with their clean answers, or those that the method brings, by row id."""
+def _clean_examples(
+    rows: Sequence[Row], config: ForgetConfig, loaded: Loaded, method: Method
+) -> tuple[dict[str, Example], list[Problem]]:
+    """The forget rows' questions with their clean answers, or those that the method brings, by row id, and which of them were cut or dropped."""
     own = method.clean_answers(config, rows) if method.clean_answers else {row.id: row.clean_completion for row in rows}
     answered = [row.with_completion(text) for row in rows if (text := own[row.id])]
-    return (
-        {example.row_id: example for example in encode_rows(answered, loaded.tokenizer, config).examples}
-        if answered
-        else {}
-    )
+    if not answered:
+        return {}, []
+    encoded = encode_rows(answered, loaded.tokenizer, config)
+    lost = [replace(problem, reason=f"its clean answer: {problem.reason}") for problem in encoded.problems]
+    return {example.row_id: example for example in encoded.examples}, lost

@@ -2,13 +2,15 @@
 
 import math
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from unweave.audit.ledger.job import Job
-from unweave.audit.ledger.ledger import model_files
+from unweave.audit.ledger.ledger import DONE, NOT_SHOWN, model_files
 from unweave.audit.ledger.measure import changes
+from unweave.audit.ledger.shown import judge
 from unweave.audit.ledger.work import RETRAIN
 from unweave.files import file_digest, read_json, write_json
 from unweave.forget.methods import get_method
@@ -22,6 +24,10 @@ CLASSES = {
     "DP": "The model was trained with differential privacy, and since then on other rows only. The guarantee of (epsilon, delta) is for one row, and much "
     "weaker for several together; it holds of the adapter's weights, not of what was printed or written beside them.",
 }
+BESIDE_COPIES = (
+    "The adapter was trained again from its base without the rows, but copies of them stayed in the training data, so what they teach may be in it: see the "
+    "findings. The numbers below are evidence, not a guarantee."
+)
 GUARANTEE = "epsilon", "delta", "group_epsilon", "group_delta", "noise_multiplier"
 NOT_MEASURED = {
     "membership": "membership inference: no holdout of like rows was given (--holdout)",
@@ -62,7 +68,10 @@ def make_certificate(job: Job) -> dict[str, Any]:
     )
     compared = changes(before, after, margin=job.config.margin)
     method = _method(job)
-    kind = "DP" if "guarantee" in method else "exact" if job.config.method == RETRAIN else "empirical"
+    copies = before.get("copies", [])
+    verdict = judge(before, after, compared, copies=copies, margin=job.config.margin)
+    kind, meaning = _class(job, method, copies)
+    shown = kind == "exact" or not verdict.doubts
     origin, events = job.ledger.origin(), job.ledger.journal.events()
     store = read_json(job.folder / "store.json", what="The record of the store")
     missing = [name for name in NOT_MEASURED if not (name == "membership" and "membership" in after)]
@@ -72,7 +81,9 @@ def make_certificate(job: Job) -> dict[str, Any]:
     place = ["--ledger", str(job.config.ledger)]
     return {
         "class": kind,
-        "meaning": CLASSES[kind],
+        "meaning": meaning,
+        "shown": shown,
+        "state": DONE if shown else NOT_SHOWN,
         "request": {
             "id": job.request.id,
             "kind": job.request.kind,
@@ -105,7 +116,10 @@ def make_certificate(job: Job) -> dict[str, Any]:
                 for side in ("before", "after")
             },
         },
-        "findings": findings(before, after, compared, margin=job.config.margin),
+        "findings": [*verdict.doubts, *verdict.findings],
+        "encoding": before.get("encoding"),
+        "lost": before.get("lost", []),
+        "copies": copies,
         "not_measured": [NOT_MEASURED[name] for name in missing],
         "drift": drift(job, before, after),
         "store": store,
@@ -117,35 +131,13 @@ def make_certificate(job: Job) -> dict[str, Any]:
     }
 
 
-def findings(before: dict[str, Any], after: dict[str, Any], compared: dict[str, Any], *, margin: float) -> list[str]:
-    """What the measurements do not support, in words: a certificate of a run is not yet one of forgetting.
-
-    Args:
-        before: Measurements of the model before.
-        after: Of the new one.
-        compared: From `changes`.
-        margin: The smallest change that matters, in nats a token.
-
-    Returns:
-        Sentences; empty where the rows' loss rose and that of others did not.
-    """
-    found = []
-    was, now = (
-        sum(side["sets"]["forget"]["losses"].values()) / side["sets"]["forget"]["rows"] for side in (before, after)
-    )
-    if now - was <= margin:
-        found.append(
-            f"the loss of the rows to be forgotten went from {was:.3f} to {now:.3f} nats a token: this run does not show that they were forgotten"
-        )
-    elif "forget" in compared and compared["forget"]["conclusion"] != "different":
-        found.append("the rise of the loss of the rows to be forgotten could be chance: there are too few of them")
-    if "test" in compared and compared["test"]["conclusion"] != "equivalent":
-        own = compared["test"]
-        found.append(
-            f"other rows' loss changed by {own['difference']:+.3f} [{own['low']:+.3f}, {own['high']:+.3f}] nats a token: "
-            f"{own['count']} rows do not show that it stayed within {margin:g}"
-        )
-    return found
+def _class(job: Job, method: Mapping[str, Any], copies: Sequence[Any]) -> tuple[str, str]:
+    """The class of a certificate and what it means; never *exact* beside copies that stayed in the training data."""
+    if "guarantee" in method:
+        return "DP", CLASSES["DP"]
+    if job.config.method != RETRAIN:
+        return "empirical", CLASSES["empirical"]
+    return ("empirical", BESIDE_COPIES) if copies else ("exact", CLASSES["exact"])
 
 
 def drift(job: Job, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

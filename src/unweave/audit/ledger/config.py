@@ -19,7 +19,7 @@ class SelectionConfig:
         row_ids: Ids of rows; an unknown one is an error.
         rows: A file of rows, matched by id.
         where: Field to value: `prompt`, `completion` or any other column of the data, equal as text.
-        text: Words that stand in the prompt or the answer, whatever their case.
+        text: Words that stand in the prompt or the answer, whatever their case, white space, or Unicode form.
         near: A text: its near-duplicates.
         near_method: `minhash` compares five-letter shingles (datasketch), `embedding` a sentence encoder's vectors.
         similarity: The least similarity of a near-duplicate: Jaccard's, or the cosine.
@@ -45,6 +45,8 @@ class AddConfig(SelectionConfig):
         store: A gradient store of these rows; forgotten rows leave it.
         kind: `removal`; `correction`: the rows' answers are replaced; `modification`: whole rows are.
         replacement: For a correction or modification: a file of rows with the same ids.
+        with_copies: Take copies of the chosen rows into the request: rows of the same content under other ids, and near-duplicates. Without it they are
+            named, and named in the certificate.
         reason: Why, for the record.
         request_id: A name; by default a hash of the request.
         max_perplexity_change: Drift budget of a new ledger: how much perplexity on other rows may change over all requests, as a share.
@@ -57,6 +59,7 @@ class AddConfig(SelectionConfig):
     store: Path | None = None
     kind: Kind = "removal"
     replacement: Path | None = None
+    with_copies: bool = False
     reason: str = ""
     request_id: str | None = None
     max_perplexity_change: float = 0.05
@@ -87,6 +90,10 @@ class RunConfig:
             forgets the rows that it names, and no others.
         retain_rows: Rows whose behaviour must stay, drawn from the data by the request's id.
         test_rows: Further rows, on which the change of everything else is measured.
+        max_length: The longest sequence, in tokens. By default the training's, or what the unlearning config says; where neither is known, as long as the
+            rows need.
+        near_copies: The least similarity (Jaccard of five-letter shingles) from which on another row counts as a near-duplicate of one that is to be
+            forgotten, and is named in the certificate; at 1 only the same content does.
         holdout: A file of rows like those to be forgotten that were never trained on, for membership inference.
         margin: The largest change of the loss on other rows that does not matter, in nats a token.
         over_budget: Go on although the drift budget is used up.
@@ -103,6 +110,8 @@ class RunConfig:
     weights: PositiveMethod = "uniform"
     retain_rows: int = 64
     test_rows: int = 64
+    max_length: int | None = None
+    near_copies: float = 0.8
     holdout: Path | None = None
     margin: float = 0.05
     over_budget: bool = False

@@ -133,12 +133,12 @@ class Journal:
                 name
                 for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
             }
-        for expected, (number, time, request, kind, text, before, digest) in enumerate(rows, start=1):
+        for expected, (number, *parts, before, digest) in enumerate(rows, start=1):
             if number != expected:
                 faults.append(f"event {expected} of the journal is missing")
                 break
-            if before != previous or digest != _hash(number, time, request, kind, text, before):
-                faults.append(f"event {number} of the journal ({kind} {request}) was changed after it was written")
+            if before != previous or digest != _hash(number, *parts, before):
+                faults.append(f"event {number} of the journal ({parts[2]} {parts[1]}) was changed after it was written")
                 break
             previous = digest
         if missing := {"no_update", "no_delete"} - triggers:
@@ -160,15 +160,21 @@ class Journal:
 def _read(connection: sqlite3.Connection, path: Path) -> list[Event]:
     rows = connection.execute("SELECT * FROM events ORDER BY number").fetchall()
     try:
-        return [
-            Event(number, time, request, kind, json.loads(content), previous, digest)
-            for number, time, request, kind, content, previous, digest in rows
-        ]
-    except json.JSONDecodeError as error:
+        return [_event(*row) for row in rows]
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(
-            f"An event of the ledger is not JSON: {error}.", where=str(path), remedy="restore it from a backup"
+            f"An event of the ledger is broken: {error}.", where=str(path), remedy="restore it from a backup"
         ) from error
 
 
+def _event(number: Any, time: Any, request: Any, kind: Any, text: Any, previous: Any, digest: Any) -> Event:
+    content = json.loads(text)
+    if not isinstance(content, dict) or not all(isinstance(value, str) for value in (time, request, kind, digest)):
+        raise TypeError(f"event {number} holds values of the wrong kind")
+    return Event(number, time, request, kind, content, previous, digest)
+
+
 def _hash(*parts: Any) -> str:
-    return hashlib.blake2b(json.dumps(parts, ensure_ascii=False).encode(), digest_size=16).hexdigest()
+    # What is no text any more is written as Python shows it: its hash is another one than the text's.
+    text = json.dumps(parts, ensure_ascii=False, default=repr)
+    return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()

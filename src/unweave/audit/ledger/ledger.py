@@ -10,6 +10,7 @@ from typing import Any
 from unweave.audit.ledger.config import AddConfig, ListConfig
 from unweave.audit.ledger.journal import Event, Journal
 from unweave.audit.ledger.selection import select_rows
+from unweave.data.copies import find_copies
 from unweave.data.reading import read_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError, nearest
@@ -17,6 +18,8 @@ from unweave.files import file_digest, read_json
 from unweave.runs import rows_fingerprint
 
 FILE = "ledger.db"
+NEAR_COPY = 0.8
+DONE, NOT_SHOWN = "done", "done, not shown"
 STATES = {"added": "open", "started": "running", "step": "running", "done": "done", "rolled back": "rolled back"}
 
 
@@ -30,7 +33,7 @@ class Request:
         rows: Row id to the hash of the content that is to be forgotten.
         replacement: File of the new rows; `None` for a removal.
         reason: Why.
-        state: `open`, `running`, `done` or `rolled back`.
+        state: `open`, `running`, `done`, `done, not shown` (carried out, but the measurements do not show that the rows were forgotten) or `rolled back`.
         events: All its events, in order.
     """
 
@@ -41,6 +44,11 @@ class Request:
     reason: str
     state: str
     events: list[Event] = field(default_factory=list)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was carried out and not rolled back, whatever the measurements show."""
+        return self.state in (DONE, NOT_SHOWN)
 
     def last(self, kind: str) -> Event | None:
         """The newest event of a kind.
@@ -111,7 +119,10 @@ class Ledger:
             raise DataError(
                 "The ledger is empty.", where=str(self.folder), remedy="add a request with --data and --model"
             )
-        return Origin(**first.content)
+        try:
+            return Origin(**first.content)
+        except TypeError as error:
+            raise self._broken(first) from error
 
     def requests(self, *, until: int | None = None) -> dict[str, Request]:
         """All requests by id, in the order in which they were added.
@@ -124,12 +135,22 @@ class Ledger:
         """
         found: dict[str, Request] = {}
         for event in self.journal.events()[:until]:
-            if event.kind == "added":
-                found[event.request] = Request(event.request, state="open", **event.content["asked"])
-            if event.request in found:
-                request = found[event.request]
-                found[event.request] = replace(request, state=STATES[event.kind], events=[*request.events, event])
+            try:
+                if event.kind == "added":
+                    found[event.request] = _request(event)
+                if event.request in found:
+                    request = found[event.request]
+                    found[event.request] = replace(request, state=_state_after(event), events=[*request.events, event])
+            except (KeyError, TypeError) as error:
+                raise self._broken(event) from error
         return found
+
+    def _broken(self, event: Event) -> DataError:
+        return DataError(
+            f"Event {event.number} of the ledger ({event.kind}) lacks or holds what can't be.",
+            where=str(self.journal.path),
+            remedy="restore it from a backup",
+        )
 
     def request(self, name: str) -> Request:
         """A request.
@@ -161,7 +182,7 @@ class Ledger:
         Returns:
             The requests.
         """
-        done = [request for request in self.requests(until=until).values() if request.state == "done"]
+        done = [request for request in self.requests(until=until).values() if request.is_done]
         return sorted(done, key=lambda request: request.last("done").number)  # type: ignore[union-attr]
 
     def request_folder(self, name: str) -> Path:
@@ -189,6 +210,30 @@ class Ledger:
         return read_rows(self.origin().data).rows
 
 
+def _request(event: Event) -> Request:
+    """The request that was added.
+
+    Args:
+        event: Its first event.
+
+    Returns:
+        The request, open.
+
+    Raises:
+        TypeError: When the event holds something else.
+    """
+    request = Request(event.request, state="open", **event.content["asked"])
+    hashes = request.rows.values() if isinstance(request.rows, dict) else [None]
+    if not all(isinstance(text, str) for text in (request.kind, request.reason, *hashes)):
+        raise TypeError("values of the wrong kind")
+    return request
+
+
+def _state_after(event: Event) -> str:
+    """The state that an event leaves a request in; events of before the verdict was recorded say nothing of it."""
+    return NOT_SHOWN if event.kind == "done" and event.content.get("shown") is False else STATES[event.kind]
+
+
 def add_request(config: AddConfig) -> dict[str, Any]:
     """Add a request. The same request again is recognised, and nothing is added.
 
@@ -196,7 +241,7 @@ def add_request(config: AddConfig) -> dict[str, Any]:
         config: Rows, kind, reason.
 
     Returns:
-        Its id, its rows, and whether it is new.
+        Its id, its rows, whether it is new, and the copies of its rows that are not in it.
 
     Raises:
         ConfigError: When a new ledger is given no data or model, or a ledger's are to be changed.
@@ -209,6 +254,10 @@ def add_request(config: AddConfig) -> dict[str, Any]:
         raise ConfigError("A new ledger needs data and a model.", where="--data, --model", remedy="give both")
     rows = Ledger(config.ledger).rows() if there else read_rows(config.data or Path()).rows
     chosen = select_rows(rows, config)
+    copies = find_copies(chosen, rows, similarity=NEAR_COPY)
+    if config.with_copies and copies:
+        wanted = {row.id for row in chosen} | {copy.row_id for copy in copies}
+        chosen, copies = [row for row in rows if row.id in wanted], []
     replacement = _replacement(config, chosen)
     content = {
         "kind": config.kind,
@@ -232,7 +281,13 @@ def add_request(config: AddConfig) -> dict[str, Any]:
         asked=content,
         replacement_rows=replacement,
     )
-    return {"id": name, "added": added is not None, "kind": config.kind, "rows": sorted(content["rows"])}
+    return {
+        "id": name,
+        "added": added is not None,
+        "kind": config.kind,
+        "rows": sorted(content["rows"]),
+        "copies": [copy.__dict__ for copy in copies],
+    }
 
 
 def list_requests(config: ListConfig) -> list[dict[str, Any]]:

@@ -43,6 +43,8 @@ def _summary(own: Forced) -> dict[str, Any]:
     return {
         **own.summary(),
         "rows": len(own.row_ids),
+        # Rows whose answer comes out word for word when the model always takes its first choice.
+        "verbatim": [row_id for row_id, hits in zip(own.row_ids, own.hits, strict=True) if all(hits)],
         "losses": dict(zip(own.row_ids, own.mean_losses(), strict=True)),
         "tokens": sum(own.tokens()),
         "loss_sum": sum(own.sums()),

@@ -57,10 +57,10 @@ def run_request(config: RunConfig) -> dict[str, Any]:
     with locked(config.ledger / LOCK, busy):
         request = ledger.request(config.request)
         folder = ledger.request_folder(request.id)
-        if request.state == "done":
+        if request.is_done:
             # A kill between the last event and the end of the run leaves the rows' texts behind.
             shutil.rmtree(folder / "work", ignore_errors=True)
-            progress.say(f"request {request.id} is done, nothing to do")
+            progress.say(f"request {request.id} is {request.state}, nothing to do")
             return read_json(folder / "certificate.json", what="The certificate")
         if request.state == "rolled back":
             raise DataError(
@@ -97,6 +97,7 @@ def _carry_out(job: Job) -> dict[str, Any]:
         certificate=file_digest(job.folder / "certificate.json"),
         page=file_digest(job.folder / "certificate.html"),
         drift=certificate["drift"],
+        shown=certificate["shown"],
         **{"class": certificate["class"]},
     )
     shutil.rmtree(job.work, ignore_errors=True)
@@ -129,7 +130,7 @@ def _replay(ledger: Ledger, config: RunConfig) -> dict[str, Any]:
     assert config.replay is not None, "a replay has a folder"
     request = ledger.request(config.request)
     started = request.last("started")
-    if request.state != "done" or started is None:
+    if not request.is_done or started is None:
         raise DataError(f"The request '{request.id}' is not done.", remedy="run it first")
     if config.replay.exists() and any(config.replay.iterdir()):
         raise ConfigError("The folder of a replay is not empty.", where=str(config.replay), remedy="give a new one")
@@ -164,7 +165,7 @@ def roll_back(config: RollbackConfig) -> dict[str, Any]:
     )
     with locked(config.ledger / LOCK, busy):
         request, done = ledger.request(config.request), ledger.carried_out()
-        if request.state != "done":
+        if not request.is_done:
             raise DataError(f"The request '{request.id}' is {request.state}.", remedy="only what is done can be undone")
         if done[-1].id != request.id:
             raise DataError(

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable, Sequence
 
+from unweave import progress
 from unweave.audit.ledger.config import SelectionConfig
+from unweave.data.copies import normal_form, row_text, shingles
 from unweave.data.reading import read_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError, MissingExtraError, nearest
 
 PERMUTATIONS = 256
-SHINGLE = 5
 
 
 def select_rows(rows: Sequence[Row], config: SelectionConfig) -> list[Row]:
@@ -32,9 +33,9 @@ def select_rows(rows: Sequence[Row], config: SelectionConfig) -> list[Row]:
     if config.where:
         tests.append(_where(config.where, rows))
     if config.text is not None:
-        needle = config.text.casefold()
-        tests.append(lambda row: needle in f"{row.user_text}\n{row.completion}".casefold())
+        tests.append(_contains(config.text, rows))
     if config.near is not None:
+        _require_words(config.near, "--near")
         near = near_duplicates(rows, config.near, method=config.near_method, similarity=config.similarity)
         tests.append(lambda row: row.id in near)
     if not tests:
@@ -47,6 +48,27 @@ def select_rows(rows: Sequence[Row], config: SelectionConfig) -> list[Row]:
     if not found:
         raise DataError("No row matches the request.", remedy="check the ids, fields and words")
     return found
+
+
+def _contains(text: str, rows: Sequence[Row]) -> Callable[[Row], bool]:
+    """Whether words stand in a row, however its letters are written."""
+    _require_words(text, "--text")
+    plain, needle = text.casefold(), normal_form(text)
+
+    def stands(row: Row) -> bool:
+        return any(needle in normal_form(part) for part in (row.user_text, row.completion, row_text(row)))
+
+    more = sum(stands(row) and plain not in f"{row.user_text}\n{row.completion}".casefold() for row in rows)
+    if more:
+        progress.say(
+            f"--text: {more} row(s) have these words in another form only (accents, width, white space, earlier turns)"
+        )
+    return stands
+
+
+def _require_words(text: str, option: str) -> None:
+    if not normal_form(text):
+        raise ConfigError("An empty text stands in every row.", where=option, remedy="give the words that are meant")
 
 
 def near_duplicates(rows: Sequence[Row], text: str, *, method: str, similarity: float) -> dict[str, float]:
@@ -74,10 +96,8 @@ def _minhash(texts: Sequence[str], text: str) -> list[float]:
         raise MissingExtraError("datasketch", extra="ledger", purpose="Finding near-duplicates by MinHash") from error
 
     def signature(content: str) -> MinHash:
-        letters = " ".join(content.casefold().split())
-        shingles = {letters[start : start + SHINGLE] for start in range(max(1, len(letters) - SHINGLE + 1))}
         made = MinHash(num_perm=PERMUTATIONS)
-        made.update_batch([shingle.encode() for shingle in shingles])
+        made.update_batch([shingle.encode() for shingle in shingles(normal_form(content))])
         return made
 
     own = signature(text)

@@ -11,9 +11,10 @@ from unweave.audit.ledger.config import VerifyConfig
 from unweave.audit.ledger.job import Job, recorded_config
 from unweave.audit.ledger.ledger import Ledger, Request, content_hash, model_files
 from unweave.audit.ledger.measure import measure
+from unweave.audit.ledger.shown import named
 from unweave.data.reading import read_rows
 from unweave.errors import DataError, UnweaveError
-from unweave.files import file_digest, read_json
+from unweave.files import file_digest, read_record
 from unweave.models.loading import ModelConfig, load
 from unweave.store.store import GradientStore
 from unweave.store.texts import texts_by_id
@@ -37,7 +38,7 @@ def verify_request(config: VerifyConfig) -> dict[str, Any]:
     ledger = Ledger(config.ledger)
     checks: list[Check] = [("the journal's chain", "; ".join(ledger.journal.check()) or None)]
     request = ledger.request(config.request)
-    if request.state != "done":
+    if not request.is_done:
         raise DataError(
             f"The request '{request.id}' is {request.state}: there is nothing to verify.",
             where=str(config.ledger),
@@ -47,11 +48,13 @@ def verify_request(config: VerifyConfig) -> dict[str, Any]:
     checks += _files(request, folder)
     certificate = _certificate(folder)
     if certificate is not None:
-        checks += _certified(ledger, request, folder, certificate)
-        checks += _metrics(ledger, request, folder, certificate, config)
+        checks += _told("the certificate", _certified(ledger, request, folder, certificate))
+        checks += _told("every row was measured", _covered(ledger, request, folder, certificate))
+        checks += _told("metrics", _metrics(ledger, request, folder, certificate, config))
     faults = [f"{name}: {fault}" for name, fault in checks if fault]
     return {
         "request": request.id,
+        "state": request.state,
         "ok": not faults,
         "checks": [{"check": name, "ok": fault is None, "fault": fault} for name, fault in checks],
     }
@@ -59,9 +62,19 @@ def verify_request(config: VerifyConfig) -> dict[str, Any]:
 
 def _certificate(folder: Path) -> dict[str, Any] | None:
     try:
-        return read_json(folder / "certificate.json", what="The certificate")
+        return read_record(folder / "certificate.json", what="The certificate")
     except DataError:
         return None
+
+
+def _told(name: str, checks: Iterator[Check]) -> Iterator[Check]:
+    """The checks, up to what keeps the rest from being made: a certificate that lacks what is to be checked, data or a store that is gone."""
+    try:
+        yield from checks
+    except UnweaveError as error:
+        yield name, f"it can't be checked: {error.what}" + (f" ({error.where})" if error.where else "")
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        yield name, f"it can't be checked, since the certificate lacks or holds what can't be: {error!r}"
 
 
 def _files(request: Request, folder: Path) -> Iterator[Check]:
@@ -116,6 +129,26 @@ def _certified(ledger: Ledger, request: Request, folder: Path, certificate: dict
         yield "the gradient store", f"row '{left[0]}' is in {store} again" if left else None
 
 
+def _covered(ledger: Ledger, request: Request, folder: Path, certificate: dict[str, Any]) -> Iterator[Check]:
+    """Whether the certificate speaks of every row that it names, and whether copies belie its class."""
+    measured = certificate["measured"]["after"]["sets"].get("forget", {}).get("losses", {})
+    if left := sorted(set(request.rows) - set(measured)):
+        fault = f"{named(left)}: certified, but neither unlearned nor measured"
+        yield "every row was measured", fault
+    else:
+        yield "every row was measured", None
+    if certificate["class"] == "exact":
+        recorded = recorded_config(certificate["method"]["options"], ledger=ledger.folder)
+        job = Job(ledger, request, recorded, folder, certificate["model"]["before"]["model"])
+        copies = work.staying_copies(job)
+        yield (
+            "no copies of the rows",
+            f"{named([copy.row_id for copy in copies])}: copies that stayed in the training data, beside the class exact"
+            if copies
+            else None,
+        )
+
+
 def _metrics(
     ledger: Ledger, request: Request, folder: Path, certificate: dict[str, Any], config: VerifyConfig
 ) -> Iterator[Check]:
@@ -128,10 +161,18 @@ def _metrics(
     for name, own in certificate["measured"]["after"]["sets"].items():
         place = extra.get(name)
         known = {row.id: row for row in read_rows(place)} if place else sources
-        if missing := sorted(set(own["losses"]) - set(known)):
+        missing = sorted(set(own["losses"]) - set(known))
+        if name == "forget" and missing:
+            # What was forgotten may leave the data; what is left of it is measured anew.
+            yield (
+                f"metrics, {name} ({len(missing)} of the rows have left the data: their loss can't be measured anew)",
+                None,
+            )
+        elif missing:
             yield f"metrics, {name}", f"row '{missing[0]}' is no longer in the data: its loss can't be measured anew"
             continue
-        sets[name] = [known[row_id] for row_id in own["losses"]]
+        if rows := [known[row_id] for row_id in own["losses"] if row_id in known]:
+            sets[name] = rows
     for row_id, digest in request.rows.items():
         if row_id in sources and content_hash(sources[row_id]) != digest:
             yield "the request's rows", f"row '{row_id}' has changed since"
@@ -146,6 +187,7 @@ def _metrics(
     yield "the model's fingerprint", None if same else "the adapter's weights are not those that were certified"
     for name, own in found["sets"].items():
         expected = certificate["measured"]["after"]["sets"][name]["losses"]
+        expected = {row.id: expected[row.id] for row in sets[name]}
         worst = max(expected, key=lambda row_id: abs(own["losses"].get(row_id, float("inf")) - expected[row_id]))
         gap = abs(own["losses"].get(worst, float("inf")) - expected[worst])
         fault = f"the loss of row '{worst}' is off by {gap:.3g} nats a token, {config.tolerance:g} are allowed"

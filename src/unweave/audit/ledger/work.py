@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from unweave import progress
 from unweave.audit.ledger.job import Job, require_unchanged
 from unweave.audit.ledger.ledger import content_hash
 from unweave.audit.ledger.measure import measure
-from unweave.config import load_yaml, part_of
-from unweave.data.encoding import EncodingConfig
+from unweave.audit.ledger.tokens import MEASURED, choose_encoding, encoding_of, lost_rows, require_all
+from unweave.config import load_yaml, to_plain
+from unweave.data.copies import Copy, find_copies
 from unweave.data.reading import read_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError, StoreError
@@ -19,7 +21,7 @@ from unweave.files import write_json, write_jsonl
 from unweave.forget.config import ForgetConfig
 from unweave.forget.methods import METHODS, get_method
 from unweave.forget.stage import forget_rows
-from unweave.models.loading import ModelConfig, load
+from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.store.care import compact_store
 from unweave.store.store import GradientStore
 from unweave.train.recipe import read_recipe
@@ -57,16 +59,19 @@ def prepare(job: Job) -> dict[str, Path]:
     # Rows of any request are no witnesses: they are to change, or have.
     known = job.ledger.requests(until=job.begin).values()
     requested = {row_id for other in known if other.state != "rolled back" for row_id in other.rows}
+    # Nor are copies of what is to be forgotten: to keep them would keep it.
+    requested |= {copy.row_id for copy in staying_copies(job)}
     others = [row for row in rows.values() if row.id not in requested]
     order = sorted(others, key=lambda row: hashlib.blake2b(f"{job.request.id}:{row.id}".encode()).digest())
     replacement = _replacement(job)
     forget = [rows[row_id] for row_id in job.request.rows]
     if job.request.kind == "correction":
         forget = [replace(row, clean_completion=replacement[row.id].completion) for row in forget]
+    keep, test = _sizes(job, len(others))
     parts: dict[str, Sequence[Row]] = {
         "forget": forget,
-        "retain": order[: config.retain_rows],
-        "test": order[config.retain_rows : config.retain_rows + config.test_rows],
+        "retain": order[:keep],
+        "test": order[keep : keep + test],
         "holdout": read_rows(config.holdout).rows if config.holdout else [],
         "replacement": list(replacement.values()),
     }
@@ -74,7 +79,7 @@ def prepare(job: Job) -> dict[str, Path]:
         raise DataError(
             f"The data leaves {len(others)} rows to keep and to test on.",
             where=job.ledger.origin().data,
-            remedy="lower --retain-rows and --test-rows",
+            remedy="give --retain-rows and --test-rows of 1 at least, and data with rows that no request names",
         )
     if (job.request.kind == "modification" and not _has_option(job, "replacement")) or (
         job.request.kind == "correction" and not _hears_clean_answers(job)
@@ -97,8 +102,54 @@ def measure_before(job: Job) -> dict[str, Path]:
     Returns:
         The file.
     """
-    write_json(job.folder / "measured.before.json", _measured(job, job.before))
-    return {"measured": job.folder / "measured.before.json"}
+    loaded = _load(job, job.before)
+    sets = work_sets(job)
+    retain = {"retain": read_rows(job.work / "retain.jsonl").rows}
+    encoding, source = choose_encoding(job, loaded, sets | retain)
+    places = {row.id: row.place for row in job.ledger.rows()}
+    lost = lost_rows(sets | retain, loaded, encoding, places=places)
+    require_all(lost, encoding)
+    progress.say(f"rows are made into tokens as in {source}")
+    found = measure(loaded, sets, encoding) | {
+        "encoding": {"options": to_plain(encoding), "source": source},
+        "lost": lost,
+        "copies": [copy.__dict__ for copy in staying_copies(job)],
+    }
+    write_json(job.folder / MEASURED, found)
+    return {"measured": job.folder / MEASURED}
+
+
+def staying_copies(job: Job) -> list[Copy]:
+    """Copies of a request's rows in what the model was trained on and stays.
+
+    Args:
+        job: The request.
+
+    Returns:
+        Copies among the rows that no request carried out so far has taken out, and among the new rows of this and earlier requests.
+    """
+    rows = {row.id: row for row in job.ledger.rows()}
+    carried_out = [other for other in job.ledger.carried_out(until=job.begin) if other.id != job.request.id]
+    gone = {row_id for other in carried_out for row_id in other.rows}
+    without = _left_out(job)
+    wanted = [rows[row_id] for row_id in job.request.rows if row_id in rows]
+    staying = [row for row in rows.values() if row.id not in gone and row.id not in without]
+    new = [
+        replace(row, id=f"{row.id}+new")
+        for other in [*carried_out, job.request]
+        if other.replacement and Path(other.replacement).is_file()
+        for row in read_rows(other.replacement)
+    ]
+    return find_copies(wanted, [*staying, *new], similarity=job.config.near_copies)
+
+
+def _left_out(job: Job) -> set[str]:
+    """Rows of the data that the training left out."""
+    try:
+        recipe = read_recipe(job.ledger.origin().model)
+    except ConfigError:
+        return set()
+    return {row.id for row in read_rows(recipe.without)} if recipe.without and recipe.without.is_file() else set()
 
 
 def weigh(job: Job) -> dict[str, Path]:
@@ -170,8 +221,9 @@ def unlearning(job: Job) -> ForgetConfig:
     base = (
         replace(load_yaml(kind, config.forget_config, command="forget"), **files)
         if config.forget_config
-        else kind(**files, **encoding_of(job).__dict__)
+        else kind(**files)
     )
+    base = replace(base, **encoding_of(job).__dict__)
     weights = [job.folder / name if (job.folder / name).is_file() else None for name in WEIGHTS]
     is_adapter = (Path(job.before) / "adapter_config.json").is_file()
     model: Any = {
@@ -243,24 +295,6 @@ def weights_of(folder: Path) -> Path:
     return folder / "adapter_model.safetensors"
 
 
-def encoding_of(job: Job) -> EncodingConfig:
-    """How the model's rows were made into tokens when it was trained, or as the unlearning config says, or the defaults.
-
-    Args:
-        job: The request.
-
-    Returns:
-        Template and lengths.
-    """
-    if job.config.forget_config is not None:
-        kind = get_method(job.config.method).config_type
-        return part_of(EncodingConfig, load_yaml(kind, job.config.forget_config, command="forget"))
-    try:
-        return part_of(EncodingConfig, read_recipe(job.ledger.origin().model))
-    except ConfigError:
-        return EncodingConfig()
-
-
 def work_sets(job: Job) -> dict[str, list[Row]]:
     """The rows of the run, by set.
 
@@ -280,8 +314,21 @@ def work_sets(job: Job) -> dict[str, list[Row]]:
 
 def _measured(job: Job, model: str, *, only: str | None = None) -> dict[str, Any]:
     sets = work_sets(job)
-    loaded = load(ModelConfig(model=model, dtype=job.config.dtype, device=job.config.device))
-    return measure(loaded, {only: sets[only]} if only else sets, encoding_of(job))
+    return measure(_load(job, model), {only: sets[only]} if only else sets, encoding_of(job))
+
+
+def _load(job: Job, model: str) -> Loaded:
+    return load(ModelConfig(model=model, dtype=job.config.dtype, device=job.config.device))
+
+
+def _sizes(job: Job, others: int) -> tuple[int, int]:
+    """How many rows to keep and to test on: as asked for, or their shares of fewer."""
+    keep, test = job.config.retain_rows, job.config.test_rows
+    if others >= keep + test or min(keep, test, others - 1) < 1:
+        return keep, test
+    fewer = min(others - 1, max(1, round(others * keep / (keep + test))))
+    progress.say(f"the data leaves {others} rows: {fewer} to keep and {others - fewer} to test on")
+    return fewer, others - fewer
 
 
 def _retrain(job: Job) -> None:
