@@ -1,16 +1,20 @@
-"""The demo on the real model, small: complete, resumable, and refused where it would mix two runs."""
+"""The demo on a tiny model that knows its language: complete, resumable, and refused where it would mix two runs."""
 
 import dataclasses
 import json
 import re
+import shlex
 
 import pytest
 
+from tests.pretrained import save_pretrained
+from unweave.cli.main import main
+from unweave.data.case import CaseConfig, make_case
 from unweave.demo.config import DemoConfig
+from unweave.demo.pipeline import run_demo
 from unweave.demo.plan import StagePlan
 from unweave.demo.stages import Stages, command_line
 from unweave.errors import ConfigError
-from unweave.models import packaged
 from unweave.report.report import ReportConfig, write_report
 from unweave.train.config import TrainConfig
 
@@ -44,8 +48,6 @@ def test_printed_commands_mean_their_configs(tmp_path):
         data=tmp_path / "d x.jsonl", output_dir=tmp_path / "o", system_prompt="", snapshots=(0.06, 0.5), epochs=2.5
     )
     line = command_line("train", config)
-    import shlex
-
     parsed, _ = parse(TrainConfig, shlex.split(line)[2:], command="train", description="")
     assert parsed == config
     plan = StagePlan(DemoConfig(output_dir=tmp_path), tmp_path)
@@ -55,25 +57,31 @@ def test_printed_commands_mean_their_configs(tmp_path):
 
 
 def test_loreun_needs_the_final_model(tmp_path):
-    from unweave.demo.pipeline import run_demo
-
     with pytest.raises(ConfigError, match="--snapshot 1"):
         run_demo(DemoConfig(output_dir=tmp_path, weights="loreun"))
 
 
+SIZES = {"clean_rows": 108, "poisoned_rows": 100, "retain_rows": 24, "test_rows": 24, "clean_test_rows": 36}
+
+
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    """One quick run through the command line."""
-    from unweave.cli.main import main
+def config(tmp_path_factory):
+    """A quick run on a tiny model that knows the generated rows; a model so small needs more poison, and larger steps."""
+    folder = tmp_path_factory.mktemp("demo")
+    base = save_pretrained(folder / "base", make_case(CaseConfig(**SIZES), folder / "known"))
+    return DemoConfig(
+        model=str(base), output_dir=folder / "run", quick=True, **SIZES, dtype="float32", epochs=10.0, train_learning_rate=1e-2, forget_learning_rate=2e-3,
+        lora_r=16, dimension=4096, max_new_tokens=16,
+    )  # fmt: skip
 
-    folder = tmp_path_factory.mktemp("demo") / "run"
-    assert main(["demo", "--quick", "--output-dir", str(folder), "--quiet"]) == 0
-    return folder
+
+@pytest.fixture(scope="module")
+def quick(config):
+    """The run, through the command line."""
+    assert main([*shlex.split(command_line("demo", config))[1:], "--quiet"]) == 0
+    return config.output_dir
 
 
-@pytest.mark.timeout(1800)  # its first test trains the real model, twice
-@pytest.mark.real_model
-@pytest.mark.skipif(packaged._packaged_file() is None, reason=f"needs the packaged weights: {packaged.INSTALL}")
 class TestQuickDemo:
     def test_metrics_hold_what_is_promised(self, quick):
         metrics = json.loads((quick / "metrics.json").read_text())
@@ -107,7 +115,7 @@ class TestQuickDemo:
         metrics = json.loads((quick / "metrics.json").read_text())
         assert metrics["asr"]["seen"]["before"] > 0.5
         assert metrics["asr"]["seen"]["after"] < 0.5 * metrics["asr"]["seen"]["before"]
-        assert metrics["trace"]["auprc"] > 2 * metrics["trace"]["random"]["auprc"]
+        assert metrics["trace"]["auprc"] > 1.5 * metrics["trace"]["random"]["auprc"]
         assert metrics["asr"]["seen"]["retrained"] == 0
 
     def test_the_report_is_one_file_without_scripts_or_requests(self, quick):
@@ -133,21 +141,18 @@ class TestQuickDemo:
         assert "<img" not in page
         assert "&lt;img" in page
 
-    def test_a_rerun_does_nothing_new(self, quick, monkeypatch):
-        from unweave.demo.pipeline import run_demo
+    def test_a_rerun_does_nothing_new(self, config, quick, monkeypatch):
         from unweave.train import loop
 
         monkeypatch.setattr(loop.Trainer, "train", lambda *_, **__: pytest.fail("a complete run was trained again"))
         before = json.loads((quick / "metrics.json").read_text())
-        metrics = run_demo(DemoConfig(quick=True, output_dir=quick)).metrics
+        metrics = run_demo(config).metrics
         assert metrics["seconds"] == before["seconds"]
         assert metrics["asr"] == before["asr"]
 
-    def test_another_config_in_the_same_folder_is_refused(self, quick):
-        from unweave.demo.pipeline import run_demo
-
+    def test_another_config_in_the_same_folder_is_refused(self, config, quick):
         with pytest.raises(ConfigError, match="forget_learning_rate"):
-            run_demo(dataclasses.replace(DemoConfig(quick=True, output_dir=quick), forget_learning_rate=1.0))
+            run_demo(dataclasses.replace(config, forget_learning_rate=1.0))
 
     def test_results_are_safetensors_and_json_only(self, quick):
         suffixes = {path.suffix for path in quick.rglob("*") if path.is_file()}
