@@ -16,7 +16,7 @@ import torch
 from unweave.data.rows import Row
 from unweave.errors import StoreError, UnweaveError
 from unweave.store.care import check_store, compact_store, merge_stores, repair_store
-from unweave.store.format import StoreSpec
+from unweave.store.format import FOR_PEOPLE, StoreSpec
 from unweave.store.numbers import decode_numbers, encode_numbers, stored_bytes
 from unweave.store.shards import layout_of
 from unweave.store.store import GradientStore
@@ -116,7 +116,7 @@ def test_a_shard_without_commit_is_not_seen_and_is_removed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "field", [field.name for field in dataclasses.fields(StoreSpec) if field.name not in ("model", "adapter", "sign")]
+    "field", [field.name for field in dataclasses.fields(StoreSpec) if field.name not in (*FOR_PEOPLE, "sign")]
 )
 def test_a_store_made_in_another_way_is_refused_with_the_field(tmp_path, field):
     spec = make_spec()
