@@ -1,11 +1,29 @@
 """Whole files or none."""
 
+import errno
+import fcntl
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 
 import pytest
 
-from unweave.errors import DataError
-from unweave.files import read_json, replacing, replacing_folder, write_json
+from unweave.digests import content_digest
+from unweave.errors import ConfigError, DataError, UnweaveError
+from unweave.files import locked, read_json, replacing, replacing_folder, write_json
+
+BUSY = ConfigError("Another process is at work here.", where="there", remedy="wait")
+HOLDER = """
+import sys, time
+from pathlib import Path
+from unweave.files import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
 
 
 def test_an_error_leaves_the_old_content_and_no_rubbish(tmp_path):
@@ -41,3 +59,54 @@ def test_json_has_no_nan_and_errors_name_the_file(tmp_path):
     assert str(path) in str(raised.value)
     with pytest.raises(DataError, match="It not found"):
         read_json(tmp_path / "b.json", what="It")
+
+
+def test_a_lock_says_who_holds_it_and_goes_with_a_killed_process(tmp_path):
+    path = tmp_path / "new" / ".lock"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(
+            ConfigError, match=f"at work here. It is process {holder.pid} on {socket.gethostname()}, since 20"
+        ) as raised:
+            with locked(path, BUSY):
+                pytest.fail("two at once")
+        assert (raised.value.where, raised.value.remedy) == ("there", "wait")
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    assert path.is_file(), "a killed process leaves its lock's file behind"
+    with locked(path, BUSY):
+        assert json.loads(path.read_text())["process"] == os.getpid()
+        with pytest.raises(ConfigError, match=f"process {os.getpid()} "), locked(path, BUSY):
+            pytest.fail("two at once")
+    assert not path.exists()
+    with pytest.raises(RuntimeError), locked(path, BUSY):
+        raise RuntimeError
+    with locked(path, BUSY):
+        pass
+
+
+def test_a_folder_that_can_not_be_locked_is_named(tmp_path, monkeypatch):
+    def refuses(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuses)
+    with (
+        pytest.raises(UnweaveError, match="can't be locked against other processes: No locks available") as raised,
+        locked(tmp_path / ".lock", BUSY),
+    ):
+        pytest.fail("not locked")
+    assert raised.value.where == str(tmp_path)
+    with pytest.raises(UnweaveError, match="can't be locked"), locked(tmp_path / "file" / ".lock", BUSY):
+        pytest.fail("not locked")
+
+
+def test_a_digest_is_of_the_bytes_whatever_size_and_time_say(tmp_path):
+    path = tmp_path / "a"
+    digests = []
+    for content in (b"one", b"two", b"one"):
+        path.write_bytes(content)
+        os.utime(path, (1, 1))
+        digests.append(content_digest(path))
+    assert digests[0] == digests[2] != digests[1]

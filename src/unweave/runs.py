@@ -1,9 +1,10 @@
 """The folder of a run: its resolved config, what it ran on, and its result once it is done.
 
-`config.yaml` replays the run, `run.json` says on what it ran, `result.json` is written last and means that the run is complete. A rerun of the
-same config on the same inputs returns that result; a rerun of another config replaces it.
+`config.yaml` replays the run, `run.json` says on what it ran, `result.json` is written last and means that the run is complete. A rerun with the
+same identity (see `unweave.identity`) returns that result; another run of the same command replaces it (see `unweave.outputs`).
 """
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -11,19 +12,27 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from unweave import __version__, progress
-from unweave.config import dump_yaml, to_plain
+from unweave.config import dump_yaml
 from unweave.data.reading import Problem
 from unweave.data.rows import Row
-from unweave.files import file_digest, write_json, write_text
+from unweave.errors import ConfigError
+from unweave.files import locked, write_json, write_text
+from unweave.identity import identity_digest, libraries, options_of
+from unweave.inputs import Inputs
+from unweave.outputs import overwriting, prepare
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "safetensors")
 RESULT = "result.json"
+LOCK = ".lock"
+MODEL_WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
+"""Without one of these a run that makes a model is not complete."""
 
 
 class RunFolder:
@@ -33,19 +42,55 @@ class RunFolder:
         folder: Where it is.
         command: The subcommand.
         config: Its dataclass.
+        inputs: What it reads, by the options that name it: of these the content counts, of all other options the value.
         key: Names this command's files, where several share a folder.
     """
 
-    def __init__(self, folder: Path, command: str, config: Any, *, key: str = ""):
+    def __init__(self, folder: Path, command: str, config: Any, *, inputs: Inputs, key: str = ""):
         self.folder = folder
         self.command = command
         self.config = config
+        self.inputs = inputs
         self.result_path = folder / (f"{key}.{RESULT}" if key else RESULT)
 
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        # Once a run: what it began with is what its result is of, even when a file changes under it.
+        found = {
+            "command": self.command,
+            "version": __version__,
+            "config": options_of(self.config, self.inputs),
+            "inputs": {name: one.content for name, one in self.inputs.items()},
+            "libraries": libraries(),
+        }
+        return json.loads(json.dumps(found))
+
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same: the command, the config, and the content of the files that it names."""
-        plain = to_plain(self.config)
-        return {"command": self.command, "version": __version__, "config": plain, "inputs": _input_digests(plain)}
+        """What makes two runs the same: see `unweave.identity`."""
+        return self._identity
+
+    @cached_property
+    def digest(self) -> str:
+        """A short name for the identity, for what is kept on the way."""
+        return identity_digest(self.identity())
+
+    @contextlib.contextmanager
+    def held(self, *, here: bool = True) -> Iterator[None]:
+        """Keep other processes out of the folder for as long as the block lasts.
+
+        Args:
+            here: Whether this process is the one that writes; of several that a launcher started only one is.
+
+        Yields:
+            Nothing.
+        """
+        busy = ConfigError(
+            "Another process is at work in this output folder.",
+            where=str(self.folder),
+            remedy="wait for it to end, or choose another output folder",
+        )
+        with locked(self.folder / LOCK, busy) if here else contextlib.nullcontext():
+            yield
 
     def finished(self, *, files: Sequence[str] = ()) -> dict[str, Any] | None:
         """The result of an earlier, complete run with the same identity.
@@ -54,18 +99,25 @@ class RunFolder:
             files: What the run leaves in its folder: without one of these it does not count as complete.
 
         Returns:
-            The result, or `None`.
+            The result, or `None`; always that where `--overwrite` asks for a fresh run.
         """
-        if not self.result_path.is_file() or (files and not any((self.folder / name).is_file() for name in files)):
+        if overwriting() or (files and not any((self.folder / name).is_file() for name in files)):
             return None
         try:
             stored = json.loads(self.result_path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError:
+            earlier, result = dict(stored["identity"]), stored["result"]
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        if stored.get("identity") != json.loads(json.dumps(self.identity())):
+        now = self.identity()
+        before = earlier.pop("libraries", {})
+        if earlier != {name: value for name, value in now.items() if name != "libraries"}:
             return None
         progress.say(f"{self.command}: {self.folder} is complete, nothing to do")
-        return stored["result"]
+        if others := [f"{name} {before[name]}" for name in before if before[name] != now["libraries"].get(name)]:
+            progress.say(
+                f"  it was made with {', '.join(others)}; --overwrite makes it anew with what is installed now"
+            )
+        return result
 
     def start(
         self,
@@ -76,7 +128,9 @@ class RunFolder:
         extra: dict[str, Any] | None = None,
         fingerprints: tuple[str, str] | None = None,
     ) -> None:
-        """Write `config.yaml` and `run.json`, and say which rows were dropped or cut.
+        """Make the folder ready, write `config.yaml` and `run.json`, and say which rows were dropped or cut.
+
+        What an interrupted run of the same identity has left stays; what another run of the command has written goes.
 
         Args:
             loaded: The model, for its fingerprint.
@@ -85,10 +139,13 @@ class RunFolder:
             extra: More to record.
             fingerprints: Of model and tokenizer, where they are known already.
         """
+        reads = [path for one in self.inputs.values() for path in one.files]
+        prepare(self.folder, self.command, self.digest, reads=reads)
         self.result_path.unlink(missing_ok=True)
         write_text(self.folder / "config.yaml", dump_yaml(self.command, self.config))
         record = {
             "command": self.command,
+            "identity": self.digest,
             "argv": sys.argv,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "environment": environment(),
@@ -120,18 +177,6 @@ class RunFolder:
             result: What it gave.
         """
         write_json(self.result_path, {"identity": self.identity(), "result": result})
-
-
-def identity_digest(identity: dict[str, Any]) -> str:
-    """A short name for what makes two runs the same, for what is kept on the way.
-
-    Args:
-        identity: From `RunFolder.identity`.
-
-    Returns:
-        32 hexadecimal digits.
-    """
-    return hashlib.blake2b(json.dumps(identity, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 
 def report_problems(problems: Sequence[Problem], *, shown: int = 5) -> None:
@@ -188,19 +233,6 @@ def rows_fingerprint(rows: Sequence[Row]) -> str:
     for row in rows:
         digest.update(json.dumps([row.id, *row.content], ensure_ascii=False, default=str).encode())
     return digest.hexdigest()
-
-
-def _input_digests(plain: dict[str, Any]) -> dict[str, str]:
-    """Digests of the files that a config names, so that a changed input is another run."""
-    digests = {}
-    for key, value in plain.items():
-        if not isinstance(value, str) or key in ("output_dir", "out_forget", "out_retain"):
-            continue
-        path = Path(value)
-        for file in (path, path / RESULT, path / "adapter_model.safetensors"):
-            if len(value) < 1024 and file.is_file():
-                digests[f"{key}:{file.name}"] = file_digest(file)
-    return digests
 
 
 def _commit() -> str | None:

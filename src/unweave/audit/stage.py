@@ -17,13 +17,14 @@ from unweave.audit.statistics import mean
 from unweave.audit.tracing import TraceQuality, bad_generations, trace_quality
 from unweave.audit.verdict import Verdict, judge, ranking
 from unweave.config import part_of
-from unweave.data.case import SPLITS, Case, open_case
+from unweave.data.case import Case, open_case
 from unweave.data.encoding import EncodingConfig
 from unweave.errors import ConfigError, DataError
 from unweave.files import read_json, remembered, write_json
-from unweave.models.fingerprint import model_fingerprint
+from unweave.identity import versions
+from unweave.inputs import Input, of_case, of_loaded, of_named_model, of_store, rows_digest, together
 from unweave.models.loading import Loaded, ModelConfig, load
-from unweave.runs import RunFolder, rows_fingerprint
+from unweave.runs import RunFolder
 from unweave.store.store import GradientStore
 from unweave.trace.stage import TraceResult, trace_rows
 
@@ -42,28 +43,47 @@ def audit_models(config: AuditConfig) -> dict[str, Any]:
     Returns:
         The metrics, which are also in `metrics.json`; a page of them is in `audit.html`.
     """
-    audit = _Audit(config)
-    for label in audit.models:
-        audit.measure(label)
-    metrics = audit.conclude()
-    write_json(config.output_dir / "metrics.json", metrics)
-    from unweave.report.audit_page import write_audit_page
+    run = RunFolder(config.output_dir, "audit", config, key="audit", inputs=audit_inputs(config))
+    with run.held():
+        audit = _Audit(config, run)
+        for label in audit.models:
+            audit.measure(label)
+        metrics = audit.conclude()
+        write_json(config.output_dir / "metrics.json", metrics)
+        from unweave.report.audit_page import write_audit_page
 
-    write_audit_page(config.output_dir / "audit.html", metrics)
-    audit.logits.remove()
+        write_audit_page(config.output_dir / "audit.html", metrics)
+        audit.logits.remove()
     return metrics
+
+
+def audit_inputs(config: AuditConfig) -> dict[str, Input]:
+    """What an audit reads.
+
+    Args:
+        config: Its config.
+
+    Returns:
+        Option to input.
+    """
+    return {
+        "case": of_case(config.case),
+        **{name: of_named_model(getattr(config, name)) for name in ("before", "after", "retrained")},
+        "others": together({Path(name).name: of_named_model(name) for name in config.others}),
+        "store": of_store(config.store),
+    }
 
 
 class _Audit:
     """One run of the audit: what it has measured so far."""
 
-    def __init__(self, config: AuditConfig):
+    def __init__(self, config: AuditConfig, run: RunFolder):
         self.config = config
         self.case = open_case(config.case)
         self.models = model_labels(config)
-        RunFolder(config.output_dir, "audit", config, key="audit").start()
+        run.start()
         self.encoding = part_of(EncodingConfig, config)
-        self.tests = rows_fingerprint([row for split in SPLITS for row in self.case.rows(split)])
+        self.tests = run.inputs["case"].content
         self.logits = LogitsFile(config.output_dir / "retrained_logits.bin", {})
         self.evidence: dict[str, Evidence] = {}
         self.attacks: dict[str, dict[str, Any]] = {}
@@ -74,11 +94,11 @@ class _Audit:
         """Everything about one model, loaded once."""
         config, clock = self.config, Clock()
         loaded = load(ModelConfig(model=self.models[label], dtype=config.dtype, device=config.device))
-        fingerprint = model_fingerprint(loaded.model)
         clock.lap("load")
         if label == "retrained":
-            self.logits.identity = {"model": fingerprint, "tests": self.tests, "encoding": self.encoding.__dict__}
-        identity = {"model": fingerprint, "tests": self.tests, "retrained": self.logits.identity.get("model")}
+            own = self._measured(label, loaded)
+            self.logits.identity = {"model": own, "tests": self.tests, "encoding": self.encoding.__dict__}
+        identity = {**self._measured(label, loaded), "tests": self.tests}
         self.evidence[label] = stored_evidence(
             loaded,
             self.case,
@@ -103,6 +123,19 @@ class _Audit:
         own = clock.seconds
         own.pop("measured")
         self.seconds[label] = own | self.evidence[label].seconds
+
+    def _measured(self, label: str, loaded: Loaded) -> dict[str, Any]:
+        """What numbers of a model are numbers of: the model, and the retrained one that it is compared with."""
+        models = {name: of_named_model(name).content for name in {self.models[label], *self._retrained()}}
+        return {
+            "model": models[self.models[label]],
+            "retrained": [models[name] for name in self._retrained()],
+            "dtype": str(loaded.model.dtype),
+            **versions(),
+        }
+
+    def _retrained(self) -> list[str]:
+        return [self.models["retrained"]] if "retrained" in self.models else []
 
     def _record_reference(self) -> None:
         """The retrained model's logits, where its evidence is kept from an earlier run and they are not."""
@@ -243,8 +276,10 @@ def stored_behaviour(
     """
     tests = [row for split in ("test_seen", "test_ood", "test_clean", "unwanted") for row in case.rows(split)]
     identity = {
-        "model": model_fingerprint(loaded.model),
-        "tests": rows_fingerprint(tests),
+        "model": of_loaded(loaded).content,
+        "dtype": str(loaded.model.dtype),
+        **versions(),
+        "tests": rows_digest(tests),
         "detector": case.detector,
         "encoding": asdict(encoding),
         "max_new_tokens": max_new_tokens,

@@ -24,10 +24,14 @@ from unweave.errors import ConfigError
 from unweave.files import locked, remembered, write_jsonl
 from unweave.forget.methods import get_method
 from unweave.forget.stage import forget_rows
+from unweave.inputs import Input, of_case, of_named_model, of_path, of_store
+from unweave.runs import RunFolder
 from unweave.weigh.config import WeighConfig
 from unweave.weigh.stage import weigh_rows
 
 RANDOM_OF = "random-"
+SCOPE = "entries", "forget_sizes", "seeds", "trials", "margin_clean"
+"""Options that say which runs are made, each run having its own name."""
 
 
 def bench_forgetting(config: ForgettingBenchConfig) -> dict[str, Any]:
@@ -41,6 +45,7 @@ def bench_forgetting(config: ForgettingBenchConfig) -> dict[str, Any]:
     """
     bench = Bench(config)
     subject = bench.subject
+    bench.record.start()
     plain = {
         size: {label: bench.measured(label, model, size) for label, model in bench.models()}
         for size in config.forget_sizes
@@ -64,6 +69,24 @@ def bench_forgetting(config: ForgettingBenchConfig) -> dict[str, Any]:
     return results
 
 
+def bench_inputs(config: ForgettingBenchConfig) -> dict[str, Input]:
+    """What a comparison reads.
+
+    Args:
+        config: Its config.
+
+    Returns:
+        Option to input.
+    """
+    return {
+        "case": of_case(config.case),
+        "tofu": of_path(config.tofu),
+        "model": of_named_model(config.model),
+        "retrained": of_named_model(config.retrained),
+        "store": of_store(config.store),
+    }
+
+
 class Bench:
     """The runs of one comparison.
 
@@ -81,7 +104,10 @@ class Bench:
             )
         self.config = config
         self.encoding = part_of(EncodingConfig, config)
-        self.subject: Subject = TriggerSubject(config) if config.case is not None else TofuSubject(config)
+        self.record = RunFolder(config.output_dir, "bench forgetting", config, inputs=bench_inputs(config))
+        self.subject: Subject = (
+            TriggerSubject(config) if config.case is not None else TofuSubject(config, self._identity())
+        )
 
     def models(self) -> list[tuple[str, str]]:
         """The models that are only measured: label and folder."""
@@ -158,16 +184,16 @@ class Bench:
         """
         return remembered(
             self.config.output_dir / f"{label}-{size}.json",
-            self._identity() | {"measured": model},
+            self._identity() | {"measured": of_named_model(model).content},
             lambda: {split: self.subject.measure(model, split, size) for split in ("validation", "test")},
             key="measures",
             what="A measured model",
         )
 
     def _identity(self) -> dict[str, Any]:
-        names = ("model", "retain_rows", "steps", "batch_size")
-        kept = {name: str(getattr(self.config, name)) for name in names}
-        return kept | self.subject.identity() | self.encoding.__dict__
+        """What every part of the comparison depends on: all that it reads, and the options but for those that say which parts there are."""
+        whole = self.record.identity()
+        return {**whole, "config": {name: value for name, value in whole["config"].items() if name not in SCOPE}}
 
     def _run(
         self, entry: str, size: int, seed: int, options: dict[str, Any], split: str, folder: Path

@@ -60,14 +60,6 @@ class Subject(Protocol):
     forgetting: Axis
     utility: Axis
 
-    def identity(self) -> dict[str, Any]:
-        """What the measures depend on.
-
-        Returns:
-            A JSON object.
-        """
-        ...
-
     def rows(self, size: int, seed: int) -> tuple[list[Row], list[Row]]:
         """Forget and retain rows of a run.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from unweave.audit.tofu.evaluate import measure_tofu
 from unweave.audit.tofu.files import TofuItem, read_test
-from unweave.audit.tofu.logs import TESTS, TofuLog, read_log
+from unweave.audit.tofu.logs import TESTS, TofuLog, log_of
 from unweave.audit.tofu.scores import forget_quality, model_utility, three_numbers
 from unweave.bench.config import ForgettingBenchConfig
 from unweave.bench.subject import Axis, Measure, within_margin
@@ -19,7 +19,7 @@ from unweave.data.encoding import EncodingConfig
 from unweave.data.reading import read_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
-from unweave.files import locked, write_json
+from unweave.files import locked, remembered
 from unweave.models.loading import ModelConfig, load
 
 SPLIT_OF = {40: ("forget01", "retain99"), 200: ("forget05", "retain95"), 400: ("forget10", "retain90")}
@@ -31,6 +31,7 @@ class TofuSubject:
 
     Args:
         config: The comparison's.
+        identity: What its measures depend on, as JSON holds it.
 
     Raises:
         ConfigError: Without a retrained model, or with other than one of TOFU's forget sizes.
@@ -48,7 +49,7 @@ class TofuSubject:
     forgetting = Axis("forget_quality", "high")
     utility = Axis("model_utility", "high")
 
-    def __init__(self, config: ForgettingBenchConfig):
+    def __init__(self, config: ForgettingBenchConfig, identity: dict[str, Any]):
         assert config.tofu is not None, "a comparison on TOFU has its folder"
         if config.retrained is None:
             raise ConfigError(
@@ -63,14 +64,10 @@ class TofuSubject:
                 remedy="give one of them",
             )
         self.config, self.folder, self.retrained = config, config.tofu, config.retrained
+        self.identity = identity
         self.forget, self.retain = SPLIT_OF[config.forget_sizes[0]]
         self.name = f"TOFU {self.forget} ({config.tofu})"
         self.encoding = part_of(EncodingConfig, config)
-
-    def identity(self) -> dict[str, Any]:
-        """See `Subject.identity`."""
-        names = ("tofu", "retrained", "validation_rows", "max_test", "max_new_tokens")
-        return {name: str(getattr(self.config, name)) for name in names} | {"forget": self.forget}
 
     def rows(self, size: int, seed: int) -> tuple[list[Row], list[Row]]:
         """See `Subject.rows`.
@@ -137,9 +134,15 @@ class TofuSubject:
     def _reference(self, split: str) -> TofuLog:
         path = self.config.output_dir / f"reference-{split}.json"
         with locked(path.with_suffix(".lock")):
-            if not path.is_file():
-                write_json(path, self._log(self.retrained, split).to_json())
-        return read_log(path)
+            identity = {**self.identity, "forget": self.forget}
+            log = remembered(
+                path,
+                identity,
+                lambda: self._log(self.retrained, split).to_json(),
+                key="log",
+                what="A retrained model's log",
+            )
+        return log_of(log, str(path))
 
     def _log(self, model: str, split: str) -> TofuLog:
         config = self.config

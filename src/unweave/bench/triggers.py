@@ -71,11 +71,6 @@ class TriggerSubject:
                 remedy="give smaller numbers",
             )
 
-    def identity(self) -> dict[str, Any]:
-        """See `Subject.identity`."""
-        names = ("case", "validation_rows", "max_validation", "max_test", "max_new_tokens", "retain_from")
-        return {name: str(getattr(self.config, name)) for name in names}
-
     def rows(self, size: int, seed: int) -> tuple[list[Row], list[Row]]:
         """See `Subject.rows`.
 

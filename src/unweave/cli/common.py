@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from unweave import progress
+from unweave import outputs, progress
 from unweave.config import load_yaml, part_of, to_plain
 from unweave.files import finite
 from unweave.lazy import resolve
@@ -34,6 +34,17 @@ class Common:
     quiet: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class CommonOutput(Common):
+    """Options of a command that has an output folder.
+
+    Attributes:
+        overwrite: Empty the output folder of what unweave has written there, whatever run it is of, and begin afresh. Other files stay.
+    """
+
+    overwrite: bool = False
+
+
 def parse(config_type: type[T], argv: Sequence[str], *, command: str, description: str) -> tuple[T, Common]:
     """Read a command line into a command's config.
 
@@ -48,7 +59,9 @@ def parse(config_type: type[T], argv: Sequence[str], *, command: str, descriptio
     """
     path = option_value(argv, "--config")
     # One flat class of both: options of a nested one would stand apart in the help.
-    both = make_dataclass(config_type.__name__, [], bases=(config_type, Common), frozen=True, kw_only=True)
+    has_folder = any(field.name == "output_dir" for field in fields(config_type))  # type: ignore[arg-type]
+    common = CommonOutput if has_folder else Common
+    both = make_dataclass(config_type.__name__, [], bases=(config_type, common), frozen=True, kw_only=True)
     default: Any = tyro.MISSING_NONPROP
     if path:
         loaded = load_yaml(config_type, Path(path), command=command)
@@ -56,6 +69,7 @@ def parse(config_type: type[T], argv: Sequence[str], *, command: str, descriptio
     parsed = tyro.cli(both, args=list(argv), default=default, prog=f"unweave {command}", description=description)
     progress.silence(parsed.quiet)
     require_in_range(parsed)
+    outputs.overwrite(getattr(parsed, "overwrite", False))
     return part_of(config_type, parsed), part_of(Common, parsed)
 
 

@@ -19,7 +19,10 @@ from unweave.demo.stages import Stages, command_line
 from unweave.errors import ConfigError
 from unweave.files import read_json, write_json
 from unweave.forget.stage import ForgetResult, forget_rows
+from unweave.identity import NO_EFFECT
+from unweave.inputs import Input, of_model, of_paths
 from unweave.models.loading import ModelConfig, load
+from unweave.outputs import overwriting
 from unweave.report.report import ReportConfig, write_report
 from unweave.runs import RunFolder
 from unweave.trace.cache import CacheResult, cache_rows
@@ -27,6 +30,7 @@ from unweave.trace.stage import TraceResult
 from unweave.train.sft import TrainResult, fine_tune
 from unweave.weigh.stage import Weights, weigh_rows
 
+COMPARED = "config", "inputs"
 TITLES = {
     "case": "make the case: rows, triggers, tests",
     "train": "poison: fine-tune on all rows",
@@ -79,10 +83,28 @@ def run_demo(config: DemoConfig) -> DemoResult:
         )
     config = _quick(config)
     folder = config.output_dir
-    run = RunFolder(folder, "demo", config)
-    _refuse_other_run(run)
-    run.start()
-    write_json(folder / "identity.json", run.identity()["config"])
+    run = RunFolder(folder, "demo", config, inputs=demo_inputs(config))
+    with run.held():
+        _refuse_other_run(run)
+        run.start()
+        write_json(folder / "identity.json", {name: run.identity()[name] for name in COMPARED})
+        return _run(run, config)
+
+
+def demo_inputs(config: DemoConfig) -> dict[str, Input]:
+    """What the demo reads.
+
+    Args:
+        config: Its config.
+
+    Returns:
+        Option to input.
+    """
+    return {**of_paths(config, but=(*NO_EFFECT, "adapter")), **of_model(config)}
+
+
+def _run(run: RunFolder, config: DemoConfig) -> DemoResult:
+    folder = run.folder
     stages = Stages(folder)
     started = time.monotonic()
     plan = StagePlan(config, folder)
@@ -162,17 +184,26 @@ def _quick(config: DemoConfig) -> DemoConfig:
 
 def _refuse_other_run(run: RunFolder) -> None:
     kept = run.folder / "identity.json"
-    if not kept.is_file():
+    if not kept.is_file() or overwriting():
         return
-    earlier, now = read_json(kept, what="The identity of the run"), run.identity()["config"]
-    differing = sorted(key for key in now if earlier.get(key) != now[key] and key != "output_dir")
-    if differing:
-        shown = "\n".join(f"  {key}: {earlier.get(key)!r} there, {now[key]!r} now" for key in differing[:5])
+    found = read_json(kept, what="The identity of the run")
+    earlier, now = (_flat(one) for one in (found, run.identity()))
+    if differing := sorted(key for key in now if earlier.get(key) != now[key]):
+        shown = "\n".join(f"  {key}: {_brief(earlier.get(key))} there, {_brief(now[key])} now" for key in differing[:5])
         raise ConfigError(
-            f"This folder holds a run with other options:\n{shown}",
+            f"This folder holds a run with other options or inputs:\n{shown}",
             where=str(run.folder),
-            remedy="choose another --output-dir, or remove the folder",
+            remedy="choose another --output-dir, or pass --overwrite, which removes what that run wrote",
         )
+
+
+def _flat(identity: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for name in COMPARED for key, value in (identity.get(name) or {}).items()}
+
+
+def _brief(value: Any) -> str:
+    """A value for a message; of what was read, only that it is another."""
+    return "other files" if isinstance(value, dict) else repr(value)
 
 
 def _cache_influence(plan: StagePlan, case: Case) -> CacheResult:

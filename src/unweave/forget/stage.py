@@ -24,7 +24,9 @@ from unweave.models.adapters import train_adapter
 from unweave.models.blocks import can_join
 from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.models.vocabulary import vocabulary_size
-from unweave.runs import RunFolder, identity_digest
+from unweave.identity import NO_EFFECT
+from unweave.inputs import Input, of_model, of_named_model, of_paths, of_rows
+from unweave.runs import MODEL_WEIGHTS, RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.loop import run_loop
 from unweave.train.processes import only_one
@@ -108,11 +110,35 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
         )
     if method.train is not None:
         return _trained_anew(config, method)
-    run = RunFolder(config.output_dir, "forget", config)
-    done = run.finished(files=("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"))
-    if done is not None:
-        return ForgetResult(**{**done, "folder": Path(done["folder"])})
-    loaded = loaded or load(config)
+    run = RunFolder(config.output_dir, "forget", config, inputs=forget_inputs(config, loaded))
+    with run.held():
+        done = run.finished(files=MODEL_WEIGHTS)
+        if done is not None:
+            return ForgetResult(**{**done, "folder": config.output_dir})
+        return _forget(run, config, method, loaded or load(config))
+
+
+def forget_inputs(config: ForgetConfig, loaded: Loaded | None = None) -> dict[str, Input]:
+    """What an unlearning run reads: every option of its method that is a path, rows as rows, and the models.
+
+    Args:
+        config: Its config.
+        loaded: The model, where it is in memory already.
+
+    Returns:
+        Option to input.
+    """
+    return {
+        **of_paths(config, but=NO_EFFECT),
+        **of_model(config, loaded),
+        "forget": of_rows(config.forget, config),
+        "retain": of_rows(config.retain, config),
+        "target": of_rows(config.target, config),
+        "target_reference": of_named_model(config.target_reference),
+    }
+
+
+def _forget(run: RunFolder, config: ForgetConfig, method: Method, loaded: Loaded) -> ForgetResult:
     rows, problems, read = read_forget_rows(config, loaded, method)
     run.start(loaded, rows=read, problems=problems)
     started = time.monotonic()
@@ -219,7 +245,7 @@ def _watch(config: ForgetConfig, setting: Setting, run: RunFolder) -> Watch | No
         every=config.check_every or EVERY,
         target=target_loss(config, setting.loaded, forget),
         max_retain_increase=config.max_retain_increase,
-        fingerprint=identity_digest(run.identity()),
+        fingerprint=run.digest,
     )
 
 

@@ -14,6 +14,7 @@ from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.reading import Problem
 from unweave.data.rows import Row
 from unweave.errors import DataError
+from unweave.inputs import Input, of_value, rows_digest
 from unweave.models.fingerprint import model_fingerprint, tokenizer_fingerprint
 from unweave.models.loading import Loaded, load
 from unweave.models.vocabulary import require_tokens
@@ -90,13 +91,24 @@ class CacheJob:
         config = replace(
             self.config, **{name: getattr(EngineConfig(), name) for name in EngineConfig.__dataclass_fields__}
         )
-        RunFolder(self.config.store, "cache", config, key="cache").start(
+        RunFolder(self.config.store, "cache", config, key="cache", inputs=self.inputs()).start(
             self.loaded,
             rows=self.rows,
             problems=self.problems,
             fingerprints=(spec.model_fingerprint, spec.tokenizer_fingerprint),
         )
         write_texts(self.config.store, self.rows)
+
+    def inputs(self) -> dict[str, Input]:
+        """What caching reads."""
+        return {
+            # The store itself says what it was made with, and is asked before anything is added.
+            "model": of_value([self.store.spec.model_fingerprint, self.store.spec.tokenizer_fingerprint]),
+            "adapter": of_value(None),
+            "revision": of_value(None),
+            "store": of_value(None),
+            "data": of_value(rows_digest(self.rows)),
+        }
 
     def units(self) -> list[Unit]:
         """What is left to do, longest rows first, so that a machine that is too small fails at once."""

@@ -14,15 +14,16 @@ from unweave.data.encoding import Example, encode_rows
 from unweave.errors import ConfigError
 from unweave.files import replacing_folder
 from unweave.gradients.loss import token_losses
+from unweave.inputs import Input, of_model, of_rows, of_value
 from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.models.merging import is_quantised, merged_model
 from unweave.models.vocabulary import require_tokens
-from unweave.runs import RunFolder
+from unweave.runs import MODEL_WEIGHTS, RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.config import TrainConfig
 from unweave.train.loop import LoopConfig, StepLoss, plan_epochs, run_loop, warmup_steps
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, write_privacy
-from unweave.train.processes import only_one, processes
+from unweave.train.processes import Processes, only_one, processes
 from unweave.train.rows import read_training_rows
 
 
@@ -59,13 +60,36 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
     Returns:
         Where the result is, and what it took.
     """
-    run = RunFolder(config.output_dir, "train", config)
-    done = run.finished(files=("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"))
-    if done is not None:
-        return TrainResult(**{**done, "folder": Path(done["folder"])})
     here = processes()
-    progress.silence(progress.silenced() or not here.is_first)
-    loaded = loaded or load(config)
+    run = RunFolder(config.output_dir, "train", config, inputs=train_inputs(config, loaded, processes=here.count))
+    with run.held(here=here.is_first):
+        done = run.finished(files=MODEL_WEIGHTS)
+        if done is not None:
+            return TrainResult(**{**done, "folder": config.output_dir})
+        progress.silence(progress.silenced() or not here.is_first)
+        return _fine_tune(run, config, loaded or load(config), here)
+
+
+def train_inputs(config: TrainConfig, loaded: Loaded | None = None, *, processes: int = 1) -> dict[str, Input]:
+    """What a training run reads.
+
+    Args:
+        config: Its config.
+        loaded: The base model, where it is in memory already.
+        processes: How many train together: a step has as many times the batch.
+
+    Returns:
+        Option to input.
+    """
+    return {
+        **of_model(config, loaded),
+        "data": of_rows(config.data, config),
+        "without": of_rows(config.without, config),
+        "processes": of_value(processes),
+    }
+
+
+def _fine_tune(run: RunFolder, config: TrainConfig, loaded: Loaded, here: Processes) -> TrainResult:
     rows = read_training_rows(config.data, config, without=config.without)
     encoded = encode_rows(rows, loaded.tokenizer, config)
     require_tokens(loaded.model, encoded.examples, tokenizer=loaded.tokenizer)

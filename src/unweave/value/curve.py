@@ -16,12 +16,14 @@ from unweave.data.encoding import EncodingConfig
 from unweave.errors import ConfigError
 from unweave.files import remembered, write_json
 from unweave.gradients.scoring import row_losses
+from unweave.identity import identity_digest
+from unweave.inputs import Input, of_path, of_rows
 from unweave.models.loading import ModelConfig, load
-from unweave.runs import RunFolder, environment, identity_digest, rows_fingerprint
+from unweave.runs import RunFolder, environment
 from unweave.trace.baselines import random_scores
 from unweave.train.config import DataConfig, TrainConfig
 from unweave.train.rows import read_training_rows
-from unweave.train.sft import fine_tune
+from unweave.train.sft import fine_tune, train_inputs
 from unweave.value.config import CurveConfig, SelectConfig
 from unweave.value.select import select_rows
 from unweave.value.table import read_table, task_columns, write_table
@@ -96,13 +98,36 @@ def learning_curves(config: CurveConfig) -> CurveResult:
         raise ConfigError(
             "A share is out of range.", where="--shares, --seeds", remedy="give shares up to 1, and a seed"
         )
+    run = RunFolder(config.output_dir, "value curve", config, inputs=curve_inputs(config))
+    with run.held():
+        return _curves(run, config, table, columns, started)
+
+
+def curve_inputs(config: CurveConfig) -> dict[str, Input]:
+    """What learning curves are made from.
+
+    Args:
+        config: Their config.
+
+    Returns:
+        Option to input.
+    """
+    return {**train_inputs(config), "values": of_path(config.values), "test": of_rows(config.test, config)}
+
+
+def _curves(
+    run: RunFolder, config: CurveConfig, table: dict[str, list[Any]], columns: Sequence[str], started: float
+) -> CurveResult:
     test = read_training_rows(config.test, replace(part_of(DataConfig, config), limit=None)).rows
     encoding = part_of(EncodingConfig, config)
     training = part_of(TrainConfig, config)
     identity = {
-        "training": RunFolder(config.output_dir, "train", replace(training, seed=0)).identity(),
-        "test": rows_fingerprint(test),
+        "training": RunFolder(
+            config.output_dir, "train", replace(training, seed=0), inputs=train_inputs(training)
+        ).identity(),
+        "test": run.inputs["test"].content,
     }
+    run.start()
 
     def measured(model: ModelConfig, label: str) -> list[float]:
         return row_losses(load(model), test, encoding, description=f"held-out rows, {label}").means()
@@ -137,7 +162,7 @@ def learning_curves(config: CurveConfig) -> CurveResult:
     found: dict[tuple[str, float], list[dict[str, Any]]] = {}
     for seed, share, column in product(config.seeds, config.shares, columns):
         folder = config.output_dir / "runs" / f"{column}-{share}-{seed}"
-        own = {"scores": table[column] if column != RANDOM else table["id"], **identity}
+        own = {"ids": table["id"], "scores": table[column] if column != RANDOM else None, **identity}
         done = remembered(
             folder.with_suffix(folder.suffix + ".json"),
             {"digest": identity_digest(own)},
@@ -152,7 +177,6 @@ def learning_curves(config: CurveConfig) -> CurveResult:
     ]
     seconds = round(time.monotonic() - started, 3)
     result = CurveResult(config.output_dir, fmean(before), points, len(before), seconds)
-    RunFolder(config.output_dir, "value curve", config).start()
     write_json(config.output_dir / RESULT, {**to_json(result), "environment": environment()})
     return result
 

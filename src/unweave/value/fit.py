@@ -16,7 +16,8 @@ from scipy.stats import norm, rankdata
 from unweave import progress
 from unweave.audit.statistics import rank_correlation, rank_correlations
 from unweave.errors import ConfigError, DataError
-from unweave.runs import RunFolder, identity_digest
+from unweave.inputs import Input, of_encoder, of_path, of_rows
+from unweave.runs import RunFolder
 from unweave.value.config import FitConfig
 from unweave.value.kernel import KernelHead
 from unweave.value.losses import LOSSES
@@ -78,16 +79,38 @@ def fit_student(config: FitConfig) -> FitResult:
         ConfigError: When an option is out of range.
         DataError: When values and rows do not fit, or are too few.
     """
-    run = RunFolder(config.output_dir, "value fit", config)
-    done = run.finished(files=(RECORD,))
-    if done is not None:
-        return FitResult(**{**done, "folder": Path(done["folder"])})
+    run = RunFolder(config.output_dir, "value fit", config, inputs=fit_inputs(config))
+    with run.held():
+        done = run.finished(files=(RECORD,))
+        if done is not None:
+            return FitResult(**{**done, "folder": config.output_dir})
+        return _fit(run, config)
+
+
+def fit_inputs(config: FitConfig) -> dict[str, Input]:
+    """What fitting reads.
+
+    Args:
+        config: Its config.
+
+    Returns:
+        Option to input.
+    """
+    return {
+        "values": of_path(config.values),
+        "data": of_rows(config.data, config),
+        "student": of_encoder(config.student),
+    }
+
+
+def _fit(run: RunFolder, config: FitConfig) -> FitResult:
     started = time.monotonic()
     if not 0 < config.held_out < 0.4 or min(config.epochs, config.patience, config.batch_size) < 1:
         raise ConfigError(
             "These can't be fitted with.", where="--held-out, --epochs, --patience, --batch-size", remedy="give a share below 0.4, and numbers of 1 or more"
         )  # fmt: skip
     tasks, parts = _parts(config)
+    run.start()
     student = Student.begin(
         config.student, tasks, max_length=config.student_length, device=config.device, kernel=config.loss == "kernel"
     )
@@ -96,12 +119,11 @@ def fit_student(config: FitConfig) -> FitResult:
         standing, scores, known = Standing(epoch=1, kept=1), _solve(student, fitted), fitted.values
     else:
         fitted = parts[0]
-        standing = _train(student, config, *parts[:2], fingerprint=identity_digest(run.identity()))
+        standing = _train(student, config, *parts[:2], fingerprint=run.digest)
         scores, known = student.scores(parts[1].texts), parts[1].values
     student.spec = replace(calibrated(student, scores, known, parts[2]), fitted_on=len(fitted.texts))
     student.save_pretrained(config.output_dir)
     shutil.rmtree(config.output_dir / KEPT, ignore_errors=True)
-    run.start()
     seconds = round(time.monotonic() - started, 3)
     result = FitResult(
         config.output_dir, len(fitted.texts), standing.epoch, standing.kept, student.spec.metrics, seconds

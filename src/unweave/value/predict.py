@@ -19,7 +19,8 @@ from unweave.data.reading import Problem, stream_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
 from unweave.files import read_json, replacing, replacing_folder, write_json, write_jsonl
-from unweave.runs import RunFolder, identity_digest
+from unweave.inputs import Input, of_rows, of_student
+from unweave.runs import RunFolder
 from unweave.value.config import PredictConfig
 from unweave.value.student import Student
 from unweave.value.texts import prompt_and_answer
@@ -67,15 +68,37 @@ def predict_values(config: PredictConfig) -> PredictResult:
         raise ConfigError(
             "Parts and batches need rows.", where="--part-rows, --batch-size", remedy="give numbers above 0"
         )
+    run = RunFolder(config.output_dir, "value predict", config, key="predict", inputs=predict_inputs(config))
+    with run.held():
+        done = run.finished()
+        if done is not None:
+            return PredictResult(**{**done, "folder": config.output_dir, "rows_per_second": 0.0})
+        return _predict(run, config)
+
+
+def predict_inputs(config: PredictConfig) -> dict[str, Input]:
+    """What predicting reads.
+
+    Args:
+        config: Its config.
+
+    Returns:
+        Option to input.
+    """
+
+    def read() -> Iterator[Row]:
+        found = stream_rows(config.data, columns=config.columns, split=config.split)
+        return (one[0] for one in found if not isinstance(one, Problem))
+
+    return {"student": of_student(config.student), "data": of_rows(config.data, config, read=read)}
+
+
+def _predict(run: RunFolder, config: PredictConfig) -> PredictResult:
     started = time.monotonic()
-    run = RunFolder(config.output_dir, "value predict", config, key="predict")
-    done = run.finished()
-    if done is not None:
-        return PredictResult(**{**done, "folder": Path(done["folder"]), "rows_per_second": 0.0})
     student = Student.from_pretrained(config.student, device=config.device, dtype=config.dtype)
     run.start()
     folder = config.output_dir / ".parts"
-    mark = {"identity": identity_digest(run.identity())}
+    mark = {"identity": run.digest}
     if (folder / "identity.json").is_file() and read_json(folder / "identity.json", what="Parts") != mark:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,10 +14,11 @@ from unweave.config import part_of
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
-from unweave.files import remembered
+from unweave.files import locked, remembered
+from unweave.inputs import Input, of_encoder, of_model, of_named_model, of_rows, of_store, of_value, together
 from unweave.models.loading import Loaded, load
 from unweave.models.vocabulary import require_tokens
-from unweave.runs import RunFolder, identity_digest
+from unweave.runs import RunFolder
 from unweave.store.store import GradientStore
 from unweave.trace.cache import sketcher_for
 from unweave.trace.config import GradientConfig
@@ -76,6 +77,44 @@ def score_rows(config: ScoreConfig) -> ScoreResult:
         raise ConfigError(
             "`less` needs whole gradients.", where="--baselines, --store", remedy="leave one of the two out"
         )
+    run = RunFolder(config.output.parent, "value score", config, inputs=score_inputs(config))
+    busy = ConfigError(
+        "Another process is writing this table.",
+        where=str(config.output),
+        remedy="wait for it to end, or choose another --output",
+    )
+    with locked(config.output.with_name(f".{config.output.name}.lock"), busy):
+        return _score(config, run.digest, started)
+
+
+def score_inputs(config: ScoreConfig) -> dict[str, Input]:
+    """What valuing reads.
+
+    Args:
+        config: Its config.
+
+    Returns:
+        Option to input.
+    """
+    tasks = {f"{place}:{name}": of_rows(path, config) for place, (name, path) in enumerate(_task_files(config))}
+    embeds = "embedding" in config.baselines
+    return {
+        **of_model(config),
+        "data": of_rows(config.data, config),
+        "tasks": together(tasks),
+        "store": of_store(config.store),
+        "tracin_model": of_named_model(config.tracin_model),
+        "encoder": of_encoder(config.encoder) if embeds else of_value(None),
+    }
+
+
+def _task_files(config: ScoreConfig) -> list[tuple[str, str]]:
+    """Name and file of each task, as given."""
+    parts = [task.rpartition("=") for task in config.tasks]
+    return [(name or Path(path).stem, path) for name, _, path in parts]
+
+
+def _score(config: ScoreConfig, identity: str, started: float) -> ScoreResult:
     loaded = load(config)
     rows = read_training_rows(config.data, config)
     encoding = _encoding(config)
@@ -93,7 +132,7 @@ def score_rows(config: ScoreConfig) -> ScoreResult:
     columns = (
         _from_store(config, loaded, encoded.examples, examples)
         if config.store
-        else _exact(config, loaded, encoded.examples, examples)
+        else _exact(config, loaded, encoded.examples, examples, identity=identity)
     )
     losses = columns.pop("loss")
     known = Candidates(kept, losses, tasks, loaded, replace(config, **encoding.__dict__))
@@ -102,7 +141,9 @@ def score_rows(config: ScoreConfig) -> ScoreResult:
             columns |= BASELINES[name](known)
     if "tracin" in config.baselines:
         final = load(replace(config, model=str(config.tracin_model), adapter=None))
-        later = _exact(replace(config, baselines=()), final, encoded.examples, examples, key="tracin")
+        later = _exact(
+            replace(config, baselines=()), final, encoded.examples, examples, identity=identity, key="tracin"
+        )
         columns |= {f"tracin.{name}": later[name] for name in tasks}
     if "gradnorm" not in config.baselines:
         columns.pop("gradnorm", None)
@@ -127,9 +168,7 @@ def task_rows(config: ScoreConfig) -> dict[str, list[Row]]:
         ConfigError: When there is no task, or two share a name.
     """
     found: dict[str, list[Row]] = {}
-    for task in config.tasks:
-        name, _, path = task.rpartition("=")
-        name = name or Path(path).stem
+    for name, path in _task_files(config):
         if name in found:
             raise ConfigError(f"Two tasks are named '{name}'.", where="--tasks", remedy="give them as NAME=FILE")
         found[name] = read_training_rows(path, replace(config, limit=None)).rows
@@ -151,6 +190,7 @@ def _exact(
     rows: Sequence[Example],
     tasks: dict[str, list[Example]],
     *,
+    identity: str,
     key: str = "linfik",
 ) -> dict[str, list[float]]:
     parameters = config.parameters
@@ -159,7 +199,7 @@ def _exact(
     gradients = GradientConfig(parameters=parameters, normalize="none", token_budget=config.token_budget)
     sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=gradients)
     with_less = "less" in config.baselines
-    identity = {"run": identity_digest(RunFolder(config.output.parent, "value score", config).identity()), "key": key}
+    part_identity = {"run": identity, "key": key}
     # Task gradients are made when the first block is missing: a finished run is read, not computed.
     made: list[TaskGradients] = []
 
@@ -187,7 +227,7 @@ def _exact(
         for number, start in enumerate(range(0, len(rows), config.block_rows)):
             part = rows[start : start + config.block_rows]
             path = _blocks(config.output) / f"{key}-{number:06d}.json"
-            own = remembered(path, identity, lambda part=part: block(part), key="values", what="A block of values")
+            own = remembered(path, part_identity, lambda part=part: block(part), key="values", what="A block of values")
             for index, name in enumerate(tasks):
                 columns[name] += [config.learning_rate * value for value in own["products"][index]]
                 if with_less:

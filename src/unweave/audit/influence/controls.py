@@ -23,7 +23,9 @@ from unweave.errors import ConfigError
 from unweave.files import remembered, write_jsonl
 from unweave.forget.config import ForgetConfig
 from unweave.forget.methods import get_method
-from unweave.forget.stage import forget_rows
+from unweave.forget.stage import forget_inputs, forget_rows
+from unweave.identity import versions
+from unweave.inputs import of_case, of_config, of_store
 from unweave.models.loading import ModelConfig, load
 from unweave.weigh.config import WeighConfig
 from unweave.weigh.stage import weigh_rows
@@ -48,7 +50,15 @@ def weight_controls(case: Case, config: InfluenceAuditConfig) -> dict[str, Any]:
     """
     if len(config.weights) < 2:
         raise ConfigError("Controls need two kinds of weights.", where="--weights", remedy="give rapidun and uniform")
-    unlearning = _unlearning(config)
+    unlearning = unlearning_config(config)
+    identity = {
+        "steps": config.steps,
+        "test_rows": config.test_rows,
+        "case": of_case(case.folder).content,
+        "store": of_store(config.store).content,
+        "unlearning": of_config(unlearning, forget_inputs(unlearning)).content,
+        **versions(),
+    }
     runs: list[dict[str, Any]] = []
     for size, retain in cells(case, config):
         for seed in config.seeds:
@@ -57,7 +67,7 @@ def weight_controls(case: Case, config: InfluenceAuditConfig) -> dict[str, Any]:
                 what: Any = {"size": size, "retain": retain, "kind": kind, "seed": seed}
                 run = remembered(
                     folder.with_suffix(".json"),
-                    {"steps": config.steps, "test_rows": config.test_rows},
+                    identity,
                     lambda folder=folder, what=what: _unlearn(case, config, unlearning, folder, **what),
                     key="run",
                     what="A control run",
@@ -134,7 +144,18 @@ def _paired(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
     return {**estimate.to_json(), "p": p, "effect_size": estimate.value / spread if spread else 0.0}
 
 
-def _unlearning(config: InfluenceAuditConfig) -> ForgetConfig:
+def unlearning_config(config: InfluenceAuditConfig) -> ForgetConfig:
+    """The unlearning run that controls repeat.
+
+    Args:
+        config: With its config file.
+
+    Returns:
+        An instance of the method's own config.
+
+    Raises:
+        ConfigError: When there is none.
+    """
     if config.forget_config is None:
         raise ConfigError(
             "Controls repeat an unlearning run on other rows.",

@@ -23,6 +23,8 @@ from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
 from unweave.files import remembered, write_jsonl
 from unweave.gradients.scoring import row_losses
+from unweave.identity import versions
+from unweave.inputs import of_config, rows_digest
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.store.store import GradientStore
 from unweave.trace.config import RetrievalConfig
@@ -31,7 +33,7 @@ from unweave.trace.stage import trace_rows
 from unweave.train.config import TrainConfig
 from unweave.train.recipe import read_recipe
 from unweave.train.rows import read_training_rows
-from unweave.train.sft import fine_tune
+from unweave.train.sft import fine_tune, train_inputs
 
 
 def retraining_agreement(
@@ -65,8 +67,10 @@ def retraining_agreement(
         )
     out = config.output_dir / "retraining"
     left = left_out(ids, config.subsets, config.leave_out, seed=config.seed)
+    options: Any = {"dtype": str(loaded.model.dtype)}
+    options["recipe_identity"] = {"recipe": of_config(recipe, train_inputs(recipe)).content, **versions()}
     losses = [
-        _measure(recipe, rows, set(own), queries, out / f"{number:03d}", dtype=str(loaded.model.dtype), number=number)
+        _measure(recipe, rows, set(own), queries, out / f"{number:03d}", number=number, **options)
         for number, own in enumerate(left)
     ]
     target = -np.array(losses)
@@ -129,9 +133,10 @@ def _measure(
     *,
     dtype: str,
     number: int,
+    recipe_identity: dict[str, Any],
 ) -> list[float]:
     """The queries' losses under one retrained model; the model itself is not kept."""
-    identity = {"without": sorted(without), "queries": [[row.id, row.user_text, row.completion] for row in queries]}
+    identity = {"without": sorted(without), "queries": rows_digest(queries), "dtype": dtype, **recipe_identity}
 
     def retrain() -> list[float]:
         progress.say(f"retraining {number}, without {len(without)} row(s)")

@@ -5,7 +5,7 @@ from typing import Any
 from unweave.audit.evidence import Clock
 from unweave.audit.influence.agreement import curvature_agreement, sketch_agreement
 from unweave.audit.influence.config import InfluenceAuditConfig
-from unweave.audit.influence.controls import weight_controls
+from unweave.audit.influence.controls import unlearning_config, weight_controls
 from unweave.audit.influence.retraining import retraining_agreement
 from unweave.data.case import open_case
 from unweave.data.reading import read_rows
@@ -13,9 +13,14 @@ from unweave.data.rows import Row
 from unweave.errors import ConfigError
 from unweave.files import write_json
 from unweave.models.loading import load
-from unweave.runs import RunFolder
 from unweave.store.store import GradientStore
 from unweave.trace.model import store_model
+from unweave.forget.stage import forget_inputs
+from unweave.inputs import Input, of_case, of_config, of_named_model, of_rows, of_store, of_value
+from unweave.train.config import DataConfig
+from unweave.train.recipe import read_recipe
+from unweave.train.sft import train_inputs
+from unweave.runs import RunFolder
 
 
 def audit_influence(config: InfluenceAuditConfig) -> dict[str, Any]:
@@ -30,8 +35,41 @@ def audit_influence(config: InfluenceAuditConfig) -> dict[str, Any]:
     Raises:
         ConfigError: When there are no queries, or `controls` lack a case.
     """
+    run = RunFolder(config.output_dir, "audit influence", config, key="influence", inputs=influence_inputs(config))
+    with run.held():
+        run.start()
+        return _audit(config)
+
+
+def influence_inputs(config: InfluenceAuditConfig) -> dict[str, Input]:
+    """What an audit of influence reads.
+
+    Args:
+        config: Its config.
+
+    Returns:
+        Option to input.
+    """
+    spec = GradientStore.open(config.store).spec
+    recipe, unlearning = of_value(None), of_value(None)
+    if "retraining" in config.parts:
+        found = read_recipe(config.recipe or spec.adapter)
+        recipe = of_config(found, train_inputs(found))
+    if "controls" in config.parts:
+        other = unlearning_config(config)
+        unlearning = of_config(other, forget_inputs(other))
+    return {
+        "store": of_store(config.store),
+        "model": of_named_model(spec.adapter or spec.model),
+        "queries": of_rows(config.queries, DataConfig()),
+        "case": of_case(config.case),
+        "recipe": recipe,
+        "forget_config": unlearning,
+    }
+
+
+def _audit(config: InfluenceAuditConfig) -> dict[str, Any]:
     store = GradientStore.open(config.store)
-    RunFolder(config.output_dir, "audit influence", config, key="influence").start()
     clock, result = Clock(), dict[str, Any]()
     if set(config.parts) - {"controls"}:
         queries = _queries(config)

@@ -10,6 +10,8 @@ from unweave.audit.ledger.ledger import Ledger, Request, content_hash
 from unweave.config import to_plain
 from unweave.data.rows import Row
 from unweave.errors import DataError
+from unweave.identity import identity_digest, versions
+from unweave.inputs import of_named_model, of_path
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,19 @@ class Job:
     @cached_property
     def started(self) -> dict[str, Any]:
         """What the attempt began with: config and model before."""
-        return {"config": to_plain(self.config), "before": self.before}
+        return {"config": to_plain(self.config), "before": self.before, "inputs": identity_digest(self._reads())}
+
+    def _reads(self) -> dict[str, Any]:
+        """What the steps read, by content: an attempt on other rows or another model is another attempt."""
+        replacement = Path(self.request.replacement) if self.request.replacement else None
+        return {
+            "before": of_named_model(self.before).content,
+            "data": of_path(self.ledger.origin().data).content,
+            "forget_config": of_path(self.config.forget_config).content,
+            "holdout": of_path(self.config.holdout).content,
+            "replacement": of_path(replacement).content,
+            **versions(),
+        }
 
 
 def recorded_config(options: dict[str, Any], **changes: Any) -> RunConfig:

@@ -75,7 +75,7 @@ def _carry_out(job: Job) -> dict[str, Any]:
     started = request.last("started")
     if started is None or started.content != job.started:
         if started is not None:
-            progress.say("the request is carried out with other options than before: starting over")
+            progress.say("the request is carried out with other options or inputs than before: starting over")
             shutil.rmtree(job.folder, ignore_errors=True)
         started = journal.append("started", request.id, **job.started)
     done = {

@@ -16,6 +16,7 @@ from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.files import write_json
+from unweave.inputs import Input, of_model, of_path
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, load
 from unweave.runs import RunFolder
@@ -41,9 +42,27 @@ def evaluate_tofu(config: TofuConfig, *, loaded: Loaded | None = None) -> dict[s
         `model_utility`, and with a reference log `forget_quality` and the rest of `TofuScores`; they are in `scores.json` too, and the log
         in `eval_log_aggregated.json`.
     """
+    run = RunFolder(config.output_dir, "audit tofu", config, inputs=tofu_inputs(config, loaded))
+    with run.held():
+        return _evaluate(run, config, loaded or load(config))
+
+
+def tofu_inputs(config: TofuConfig, loaded: Loaded | None = None) -> dict[str, Input]:
+    """What TOFU's evaluation reads.
+
+    Args:
+        config: Its config.
+        loaded: The model, where it is in memory already.
+
+    Returns:
+        Option to input.
+    """
+    return {**of_model(config, loaded), "data": of_path(config.data), "reference": of_path(config.reference)}
+
+
+def _evaluate(run: RunFolder, config: TofuConfig, loaded: Loaded) -> dict[str, Any]:
     started = time.monotonic()
-    loaded = loaded or load(config)
-    RunFolder(config.output_dir, "audit tofu", config).start(loaded)
+    run.start(loaded)
     encoding = part_of(EncodingConfig, config)
     tests = {name: read_test(config.data, name, forget=config.forget, rows=config.rows) for name in TESTS}
     log = measure_tofu(loaded, tests, encoding, max_new_tokens=config.max_new_tokens)

@@ -96,15 +96,30 @@ def read_log(path: Path) -> TofuLog:
     Raises:
         DataError: When there is none, or a test is incomplete: the message names the test and what it lacks.
     """
-    content = _content(path)
-    tests = {name: _test(content[file], f"{path}: {file}") for name, file in TESTS.items() if file in content}
+    return log_of(_content(path), str(path))
+
+
+def log_of(content: dict[str, Any], where: str) -> TofuLog:
+    """A log from what its file holds.
+
+    Args:
+        content: TOFU's name of a test to its values.
+        where: The file, for messages.
+
+    Returns:
+        The tests that are there.
+
+    Raises:
+        DataError: When a test is incomplete, or there is none.
+    """
+    tests = {name: _test(content[file], f"{where}: {file}") for name, file in TESTS.items() if file in content}
     if not tests:
         raise DataError(
             "This is no TOFU evaluation log.",
-            where=str(path),
+            where=where,
             remedy=f"give a JSON object with the keys {', '.join(TESTS.values())}",
         )
-    return TofuLog(str(path), tests)
+    return TofuLog(where, tests)
 
 
 def _content(path: Path) -> dict[str, Any]:
