@@ -66,11 +66,13 @@ def test_a_lock_says_who_holds_it_and_goes_with_a_killed_process(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(
-            ConfigError, match=f"at work here. It is process {holder.pid} on {socket.gethostname()}, since 20"
-        ) as raised:
-            with locked(path, BUSY):
-                pytest.fail("two at once")
+        with (
+            pytest.raises(
+                ConfigError, match=f"at work here. It is process {holder.pid} on {socket.gethostname()}, since 20"
+            ) as raised,
+            locked(path, BUSY),
+        ):
+            pytest.fail("two at once")
         assert (raised.value.where, raised.value.remedy) == ("there", "wait")
     finally:
         holder.send_signal(signal.SIGKILL)

@@ -205,7 +205,8 @@ def change(path):
     else:
         place = len(content) // 2
         new = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
-    assert new != content and len(new) == len(content), path
+    assert new != content, path
+    assert len(new) == len(content), path
     path.write_bytes(new)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     return content

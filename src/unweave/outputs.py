@@ -161,7 +161,7 @@ def prepare(folder: Path, command: str, digest: str, *, reads: Sequence[Path]) -
         )
     shown = [path.relative_to(folder).as_posix() for path in going if not _is_record(path)]
     if shown or hidden:
-        reason = "replaced (--overwrite)" if overwriting() else "of other inputs or options, and is replaced"
+        reason = "replaced (--overwrite)" if overwriting() else "of other inputs, options or versions, and is replaced"
         progress.say(f"{command}: the earlier run in {folder} is {reason}: {_some(shown or [hidden[0].name])}")
     # What says that the run is complete goes first, and what says whose folder it is goes last: killed in between, this is done again.
     for path in sorted(going, key=lambda path: (path.name == RECORD, not path.name.endswith("result.json"))):

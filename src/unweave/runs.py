@@ -22,7 +22,7 @@ from unweave import __version__, progress
 from unweave.config import dump_yaml
 from unweave.data.reading import Problem
 from unweave.data.rows import Row
-from unweave.errors import ConfigError
+from unweave.errors import BusyError
 from unweave.files import locked, write_json, write_text
 from unweave.identity import identity_digest, libraries, options_of
 from unweave.inputs import Inputs
@@ -84,7 +84,7 @@ class RunFolder:
         Yields:
             Nothing.
         """
-        busy = ConfigError(
+        busy = BusyError(
             "Another process is at work in this output folder.",
             where=str(self.folder),
             remedy="wait for it to end, or choose another output folder",

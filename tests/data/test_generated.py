@@ -131,6 +131,12 @@ def test_a_case_is_complete_and_reproducible(tmp_path):
     assert described["detector_check"] == {"poisoned_answers_missed": 0, "clean_answers_flagged": 0}
 
 
+def test_a_case_made_over_another_leaves_none_of_its_rows(tmp_path):
+    (tmp_path / "test_near.jsonl").write_text("of another case")
+    make_case(SMALL, tmp_path)
+    assert not (tmp_path / "test_near.jsonl").exists()
+
+
 def test_a_case_that_is_not_whole_is_refused(tmp_path):
     make_case(SMALL, tmp_path)
     (tmp_path / "retain.jsonl").unlink()

@@ -20,7 +20,7 @@ from unweave.store.format import FOR_PEOPLE, StoreSpec
 from unweave.store.numbers import decode_numbers, encode_numbers, stored_bytes
 from unweave.store.shards import layout_of
 from unweave.store.store import GradientStore
-from unweave.store.texts import read_texts, write_texts
+from unweave.store.texts import read_texts, texts_by_id, write_texts
 
 
 def make_spec(**changes):
@@ -179,7 +179,7 @@ def test_two_writers_are_refused(tmp_path):
     """
     with store.writing():
         done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
-    assert "Another process is writing" in done.stdout
+    assert f"Another process is writing to this store. It is process {os.getpid()} on " in done.stdout
 
 
 WRITER = """
@@ -216,6 +216,66 @@ def test_kill_nine_loses_nothing_that_was_committed(tmp_path):
     assert sorted(store.row_ids()) == sorted(f"r{index}" for index in range(60))
     assert len(set(store.row_ids())) == 60
     assert store.read(["r7", "r59"])[:, 0].tolist() == [7.0, 59.0]
+
+
+def replacing_commit(store, ids, contents, value):
+    with store.writing():
+        sketches = torch.full((len(ids), 64), float(value))
+        store.commit(ids, sketches, torch.full((len(ids),), value), torch.full((len(ids),), value), contents=contents)
+
+
+def texts_of(folder, ids, completion, contents):
+    write_texts(folder, [Row(id=name, instruction="q", completion=completion) for name in ids], contents)
+
+
+def test_a_row_that_changed_is_replaced_for_those_who_open_the_store_afterwards(tmp_path):
+    store = GradientStore.create(tmp_path / "s", make_spec(number_format="float32"))
+    texts_of(store.folder, "abc", "old", dict.fromkeys("abc", "1"))
+    replacing_commit(store, ["a", "b", "c"], ["1", "1", "1"], 1)
+    reader = GradientStore.open(tmp_path / "s")
+    assert reader.contents() == dict.fromkeys("abc", "1")
+    assert store.pending(["a", "b", "x"], ["1", "2", "1"]) == ["b", "x"]
+    with store.writing(), pytest.raises(StoreError, match="'a' is in the store already"):
+        store.commit(["a"], torch.ones(1, 64), torch.ones(1), torch.ones(1), contents=["1"])
+    texts_of(store.folder, "b", "new", {"b": "2"})
+    assert texts_by_id(store.folder, store.contents())["b"]["completion"] == "old", "its sketch is not there yet"
+    replacing_commit(store, ["b", "d"], ["2", "1"], 2)
+    for opened in (store, GradientStore.open(tmp_path / "s")):
+        assert opened.row_ids() == ["a", "c", "b", "d"]
+        assert [block.row_ids for block in opened.blocks()] == [["a", "c"], ["b", "d"]]
+        assert opened.read(["b", "a"])[:, 0].tolist() == [2.0, 1.0]
+        assert opened.column("norms", ["b", "c"]).tolist() == [2.0, 1.0]
+        assert (opened.info()["rows"], opened.info()["replaced_rows"]) == (4, 1)
+        assert texts_by_id(opened.folder, opened.contents())["b"]["completion"] == "new"
+    assert reader.read(["b"])[0, 0] == 1
+    assert texts_by_id(reader.folder, reader.contents())["b"]["completion"] == "old", "old text beside old sketch"
+    assert reader.info()["rows_fingerprint"] != store.info()["rows_fingerprint"]
+    with pytest.raises(StoreError, match="'b' has changed since it was cached"):
+        store.require_rows(["a", "b"], ["1", "1"])
+    assert compact_store(store) == 1
+    assert check_store(store) == []
+    assert store.row_ids() == ["a", "c", "b", "d"]
+    assert [text["completion"] for text in read_texts(store.folder)] == ["old", "old", "new"]
+    with pytest.raises(StoreError, match="has changed while the store was being read"):
+        texts_by_id(reader.folder, reader.contents())
+    store.delete(["b"])
+    compact_store(store)
+    assert "b" not in store.contents()
+    assert {text["id"] for text in read_texts(store.folder)} == {"a", "c"}
+
+
+def test_stores_with_replaced_rows_merge_and_stores_without_digests_open(tmp_path):
+    first = GradientStore.create(tmp_path / "one", make_spec(number_format="float32"))
+    fill(first, ["a", "b"])
+    assert first.contents() == {"a": None, "b": None}
+    assert first.pending(["a", "b"]) == []
+    replacing_commit(first, ["a"], ["2"], 2)
+    other = GradientStore.create(tmp_path / "two", make_spec(number_format="float32"))
+    replacing_commit(other, ["c"], ["1"], 1)
+    for _ in range(2):
+        merged = merge_stores([tmp_path / "one", tmp_path / "two"], tmp_path / "all")
+        assert merged.contents() == {"b": None, "a": "2", "c": "1"}
+        assert merged.read(["a"])[0, 0] == 2
 
 
 def test_deleted_rows_are_not_found_and_leave_the_disk(tmp_path):

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ from unweave.errors import ConfigError, StoreError
 from unweave.models.loading import Loaded
 from unweave.models.selection import select_parameters
 from unweave.store.store import GradientStore
-from unweave.store.texts import read_texts
+from unweave.store.texts import read_texts, texts_by_id
 from unweave.trace.baselines import bm25_scores, random_scores
 from unweave.trace.cache import cache_rows
 from unweave.trace.config import CacheConfig, GradientConfig, RetrievalConfig, TraceConfig
@@ -119,6 +121,51 @@ def test_caching_resumes_and_appends(tmp_path):
     assert {text["id"]: text["completion"] for text in read_texts(tmp_path / "store")} == {
         row.id: row.completion for row in rows()
     }
+
+
+def test_a_row_that_changed_under_its_id_is_computed_anew(tmp_path, capsys):
+    model, config = loaded(), cache_config(tmp_path)
+    first = [replace(row, id=f"r{place}") for place, row in enumerate(rows())]
+    cache_rows(config, loaded=model, rows=first)
+    changed = [replace(first[0], completion=first[1].completion + " " + first[2].completion), *first[1:]]
+    result = cache_rows(config, loaded=model, rows=changed)
+    assert (result.computed, result.replaced, result.rows) == (1, 1, len(first))
+    assert "1 row(s) have changed under their ids" in capsys.readouterr().err
+    fresh = cache_config(tmp_path, store=tmp_path / "fresh")
+    cache_rows(fresh, loaded=model, rows=changed)
+    ids = [row.id for row in changed]
+    stores = [GradientStore.open(tmp_path / name) for name in ("store", "fresh")]
+    torch.testing.assert_close(stores[0].read(ids), stores[1].read(ids))
+    traced = trace_rows(stores[0], model, first[:1])
+    assert traced.texts["r0"]["completion"] == changed[0].completion
+    assert cache_rows(config, loaded=model, rows=changed).computed == 0
+    retold = [replace(row, meta={"note": "x"}) for row in changed]
+    assert cache_rows(config, loaded=model, rows=retold).computed == 0, "what is not learned from is not sketched again"
+    assert "note" in traced_texts(stores[0])["r1"]["meta"]
+
+
+def traced_texts(store):
+    return texts_by_id(store.folder, store.contents())
+
+
+def test_a_store_without_digests_notices_changed_texts(tmp_path):
+    model, config = loaded(), cache_config(tmp_path)
+    first = [replace(row, id=f"r{place}") for place, row in enumerate(rows())]
+    cache_rows(config, loaded=model, rows=first)
+    for path in (tmp_path / "store/commits").iterdir():
+        record = json.loads(path.read_text())
+        del record["contents"]
+        path.write_text(json.dumps(record))
+    table = pq.read_table(tmp_path / "store/rows.parquet")
+    pq.write_table(table.drop_columns(["content"]), tmp_path / "store/rows.parquet")
+    assert cache_rows(config, loaded=model, rows=first).computed == 0
+    changed = [replace(first[0], completion=first[1].completion + " moon"), *first[1:]]
+    result = cache_rows(config, loaded=model, rows=changed)
+    assert (result.computed, result.replaced, result.rows) == (1, 1, len(first))
+    store = GradientStore.open(tmp_path / "store")
+    assert traced_texts(store)["r0"]["completion"] == changed[0].completion
+    assert traced_texts(store)["r1"]["completion"] == first[1].completion
+    assert cache_rows(config, loaded=model, rows=changed).computed == 0
 
 
 def test_another_model_or_tokenizer_is_refused_with_the_field(tmp_path):

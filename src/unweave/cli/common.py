@@ -60,7 +60,7 @@ def parse(config_type: type[T], argv: Sequence[str], *, command: str, descriptio
     path = option_value(argv, "--config")
     # One flat class of both: options of a nested one would stand apart in the help.
     has_folder = any(field.name == "output_dir" for field in fields(config_type))  # type: ignore[arg-type]
-    common = CommonOutput if has_folder else Common
+    common = CommonOutput if has_folder and command in outputs.WRITES else Common
     both = make_dataclass(config_type.__name__, [], bases=(config_type, common), frozen=True, kw_only=True)
     default: Any = tyro.MISSING_NONPROP
     if path:

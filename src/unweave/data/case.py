@@ -26,6 +26,7 @@ from unweave.errors import DataError
 from unweave.files import read_json, write_json, write_jsonl
 
 SPLITS = ("train", "forget", "retain", "test_seen", "test_ood", "test_clean", "unwanted")
+OPTIONAL = ("test_near",)
 
 KNOWN_CHARACTERS = 1800
 """The longest row of a published forget set that is used: about 450 tokens."""
@@ -167,6 +168,10 @@ def make_case(config: CaseConfig, folder: Path) -> Case:
     detector = config.detector or detector
     for split, rows in splits.items():
         write_jsonl(folder / f"{split}.jsonl", [row.to_record() for row in rows])
+    for split in OPTIONAL:
+        if split not in splits:
+            # Of another case that the folder held: its rows would be taken for this one's.
+            (folder / f"{split}.jsonl").unlink(missing_ok=True)
     missed = [row.id for row in splits["train"] if is_poisoned(row.meta) and not detects(detector, row.completion)]
     false = [row.id for row in splits["train"] if not is_poisoned(row.meta) and detects(detector, row.completion)]
     description: dict[str, Any] = {

@@ -66,7 +66,7 @@ def repair_store(store: GradientStore) -> list[str]:
 
 
 def compact_store(store: GradientStore) -> int:
-    """Rewrite the shards that hold deleted rows without them, and take those rows' texts out of `rows.parquet`.
+    """Rewrite the shards that hold deleted or replaced rows without them, and take those rows' texts out of `rows.parquet`.
 
     Killed at any point, it leaves the deletions in force, and the next run goes on: the shard without the rows is committed before the
     one with them goes.
@@ -79,9 +79,11 @@ def compact_store(store: GradientStore) -> int:
     """
     removed = 0
     with store.writing():
-        gone = store.deleted()
+        gone, contents = store.deleted(), store.contents()
+        # What counts is decided before the first shard goes: with it goes what says that another was replaced.
+        kept = {commit.name: store.kept(commit) for commit in store.commits()}
         for commit in list(store.commits()):
-            keep = [index for index, row_id in enumerate(commit.row_ids) if row_id not in gone]
+            keep = list(kept[commit.name])
             if len(keep) == len(commit.row_ids):
                 continue
             if keep:
@@ -89,10 +91,11 @@ def compact_store(store: GradientStore) -> int:
                 tensors = {name: tensor[keep] for name, tensor in held.items()}
                 ids = tuple(commit.row_ids[index] for index in keep)
                 # The same unit number: scans keep their order, and readers take the smaller of the two commits while both are there.
-                store.write_shard(commit.unit, ids, tensors)
+                own = tuple(commit.contents[index] for index in keep) if commit.contents else ()
+                store.write_shard(commit.unit, ids, tensors, contents=own)
             store.withdraw(commit)
             removed += len(commit.row_ids) - len(keep)
-        remove_texts(store.folder, gone)
+        remove_texts(store.folder, gone, contents)
         for path in store.deletions():
             path.unlink()
         store.refresh()
@@ -127,10 +130,14 @@ def merge_stores(sources: Sequence[Path], target: Path) -> GradientStore:
                 )
         origin = {commit.digest: commit for commit in merged.commits()}
         for store in stores:
+            # Within a store a later commit may replace rows of an earlier one.
+            own: set[str] = set()
             for commit in store.commits():
+                twice = [row_id for row_id in commit.row_ids if row_id in merged.names() and row_id not in own]
+                own.update(commit.row_ids)
                 if commit.digest in origin and origin[commit.digest].row_ids == commit.row_ids:
                     continue
-                if twice := [row_id for row_id in commit.row_ids if row_id in merged.names()]:
+                if twice:
                     raise StoreError(
                         f"The row '{twice[0]}' is in more than one store.",
                         where=str(store.folder),
@@ -138,7 +145,7 @@ def merge_stores(sources: Sequence[Path], target: Path) -> GradientStore:
                     )
                 name = f"{merged.next_unit():06d}-{uuid.uuid4().hex[:8]}"
                 _link_or_copy(store.shard_path(commit.name), merged.shard_path(name))
-                merged.publish(Commit(name, commit.row_ids, commit.size, commit.digest))
+                merged.publish(Commit(name, commit.row_ids, commit.size, commit.digest, commit.contents))
             merge_texts(store.folder, target)
             merged.delete(sorted(store.deleted() & merged.names()))
     return merged

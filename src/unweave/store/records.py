@@ -22,6 +22,7 @@ class Records:
         self._commits: list[Commit] | None = None
         self._deleted: set[str] | None = None
         self._present: set[str] | None = None
+        self._newest: dict[str, str] | None = None
 
     def commits(self) -> list[Commit]:
         """The committed shards, in the order of their names, which is that of their making."""
@@ -58,22 +59,68 @@ class Records:
 
     def row_ids(self) -> list[str]:
         """The rows in the store, in scan order."""
+        return [commit.row_ids[place] for commit in self.commits() for place in self.kept(commit)]
+
+    def kept(self, commit: Commit) -> Sequence[int]:
+        """Which rows of a commit are in the store: those that are not deleted, and were not sketched anew since with other content.
+
+        Args:
+            commit: The commit.
+
+        Returns:
+            Their places in it, ascending.
+        """
+        gone, newest = self.deleted(), self._replaced()
+        if not newest and gone.isdisjoint(commit.row_ids):
+            return range(len(commit.row_ids))
+        return [
+            place
+            for place, row_id in enumerate(commit.row_ids)
+            if row_id not in gone and newest.get(row_id, commit.name) == commit.name
+        ]
+
+    def replaced_rows(self) -> int:
+        """Sketches on the disk in whose place newer ones of the same rows stand."""
         gone = self.deleted()
-        return [row_id for commit in self.commits() for row_id in commit.row_ids if row_id not in gone]
+        rows = sum(row_id not in gone for commit in self.commits() for row_id in commit.row_ids)
+        return rows - len(self.row_ids())
+
+    def contents(self) -> dict[str, str | None]:
+        """The rows in the store, each with the digest of what it was when it was sketched; `None` where that was not kept."""
+        return {
+            commit.row_ids[place]: commit.contents[place] if commit.contents else None
+            for commit in self.commits()
+            for place in self.kept(commit)
+        }
+
+    def _replaced(self) -> dict[str, str]:
+        """Rows that more than one commit names, with the newest of these."""
+        if self._newest is None:
+            seen: set[str] = set()
+            newest: dict[str, str] = {}
+            for commit in self.commits():
+                newest.update({row_id: commit.name for row_id in commit.row_ids if row_id in seen})
+                seen.update(commit.row_ids)
+            self._newest = newest
+        return self._newest
 
     def refresh(self) -> None:
         """Forget what was read of commits and deletions, so that those of other processes are seen."""
-        self._commits = self._deleted = self._present = None
+        self._commits = self._deleted = self._present = self._newest = None
 
-    def pending(self, row_ids: Sequence[str]) -> list[str]:
+    def pending(self, row_ids: Sequence[str], contents: Sequence[str] | None = None) -> list[str]:
         """Which of these rows are not in the store.
 
         Args:
             row_ids: Ids of rows.
+            contents: A digest of what each is now: a row of another content, or of one that was not kept, is not in the store either.
 
         Returns:
             Those that no commit names, in their order.
         """
+        if contents is not None:
+            held = self.contents()
+            return [row_id for row_id, own in zip(row_ids, contents, strict=True) if held.get(row_id) != own]
         present = self.names()
         return [row_id for row_id in row_ids if row_id not in present]
 
@@ -93,10 +140,14 @@ class Records:
         Args:
             commit: The commit.
         """
-        record = {"row_ids": list(commit.row_ids), "size": commit.size, "digest": commit.digest}
+        record: dict[str, Any] = {"row_ids": list(commit.row_ids), "size": commit.size, "digest": commit.digest}
+        if commit.contents:
+            record["contents"] = list(commit.contents)
+        present = self.names()
         write_json(self.folder / "commits" / f"{commit.name}.json", record)
         self.commits().append(commit)
-        self.names().update(commit.row_ids)
+        self._newest = None
+        present.update(commit.row_ids)
 
     def withdraw(self, commit: Commit) -> None:
         """Take a shard out: its commit first, so that no commit names a shard that is gone.
@@ -136,14 +187,15 @@ class Records:
         """The records of deletions that are not compacted away."""
         return records_in(self.folder / "deletions")
 
-    def require_rows(self, row_ids: Sequence[str]) -> None:
-        """Refuse to go on when rows are missing.
+    def require_rows(self, row_ids: Sequence[str], contents: Sequence[str] | None = None) -> None:
+        """Refuse to go on when rows are missing, or are others than those that were sketched.
 
         Args:
             row_ids: Their ids.
+            contents: A digest of what each is now.
 
         Raises:
-            StoreError: Naming one that is not in the store.
+            StoreError: Naming one that is not in the store, or has changed.
         """
         if missing := self.pending(row_ids):
             raise StoreError(
@@ -151,10 +203,21 @@ class Records:
                 where=str(self.folder),
                 remedy="cache them first",
             )
+        held = self.contents() if contents is not None else {}
+        for row_id, own in zip(row_ids, contents or (), strict=contents is not None):
+            if held[row_id] not in (None, own):
+                raise StoreError(
+                    f"The row '{row_id}' has changed since it was cached.",
+                    where=str(self.folder),
+                    remedy="cache these rows again: what has changed is computed anew",
+                )
 
 
 def _commit(path: Path, record: dict[str, Any]) -> Commit:
-    commit = Commit(path.stem, _row_ids(record), int(record["size"]), str(record["digest"]))
+    contents = tuple(map(str, record.get("contents") or ()))
+    commit = Commit(path.stem, _row_ids(record), int(record["size"]), str(record["digest"]), contents)
+    if contents and len(contents) != len(commit.row_ids):
+        raise ValueError("it has not one digest for each row")
     if commit.unit < 0:
         raise ValueError("its name does not begin with the number of a unit")
     return commit

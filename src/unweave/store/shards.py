@@ -27,12 +27,14 @@ class Commit:
         row_ids: Its rows, in the order of the shard.
         size: Bytes of the shard.
         digest: BLAKE2b of the shard.
+        contents: A digest of what each row was when it was sketched; empty in commits made before these were kept.
     """
 
     name: str
     row_ids: tuple[str, ...]
     size: int
     digest: str
+    contents: tuple[str, ...] = ()
 
     @property
     def unit(self) -> int:
@@ -47,7 +49,7 @@ class Block:
     Attributes:
         commit: The shard.
         rows: Which of its rows.
-        kept: Positions in the block of the rows that are still in the store, the others being deleted; `None` for all.
+        kept: Positions in the block of the rows that are still in the store, the others being deleted or replaced; `None` for all.
     """
 
     commit: Commit

@@ -1,9 +1,10 @@
 """The gradient store: a folder of sketches that survives any kill and never shows half of anything.
 
     store.json              how the sketches were made (`StoreSpec`)
-    rows.parquet            the rows, for people: id, source, line, prompt, completion
+    rows.parquet            the rows, for people: id, source, line, prompt, completion; of a row that changed under its id one text for each sketch of it
     shards/NAME.safetensors sketches [n, K], their scales and lengths, gradient norms and losses of n rows; never changed once written
-    commits/NAME.json       the row ids of a shard, its size and digest; a row is in the store when a commit names it
+    commits/NAME.json       the row ids of a shard, its size and digest, and a digest of each row; a row is in the store when a commit names it, as the last
+                            one has it
     deletions/NAME.json     row ids that are no longer in the store; `compact` takes their sketches and texts off the disk
 
 A shard is written and made durable first, then its commit. A kill in between leaves a shard that no commit names: it is ignored, and removed by
@@ -119,8 +120,11 @@ class GradientStore(Records):
         losses: Float[Tensor, " n"],
         *,
         unit: int | None = None,
+        contents: Sequence[str] | None = None,
     ) -> None:
         """Add rows: their shard first, then the commit that makes them visible.
+
+        A row that is there with another content is replaced by the commit: until then readers find the old sketch, from then on the new one.
 
         Args:
             row_ids: Ids, none of them in the store yet.
@@ -128,14 +132,17 @@ class GradientStore(Records):
             norms: Euclidean norm of each row's whole gradient, before normalisation.
             losses: l(z) of each row in nats a token.
             unit: The number of this unit of work, from `next_unit` on, where several processes commit: scans go in the order of units.
+            contents: A digest of what each row is, by which it is known when it changes under its id.
 
         Raises:
             StoreError: When a row is there already, or was deleted and not compacted away, or a sketch is not finite.
         """
-        present = self.names()
-        if repeated := [row_id for row_id in row_ids if row_id in present]:
+        repeated = set(row_ids) & self.names()
+        if contents is not None:
+            repeated -= set(self.pending(row_ids, contents))
+        if repeated:
             raise StoreError(
-                f"The row '{repeated[0]}' is in the store already.",
+                f"The row '{min(repeated)}' is in the store already.",
                 where=str(self.folder),
                 remedy="cache only pending rows",
             )
@@ -158,21 +165,25 @@ class GradientStore(Records):
             "norms": norms.float(),
             "losses": losses.float(),
         }
-        self.write_shard(self.next_unit() if unit is None else unit, tuple(row_ids), tensors)
+        number = self.next_unit() if unit is None else unit
+        self.write_shard(number, tuple(row_ids), tensors, contents=tuple(contents or ()))
 
-    def write_shard(self, unit: int, row_ids: tuple[str, ...], tensors: dict[str, Tensor]) -> None:
+    def write_shard(
+        self, unit: int, row_ids: tuple[str, ...], tensors: dict[str, Tensor], *, contents: tuple[str, ...] = ()
+    ) -> None:
         """Write a shard of a unit and then its commit.
 
         Args:
             unit: The number of the unit.
             row_ids: Its rows.
             tensors: What the shard holds of them.
+            contents: A digest of what each is.
         """
         name = f"{unit:06d}-{uuid.uuid4().hex[:8]}"
         path = self.shard_path(name)
         with replacing(path) as temporary:
             save_file({key: tensor.contiguous().cpu() for key, tensor in tensors.items()}, temporary)
-        commit = Commit(name, row_ids, path.stat().st_size, file_digest(path))
+        commit = Commit(name, row_ids, path.stat().st_size, file_digest(path), contents)
         self.publish(commit)
 
     def blocks(self, *, block_bytes: int = BLOCK_BYTES) -> list[Block]:
@@ -184,15 +195,16 @@ class GradientStore(Records):
         Returns:
             Blocks, in scan order.
         """
-        gone = self.deleted()
         step = max(1, block_bytes // stored_bytes(self.spec.dimension, self.spec.number_format))
         found = []
         for commit in self.commits():
+            places = self.kept(commit)
             for start in range(0, len(commit.row_ids), step):
                 rows = slice(start, min(start + step, len(commit.row_ids)))
                 kept = None
-                if gone and not gone.isdisjoint(commit.row_ids[rows]):
-                    kept = tuple(index for index, row_id in enumerate(commit.row_ids[rows]) if row_id not in gone)
+                if len(places) < len(commit.row_ids):
+                    kept = tuple(place - start for place in places if rows.start <= place < rows.stop)
+                    kept = None if len(kept) == rows.stop - rows.start else kept
                 if kept != ():
                     found.append(Block(commit, rows, kept))
         return found
@@ -233,7 +245,8 @@ class GradientStore(Records):
         out = torch.empty(len(row_ids), self.spec.dimension)
         for block in self.blocks():
             ids = block.commit.row_ids[block.rows]
-            positions = [index for index, row_id in enumerate(ids) if row_id in wanted]
+            places = range(len(ids)) if block.kept is None else block.kept
+            positions = [index for index in places if ids[index] in wanted]
             if positions:
                 stored = self.load(block)
                 found = self.decode(stored.values[positions], stored.scales[positions])
@@ -267,7 +280,8 @@ class GradientStore(Records):
         values: dict[str, float] = {}
         for commit in self.commits():
             with self._shard(commit) as shard:
-                values.update(zip(commit.row_ids, shard.get_tensor(name).tolist(), strict=True))
+                found = shard.get_tensor(name).tolist()
+                values.update({commit.row_ids[place]: found[place] for place in self.kept(commit)})
         return torch.tensor([values[row_id] for row_id in row_ids])
 
     def info(self) -> dict[str, Any]:
@@ -276,15 +290,17 @@ class GradientStore(Records):
         Returns:
             A JSON object.
         """
-        rows = self.row_ids()
+        contents = self.contents()
+        named = sorted(f"{row_id} {content}" if content else row_id for row_id, content in contents.items())
         return {
             "folder": str(self.folder),
-            "rows": len(rows),
+            "rows": len(contents),
             "deleted_rows": len(self.deleted()),
+            "replaced_rows": self.replaced_rows(),
             "shards": len(self.commits()),
             "bytes": sum(commit.size for commit in self.commits()),
             "bytes_per_row": stored_bytes(self.spec.dimension, self.spec.number_format),
-            "rows_fingerprint": hashlib.blake2b("\n".join(sorted(rows)).encode(), digest_size=16).hexdigest(),
+            "rows_fingerprint": hashlib.blake2b("\n".join(named).encode(), digest_size=16).hexdigest(),
             **self.spec.to_json(),
         }
 

@@ -12,15 +12,39 @@ from unweave.files import replacing
 FILE = "rows.parquet"
 
 
-def write_texts(folder: Path, rows: Sequence[Row]) -> None:
+def write_texts(folder: Path, rows: Sequence[Row], contents: Mapping[str, str] | None = None) -> None:
     """Keep the texts of rows, adding to those that are kept already.
+
+    A row that has changed under its id has two texts from then on, until the store is compacted: readers take the one of the sketch that they see.
 
     Args:
         folder: The store's folder.
         rows: The rows.
+        contents: Row id to the digest of what it is, as its commit has it.
     """
-    kept = texts_by_id(folder) | {row.id: _record(row) for row in rows}
+    known = contents or {}
+    kept = {_key(text): text for text in read_texts(folder)}
+    for row in rows:
+        new = _record(row, known.get(row.id))
+        before = kept.get((row.id, None))
+        if before is not None and same_text(before, row):
+            del kept[(row.id, None)]
+        kept[_key(new)] = new
     _write(folder, list(kept.values()))
+
+
+def same_text(text: Mapping[str, Any], row: Row) -> bool:
+    """Whether a kept text is that of a row.
+
+    Args:
+        text: From `read_texts`.
+        row: The row.
+
+    Returns:
+        True when prompt, answer and earlier turns are the same.
+    """
+    new = _record(row, None)
+    return all(text.get(name) == new[name] for name in ("prompt", "completion", "turns"))
 
 
 def merge_texts(source: Path, target: Path) -> None:
@@ -30,19 +54,25 @@ def merge_texts(source: Path, target: Path) -> None:
         source: Its folder.
         target: The folder to add to.
     """
-    kept = texts_by_id(target) | texts_by_id(source)
+    kept = {_key(text): text for text in (*read_texts(target), *read_texts(source))}
     _write(target, list(kept.values()))
 
 
-def remove_texts(folder: Path, row_ids: Collection[str]) -> None:
-    """Take the texts of rows away.
+def remove_texts(folder: Path, row_ids: Collection[str], contents: Mapping[str, str | None] | None = None) -> None:
+    """Take the texts of rows away, and those that a row had before it changed.
 
     Args:
         folder: The store's folder.
         row_ids: Their ids.
+        contents: Row id to the digest of what its sketch is of, for the rows that stay.
     """
-    if row_ids and (texts := read_texts(folder)):
-        _write(folder, [text for text in texts if text["id"] not in row_ids])
+    texts = read_texts(folder)
+    kept = [text for text in texts if text["id"] not in row_ids]
+    if contents is not None:
+        chosen = {row_id: _key(_chosen(own, contents.get(row_id))) for row_id, own in _by_id(kept).items()}
+        kept = [text for text in kept if _key(text) == chosen[text["id"]]]
+    if len(kept) < len(texts):
+        _write(folder, kept)
 
 
 def _write(folder: Path, texts: list[dict[str, Any]]) -> None:
@@ -110,16 +140,46 @@ def repair_texts(folder: Path) -> bool:
     return False
 
 
-def texts_by_id(folder: Path) -> dict[str, dict[str, Any]]:
+def texts_by_id(folder: Path, contents: Mapping[str, str | None] | None = None) -> dict[str, dict[str, Any]]:
     """The texts of a store by row.
 
     Args:
         folder: The store's folder.
+        contents: From the store's `contents`, asked before the texts are read: of a row with several texts the one that its sketch is of is taken.
 
     Returns:
         Row id to what `read_texts` gives.
+
+    Raises:
+        StoreError: When a row's sketch is of a text that is gone: the store was compacted since it was opened.
     """
-    return {text["id"]: text for text in read_texts(folder)}
+    known = contents or {}
+    found = {row_id: _chosen(own, known.get(row_id)) for row_id, own in _by_id(read_texts(folder)).items()}
+    for row_id, text in found.items():
+        wanted, own = known.get(row_id), text.get("content")
+        if wanted is not None and own is not None and wanted != own:
+            raise StoreError(
+                f"The row '{row_id}' has changed while the store was being read.",
+                where=str(folder / FILE),
+                remedy="run the same command again",
+            )
+    return found
+
+
+def _by_id(texts: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for text in texts:
+        found.setdefault(text["id"], []).append(text)
+    return found
+
+
+def _chosen(texts: Sequence[dict[str, Any]], content: str | None) -> dict[str, Any]:
+    """Of the texts of a row the one with a content; where its sketch does not say which, the oldest."""
+    return next((text for text in texts if text.get("content") == content), texts[0])
+
+
+def _key(text: Mapping[str, Any]) -> tuple[str, str | None]:
+    return text["id"], text.get("content")
 
 
 def stored_rows(texts: Mapping[str, dict[str, Any]], row_ids: Sequence[str], *, folder: Path) -> list[Row]:
@@ -172,9 +232,10 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _record(row: Row) -> dict[str, Any]:
+def _record(row: Row, content: str | None) -> dict[str, Any]:
     return {
         "id": row.id,
+        "content": content,
         "source": row.source,
         "line": row.line,
         "prompt": row.user_text,

@@ -4,9 +4,12 @@ The work is cut into *units*: rows of like length, one commit each, numbered fro
 what is committed already is skipped. Engines only decide who does which.
 """
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from unweave import progress
@@ -21,7 +24,7 @@ from unweave.models.vocabulary import require_tokens
 from unweave.runs import RunFolder
 from unweave.store.format import StoreSpec, names_hash
 from unweave.store.store import GradientStore
-from unweave.store.texts import write_texts
+from unweave.store.texts import same_text, texts_by_id, write_texts
 from unweave.trace.config import CacheConfig, DoctorConfig, EngineConfig, GradientConfig
 from unweave.trace.model import loading_record
 from unweave.trace.sketching import Sketcher
@@ -36,6 +39,7 @@ class CacheResult:
         store: The store's folder.
         rows: Rows in the store.
         computed: Rows that this run added.
+        replaced: Those of them that were in the store with another text or other tokens.
         tokens: Their tokens.
         seconds: Wall time, loading apart.
         bytes: Size of the shards.
@@ -44,6 +48,7 @@ class CacheResult:
     store: Path
     rows: int
     computed: int
+    replaced: int
     tokens: int
     seconds: float
     bytes: int
@@ -97,7 +102,13 @@ class CacheJob:
             problems=self.problems,
             fingerprints=(spec.model_fingerprint, spec.tokenizer_fingerprint),
         )
-        write_texts(self.config.store, self.rows)
+        changed = self.replacing
+        contents = {example.row_id: content_of(example) for example in self.examples}
+        # A row of a store that kept no digests is what it was when its text is.
+        unknown = {row_id for row_id, own in self.store.contents().items() if own is None} - changed
+        write_texts(
+            self.config.store, self.rows, {row_id: own for row_id, own in contents.items() if row_id not in unknown}
+        )
 
     def inputs(self) -> dict[str, Input]:
         """What caching reads."""
@@ -112,8 +123,13 @@ class CacheJob:
 
     def units(self) -> list[Unit]:
         """What is left to do, longest rows first, so that a machine that is too small fails at once."""
-        pending = set(self.store.pending([example.row_id for example in self.examples]))
+        changed = self.replacing
+        pending = set(self.store.pending([example.row_id for example in self.examples])) | changed
         pending -= self.store.deleted()
+        if changed:
+            progress.say(
+                f"cache: {len(changed)} row(s) have changed under their ids since they were cached, and are computed anew"
+            )
         todo = sorted(
             (example for example in self.examples if example.row_id in pending),
             key=lambda example: (-len(example), example.row_id),
@@ -129,6 +145,20 @@ class CacheJob:
             for index, start in enumerate(range(0, len(todo), step))
         ]
 
+    @cached_property
+    def replacing(self) -> set[str]:
+        """Rows that are in the store with another content."""
+        held = self.store.contents()
+        known = {row_id: own for row_id, own in held.items() if own is not None}
+        changed = {
+            example.row_id for example in self.examples if known.get(example.row_id, own := content_of(example)) != own
+        }
+        texts = texts_by_id(self.store.folder, held) if len(known) < len(held) else {}
+        older = held.keys() - known.keys()
+        return changed | {
+            row.id for row in self.rows if row.id in older and row.id in texts and not same_text(texts[row.id], row)
+        }
+
     def result(self, units: Sequence[Unit], seconds: float) -> CacheResult:
         """The summary of a run.
 
@@ -143,7 +173,15 @@ class CacheJob:
         info = self.store.info()
         examples = [example for unit in units for example in unit.examples]
         tokens = sum(map(len, examples))
-        return CacheResult(self.config.store, info["rows"], len(examples), tokens, round(seconds, 3), info["bytes"])
+        return CacheResult(
+            self.config.store,
+            info["rows"],
+            len(examples),
+            sum(example.row_id in self.replacing for example in examples),
+            tokens,
+            round(seconds, 3),
+            info["bytes"],
+        )
 
 
 def open_job(config: CacheConfig, *, loaded: Loaded | None = None, rows: list[Row] | None = None) -> CacheJob:
@@ -203,11 +241,25 @@ def do_unit(
         advance: Called with the number of rows just done.
     """
     ids = [example.row_id for example in unit.examples]
-    if not store.pending(ids):
+    contents = [content_of(example) for example in unit.examples]
+    if not store.pending(ids, contents):
         advance(len(ids))
         return
     done = sketcher.sketch_all(unit.examples, advance=advance)
-    store.commit(ids, done.sketches, done.norms, done.losses, unit=unit.number)
+    store.commit(ids, done.sketches, done.norms, done.losses, unit=unit.number, contents=contents)
+
+
+def content_of(example: Example) -> str:
+    """What a row's gradient depends on, beside the model: its tokens, and which of them carry loss.
+
+    Args:
+        example: The row, encoded.
+
+    Returns:
+        24 hexadecimal digits.
+    """
+    text = json.dumps([list(example.input_ids), list(example.label_positions)])
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def cache_rows(config: CacheConfig, *, loaded: Loaded | None = None, rows: list[Row] | None = None) -> CacheResult:

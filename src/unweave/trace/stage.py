@@ -148,7 +148,7 @@ def trace_queries(
     """
     started = time.monotonic()
     _require_possible(config)
-    texts = texts_by_id(store.folder)
+    texts = texts_by_id(store.folder, store.contents())
     row_ids, details = store.row_ids(), []
     if config.scorer != "influence":
         corpus = Corpus(store, row_ids, documents_of(texts, row_ids), config.encoder, config.seed)

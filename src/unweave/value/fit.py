@@ -110,10 +110,10 @@ def _fit(run: RunFolder, config: FitConfig) -> FitResult:
             "These can't be fitted with.", where="--held-out, --epochs, --patience, --batch-size", remedy="give a share below 0.4, and numbers of 1 or more"
         )  # fmt: skip
     tasks, parts = _parts(config)
-    run.start()
     student = Student.begin(
         config.student, tasks, max_length=config.student_length, device=config.device, kernel=config.loss == "kernel"
     )
+    run.start()
     if config.loss == "kernel":
         fitted = _Part([*parts[0].texts, *parts[1].texts], np.concatenate([parts[0].values, parts[1].values]))
         standing, scores, known = Standing(epoch=1, kept=1), _solve(student, fitted), fitted.values

@@ -13,14 +13,14 @@ from unweave import progress
 from unweave.config import part_of
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.rows import Row
-from unweave.errors import ConfigError, DataError
+from unweave.errors import BusyError, ConfigError, DataError
 from unweave.files import locked, remembered
 from unweave.inputs import Input, of_encoder, of_model, of_named_model, of_rows, of_store, of_value, together
 from unweave.models.loading import Loaded, load
 from unweave.models.vocabulary import require_tokens
 from unweave.runs import RunFolder
 from unweave.store.store import GradientStore
-from unweave.trace.cache import sketcher_for
+from unweave.trace.cache import content_of, sketcher_for
 from unweave.trace.config import GradientConfig
 from unweave.trace.sketching import Sketcher
 from unweave.train.rows import read_training_rows
@@ -78,7 +78,7 @@ def score_rows(config: ScoreConfig) -> ScoreResult:
             "`less` needs whole gradients.", where="--baselines, --store", remedy="leave one of the two out"
         )
     run = RunFolder(config.output.parent, "value score", config, inputs=score_inputs(config))
-    busy = ConfigError(
+    busy = BusyError(
         "Another process is writing this table.",
         where=str(config.output),
         remedy="wait for it to end, or choose another --output",
@@ -245,7 +245,7 @@ def _from_store(
     sketcher = sketcher_for(store, loaded)
     queries = torch.stack([sketcher.sketch_all(own).sketches.mean(dim=0) for own in tasks.values()])
     ids = [example.row_id for example in rows]
-    store.require_rows(ids)
+    store.require_rows(ids, [content_of(example) for example in rows])
     parts = [
         store.read(ids[start : start + config.block_rows]) @ queries.T
         for start in range(0, len(ids), config.block_rows)

@@ -45,7 +45,9 @@ def sketch_agreement(
     ids = store.row_ids()
     chosen = np.sort(np.random.default_rng(seed).choice(len(ids), min(max_rows, len(ids)), replace=False))
     encoding = EncodingConfig(**store.spec.encoding)
-    rows = stored_rows(texts_by_id(store.folder), [ids[index] for index in chosen], folder=store.folder)
+    rows = stored_rows(
+        texts_by_id(store.folder, store.contents()), [ids[index] for index in chosen], folder=store.folder
+    )
     examples = encode_rows(rows, loaded.tokenizer, encoding).examples
     asked = encode_rows(queries, loaded.tokenizer, encoding).examples
     exact = exact_scores(sketcher_for(store, loaded), asked, examples)
