@@ -161,7 +161,8 @@ def world(tmp_path_factory):
         (folder / "case" / name).write_text('{"detector": "x"}\n')
     (folder / "store/commits").mkdir(parents=True)
     values = {field.name: "x" for field in dataclasses.fields(StoreSpec)}
-    spec = StoreSpec(**{**values, "adapter": str(folder / "adapter"), "encoding": {}, "dimension": 4, "sketch_seed": 0})
+    values |= {"model": str(folder / "base"), "adapter": str(folder / "adapter"), "number_format": "float16"}
+    spec = StoreSpec(**{**values, "encoding": {}, "loading": {}, "dimension": 4, "sketch_seed": 0})
     (folder / "store/store.json").write_text(json.dumps(spec.to_json()))
     (folder / "store/commits/000000-a.json").write_text('{"row_ids": ["a"]}')
     recipe = TrainConfig(data=folder / "rows.jsonl", output_dir=folder / "o", model=str(folder / "adapter"))

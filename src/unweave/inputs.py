@@ -131,59 +131,68 @@ def of_model(config: Any, loaded: Any = None) -> dict[str, Input]:
     """
     if loaded is not None:
         return {"model": of_loaded(loaded), "adapter": Input(None), "revision": Input(None)}
-    adapter = of_named_model(str(config.adapter)) if config.adapter is not None else Input(None)
-    base = of_named_model(config.model, revision=config.revision)
-    # A revision is in what it leads to: the commit of a hub model, or nothing for a folder.
-    return {"model": base, "adapter": adapter, "revision": Input(None)}
+    from unweave.models.loading import place_of
+
+    # What `load` would take, found as it finds it: revisions and bases that adapters name are in what they lead to.
+    place = place_of(config)
+    adapter = of_adapter(place.adapter.folder) if place.adapter else Input(None)
+    return {"model": of_base(place.base, place.revision), "adapter": adapter, "revision": Input(None)}
 
 
-def of_named_model(name: str | None, *, revision: str | None = None) -> Input:
+def of_named_model(name: str | None) -> Input:
     """A model by its name or path: weights, tokenizer, template, configs, and those of the base that an adapter names.
 
     Args:
         name: Anything that `--model` takes.
-        revision: Branch, tag or commit of a hub model.
 
     Returns:
         The input.
     """
     if name is None:
         return Input(None)
-    from unweave.models import packaged
+    from unweave.models.loading import ModelConfig
 
+    return together(of_model(ModelConfig(model=name)))
+
+
+def of_base(name: str, revision: str | None = None) -> Input:
+    """A model without adapters: the files of its folder, its file, or its commit on the hub.
+
+    Args:
+        name: Folder, file or hub id.
+        revision: Branch, tag or commit of a hub model.
+
+    Returns:
+        The input.
+    """
     path = Path(name)
-    if name == packaged.NAME:
-        path = Path(packaged.resolve())
     if path.is_file():
         return of_path(path)
     if not path.is_dir():
         return Input({"hub": name, "commit": hub_commit(name, revision)})
-    files = matching(path, MODEL_FILES)
-    content = named_digests(path, [file for file in files if file.name != ADAPTER])
-    if not (path / ADAPTER).is_file():
-        return Input(content, tuple(files))
-    settings, base = _adapter_settings(path)
-    below = of_named_model(base.name, revision=base.revision) if base.name else Input(None)
-    return Input({"files": content, "adapter": settings, "base": below.content}, (*files, *below.files))
+    files = [file for file in matching(path, MODEL_FILES) if file.name != ADAPTER]
+    return Input(named_digests(path, files), tuple(files))
+
+
+def of_adapter(folder: Path) -> Input:
+    """An adapter: its weights, its own tokenizer and template, and its config but for where the base lies.
+
+    Args:
+        folder: Its folder.
+
+    Returns:
+        The input.
+    """
+    own = of_base(str(folder))
+    settings = dict(read_json(folder / ADAPTER, what="The adapter's config"))
+    for place in ("base_model_name_or_path", "revision"):
+        settings.pop(place, None)
+    # PEFT writes its sets of modules in any order.
+    settings = {key: sorted(value) if _is_words(value) else value for key, value in settings.items()}
+    return Input({"files": own.content, "config": settings}, (*own.files, folder / ADAPTER))
 
 
 ADAPTER = "adapter_config.json"
-
-
-@dataclass(frozen=True)
-class _Base:
-    name: str | None
-    revision: str | None
-
-
-def _adapter_settings(folder: Path) -> tuple[dict[str, Any], _Base]:
-    """An adapter's config but for where its base lies, and that place. PEFT writes its sets of modules in any order."""
-    found = read_json(folder / ADAPTER, what="The adapter's config")
-    name, revision = found.pop("base_model_name_or_path", None), found.pop("revision", None)
-    if name and not Path(name).exists() and (folder / name).exists():
-        name = str(folder / name)
-    settings = {key: sorted(value) if _is_words(value) else value for key, value in found.items()}
-    return settings, _Base(name, revision)
 
 
 def _is_words(value: Any) -> bool:
@@ -311,14 +320,15 @@ def of_encoder(name: str) -> Input:
     """
     import importlib.util
 
+    from unweave.models import packaged
     from unweave.models.encoder import PACKAGED
 
     if name in PACKAGED:
         spec = importlib.util.find_spec(PACKAGED[name])
         # The package's version is not asked: its files are.
         folder = Path(spec.origin).parent / "model" if spec is not None and spec.origin is not None else None
-        return of_named_model(str(folder)) if folder is not None else Input("missing")
-    return of_named_model(name)
+        return of_base(str(folder)) if folder is not None else Input("missing")
+    return of_named_model(name) if name == packaged.NAME else of_base(name)
 
 
 def of_config(config: Any, inputs: Inputs) -> Input:

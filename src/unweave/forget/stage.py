@@ -20,12 +20,12 @@ from unweave.forget.steps import ForgetRow, Role, StepBatch, collate_step, plan_
 from unweave.forget.target import has_target, target_loss
 from unweave.forget.view import Reference, StepView
 from unweave.forget.watch import EVERY, Watch, watched_rows
+from unweave.identity import NO_EFFECT
+from unweave.inputs import Input, of_model, of_named_model, of_paths, of_rows
 from unweave.models.adapters import train_adapter
 from unweave.models.blocks import can_join
 from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.models.vocabulary import vocabulary_size
-from unweave.identity import NO_EFFECT
-from unweave.inputs import Input, of_model, of_named_model, of_paths, of_rows
 from unweave.runs import MODEL_WEIGHTS, RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.loop import run_loop

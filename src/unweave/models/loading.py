@@ -82,7 +82,7 @@ def load(config: ModelConfig | str | Path = packaged.NAME) -> Loaded:
     if not isinstance(config, ModelConfig):
         config = ModelConfig(model=str(config))
     device = pick_device(config.device)
-    place = _resolve(config)
+    place = place_of(config)
     with quiet_transformers():
         model, tokenizer = _load_base(place, config, device)
         if place.adapter is not None:
@@ -163,7 +163,7 @@ def pick_device(name: str) -> "torch.device":
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where a model comes from.
 
     Attributes:
@@ -179,8 +179,19 @@ class _Place:
     named: bool = False
 
 
-def _resolve(config: ModelConfig) -> _Place:
-    """Base and adapter; an adapter given as the model names its own base."""
+def place_of(config: ModelConfig) -> Place:
+    """Where a config's model is loaded from; an adapter given as the model names its own base.
+
+    Args:
+        config: The config.
+
+    Returns:
+        Base and adapter.
+
+    Raises:
+        ConfigError: When two adapters are given.
+        ModelError: When there is no such adapter, or it is of a kind that can't be used.
+    """
     name, given = config.model, str(config.adapter) if config.adapter else None
     own = _adapter_place(name, config.revision)
     if own and given:
@@ -196,13 +207,13 @@ def _resolve(config: ModelConfig) -> _Place:
         adapter = adapters.read_adapter(place)
         # Who gives the base by hand may have it from elsewhere than the adapter had: a revision is the hub's.
         revision = config.revision or (adapter.revision if name == adapter.base else None)
-        return _Place(_known(name), revision, adapter)
+        return Place(_known(name), revision, adapter)
     if own is None:
-        return _Place(_known(name), config.revision)
+        return Place(_known(name), config.revision)
     adapter = adapters.read_adapter(own)
     if _is_whole(name):
         progress.say(f"{name} holds a whole model and an adapter: the adapter is put on that model")
-        return _Place(name, None, adapter)
+        return Place(name, None, adapter)
     base = adapters.named_base(adapter)
     if adapters.is_adapter(base) and not _is_whole(base):
         raise ModelError(
@@ -212,7 +223,7 @@ def _resolve(config: ModelConfig) -> _Place:
         )
     # A hub adapter's revision is its own; in a folder nothing has one, so that it can only be the base's.
     revision = (config.revision if Path(name).is_dir() else None) or adapter.revision
-    return _Place(_known(base), revision, adapter, named=True)
+    return Place(_known(base), revision, adapter, named=True)
 
 
 def _known(name: str) -> str:
@@ -250,7 +261,7 @@ def _adapter_place(name: str, revision: str | None) -> Path | None:
         return None
 
 
-def _load_base(place: _Place, config: ModelConfig, device: "torch.device") -> tuple[Any, Any]:
+def _load_base(place: Place, config: ModelConfig, device: "torch.device") -> tuple[Any, Any]:
     import torch
 
     dtype = native_dtype(device) if config.dtype == "auto" else getattr(torch, config.dtype)

@@ -93,10 +93,10 @@ def _fine_tune(run: RunFolder, config: TrainConfig, loaded: Loaded, here: Proces
     rows = read_training_rows(config.data, config, without=config.without)
     encoded = encode_rows(rows, loaded.tokenizer, config)
     require_tokens(loaded.model, encoded.examples, tokenizer=loaded.tokenizer)
+    _require_trainable(config, loaded)
     if here.is_first:
         run.start(loaded, rows=rows.rows, problems=[*rows.problems, *encoded.problems])
     started = time.monotonic()
-    _require_trainable(config, loaded)
     if loaded.adapter is not None:
         # An adapter on an adapter is no folder that PEFT could load: what was learned before becomes part of the base.
         loaded = merged_model(loaded, config.output_dir / "base", save=config.tuning == "lora" and here.is_first)

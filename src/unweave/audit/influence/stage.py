@@ -12,15 +12,15 @@ from unweave.data.reading import read_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
 from unweave.files import write_json
+from unweave.forget.stage import forget_inputs
+from unweave.inputs import Input, of_case, of_config, of_model, of_rows, of_store, of_value, together
 from unweave.models.loading import load
+from unweave.runs import RunFolder
 from unweave.store.store import GradientStore
 from unweave.trace.model import store_model
-from unweave.forget.stage import forget_inputs
-from unweave.inputs import Input, of_case, of_config, of_named_model, of_rows, of_store, of_value
 from unweave.train.config import DataConfig
 from unweave.train.recipe import read_recipe
 from unweave.train.sft import train_inputs
-from unweave.runs import RunFolder
 
 
 def audit_influence(config: InfluenceAuditConfig) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def influence_inputs(config: InfluenceAuditConfig) -> dict[str, Input]:
         unlearning = of_config(other, forget_inputs(other))
     return {
         "store": of_store(config.store),
-        "model": of_named_model(spec.adapter or spec.model),
+        "model": together(of_model(store_model(spec, config))),
         "queries": of_rows(config.queries, DataConfig()),
         "case": of_case(config.case),
         "recipe": recipe,
