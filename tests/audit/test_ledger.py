@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tests.folders import save_model, write_rows
 from tests.forks import forked
 from unweave.audit.ledger.config import AddConfig, ListConfig, RollbackConfig, RunConfig, SelectionConfig, VerifyConfig
+from unweave.audit.ledger.job import Job
 from unweave.audit.ledger.journal import Journal
 from unweave.audit.ledger.ledger import Ledger, add_request, list_requests
 from unweave.audit.ledger.run import STEPS, roll_back, run_request
@@ -605,3 +607,23 @@ def test_a_run_with_other_options_starts_over(world):
     kinds = [event.content.get("step", event.kind) for event in Ledger(world.ledger).request("one").events]
     assert kinds.count("started") == 2
     assert world.verify("one")["ok"]
+
+
+@pytest.mark.parametrize("name", ["holdout.jsonl", "train.jsonl", "ga.yaml", "adapter/adapter_model.safetensors"])
+def test_an_attempt_is_known_by_what_it_reads(world, name):
+    shutil.copy(world.trained / "ga.yaml", world.folder)
+    shutil.copytree(world.trained / "adapter", world.folder / "adapter")
+    write_rows(world.folder / "holdout.jsonl")
+    world.add("r1", request_id="one", model=str(world.folder / "adapter"))
+    ledger = Ledger(world.ledger)
+    config = world.config("one", holdout=world.folder / "holdout.jsonl", forget_config=world.folder / "ga.yaml")
+
+    def started():
+        return Job(ledger, ledger.request("one"), config, world.result("one"), ledger.model()).started
+
+    first, path = started(), world.folder / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
+    assert started() != first
+    path.write_bytes(content)
+    assert started() == first
