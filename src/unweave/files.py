@@ -7,7 +7,6 @@ The rename is atomic on POSIX file systems, so the target holds either the old c
 
 import contextlib
 import datetime
-import errno
 import fcntl
 import hashlib
 import json
@@ -102,22 +101,13 @@ def locked(path: Path, busy: UnweaveError | None = None) -> Iterator[None]:
 
     Raises:
         UnweaveError: `busy`; or when the file system can't lock.
-        OSError: When the disk is full.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         lock = _acquired(path, wait=busy is None)
     except BlockingIOError as error:
         assert busy is not None, "a lock that is waited for is got"
         raise type(busy)(f"{busy.what} {_holder(path)}", where=busy.where, remedy=busy.remedy) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UnweaveError(
-            f"The folder can't be locked against other processes: {error.strerror}.",
-            where=str(path.parent),
-            remedy="choose a folder that you may write to, on a file system with locks",
-        ) from error
     with lock:
         try:
             yield
@@ -132,7 +122,7 @@ def _acquired(path: Path, *, wait: bool) -> TextIO:
         # Opened without emptying it: it says who holds it.
         lock = path.open("a+", encoding="utf-8")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            _flock(lock, path, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             held = os.fstat(lock.fileno())
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(held, os.stat(path)):  # noqa: PTH116  # a pair of stat results
@@ -146,6 +136,20 @@ def _acquired(path: Path, *, wait: bool) -> TextIO:
             raise
         # The file that was waited for went with its holder: this lock would keep nobody out.
         lock.close()
+
+
+def _flock(lock: TextIO, path: Path, operation: int) -> None:
+    try:
+        fcntl.flock(lock, operation)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        # A disk of the network without locks, mostly.
+        raise UnweaveError(
+            f"The folder can't be locked against other processes: {error.strerror}.",
+            where=str(path.parent),
+            remedy="choose a folder on a file system with locks, such as a local disk",
+        ) from error
 
 
 def _holder(path: Path) -> str:
