@@ -49,7 +49,7 @@ def _below(folder: str, names: Sequence[str]) -> tuple[str, ...]:
 
 WRITES: dict[str, Writes] = {
     "train": Writes(
-        (*MODEL, *_below("snapshots/*", MODEL), "privacy.json", "training_args.bin"), folders=("checkpoints",)
+        (*MODEL, *_below("base", MODEL), *_below("snapshots/*", MODEL), "privacy.json"), folders=("checkpoints",)
     ),
     "forget": Writes(
         (*MODEL, *_below("base", MODEL), "privacy.json", "watch.json", ".best.safetensors"), folders=("checkpoints",)
