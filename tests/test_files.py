@@ -77,6 +77,7 @@ def test_a_lock_says_who_holds_it_and_goes_with_a_killed_process(tmp_path):
     finally:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
+        holder.stdout.close()
     assert path.is_file(), "a killed process leaves its lock's file behind"
     with locked(path, BUSY):
         assert json.loads(path.read_text())["process"] == os.getpid()

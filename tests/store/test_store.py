@@ -221,7 +221,7 @@ def test_kill_nine_loses_nothing_that_was_committed(tmp_path):
 def replacing_commit(store, ids, contents, value):
     with store.writing():
         sketches = torch.full((len(ids), 64), float(value))
-        store.commit(ids, sketches, torch.full((len(ids),), value), torch.full((len(ids),), value), contents=contents)
+        store.commit(ids, sketches, torch.full((len(ids),), float(value)), torch.ones(len(ids)), contents=contents)
 
 
 def texts_of(folder, ids, completion, contents):
