@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unweave import progress
 from unweave.errors import ConfigError, ModelError
-from unweave.models import adapters, packaged
+from unweave.models import adapters, attaching, packaged
 from unweave.models.bases import WEIGHTS, load_base
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def load(config: ModelConfig | str | Path = packaged.NAME) -> Loaded:
     with quiet_transformers():
         model, tokenizer = _load_base(place, config, device)
         if place.adapter is not None:
-            model = adapters.put_on(model, place.adapter, base=place.base)
+            model = attaching.put_on(model, place.adapter, base=place.base)
     model.requires_grad_(False)
     model.eval()
     folder = str(place.adapter.folder) if place.adapter else None
