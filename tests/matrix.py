@@ -21,6 +21,7 @@ from unweave.forget.stage import forget_rows
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, ModelConfig, load, quiet_transformers
 from unweave.models.text import idle_on_text, pattern_of
+from unweave.train.adapters import MAMBA
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 
@@ -146,6 +147,7 @@ def _make(base: Path, folder: Path, kind: str, rows: Path) -> Tensor:
         torch.manual_seed(3)
         try:
             adapted: Any = get_peft_model(model, _config(kind, model), autocast_adapter_dtype=False).eval()
+            _logits(Loaded(adapted, None, str(base), None))
         except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
             raise NotMadeError(" ".join(str(error).split())) from error
         with torch.no_grad():
@@ -160,19 +162,21 @@ def _make(base: Path, folder: Path, kind: str, rows: Path) -> Tensor:
 def _config(kind: str, model: Any) -> Any:
     import peft
 
+    # As `unweave train` does it.
+    past = r".*\.(?:out|dt)_proj" if model.config.model_type in MAMBA else None
     options: dict[str, Any] = {
         "target_modules": "all-linear",
-        "exclude_modules": pattern_of(idle_on_text(model)),
+        "exclude_modules": pattern_of(idle_on_text(model)) or past,
         "task_type": "CAUSAL_LM",
     }
     lora = options | {"r": 2, "init_lora_weights": False}
-    ends = [name for name, module in model.named_modules() if module in (model.get_output_embeddings(),)]
+    head = next(name for name, module in model.named_modules() if module is model.get_output_embeddings())
     return {
         "dora": lambda: peft.LoraConfig(**lora, use_dora=True),
         "ia3": lambda: peft.IA3Config(**options, feedforward_modules=[], init_ia3_weights=False),
         "oft": lambda: peft.OFTConfig(**options, r=0, oft_block_size=4, init_weights=False),
         "loha": lambda: peft.LoHaConfig(**options, r=2, init_weights=False),
-        "modules_to_save": lambda: peft.LoraConfig(**lora, modules_to_save=[ends[0].rpartition(".")[2]]),
+        "modules_to_save": lambda: peft.LoraConfig(**lora, modules_to_save=[head.rpartition(".")[2]]),
         "tokens": lambda: peft.LoraConfig(**lora, trainable_token_indices=[5, 9]),
     }[kind]()
 
