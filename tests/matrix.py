@@ -26,7 +26,7 @@ from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 
 ADAPTERS = ("lora", "dora", "ia3", "oft", "loha", "modules_to_save", "tokens")
-CHECKS = ("trained", "saved", "answered", "traced", "unlearned", "merged")
+CHECKS = ("trained", "saved", "answered", "unlearned", "merged")
 IDS = torch.tensor([[5, 60, 9, 80, 7, 33, 12]])
 TOLERANCE = 1e-4
 HELD: dict[str, Any] = {"dtype": "float32", "device": "cpu", "max_length": 64}
