@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import jaxtyping
 import pytest
 
@@ -14,6 +15,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 THREADS = int(os.environ.get("UNWEAVE_TEST_THREADS", "1"))
 os.environ["OMP_NUM_THREADS"] = str(THREADS)
+
+# The same examples everywhere, with no time limit and no folder of their own, which the tree may not be writable for.
+hypothesis.settings.register_profile("unweave", database=None, derandomize=True, deadline=None)
+hypothesis.settings.load_profile("unweave")
 
 SKETCH = Path(__file__).parents[1] / "src/unweave/sketch"
 
