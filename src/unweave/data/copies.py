@@ -44,6 +44,8 @@ def normal_form(text: str) -> str:
     Returns:
         Its normal form.
     """
+    if text.isascii():
+        return " ".join(text.casefold().split())
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     # Soft hyphens, zero-width joiners and spaces, direction marks.
     seen = "".join(letter for letter in folded if unicodedata.category(letter) != "Cf")
@@ -105,6 +107,8 @@ def find_copies(wanted: Sequence[Row], others: Iterable[Row], *, similarity: flo
         text = row_text(row)
         if text in exact:
             found.append(Copy(row.id, exact[text], row.place, 1.0, exact=True))
+            continue
+        if len(text) < similarity * min(sizes, default=0):
             continue
         own = shingles(text)
         shared = Counter(index for shingle in own for index in holders.get(shingle, ()))

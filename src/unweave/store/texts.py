@@ -202,18 +202,26 @@ def stored_rows(texts: Mapping[str, dict[str, Any]], row_ids: Sequence[str], *, 
             where=str(folder / FILE),
             remedy="cache the same rows again",
         )
-    return [
-        Row(
-            id=row_id,
-            instruction=texts[row_id]["prompt"],
-            completion=texts[row_id]["completion"],
-            turns=_turns(json.loads(texts[row_id].get("turns") or "[]")),
-            source=texts[row_id]["source"],
-            line=texts[row_id]["line"],
-            **_more(json.loads(texts[row_id].get("more") or "{}")),
+    return [_stored_row(texts[row_id], folder=folder) for row_id in row_ids]
+
+
+def _stored_row(text: dict[str, Any], *, folder: Path) -> Row:
+    try:
+        return Row(
+            id=text["id"],
+            instruction=text["prompt"],
+            completion=text["completion"],
+            turns=_turns(json.loads(text.get("turns") or "[]")),
+            source=text["source"],
+            line=text["line"],
+            **_more(json.loads(text.get("more") or "{}")),
         )
-        for row_id in row_ids
-    ]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoreError(
+            f"The text of row '{text['id']}' can't be read: {error}.",
+            where=str(folder / FILE),
+            remedy="take the file away, and cache the same rows again",
+        ) from error
 
 
 def _turns(stored: list[list[Any]]) -> tuple[Turn, ...]:

@@ -41,7 +41,7 @@ def signed_weights(
 
     Raises:
         ConfigError: When an option is out of range, or there are fewer than two rows of a kind.
-        DataError: When the influence of a row on itself is missing or not positive, as in lists that were cut.
+        DataError: When the influence of a row on itself is missing or not positive, as in lists that were cut, or not every row is a query.
     """
     if min(n_forget, n_retain) < 2 or config.signed_ridge <= 0 or not 0 < config.signed_precision <= 1:
         raise ConfigError(
@@ -49,6 +49,15 @@ def signed_weights(
             where="--signed-ridge, --signed-precision",
             remedy="give two rows or more of each, a positive ridge, and a precision from 0 to 1",
         )
+    for kind, count, lists in (
+        ("forget", n_forget, (blocks.ff, blocks.rf)),
+        ("retain", n_retain, (blocks.fr, blocks.rr)),
+    ):
+        if any(len(entries) != count for entries in lists):
+            raise DataError(
+                f"{count} {kind} rows and {' and '.join(str(len(entries)) for entries in lists)} queries of theirs: signed weights need a list for each row.",
+                remedy="give the influence files of queries that are these very rows, or --store",
+            )
     kernel = np.block(
         [
             [_matrix(blocks.ff, n_forget), _matrix(blocks.rf, n_retain)],
