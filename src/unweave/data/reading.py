@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from unweave.data.columns import Recognized
 from unweave.data.rows import Row
-from unweave.data.sources import Records
+from unweave.data.sources import Reading, Records
 from unweave.errors import DataError
 
 SHOWN_PROBLEMS = 10
@@ -65,12 +64,14 @@ class Rows:
 
 
 def read_rows(
-    source: str | Path,
+    source: Any,
     *,
     columns: Mapping[str, str] | None = None,
     on_bad_row: Literal["error", "skip"] = "error",
-    split: str = "train",
+    split: str | None = None,
     limit: int | None = None,
+    subset: str | None = None,
+    data_revision: str | None = None,
 ) -> Rows:
     """Read rows and give each a stable id.
 
@@ -78,11 +79,15 @@ def read_rows(
     repeated content gets the suffix `-2`, `-3`, ... in the order of the file, and is listed as renamed.
 
     Args:
-        source: A `.jsonl`, `.json`, `.csv` or `.parquet` file, a folder saved by `datasets`, or the id of a data set on the hub.
+        source: A `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv` or `.parquet` file, plain or with `.gz` or `.zst`; a folder or pattern of such files; a
+            folder saved by `datasets`; the id of a data set on the hub (`owner/name`, `owner/name:subset@revision`); `-` for standard input. Or rows in
+            memory: a data set of `datasets`, a pandas frame, an Arrow table, dictionaries.
         columns: Role to column, where the layout is not a known one.
         on_bad_row: `error` refuses a source with broken rows, naming them; `skip` drops and reports them.
-        split: The split of a Hugging Face data set.
-        limit: Take the first so many rows.
+        split: The split of a data set, or of a folder whose files are named after splits; by default `train`.
+        limit: Take the first so many rows; of a data set on the hub no more is downloaded than that takes.
+        subset: The configuration of a data set on the hub.
+        data_revision: Its branch, tag or commit.
 
     Returns:
         The rows and the report.
@@ -94,8 +99,9 @@ def read_rows(
     rows: list[Row] = []
     problems: list[Problem] = []
     seen: Counter[str] = Counter()
-    name = str(source)
-    for found in stream_rows(source, columns=columns, split=split):
+    records = Records(source, Reading(split, subset, data_revision, few=limit is not None))
+    name = records.name
+    for found in stream_rows(records, columns=columns):
         if limit is not None and len(rows) >= limit:
             break
         if isinstance(found, Problem):
@@ -122,20 +128,17 @@ def read_rows(
     return Rows(rows, problems)
 
 
-def stream_rows(
-    source: str | Path, *, columns: Mapping[str, str] | None = None, split: str = "train"
-) -> Iterator[Problem | tuple[Row, bool]]:
+def stream_rows(source: Any, *, columns: Mapping[str, str] | None = None) -> Iterator[Problem | tuple[Row, bool]]:
     """Read rows one after the other, holding none.
 
     Args:
-        source: As in `read_rows`; `.json` files are read whole.
+        source: As in `read_rows`, or its `Records`; `.json` files are read whole.
         columns: Role to column, where the layout is not a known one.
-        split: The split of a Hugging Face data set.
 
     Yields:
         A row, and whether its id is the data's own; or why there is none. Ids may repeat.
     """
-    found = iter(Records(source, split=split))
+    found = iter(source if isinstance(source, Records) else Records(source))
     # What a column means is not for the first row to say: it may lack what the others have.
     head = list(islice(found, LOOKED_AT))
     records = [(name, record) for name, _, record in head if not isinstance(record, str)]

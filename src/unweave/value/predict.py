@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from unweave import progress
 from unweave.data.reading import Problem, stream_rows
 from unweave.data.rows import Row
+from unweave.data.sources import Reading, Records
 from unweave.errors import ConfigError
 from unweave.files import read_json, replacing, replacing_folder, write_json, write_jsonl
 from unweave.inputs import Input, of_rows, of_student
@@ -104,7 +105,7 @@ def _predict(run: RunFolder, config: PredictConfig) -> PredictResult:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "identity.json", mark)
     parts, spent, fresh = [], 0.0, 0
-    found = stream_rows(config.data, columns=config.columns, split=config.split)
+    found = stream_rows(Records(config.data, Reading(config.split)), columns=config.columns)
     for number in itertools.count():
         part = list(itertools.islice(found, config.part_rows))
         if not part:

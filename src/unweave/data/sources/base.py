@@ -1,6 +1,7 @@
-"""What every reader gives: records, each with its place."""
+"""What every reader gives: records, each with its place; and what is said of a source beside its name."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 Record = Mapping[str, Any]
@@ -11,8 +12,8 @@ class Found(NamedTuple):
 
     Attributes:
         source: The file it stands in, or the name of the data set.
-        line: Its line there, from 1; in Parquet and data sets its position, from 1.
-        record: Column to value; or, as text, why there is none.
+        line: Its line there, from 1; in Parquet, JSON lists and data sets its position, from 1.
+        record: Column to value, as JSON holds values; or, as text, why there is none.
     """
 
     source: str
@@ -20,13 +21,18 @@ class Found(NamedTuple):
     record: Record | str
 
 
-def as_record(value: Any) -> Record | str:
-    """A decoded JSON value as a record.
+@dataclass(frozen=True)
+class Reading:
+    """Which part of a source is read.
 
-    Args:
-        value: Any JSON value.
-
-    Returns:
-        The value where it is an object; otherwise what is wrong with it.
+    Attributes:
+        split: The split of a data set, or of a folder whose files are named after splits; `None` is `train`.
+        subset: The configuration of a data set on the hub.
+        data_revision: Its branch, tag or commit.
+        few: Only the first rows are wanted: a data set of the hub is streamed, not downloaded.
     """
-    return value if isinstance(value, dict) else f"a JSON {type(value).__name__}, not an object"
+
+    split: str | None = None
+    subset: str | None = None
+    data_revision: str | None = None
+    few: bool = False

@@ -1,54 +1,128 @@
 """Hugging Face data sets: saved in a folder, or on the hub."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from unweave.data.sources.base import Found
-from unweave.errors import DataError, MissingExtraError
+from unweave.data.sources.base import Found, Reading
+from unweave.data.sources.memory import dataset_records
+from unweave.errors import ConfigError, DataError, MissingExtraError, UnweaveError
+
+HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+|[\w-]+)(?::(?P<subset>[\w.+-]+))?(?:@(?P<revision>[\w./-]+))?")
 
 
-def read_dataset(name: str, split: str) -> Iterator[Found]:
-    """Read a data set.
+def is_saved(folder: Path) -> bool:
+    """Whether `datasets` saved a folder.
 
     Args:
-        name: A folder that `datasets` saved, or the id of a data set on the hub.
-        split: The split.
+        folder: The folder.
+
+    Returns:
+        True when it did.
+    """
+    return any((folder / name).is_file() for name in ("state.json", "dataset_dict.json"))
+
+
+def read_saved(folder: Path, reading: Reading) -> Iterator[Found]:
+    """Read a folder that `datasets` saved.
+
+    Args:
+        folder: The folder.
+        reading: The split.
 
     Yields:
-        Its records.
+        Its records; the line of a record is its position.
+    """
+    data = _loaded(str(folder), lambda datasets: datasets.load_from_disk(str(folder)))
+    yield from dataset_records(data, str(folder), reading)
+
+
+def read_hub(name: str, reading: Reading) -> Iterator[Found]:
+    """Read a data set of the hub.
+
+    Args:
+        name: Its id, such as `owner/name`, `name`, `owner/name:subset` or `owner/name:subset@revision`.
+        reading: Split, subset and revision.
+
+    Yields:
+        Its records; the line of a record is its position.
 
     Raises:
-        DataError: When there is none, or it lacks the split.
-        MissingExtraError: When `datasets` is not installed.
+        DataError: When there is none, or it lacks the split or the subset.
+        ConfigError: When the id and an option name different subsets or revisions.
     """
-    path = Path(name)
-    if path.is_file():
-        raise DataError(
-            f"Unknown file type '{path.suffix}'.", where=name, remedy="use .jsonl, .json, .csv, .tsv or .parquet"
-        )
-    is_saved = (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file()
-    if not is_saved and (path.is_dir() or name.startswith((".", "/")) or name.count("/") != 1):
+    parts = HUB_ID.fullmatch(name)
+    if parts is None:
         raise DataError(
             "Data not found.",
             where=name,
-            remedy="give a file, a folder saved by `datasets`, or a hub id such as owner/name",
+            remedy="give a file, a folder of files, a folder saved by `datasets`, or a hub id such as owner/name",
         )
+    found: dict[str, str | None] = {}
+    for part, option, given in (
+        ("subset", "--subset", reading.subset),
+        ("revision", "--data-revision", reading.data_revision),
+    ):
+        if parts[part] and given and parts[part] != given:
+            raise ConfigError(
+                f"The id says {part} '{parts[part]}', the option '{given}'.",
+                where=f"{name}, {option}",
+                remedy="give one of them",
+            )
+        found[part] = parts[part] or given
+    split = reading.split or "train"
+    # A split such as train[:100] is cut by the library, which can't do it to a stream.
+    streaming = reading.few and "[" not in split
+
+    def load(datasets: Any) -> Any:
+        return datasets.load_dataset(
+            parts["id"], found["subset"], split=split, revision=found["revision"], streaming=streaming
+        )
+
+    yield from dataset_records(_loaded(name, load, parts["id"], found), name, reading)
+
+
+def _loaded(name: str, load: Any, hub_id: str | None = None, found: Mapping[str, str | None] | None = None) -> Any:
     try:
         import datasets
     except ImportError as error:
         raise MissingExtraError("datasets", extra="datasets", purpose="Reading a Hugging Face data set") from error
     try:
-        data: Any = datasets.load_from_disk(name) if is_saved else datasets.load_dataset(name, split=split)
+        return load(datasets)
     except Exception as error:
-        raise DataError(
-            f"The data set can't be loaded: {error}", where=name, remedy="check the id and the network, or give a file"
-        ) from error
-    if isinstance(data, datasets.DatasetDict):
-        if split not in data:
-            raise DataError(
-                f"The data set has no split '{split}'.", where=name, remedy=f"it has: {', '.join(map(str, data))}"
+        # The library raises whatever its many readers and the network do.
+        raise _explained(datasets, error, name, hub_id, found or {}) from error
+
+
+def _explained(
+    datasets: Any, error: Exception, name: str, hub_id: str | None, found: Mapping[str, str | None]
+) -> UnweaveError:
+    reason = str(error).strip().rstrip(".") or type(error).__name__
+    if hub_id is None:
+        return DataError(f"The data set can't be loaded: {reason}.", where=name, remedy="save it anew")
+    missing = DataError(
+        f"It is no file or folder, and no data set of that id can be loaded: {reason}.",
+        where=name,
+        remedy="check the path, or the id and the network",
+    )
+    if not isinstance(error, ValueError):
+        return missing
+    # The library knows the data set, and not the split or the subset.
+    subset, revision = found.get("subset"), found.get("revision")
+    try:
+        subsets = datasets.get_dataset_config_names(hub_id, revision=revision)
+        if subset not in subsets if subset else len(subsets) > 1 and "default" not in subsets:
+            return DataError(
+                f"The data set has {f'no subset {subset!r}' if subset else 'several subsets'}.",
+                where=name,
+                remedy=f"give --subset with one of: {', '.join(subsets)}",
             )
-        data = data[split]
-    for number, record in enumerate(data, start=1):
-        yield Found(name, number, record)
+        splits = datasets.get_dataset_split_names(hub_id, subset, revision=revision)
+    except Exception:
+        return missing
+    return DataError(
+        f"The data set has no such split: {reason}.",
+        where=name,
+        remedy=f"give --split with one of: {', '.join(splits)}",
+    )
