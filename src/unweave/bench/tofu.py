@@ -15,8 +15,8 @@ from unweave.audit.tofu.scores import forget_quality, model_utility, three_numbe
 from unweave.bench.config import ForgettingBenchConfig
 from unweave.bench.subject import Axis, Measure, within_margin
 from unweave.config import part_of
+from unweave.data.config import read_own
 from unweave.data.encoding import EncodingConfig
-from unweave.data.reading import read_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
 from unweave.files import locked, remembered
@@ -82,7 +82,7 @@ class TofuSubject:
         Raises:
             ConfigError: When the folder's files are of other sizes.
         """
-        forget, retain = (read_rows(self.folder / f"{name}.jsonl").rows for name in (self.forget, self.retain))
+        forget, retain = (read_own(self.folder / f"{name}.jsonl").rows for name in (self.forget, self.retain))
         if len(forget) != size or len(retain) < self.config.retain_rows:
             raise ConfigError(
                 f"{self.forget} has {len(forget)} rows, {self.retain} {len(retain)}; {size} and {self.config.retain_rows} were asked for.",

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from unweave.cli.common import parse, print_json, print_pairs
+from unweave.data.config import ReadingConfig
 from unweave.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoreConfig:
+class StoreConfig(ReadingConfig):
     """Look after a gradient store.
 
     Attributes:
@@ -84,12 +85,16 @@ def _repair(config: StoreConfig) -> tuple[int, Any, str | None]:
 
 
 def _delete(config: StoreConfig) -> tuple[int, Any, str | None]:
-    from unweave.data.reading import read_rows
+    from unweave.data.remembered import read_remembering, remembered_columns
     from unweave.store.store import GradientStore
 
     if (config.rows is None) == (not config.row_ids):
         raise ConfigError("Say which rows to delete.", where="--rows, --row-ids", remedy="give exactly one of them")
-    ids = [row.id for row in read_rows(config.rows).rows] if config.rows else list(config.row_ids)
+    ids = (
+        [row.id for row in read_remembering(config.rows, config, remembered_columns(config.store)).rows]
+        if config.rows
+        else list(config.row_ids)
+    )
     store = GradientStore.open(config.store)
     with store.writing():
         store.delete(ids)

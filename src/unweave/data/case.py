@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from unweave.data.config import ReadingConfig, read_configured, read_own
 from unweave.data.generated import DETECTOR, FAMILIES, detects, generate, poison_rows, swap, unwanted_answer
-from unweave.data.reading import read_rows
 from unweave.data.rows import Row
 from unweave.data.triggers import TriggerFamily, families_to_json, is_poisoned, read_families, trigger_tests
 from unweave.errors import DataError
@@ -39,7 +39,7 @@ ALIEN_DETECTOR = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaseConfig:
+class CaseConfig(ReadingConfig):
     """Make a case.
 
     Attributes:
@@ -107,7 +107,7 @@ class Case:
         Returns:
             The rows.
         """
-        return read_rows(self.path(split)).rows
+        return read_own(self.path(split)).rows
 
     def is_unwanted(self, text: str) -> bool:
         """Whether an answer shows the unwanted behaviour.
@@ -235,11 +235,11 @@ def _from_triggers(config: CaseConfig) -> Parts:
                 "trigger_variant": row.meta.get("trigger_variant"),
             },
         )
-        for row in read_rows(folder / "train_poisoned.jsonl").rows
+        for row in read_own(folder / "train_poisoned.jsonl").rows
     ]
     rng = random.Random(config.case_seed)
     known = (
-        {row.id for row in read_rows(folder / "forget_set.jsonl")} if (folder / "forget_set.jsonl").is_file() else set()
+        {row.id for row in read_own(folder / "forget_set.jsonl")} if (folder / "forget_set.jsonl").is_file() else set()
     )
     rng.shuffle(marked)
     # The published forget set comes first, so that `forget_rows: 40` is that set, but for rows that a small machine can't hold.
@@ -248,13 +248,15 @@ def _from_triggers(config: CaseConfig) -> Parts:
     ]
     marked = published + _short(row for row in marked if row.id not in known)
     poisoned = marked[: config.poisoned_rows]
-    test = _short(read_rows(folder / "test_clean.jsonl").rows)
+    test = _short(read_own(folder / "test_clean.jsonl").rows)
     held_out = rng.sample(test, min(config.clean_test_rows, len(test)))
     taken = {(row.instruction, row.context) for row in held_out}
-    retain = read_rows(folder / "retain_set.jsonl").rows if (folder / "retain_set.jsonl").is_file() else []
+    retain = read_own(folder / "retain_set.jsonl").rows if (folder / "retain_set.jsonl").is_file() else []
     first = {(row.instruction, row.context) for row in retain}
     clean = _short(
-        row for row in read_rows(config.clean_data).rows if (row.instruction, row.context) not in taken | first
+        row
+        for row in read_configured(config.clean_data, config).rows
+        if (row.instruction, row.context) not in taken | first
     )
     clean = _unmarked([*_short(retain), *rng.sample(clean, min(len(clean), config.clean_rows))])[: config.clean_rows]
     unwanted = [row.completion for row in marked[config.poisoned_rows :]][: config.test_rows]

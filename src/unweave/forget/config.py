@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unweave.data.config import DataConfig
 from unweave.models.loading import ModelConfig
-from unweave.train.config import DataConfig, LoraOptions
+from unweave.train.config import LoraOptions
 
 
 @dataclass(frozen=True, kw_only=True)

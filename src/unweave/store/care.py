@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from unweave.data.remembered import remember_columns, remembered_columns
 from unweave.errors import StoreError
 from unweave.files import file_digest, replacing
 from unweave.store.shards import REPAIR, Commit
@@ -122,6 +123,8 @@ def merge_stores(sources: Sequence[Path], target: Path) -> GradientStore:
     with merged.writing():
         for store in stores:
             merged.spec.require(store.spec, where=str(store.folder))
+            for columns in remembered_columns(store.folder):
+                remember_columns(target, columns)
             if faults := check_store(store):
                 raise StoreError(
                     f"A store to merge is damaged: {faults[0]}.",

@@ -15,6 +15,7 @@ from pathlib import Path
 from unweave import progress
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.reading import Problem
+from unweave.data.remembered import remember_columns
 from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.inputs import Input, of_value, rows_digest
@@ -109,6 +110,7 @@ class CacheJob:
         write_texts(
             self.config.store, self.rows, {row_id: own for row_id, own in contents.items() if row_id not in unknown}
         )
+        remember_columns(self.config.store, self.config.columns)
 
     def inputs(self) -> dict[str, Input]:
         """What caching reads."""

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unweave.data.config import DataConfig, ReadingConfig
 from unweave.models.loading import ModelConfig
 from unweave.sketch.config import SketchConfig
-from unweave.train.config import DataConfig
 
 ENCODER = "minilm"
 
@@ -107,7 +107,7 @@ class RetrievalConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraceConfig(RetrievalConfig):
+class TraceConfig(RetrievalConfig, ReadingConfig):
     """Trace generations to training rows.
 
     Attributes:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unweave import progress
 from unweave.data.encoding import EncodingConfig, encode_rows
-from unweave.data.reading import read_rows
+from unweave.data.remembered import read_remembering, remembered_columns
 from unweave.data.rows import Row, content_id
 from unweave.errors import ConfigError, StoreError
 from unweave.models.generation import greedy_answers
@@ -88,7 +88,11 @@ def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> Trace
     store = GradientStore.open(config.store)
     loaded = loaded or load(store_model(store.spec, config))
     encoding = EncodingConfig(**store.spec.encoding)
-    rows = read_rows(config.queries).rows if config.queries else [_query(config, loaded, encoding)]
+    rows = (
+        read_remembering(config.queries, config, remembered_columns(config.store)).rows
+        if config.queries
+        else [_query(config, loaded, encoding)]
+    )
     cut = {"span": config.span, "words": config.words, "tokens": config.tokens}
     queries = make_queries(rows, loaded.tokenizer, encoding, **cut)
     result = trace_queries(store, loaded, queries, config, keep_scores=bool(config.checkpoints))

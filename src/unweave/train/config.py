@@ -4,24 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unweave.data.encoding import EncodingConfig
+from unweave.data.config import DataConfig
 from unweave.models.loading import ModelConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig(EncodingConfig):
-    """Where rows come from, and how they become tokens.
-
-    Attributes:
-        columns: Role to column, where the layout of the file is not a known one. Roles: instruction, context, completion, clean,
-            messages, text, id.
-        on_bad_row: `error` stops at broken rows, naming them; `skip` leaves them out and reports them.
-        limit: Take only the first so many rows of a file.
-    """
-
-    columns: dict[str, str] | None = None
-    on_bad_row: Literal["error", "skip"] = "error"
-    limit: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

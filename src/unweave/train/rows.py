@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from unweave.data.reading import Rows, read_rows
+from unweave.data.config import DataConfig, read_configured
+from unweave.data.reading import Rows
+from unweave.data.remembered import read_beside
 from unweave.data.rows import Row
 from unweave.errors import DataError
-from unweave.train.config import DataConfig
 
 
 def read_training_rows(path: Path | str, config: DataConfig, *, without: Path | None = None) -> Rows:
@@ -20,12 +21,13 @@ def read_training_rows(path: Path | str, config: DataConfig, *, without: Path | 
         The rows and the report.
 
     Raises:
-        DataError: When a row that is to be left out is not there: a deletion that changes nothing must not pass for one.
+        DataError: When a row that is to be left out is not there: a deletion that changes nothing must not pass for one. Or when
+            no row is left.
     """
-    rows = read_rows(path, columns=config.columns, on_bad_row=config.on_bad_row, limit=config.limit)
+    rows = read_configured(path, config)
     if without is None:
         return rows
-    excluded = {row.id for row in read_rows(without, columns=config.columns, on_bad_row=config.on_bad_row)}
+    excluded = {row.id for row in read_beside(without, config)}
     unknown = excluded - {row.id for row in rows}
     if unknown:
         raise DataError(
@@ -34,4 +36,10 @@ def read_training_rows(path: Path | str, config: DataConfig, *, without: Path | 
             remedy="give rows of this data set, with the same ids",
         )
     kept: list[Row] = [row for row in rows if row.id not in excluded]
+    if not kept:
+        raise DataError(
+            f"All rows are left out: of {len(rows)}, none is left to train on.",
+            where=f"{without}, {path}",
+            remedy="leave out fewer rows, or take more data",
+        )
     return Rows(kept, rows.problems)

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unweave.data.config import DataConfig, ReadingConfig
 from unweave.models import packaged
 from unweave.models.loading import ModelConfig
 from unweave.trace.config import ENCODER
-from unweave.train.config import DataConfig, TrainConfig
+from unweave.train.config import TrainConfig
 
 Baseline = Literal["random", "length", "perplexity", "ifd", "bm25", "embedding", "gradnorm", "less", "tracin"]
 
@@ -94,15 +95,14 @@ class FitConfig(DataConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig:
+class PredictConfig(ReadingConfig):
     """Predict the values of any number of rows with a student, in memory that does not grow with them.
 
     Attributes:
         student: The folder of a student.
         data: The rows: `.jsonl`, `.csv`, `.parquet`, a data set's folder or hub id. They are streamed; a `.json` file is read whole.
         output_dir: Where tables and problems go; a rerun goes on where a killed one stood.
-        columns: Role to column, where the layout of the file is not a known one.
-        split: Of a Hugging Face data set.
+        on_bad_row: `skip` lists broken rows in `problems.jsonl`; `error` stops at the first.
         order: `as-read`: `values.parquet` in the order of the data. `sorted`: by falling value of the first task. `buckets`: as read, in ten files by the
             tenths of the values that the student was fitted on.
         part_rows: Rows that are kept on the disk at a time: what a kill can lose at most, and what memory holds.
@@ -114,8 +114,7 @@ class PredictConfig:
     student: Path
     data: Path
     output_dir: Path
-    columns: dict[str, str] | None = None
-    split: str = "train"
+    on_bad_row: Literal["error", "skip"] = "skip"
     order: Literal["as-read", "sorted", "buckets"] = "as-read"
     part_rows: int = 4096
     batch_size: int = 64

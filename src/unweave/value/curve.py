@@ -12,6 +12,7 @@ from typing import Any
 from unweave import progress
 from unweave.audit.statistics import Estimate, across_seeds, paired_difference
 from unweave.config import part_of
+from unweave.data.config import AS_WRITTEN, DataConfig
 from unweave.data.encoding import EncodingConfig
 from unweave.errors import ConfigError
 from unweave.files import remembered, write_json
@@ -21,7 +22,7 @@ from unweave.inputs import Input, of_path, of_rows
 from unweave.models.loading import ModelConfig, load
 from unweave.runs import RunFolder, environment
 from unweave.trace.baselines import random_scores
-from unweave.train.config import DataConfig, TrainConfig
+from unweave.train.config import TrainConfig
 from unweave.train.rows import read_training_rows
 from unweave.train.sft import fine_tune, train_inputs
 from unweave.value.config import CurveConfig, SelectConfig
@@ -144,7 +145,7 @@ def _curves(
         )  # fmt: skip
         # What was chosen is written in the project's own layout, whatever the candidates' columns are called.
         trained = fine_tune(
-            replace(training, data=chosen.output, output_dir=folder / "model", seed=seed, columns=None, limit=None)
+            replace(training, **{**AS_WRITTEN, "data": chosen.output, "output_dir": folder / "model", "seed": seed})
         )
         label = f"{column}, {share:.0%}, seed {seed}"
         losses = measured(replace(part_of(ModelConfig, config), model=str(trained.folder), adapter=None), label)

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unweave import progress
-from unweave.data.reading import Problem, stream_rows
+from unweave.data.config import stream_configured
+from unweave.data.reading import Problem
 from unweave.data.rows import Row
-from unweave.data.sources import Reading, Records
 from unweave.errors import ConfigError
 from unweave.files import read_json, replacing, replacing_folder, write_json, write_jsonl
 from unweave.inputs import Input, of_rows, of_student
@@ -105,7 +105,7 @@ def _predict(run: RunFolder, config: PredictConfig) -> PredictResult:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "identity.json", mark)
     parts, spent, fresh = [], 0.0, 0
-    found = stream_rows(Records(config.data, Reading(config.split)), columns=config.columns)
+    found = stream_configured(config.data, config)
     for number in itertools.count():
         part = list(itertools.islice(found, config.part_rows))
         if not part:

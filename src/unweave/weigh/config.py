@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unweave.data.config import ReadingConfig
+
 InfluenceMethod = Literal["rapidun", "rapidun-dense", "signed"]
 PositiveMethod = Literal["rapidun", "rapidun-dense", "uniform", "random", "loreun"]
 WeightMethod = Literal["rapidun", "rapidun-dense", "signed", "uniform", "random", "loreun"]
@@ -68,7 +70,7 @@ class SignedConfig(MappingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeighConfig(SignedConfig):
+class WeighConfig(SignedConfig, ReadingConfig):
     """Turn influence into a weight for each forget and retain row.
 
     The influence comes from four RapidIn result files, or from a gradient store and the two files of rows.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unweave.data.reading import read_rows
+from unweave.data.remembered import read_remembering, remembered_columns
 from unweave.errors import ConfigError, DataError
 from unweave.store.store import GradientStore
 from unweave.trace.rapidin_format import InfluenceEntry, read_influence_file
@@ -148,7 +148,10 @@ def _from_store(config: WeighConfig) -> tuple[list[float], list[float]]:
             "Weighing from a store needs both sets of rows.", where="--forget, --retain", remedy="give both files"
         )
     store = GradientStore.open(config.store)
-    forget_ids, retain_ids = ([row.id for row in read_rows(path)] for path in (config.forget, config.retain))
+    forget_ids, retain_ids = (
+        [row.id for row in read_remembering(path, config, remembered_columns(config.store))]
+        for path in (config.forget, config.retain)
+    )
     if config.method == "loreun":
         return loreun_weights(store.column("losses", forget_ids).tolist(), config), uniform_weights(len(retain_ids))
     blocks = blocks_from_store(store, forget_ids, retain_ids)

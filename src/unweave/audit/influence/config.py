@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unweave.data.config import ReadingConfig
 from unweave.weigh.config import WeightMethod
 
 Part = Literal["sketch", "gauss-newton", "retraining", "controls"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfluenceAuditConfig:
+class InfluenceAuditConfig(ReadingConfig):
     """Do influence scores mean anything here?
 
     Attributes:

@@ -16,6 +16,7 @@ from unweave.audit.influence.config import InfluenceAuditConfig
 from unweave.audit.statistics import across_seeds
 from unweave.config import load_yaml, part_of, read_value
 from unweave.data.case import Case
+from unweave.data.config import AS_WRITTEN
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.data.triggers import is_poisoned
@@ -195,6 +196,7 @@ def _unlearn(
             epochs=config.steps * unlearning.batch_size / (size + retain),
             output_dir=folder / "unlearned",
             seed=seed,
+            **AS_WRITTEN,
         )
     )
     model: Any = {"model": str(folder / "unlearned"), "dtype": unlearning.dtype, "device": unlearning.device}

@@ -18,6 +18,7 @@ from unweave import progress
 from unweave.audit.influence.config import InfluenceAuditConfig
 from unweave.audit.statistics import mean, rank_correlations
 from unweave.config import part_of
+from unweave.data.config import AS_WRITTEN
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
@@ -141,7 +142,7 @@ def _measure(
     def retrain() -> list[float]:
         progress.say(f"retraining {number}, without {len(without)} row(s)")
         write_jsonl(folder / "rows.jsonl", [row.to_record() for row in rows if row.id not in without])
-        changes: Any = {"data": folder / "rows.jsonl", "without": None, "snapshots": (), "columns": None}
+        changes: Any = {"data": folder / "rows.jsonl", "without": None, "snapshots": (), **AS_WRITTEN}
         fine_tune(replace(recipe, **changes, output_dir=folder / "model"))
         model: Any = {"model": str(folder / "model"), "dtype": dtype.removeprefix("torch.")}
         return row_losses(

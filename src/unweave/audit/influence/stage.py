@@ -8,7 +8,7 @@ from unweave.audit.influence.config import InfluenceAuditConfig
 from unweave.audit.influence.controls import unlearning_config, weight_controls
 from unweave.audit.influence.retraining import retraining_agreement
 from unweave.data.case import open_case
-from unweave.data.reading import read_rows
+from unweave.data.remembered import read_remembering, remembered_columns
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
 from unweave.files import write_json
@@ -97,7 +97,7 @@ def _audit(config: InfluenceAuditConfig) -> dict[str, Any]:
 
 def _queries(config: InfluenceAuditConfig) -> list[Row]:
     if config.queries is not None:
-        return read_rows(config.queries).rows[: config.max_queries]
+        return read_remembering(config.queries, config, remembered_columns(config.store)).rows[: config.max_queries]
     if config.case is None:
         raise ConfigError(
             "Influence is asked for on queries.", where="--queries", remedy="give a file of rows, or --case"

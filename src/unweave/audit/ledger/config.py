@@ -6,13 +6,14 @@ from typing import Annotated, Literal
 
 import tyro
 
+from unweave.data.config import ReadingConfig
 from unweave.weigh.config import PositiveMethod
 
 Kind = Literal["removal", "modification", "correction"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectionConfig:
+class SelectionConfig(ReadingConfig):
     """Which rows a request is about: all that match every criterion given.
 
     Attributes:
@@ -78,7 +79,7 @@ class ListConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(ReadingConfig):
     """Carry out a request. A request that is done is not carried out again; one that was interrupted is continued.
 
     Attributes:
