@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unweave.data.rows import Row
+from unweave.data.sources.opening import is_stream
 from unweave.digests import MODEL_FILES, content_digest, folder_files, matching, named_digests
 from unweave.errors import UnweaveError
 from unweave.files import read_json
@@ -92,7 +93,8 @@ def of_rows(source: Path | str | None, config: Any, *, read: Callable[[], Iterab
     Returns:
         The input.
     """
-    if source is None or Path(source).exists():
+    # A pipe can be read once only, and its reader keeps what came.
+    if source is None or (Path(source).exists() and not is_stream(Path(source))):
         return of_path(source)
     from unweave.train.rows import read_training_rows
 

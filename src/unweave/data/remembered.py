@@ -57,9 +57,23 @@ def read_remembering(source: Any, config: ReadingConfig, remembered: Sequence[Co
     Returns:
         The rows and the report.
     """
-    if config.columns is None and remembered:
-        config = replace(config, columns=_fitting(source, config, remembered))
-    return read_configured(source, config, whole=whole)
+    return read_configured(source, with_remembered(source, config, remembered), whole=whole)
+
+
+def with_remembered(source: Any, config: ReadingConfig, remembered: Sequence[Columns]) -> ReadingConfig:
+    """The options that a source is read with.
+
+    Args:
+        source: The rows.
+        config: The options as given.
+        remembered: Role to column, of other files.
+
+    Returns:
+        The options as given, or with the first remembered columns that the source has, where none are given.
+    """
+    if config.columns is not None or not remembered:
+        return config
+    return replace(config, columns=_fitting(source, config, remembered))
 
 
 def read_beside(source: Any, *configs: ReadingConfig) -> Rows:

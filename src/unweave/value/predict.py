@@ -88,7 +88,7 @@ def predict_inputs(config: PredictConfig) -> dict[str, Input]:
     """
 
     def read() -> Iterator[Row]:
-        found = stream_rows(config.data, columns=config.columns, split=config.split)
+        found = stream_configured(config.data, config)
         return (one[0] for one in found if not isinstance(one, Problem))
 
     return {"student": of_student(config.student), "data": of_rows(config.data, config, read=read)}

@@ -10,8 +10,10 @@ from typing import Any
 from unweave.audit.ledger.config import AddConfig, ListConfig
 from unweave.audit.ledger.journal import Event, Journal
 from unweave.audit.ledger.selection import select_rows
+from unweave.config import part_of, to_plain
+from unweave.data.config import ReadingConfig, read_configured
 from unweave.data.copies import find_copies
-from unweave.data.reading import read_rows
+from unweave.data.remembered import read_beside, remembered_columns, with_remembered
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError, nearest
 from unweave.files import file_digest, read_json
@@ -35,6 +37,7 @@ class Request:
         reason: Why.
         state: `open`, `running`, `done`, `done, not shown` (carried out, but the measurements do not show that the rows were forgotten) or `rolled back`.
         events: All its events, in order.
+        reading: The options that the new rows are read with.
     """
 
     id: str
@@ -44,6 +47,7 @@ class Request:
     reason: str
     state: str
     events: list[Event] = field(default_factory=list)
+    reading: dict[str, Any] | None = None
 
     @property
     def is_done(self) -> bool:
@@ -77,6 +81,7 @@ class Origin:
         store: Gradient store of the rows, or `None`.
         max_perplexity_change: Drift budget.
         max_removed_share: Drift budget.
+        reading: The options that the data is read with; `None` in old ledgers, whose data is in a known layout.
     """
 
     data: str
@@ -89,6 +94,7 @@ class Origin:
     store: str | None
     max_perplexity_change: float
     max_removed_share: float
+    reading: dict[str, Any] | None = None
 
 
 class Ledger:
@@ -207,7 +213,28 @@ class Ledger:
         Returns:
             The rows as the data file has them now.
         """
-        return read_rows(self.origin().data).rows
+        return read_configured(self.origin().data, self.reading()).rows
+
+    def reading(self) -> ReadingConfig:
+        """The options that the data is read with.
+
+        Returns:
+            As they were given when the ledger was made.
+        """
+        return ReadingConfig(**(self.origin().reading or {}))
+
+    def new_rows(self, request: Request) -> list[Row]:
+        """The rows that a request puts in the place of others.
+
+        Args:
+            request: The request.
+
+        Returns:
+            The rows as their file has them now; none for a removal.
+        """
+        if request.replacement is None:
+            return []
+        return read_beside(request.replacement, ReadingConfig(**(request.reading or {})), self.reading()).rows
 
 
 def _request(event: Event) -> Request:
@@ -252,19 +279,22 @@ def add_request(config: AddConfig) -> dict[str, Any]:
         _require_same(config, Ledger(config.ledger).origin())
     elif config.data is None or config.model is None:
         raise ConfigError("A new ledger needs data and a model.", where="--data, --model", remedy="give both")
-    rows = Ledger(config.ledger).rows() if there else read_rows(config.data or Path()).rows
-    chosen = select_rows(rows, config)
+    reading = Ledger(config.ledger).reading() if there else _reading(config)
+    rows = Ledger(config.ledger).rows() if there else read_configured(config.data, reading).rows
+    chosen = select_rows(rows, config, reading=reading)
     copies = find_copies(chosen, rows, similarity=NEAR_COPY)
     if config.with_copies and copies:
         wanted = {row.id for row in chosen} | {copy.row_id for copy in copies}
         chosen, copies = [row for row in rows if row.id in wanted], []
-    replacement = _replacement(config, chosen)
+    replacement = _replacement(config, chosen, reading)
     content = {
         "kind": config.kind,
         "rows": {row.id: content_hash(row) for row in chosen},
         "replacement": str(config.replacement.resolve()) if config.replacement else None,
         "reason": config.reason,
     }
+    if config.replacement is not None:
+        content["reading"] = to_plain(part_of(ReadingConfig, config))
     # The reason is not part of what is asked for: the same rows again are the same request.
     identity = [content["kind"], content["rows"], replacement]
     name = (
@@ -272,7 +302,7 @@ def add_request(config: AddConfig) -> dict[str, Any]:
     )
     ledger = Ledger(config.ledger, create=True)
     if not there:
-        ledger.journal.append_if(lambda events: not events, "created", **_origin(config, rows).__dict__)
+        ledger.journal.append_if(lambda events: not events, "created", **_origin(config, rows, reading).__dict__)
     _refuse_overlap(ledger, name, content)
     added = ledger.journal.append_if(
         lambda events: not any(event.kind == "added" and event.request == name for event in events),
@@ -345,7 +375,13 @@ def model_files(model: str) -> dict[str, str]:
     return {path.name: file_digest(path) for path in sorted(kept)}
 
 
-def _origin(config: AddConfig, rows: Sequence[Row]) -> Origin:
+def _reading(config: AddConfig) -> ReadingConfig:
+    """The options that a new ledger's data is read with; the columns may be those that the store remembers."""
+    remembered = remembered_columns(config.store) if config.store else []
+    return with_remembered(config.data, part_of(ReadingConfig, config), remembered)
+
+
+def _origin(config: AddConfig, rows: Sequence[Row], reading: ReadingConfig) -> Origin:
     model = str(Path(config.model or "").resolve()) if Path(config.model or "").is_dir() else str(config.model)
     config_file = Path(model) / "adapter_config.json"
     base = (
@@ -354,7 +390,8 @@ def _origin(config: AddConfig, rows: Sequence[Row]) -> Origin:
         else model
     )
     return Origin(
-        data=str((config.data or Path()).resolve()),
+        # The id of a data set on the hub is no path.
+        data=str(config.data.resolve() if config.data and config.data.exists() else config.data),
         data_fingerprint=rows_fingerprint(rows),
         rows=len(rows),
         model=model,
@@ -364,6 +401,7 @@ def _origin(config: AddConfig, rows: Sequence[Row]) -> Origin:
         store=str(config.store.resolve()) if config.store else None,
         max_perplexity_change=config.max_perplexity_change,
         max_removed_share=config.max_removed_share,
+        reading=to_plain(reading),
     )
 
 
@@ -381,7 +419,7 @@ def _require_same(config: AddConfig, origin: Origin) -> None:
         )
 
 
-def _replacement(config: AddConfig, chosen: Sequence[Row]) -> dict[str, str] | None:
+def _replacement(config: AddConfig, chosen: Sequence[Row], reading: ReadingConfig) -> dict[str, str] | None:
     """The hashes of the new rows, by id."""
     if (config.replacement is None) != (config.kind == "removal"):
         raise ConfigError(
@@ -391,7 +429,7 @@ def _replacement(config: AddConfig, chosen: Sequence[Row]) -> dict[str, str] | N
         )
     if config.replacement is None:
         return None
-    new = {row.id: row for row in read_rows(config.replacement)}
+    new = {row.id: row for row in read_beside(config.replacement, config, reading)}
     if set(new) != {row.id for row in chosen}:
         odd = min(set(new) ^ {row.id for row in chosen})
         raise DataError(

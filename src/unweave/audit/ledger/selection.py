@@ -5,20 +5,22 @@ from collections.abc import Callable, Sequence
 
 from unweave import progress
 from unweave.audit.ledger.config import SelectionConfig
+from unweave.data.config import ReadingConfig
 from unweave.data.copies import normal_form, row_text, shingles
-from unweave.data.reading import read_rows
+from unweave.data.remembered import read_beside
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError, MissingExtraError, nearest
 
 PERMUTATIONS = 256
 
 
-def select_rows(rows: Sequence[Row], config: SelectionConfig) -> list[Row]:
+def select_rows(rows: Sequence[Row], config: SelectionConfig, *, reading: ReadingConfig | None = None) -> list[Row]:
     """The rows that match every criterion given.
 
     Args:
         rows: All rows.
         config: The criteria.
+        reading: The options that the data was read with: a file of rows may be in the same layout.
 
     Returns:
         The rows, in the order of the data.
@@ -28,7 +30,7 @@ def select_rows(rows: Sequence[Row], config: SelectionConfig) -> list[Row]:
         DataError: When an id is unknown, a field is, or nothing matches.
     """
     tests: list[Callable[[Row], bool]] = []
-    if wanted := _ids(config, {row.id for row in rows}):
+    if wanted := _ids(config, {row.id for row in rows}, reading or ReadingConfig()):
         tests.append(lambda row: row.id in wanted)
     if config.where:
         tests.append(_where(config.where, rows))
@@ -112,10 +114,10 @@ def _embedding(texts: Sequence[str], text: str) -> list[float]:
     return (vectors[1:] @ vectors[0]).tolist()
 
 
-def _ids(config: SelectionConfig, known: set[str]) -> set[str]:
+def _ids(config: SelectionConfig, known: set[str], reading: ReadingConfig) -> set[str]:
     wanted = set(config.row_ids)
     if config.rows is not None:
-        wanted |= {row.id for row in read_rows(config.rows)}
+        wanted |= {row.id for row in read_beside(config.rows, config, reading)}
     if unknown := sorted(wanted - known):
         raise DataError(
             f"{len(unknown)} row id(s) are not in the data, such as '{unknown[0]}'.",

@@ -12,7 +12,6 @@ from unweave.audit.ledger.job import Job, recorded_config
 from unweave.audit.ledger.ledger import Ledger, Request, content_hash, model_files
 from unweave.audit.ledger.measure import measure
 from unweave.audit.ledger.shown import named
-from unweave.data.reading import read_rows
 from unweave.errors import DataError, UnweaveError
 from unweave.files import file_digest, read_record
 from unweave.models.loading import ModelConfig, load
@@ -156,11 +155,10 @@ def _metrics(
     recorded = recorded_config(certificate["method"]["options"], ledger=config.ledger)
     job = Job(ledger, request, recorded, folder, certificate["model"]["before"]["model"])
     sources = {row.id: row for row in ledger.rows()}
-    extra = {"holdout": job.config.holdout, "replacement": request.replacement}
+    extra = {"replacement": ledger.new_rows(request), "holdout": work.held_out_rows(job)}
     sets = {}
     for name, own in certificate["measured"]["after"]["sets"].items():
-        place = extra.get(name)
-        known = {row.id: row for row in read_rows(place)} if place else sources
+        known = {row.id: row for row in extra[name]} if extra.get(name) else sources
         missing = sorted(set(own["losses"]) - set(known))
         if name == "forget" and missing:
             # What was forgotten may leave the data; what is left of it is measured anew.

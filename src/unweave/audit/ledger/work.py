@@ -13,8 +13,9 @@ from unweave.audit.ledger.ledger import content_hash
 from unweave.audit.ledger.measure import measure
 from unweave.audit.ledger.tokens import MEASURED, choose_encoding, encoding_of, lost_rows, require_all
 from unweave.config import load_yaml, to_plain
+from unweave.data.config import AS_WRITTEN, read_own
 from unweave.data.copies import Copy, find_copies
-from unweave.data.reading import read_rows
+from unweave.data.remembered import read_beside
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError, StoreError
 from unweave.files import write_json, write_jsonl
@@ -72,7 +73,7 @@ def prepare(job: Job) -> dict[str, Path]:
         "forget": forget,
         "retain": order[:keep],
         "test": order[keep : keep + test],
-        "holdout": read_rows(config.holdout).rows if config.holdout else [],
+        "holdout": held_out_rows(job),
         "replacement": list(replacement.values()),
     }
     if not parts["retain"] or not parts["test"]:
@@ -104,7 +105,7 @@ def measure_before(job: Job) -> dict[str, Path]:
     """
     loaded = _load(job, job.before)
     sets = work_sets(job)
-    retain = {"retain": read_rows(job.work / "retain.jsonl").rows}
+    retain = {"retain": read_own(job.work / "retain.jsonl").rows}
     encoding, source = choose_encoding(job, loaded, sets | retain)
     places = {row.id: row.place for row in job.ledger.rows()}
     lost = lost_rows(sets | retain, loaded, encoding, places=places)
@@ -138,7 +139,7 @@ def staying_copies(job: Job) -> list[Copy]:
         replace(row, id=f"{row.id}+new")
         for other in [*carried_out, job.request]
         if other.replacement and Path(other.replacement).is_file()
-        for row in read_rows(other.replacement)
+        for row in job.ledger.new_rows(other)
     ]
     return find_copies(wanted, [*staying, *new], similarity=job.config.near_copies)
 
@@ -149,7 +150,23 @@ def _left_out(job: Job) -> set[str]:
         recipe = read_recipe(job.ledger.origin().model)
     except ConfigError:
         return set()
-    return {row.id for row in read_rows(recipe.without)} if recipe.without and recipe.without.is_file() else set()
+    return (
+        {row.id for row in read_beside(recipe.without, recipe)}
+        if recipe.without and recipe.without.is_file()
+        else set()
+    )
+
+
+def held_out_rows(job: Job) -> list[Row]:
+    """The rows that were never trained on.
+
+    Args:
+        job: The request.
+
+    Returns:
+        The rows; none where no file of them was given.
+    """
+    return read_beside(job.config.holdout, job.config, job.ledger.reading()).rows if job.config.holdout else []
 
 
 def weigh(job: Job) -> dict[str, Path]:
@@ -174,7 +191,7 @@ def weigh(job: Job) -> dict[str, Path]:
             where="--weights",
             remedy="use --weights uniform, or make the ledger with --store",
         )
-    ids = [row.id for name in ("forget", "retain") for row in read_rows(job.work / f"{name}.jsonl")]
+    ids = [row.id for name in ("forget", "retain") for row in read_own(job.work / f"{name}.jsonl")]
     if missing := GradientStore.open(Path(store)).pending(ids):
         raise StoreError(
             f"The store lacks {len(missing)} of the rows, such as '{missing[0]}'.",
@@ -232,7 +249,7 @@ def unlearning(job: Job) -> ForgetConfig:
         "adapter_mode": "continue" if is_adapter else "new",
         "dtype": config.dtype,
         "device": config.device,
-        "columns": None,
+        **AS_WRITTEN,
     }
     if _has_option(job, "request"):
         model["request"] = job.request.kind
@@ -308,7 +325,7 @@ def work_sets(job: Job) -> dict[str, list[Row]]:
     for name in SETS:
         path = job.work / f"{name}.jsonl"
         if name != "retain" and path.stat().st_size:
-            found[name] = read_rows(path).rows
+            found[name] = read_own(path).rows
     return found
 
 
@@ -336,16 +353,16 @@ def _retrain(job: Job) -> None:
     recipe = read_recipe(job.ledger.origin().model)
     gone: dict[str, Row | None] = {}
     for other in [*job.ledger.carried_out(until=job.begin), job.request]:
-        new = {row.id: row for row in read_rows(other.replacement)} if other.replacement else {}
+        new = {row.id: row for row in job.ledger.new_rows(other)}
         gone |= {row_id: new.get(row_id) for row_id in other.rows}
-    without = {row.id for row in read_rows(recipe.without)} if recipe.without else set()
+    without = {row.id for row in read_beside(recipe.without, recipe)} if recipe.without else set()
     rows = [gone.get(row.id, row) for row in job.ledger.rows() if row.id not in without]
     write_jsonl(job.work / "train.jsonl", [row.to_record() for row in rows if row is not None])
     training = replace(
         recipe,
         data=job.work / "train.jsonl",
         without=None,
-        columns=None,
+        **AS_WRITTEN,
         output_dir=job.adapter,
         snapshots=(),
         dtype=job.config.dtype,
@@ -373,7 +390,7 @@ def _replacement(job: Job) -> dict[str, Row]:
     """The new rows, unchanged since the request was made."""
     if job.request.replacement is None:
         return {}
-    rows = {row.id: row for row in read_rows(job.request.replacement)}
+    rows = {row.id: row for row in job.ledger.new_rows(job.request)}
     wanted: dict[str, str] = job.request.events[0].content["replacement_rows"]
     if {row_id: content_hash(row) for row_id, row in rows.items()} != wanted:
         raise DataError(

@@ -19,6 +19,7 @@ from unweave.errors import DataError
 
 COMPRESSED = (".gz", ".zst")
 STANDARD_INPUT = "-"
+STANDARD_INPUTS = (STANDARD_INPUT, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 CHUNK, PACKED_CHUNK = 1 << 17, 1 << 14
 PIPE_SECONDS = 5.0
@@ -122,7 +123,7 @@ def is_stream(path: Path) -> bool:
     Returns:
         True for `-` and for pipes.
     """
-    return str(path) == STANDARD_INPUT or path.is_fifo()
+    return str(path) in STANDARD_INPUTS or path.is_fifo()
 
 
 class _Zstandard(io.RawIOBase):

@@ -10,7 +10,7 @@ from unweave.data.sources.folder import matching, shards
 from unweave.data.sources.hub import is_saved, read_hub, read_saved
 from unweave.data.sources.json_text import read_json, read_jsonl
 from unweave.data.sources.memory import read_objects
-from unweave.data.sources.opening import STANDARD_INPUT, Input, format_of, is_stream
+from unweave.data.sources.opening import STANDARD_INPUT, STANDARD_INPUTS, Input, format_of, is_stream
 from unweave.data.sources.parquet import read_parquet
 from unweave.data.sources.table import read_table
 from unweave.errors import DataError
@@ -24,8 +24,6 @@ READERS: dict[str, Callable[[Input], Iterator[Found]]] = {
     ".parquet": read_parquet,
 }
 """End of a file's name to reader; each may be followed by `.gz` or `.zst`."""
-
-STREAM = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 
 class Records:
@@ -50,7 +48,7 @@ class Records:
         if not isinstance(self.source, str | Path):
             return read_objects(self.source, self.reading)
         name, path = str(self.source), Path(self.source)
-        if name in STREAM:
+        if name in STANDARD_INPUTS:
             return _read_stream(Input(Path(STANDARD_INPUT)))
         try:
             if path.is_dir():

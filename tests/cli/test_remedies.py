@@ -1,0 +1,68 @@
+"""Remedies name options that exist: each of some command, and those about rows of every command that reads rows."""
+
+import ast
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import unweave
+from unweave.audit.config import AuditConfig
+from unweave.audit.influence.config import InfluenceAuditConfig
+from unweave.audit.ledger.config import AddConfig, ListConfig, RollbackConfig, RunConfig, VerifyConfig
+from unweave.audit.tofu.config import TofuConfig, TofuLogConfig
+from unweave.bench.config import ForgettingBenchConfig
+from unweave.cli.case import MakeCaseConfig
+from unweave.cli.common import Common
+from unweave.cli.store import StoreConfig
+from unweave.demo.config import DemoConfig
+from unweave.forget.methods import METHODS
+from unweave.report.report import ReportConfig
+from unweave.trace.config import CacheConfig, DoctorConfig, TraceConfig
+from unweave.train.config import TrainConfig
+from unweave.value.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig, SelectConfig, ValueReportConfig
+from unweave.weigh.config import WeighConfig
+
+SOURCE = Path(unweave.__file__).parent
+READ_ROWS = [
+    TrainConfig, CacheConfig, DoctorConfig, TraceConfig, WeighConfig, ScoreConfig, FitConfig, PredictConfig, SelectConfig, CurveConfig, ValueReportConfig,
+    InfluenceAuditConfig, AddConfig, RunConfig, StoreConfig, MakeCaseConfig, *(method.config_type for method in METHODS.values()),
+]  # fmt: skip
+"""The options of every command that reads rows that unweave did not write itself."""
+OTHERS = [AuditConfig, ListConfig, RollbackConfig, VerifyConfig, TofuConfig, TofuLogConfig]
+OTHERS += [ForgettingBenchConfig, DemoConfig, ReportConfig, Common]
+OF_OTHER_PROGRAMS = {"--nproc-per-node", "--upgrade", "--no-deps"}
+
+
+def options(config):
+    return {f"--{field.name.replace('_', '-')}" for field in fields(config)}
+
+
+def named_options(path):
+    """Option names in the remedies of a file; those that are put together at run time are left out."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.keyword) and node.arg == "remedy":
+            for text in ast.walk(node.value):
+                if isinstance(text, ast.JoinedStr):
+                    whole = "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in text.values)
+                elif isinstance(text, ast.Constant) and isinstance(text.value, str):
+                    whole = text.value
+                else:
+                    continue
+                for found in re.finditer(r"(?<![\w\0-])--[a-z][a-z0-9-]*(?![\w\0-])", whole):
+                    yield f"{path.relative_to(SOURCE)}:{node.value.lineno}", found.group()
+
+
+def test_every_option_that_a_remedy_names_is_one_of_some_command():
+    known = set().union(OF_OTHER_PROGRAMS, *map(options, [*READ_ROWS, *OTHERS]))
+    named = [pair for path in SOURCE.rglob("*.py") for pair in named_options(path)]
+    assert len(named) > 50
+    assert [pair for pair in named if pair[1] not in known] == []
+
+
+def test_remedies_about_reading_rows_are_options_of_every_command_that_reads_them():
+    folders, stems = ("sources", "layouts"), ("reading", "columns", "config")
+    files = [path for path in (SOURCE / "data").rglob("*.py") if path.parent.name in folders or path.stem in stems]
+    named = {option for path in files for _, option in named_options(path)}
+    assert {"--columns", "--split", "--subset", "--on-bad-row"} <= named
+    for config in READ_ROWS:
+        assert named <= options(config), config.__name__
