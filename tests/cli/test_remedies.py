@@ -12,7 +12,7 @@ from unweave.audit.ledger.config import AddConfig, ListConfig, RollbackConfig, R
 from unweave.audit.tofu.config import TofuConfig, TofuLogConfig
 from unweave.bench.config import ForgettingBenchConfig
 from unweave.cli.case import MakeCaseConfig
-from unweave.cli.common import Common
+from unweave.cli.common import Common, CommonOutput
 from unweave.cli.store import StoreConfig
 from unweave.demo.config import DemoConfig
 from unweave.forget.methods import METHODS
@@ -29,7 +29,7 @@ READ_ROWS = [
 ]  # fmt: skip
 """The options of every command that reads rows that unweave did not write itself."""
 OTHERS = [AuditConfig, ListConfig, RollbackConfig, VerifyConfig, TofuConfig, TofuLogConfig]
-OTHERS += [ForgettingBenchConfig, DemoConfig, ReportConfig, Common]
+OTHERS += [ForgettingBenchConfig, DemoConfig, ReportConfig, Common, CommonOutput]
 OF_OTHER_PROGRAMS = {"--nproc-per-node", "--upgrade", "--no-deps"}
 
 
