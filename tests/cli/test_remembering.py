@@ -20,6 +20,7 @@ def world(tmp_path_factory):
     save_model(folder / "base")
     data = write_rows(folder / "rows.jsonl", ROWS)
     write_rows(folder / "one.jsonl", ROWS[1:2])
+    write_rows(folder / "others.jsonl", ROWS[2:])
     arguments = ["--model", folder / "base", "--data", data, "--store", folder / "store", "--dtype", "float32"]
     assert run("cache", *arguments, "--parameters", "linear", "--dimension", "64", *COLUMNS, "--limit", "6") == 0
     return folder
@@ -33,7 +34,7 @@ def test_a_store_remembers_the_columns_of_its_rows(world, capsys):
     assert run("trace", "--store", world / "store", "--queries", world / "one.jsonl", "--json") == 0
     assert json.loads(capsys.readouterr().out)[0]["completion"] == "2 yes"
     weights = ["--out-forget", world / "f.jsonl", "--out-retain", world / "r.jsonl"]
-    rows = ["--forget", world / "one.jsonl", "--retain", world / "rows.jsonl", "--limit", "6"]
+    rows = ["--forget", world / "one.jsonl", "--retain", world / "others.jsonl", "--limit", "4"]
     assert run("weigh", "--store", world / "store", *rows, *weights) == 0
     assert run("trace", "--store", world / "store", "--queries", world / "one.jsonl", *COLUMNS) == 0
     assert (
