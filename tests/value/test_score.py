@@ -21,6 +21,7 @@ from unweave.trace.config import CacheConfig
 from unweave.train.config import TrainConfig
 from unweave.train.rows import read_training_rows
 from unweave.train.sft import fine_tune
+from unweave.value import stage
 from unweave.value.config import ScoreConfig
 from unweave.value.stage import score_rows
 
@@ -220,3 +221,24 @@ def test_refusals_and_the_command(world, tmp_path, capsys):
     assert main(["value", "score", *options, "--output", str(tmp_path / "v.parquet"), "--quiet"]) == 0
     assert "moon" in capsys.readouterr().out
     assert main(["value", "scores"]) == 2
+
+
+def test_an_interrupted_table_of_another_task_is_not_continued(world, tmp_path, monkeypatch):
+    task = write_rows(tmp_path / "task.jsonl", TASKS["sums"])
+    config = config_of(world, tasks=(f"t={task}",), output=tmp_path / "v.jsonl", block_rows=5)
+    original, calls = stage.remembered, []
+
+    def dies(*args, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*args, **options)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(stage, "remembered", dies)
+        score_rows(config)
+    assert len(list(tmp_path.glob(".v.jsonl.blocks/*"))) == 2
+    write_rows(task, TASKS["moon"])
+    resumed, fresh = score_rows(config), score_rows(replace(config, output=tmp_path / "fresh.jsonl"))
+    assert resumed.columns["t"] == fresh.columns["t"]
+    assert not list(tmp_path.glob(".v.jsonl.*"))
