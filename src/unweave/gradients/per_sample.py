@@ -97,12 +97,14 @@ def rows_a_batch(
     Args:
         model: The model.
         parameters: The parameters.
-        examples: What will be in the batches, at least one.
+        examples: What will be in the batches.
         pad_token_id: What to pad with.
 
     Returns:
         1, or `None` for no limit; for `plan_batches`.
     """
+    if not examples:
+        return None
     batch = collate(examples[:1], pad_token_id=pad_token_id).to(next(model.parameters()).device)
     with frozen_in_evaluation(model):
         routes = find_routes(model, batch, parameters)

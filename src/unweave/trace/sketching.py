@@ -148,8 +148,6 @@ class Sketcher:
         """
         sketches = torch.empty(len(examples), self.sketch.dimension)
         norms, losses = torch.empty(len(examples)), torch.empty(len(examples))
-        if not examples:
-            return Sketched(sketches, norms, losses)
         plan = self.plan(examples)
         with frozen_in_evaluation(self.model):
             for chosen in plan:
@@ -163,7 +161,7 @@ class Sketcher:
         """Group examples into batches that suit the model.
 
         Args:
-            examples: The examples, at least one.
+            examples: The examples.
             token_budget: Tokens a batch, padding included; by default the config's.
 
         Returns:

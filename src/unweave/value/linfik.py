@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unweave.data.batches import collate, plan_batches
+from unweave.data.batches import collate
 from unweave.data.encoding import Example
 from unweave.gradients.per_sample import Reduction, frozen_in_evaluation, per_sample_gradients
 from unweave.trace.preconditioners.base import Problem, second_moments
@@ -80,9 +80,7 @@ class TaskGradients:
         scaled, scaled_squares = torch.zeros(count, tasks), torch.zeros(count)
         losses = torch.zeros(count)
         with frozen_in_evaluation(self.sketcher.model):
-            for chosen in plan_batches(
-                [len(example) for example in examples], token_budget=self.sketcher.config.token_budget
-            ):
+            for chosen in self.sketcher.plan(examples):
                 batch = collate([examples[index] for index in chosen], pad_token_id=self.sketcher.pad_token_id)
 
                 def consume(name: str, piece: Tensor, chosen: Sequence[int] = chosen) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unweave import progress
 from unweave.audit.statistics import mean
-from unweave.data.batches import collate, plan_batches
+from unweave.data.batches import collate
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.rows import Row
 from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients
@@ -102,7 +102,7 @@ def exact_scores(sketcher: Sketcher, queries: Sequence[Example], rows: Sequence[
         scores = torch.zeros(len(queries), len(rows), dtype=torch.float64)
         squares = torch.zeros(len(rows), dtype=torch.float64)
         with progress.task("exact products", len(rows)) as advance:
-            for chosen in plan_batches([len(row) for row in rows], token_budget=sketcher.config.token_budget):
+            for chosen in sketcher.plan(rows):
                 batch = collate([rows[index] for index in chosen], pad_token_id=sketcher.pad_token_id)
 
                 def add(name: str, piece: Tensor, chosen: list[int] = chosen) -> None:
