@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from tests.architectures import build
 from tests.reference import loop_gradients
 from tests.tiny import random_examples, tiny_model
 from unweave.data.encoding import Example
@@ -46,6 +47,24 @@ def test_scores_equal_the_loop_and_matrices_sum_to_them(kind, which, lora, norma
     torch.testing.assert_close(
         cosine.double(), torch.nn.functional.cosine_similarity(truth, truth[:1]), rtol=1e-5, atol=1e-7
     )
+
+
+@pytest.mark.parametrize("normalize", ["tensor", "none"])
+def test_gradients_without_positions_are_part_of_the_score(normalize):
+    """Experts: autograd makes their gradients, whole; the matrix holds the rest."""
+    model = build("mixtral", dtype=torch.float64)
+    model.set_experts_implementation("eager")
+    examples = random_examples([6, 5, 4])
+    sketcher = Sketcher(
+        model, pad_token_id=0, config=GradientConfig(parameters="experts|q_proj|norm", normalize=normalize)
+    )
+    truth = vectors(model, examples, ["experts|q_proj|norm"], normalize)
+    exact = exact_influence(sketcher, prepare_query(sketcher, examples[0]), examples)
+    torch.testing.assert_close(exact.scores.double(), truth @ truth[0], rtol=1e-5, atol=1e-7)
+    assert exact.unplaced.abs().min() > 0
+    for matrix, unplaced, score in zip(exact.matrices, exact.unplaced, exact.scores, strict=True):
+        assert matrix.abs().max() > 0
+        assert matrix.sum().item() + unplaced.item() == pytest.approx(score.item(), rel=1e-4, abs=1e-7)
 
 
 def test_position_shares_are_what_is_lost_with_the_position():
