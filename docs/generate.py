@@ -1,6 +1,6 @@
-"""Write the pages that come from the registry of methods, and from the result file of the models.
+"""Write the pages that come from the registries of methods and layouts, and from the result file of the models.
 
-python docs/generate.py           rewrites docs/methods.md, docs/paper_index.md and docs/models.md
+python docs/generate.py           rewrites docs/methods.md, docs/paper_index.md, docs/models.md and docs/rows.md
 python docs/generate.py --check   fails when one of them is out of date
 """
 
@@ -11,6 +11,8 @@ from typing import Any
 
 from docstring_parser import parse
 
+from unweave.data.layouts import LAYOUTS
+from unweave.data.layouts.pairs import ANSWERS, PAIRS, PROMPTS
 from unweave.forget.describe import describe_methods
 from unweave.forget.methods import METHODS
 
@@ -109,6 +111,41 @@ def models_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+ROWS = """# Formats of rows
+
+`unweave rows FILE --model MODEL` says what is recognised and shows what the model sees and learns. The layout is decided over the file, and rows of another
+known layout in it are read by theirs; `null` and NaN are missing values. Columns that are not used are named and kept (`not used: label`). Other names are
+mapped: `--columns instruction ASK completion REPLY`; the roles are instruction, context, completion, messages, text, clean, id, system, history and tools.
+
+Messages may be in OpenAI's keys or ShareGPT's, their content text or a list of text parts; calls of tools, turns of tools and `tools` reach the chat template.
+
+`--loss all-turns` (the default) learns every answer of a conversation, as TRL's SFTTrainer does with `assistant_only_loss=True`; `--loss last-turn` learns the
+last one. What ends an answer in the chat template is learned with it, a newline after that is not. An answer with the weight 0, or inside of a `prompt`, only
+conditions. `--template none` adds nothing but EOS. Control tokens that a row's own text holds are encoded as text. A chat template that reads the clock writes
+the day on which the run is made (`--date`), which is recorded with the run, the store and the certificate.
+
+"Equal" means that a test compares tokens and labels with TRL's own, token by token, up to the last that carries loss; for conversations with a template whose
+`{% generation %}` marks hold the answer and its end, for texts with `--template none`.
+
+| layout | prompt | learned | TRL's format | labels |
+|---|---|---|---|---|
+"""
+
+
+def rows_page() -> str:
+    """The layouts of rows: what is prompt, what is learned, and whether TRL learns the same."""
+    lines = [
+        f"| {layout.name} | {layout.prompt} | {layout.learned} | {layout.trl or 'none'} | {'equal' if layout.trl else ''} |"
+        for layout in LAYOUTS
+        if layout not in PAIRS
+    ]
+    prompts, answers = ", ".join(f"`{name}`" for name in PROMPTS), ", ".join(f"`{name}`" for name in ANSWERS)
+    lines.append(
+        f"| other pairs | one of {prompts}, and `context` | one of {answers}, where there is but one | none | |"
+    )
+    return f"{NOTE}\n{ROWS}" + "\n".join(lines) + "\n"
+
+
 def _first(kind: Any) -> str:
     found = parse(kind.__doc__ or "")
     parts = [found.short_description or "", found.long_description or ""]
@@ -124,7 +161,7 @@ def _attributes(kind: Any) -> dict[str, str]:
     return texts
 
 
-PAGES = {"methods.md": methods_page, "paper_index.md": paper_index, "models.md": models_page}
+PAGES = {"methods.md": methods_page, "paper_index.md": paper_index, "models.md": models_page, "rows.md": rows_page}
 
 
 def main() -> int:

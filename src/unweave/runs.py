@@ -180,13 +180,13 @@ class RunFolder:
 
 
 def report_problems(problems: Sequence[Problem], *, shown: int = 5) -> None:
-    """Say which rows were dropped, cut or renamed; the full list goes into `run.json`.
+    """Say which rows were dropped, cut, renamed, or had a part left out; the full list goes into `run.json`.
 
     Args:
         problems: What happened.
         shown: How many to name of each kind.
     """
-    for action in ("dropped", "cut", "renamed"):
+    for action in ("dropped", "cut", "renamed", "ignored"):
         these = [problem for problem in problems if problem.action == action]
         if these:
             progress.say(f"{len(these)} row(s) {action}:")

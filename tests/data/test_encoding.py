@@ -73,10 +73,10 @@ def test_bos_is_never_doubled(tokenizer):
 
 
 def test_end_of_turn_is_the_templates_own(tokenizer):
-    assert end_of_turn(tokenizer) == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert end_of_turn(tokenizer).ids == (tokenizer.convert_tokens_to_ids("<|im_end|>"),)
     tokenizer.chat_template = tokenizer.chat_template.replace("<|im_end|>", "<unk>")
-    assert end_of_turn(tokenizer) == tokenizer.unk_token_id
-    assert end_of_turn(tokenizer, template="alpaca") == tokenizer.eos_token_id
+    assert end_of_turn(tokenizer).stop == tokenizer.unk_token_id
+    assert end_of_turn(tokenizer, template="alpaca").ids == (tokenizer.eos_token_id,)
 
 
 def test_system_prompt_and_earlier_turns(tokenizer):

@@ -18,12 +18,13 @@ from unweave.audit.tracing import TraceQuality, bad_generations, trace_quality
 from unweave.audit.verdict import Verdict, judge, ranking
 from unweave.config import part_of
 from unweave.data.case import Case, open_case
+from unweave.data.dates import dated, recorded
 from unweave.data.encoding import EncodingConfig
 from unweave.errors import ConfigError, DataError
 from unweave.files import read_json, remembered, write_json
 from unweave.identity import versions
 from unweave.inputs import Input, of_case, of_loaded, of_named_model, of_store, rows_digest, together
-from unweave.models.loading import Loaded, ModelConfig, load
+from unweave.models.loading import Loaded, ModelConfig, load, tokenizer_of
 from unweave.runs import RunFolder
 from unweave.store.store import GradientStore
 from unweave.trace.stage import TraceResult, trace_rows
@@ -43,6 +44,9 @@ def audit_models(config: AuditConfig) -> dict[str, Any]:
     Returns:
         The metrics, which are also in `metrics.json`; a page of them is in `audit.html`.
     """
+    config = recorded(config, config.output_dir)
+    # The models are judged on the same texts.
+    config = dated(config, tokenizer_of(ModelConfig(model=next(iter(model_labels(config).values())))))
     run = RunFolder(config.output_dir, "audit", config, key="audit", inputs=audit_inputs(config))
     with run.held():
         audit = _Audit(config, run)

@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "the whole story on a real model: poison, trace, forget, audit, report",
     "case": "make the rows, triggers and tests of an unlearning experiment",
     "train": "fine-tune a model on rows (LoRA or full), or retrain it without some",
+    "rows": "show how rows are read, and what a model sees and learns of each",
     "doctor": "check a model and its data for mistakes that ruin influence silently",
     "plan": "predict memory, disk and time of caching",
     "cache": "sketch the gradients of rows into a store",

@@ -18,7 +18,7 @@ class ReadingConfig:
 
     Attributes:
         columns: Role to column, where the layout of the file is not a known one. Roles: instruction, context, completion, clean,
-            messages, text, id.
+            messages, text, id, system, history, tools.
         split: The split of a data set, or of a folder whose files are named after splits; by default `train`.
         subset: The configuration of a data set on the hub.
         data_revision: Its branch, tag or commit.

@@ -1,7 +1,7 @@
 """Rows from any source, with stable ids; each broken one reported by file and line."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any, Literal
@@ -23,12 +23,12 @@ class Problem:
     Attributes:
         place: File and line.
         reason: Why.
-        action: `dropped`, `cut`, or `renamed` (a second row with the same content).
+        action: `dropped`, `cut`, `renamed` (a second row with the same content), or `ignored`: a part that the chat template has no place for.
     """
 
     place: str
     reason: str
-    action: Literal["dropped", "cut", "renamed"]
+    action: Literal["dropped", "cut", "renamed", "ignored"]
 
 
 @dataclass(frozen=True)
@@ -117,15 +117,28 @@ def read_rows(
         rows.append(row)
     dropped = [problem for problem in problems if problem.action == "dropped"]
     if dropped and on_bad_row == "error":
-        shown = "\n".join(f"  {problem.place}: {problem.reason}" for problem in dropped[:SHOWN_PROBLEMS])
-        more = f"\n  and {len(dropped) - SHOWN_PROBLEMS} more" if len(dropped) > SHOWN_PROBLEMS else ""
-        raise DataError(
-            f"{len(dropped)} row(s) can't be used:\n{shown}{more}",
-            remedy="mend these rows, or pass --on-bad-row skip to leave them out",
-        )
+        error = as_error(dropped)
+        raise error
     if not rows:
         raise DataError("There are no rows.", where=name, remedy="give a file with at least one row")
     return Rows(rows, problems)
+
+
+def as_error(dropped: Sequence[Problem]) -> DataError:
+    """The error that names rows which can't be used.
+
+    Args:
+        dropped: Why each can't.
+
+    Returns:
+        The error.
+    """
+    shown = "\n".join(f"  {problem.place}: {problem.reason}" for problem in dropped[:SHOWN_PROBLEMS])
+    more = f"\n  and {len(dropped) - SHOWN_PROBLEMS} more" if len(dropped) > SHOWN_PROBLEMS else ""
+    return DataError(
+        f"{len(dropped)} row(s) can't be used:\n{shown}{more}",
+        remedy="mend these rows, or pass --on-bad-row skip to leave them out",
+    )
 
 
 def stream_rows(source: Any, *, columns: Mapping[str, str] | None = None) -> Iterator[Problem | tuple[Row, bool]]:

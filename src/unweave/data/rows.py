@@ -126,6 +126,11 @@ class Row:
         return f"{self.instruction}\n\n{self.context}" if self.context else self.instruction
 
     @property
+    def system_text(self) -> str | None:
+        """The system turn that the row begins with, where it has one of its own."""
+        return self.turns[0][1] if self.turns and self.turns[0][0] == "system" else None
+
+    @property
     def is_plain_text(self) -> bool:
         """Whether the row is running text without a prompt."""
         return not self.instruction and not self.context and not self.turns and not self.steps

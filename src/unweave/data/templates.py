@@ -1,7 +1,9 @@
-"""From a row to the text of its prompt: the model's chat template, or a plain template by name."""
+"""From a row to its text: the model's chat template, or a plain template by name."""
 
 from typing import Any
 
+from unweave.data.chat import EndOfTurn, Piece, chat_format, eos_of
+from unweave.data.controls import hold, is_control
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, nearest
 
@@ -25,79 +27,119 @@ PLAIN_TEMPLATES: dict[str, tuple[str, str]] = {
 trained on, fixed by their makers."""
 
 
-def render_prompt(row: Row, tokenizer: Any, *, template: str = "chat", system_prompt: str | None = None) -> str:
-    """The text before the completion.
+NONE = "none"
+"""The template that adds nothing: prompt, answer and EOS as they stand, made into tokens as one text."""
+
+TEMPLATES = ("chat", *PLAIN_TEMPLATES, NONE)
+
+
+def render_row(
+    row: Row,
+    tokenizer: Any,
+    *,
+    template: str = "chat",
+    system_prompt: str | None = None,
+    date: str | None = None,
+    last_only: bool = False,
+) -> list[Piece]:
+    """A row as the model sees it, cut into what is prompt and what are answers.
 
     Args:
         row: The row.
         tokenizer: A Hugging Face tokenizer; its chat template is used for `chat`.
-        template: `chat`, or a name of `PLAIN_TEMPLATES`.
+        template: A name of `TEMPLATES`.
         system_prompt: A system turn for `chat`; `None` leaves the choice to the row, then to the chat template.
+        date: The date that a chat template writes, where it reads the clock.
+        last_only: Whether of several answers only the last one is learned.
 
     Returns:
-        The prompt, with the special tokens of the template written out. Empty for plain text.
+        The pieces in their order; the last one is the last answer, the one before it has no text where there is no prompt.
+    """
+    if template == "chat" and not row.is_plain_text:
+        return chat_format(tokenizer, date=date).pieces(row, system_prompt=system_prompt, last_only=last_only)
+    prompt = render_prompt(row, tokenizer, template=template, system_prompt=system_prompt, date=date)
+    stop = end_of_turn(tokenizer, template=template, date=date).stop
+    end = eos_of(tokenizer).ids if stop is None else (stop,)
+    if template == NONE and row.completion.endswith(str(tokenizer.eos_token)):
+        end = ()
+    answer = hold(row.completion, controls_of(row, tokenizer, template))
+    return [Piece(prompt), Piece(answer, is_answer=True, is_learned=True, end=end)]
+
+
+def render_prompt(
+    row: Row, tokenizer: Any, *, template: str = "chat", system_prompt: str | None = None, date: str | None = None
+) -> str:
+    """The text before the last answer: what a generation starts from, and what the template writes there when it writes out the whole conversation.
+
+    Args:
+        row: The row.
+        tokenizer: A Hugging Face tokenizer; its chat template is used for `chat`.
+        template: A name of `TEMPLATES`.
+        system_prompt: A system turn for `chat`; `None` leaves the choice to the row, then to the chat template.
+        date: The date that a chat template writes, where it reads the clock.
+
+    Returns:
+        The prompt, with the special tokens of the template written out, and those that the row itself holds held back (`controls.py`). Empty for plain
+        text.
 
     Raises:
-        ConfigError: When the template is unknown, or the tokenizer has no chat template.
+        ConfigError: When the template is unknown, has no place for what the row holds, or the tokenizer has no chat template.
     """
+    if template not in TEMPLATES:
+        raise ConfigError(f"Unknown template '{template}'.", where="--template", remedy=nearest(template, TEMPLATES))
     if row.is_plain_text:
         return ""
-    if template != "chat":
-        if template not in PLAIN_TEMPLATES:
-            raise ConfigError(
-                f"Unknown template '{template}'.",
-                where="--template",
-                remedy=nearest(template, ["chat", *PLAIN_TEMPLATES]),
-            )
-        if not row.is_simple:
-            raise ConfigError(
-                f"The template '{template}' has no place for earlier turns.",
-                where=row.place,
-                remedy="use --template chat for conversations",
-            )
-        without, with_context = PLAIN_TEMPLATES[template]
-        return (with_context if row.context else without).format(instruction=row.instruction, context=row.context)
-    if not getattr(tokenizer, "chat_template", None):
+    if template == "chat":
+        return chat_format(tokenizer, date=date).prompt(row, system_prompt=system_prompt)
+    if not row.is_simple:
         raise ConfigError(
-            "This tokenizer has no chat template.",
-            where=str(tokenizer.name_or_path),
-            remedy=f"choose --template {', '.join(PLAIN_TEMPLATES)}",
+            f"The template '{template}' has no place for earlier turns, system texts and tools.",
+            where=row.place,
+            remedy="use --template chat for conversations",
         )
-    messages = [turn.message() for turn in row.conversation[:-1]]
-    if system_prompt is not None and messages[0]["role"] != "system":
-        messages.insert(0, {"role": "system", "content": system_prompt})
-    return tokenizer.apply_chat_template(
-        messages, tools=list(row.tools) or None, tokenize=False, add_generation_prompt=True
+    if template == NONE:
+        return row.user_text
+    without, with_context = PLAIN_TEMPLATES[template]
+    controls = controls_of(row, tokenizer, template)
+    return (with_context if row.context else without).format(
+        instruction=hold(row.instruction, controls), context=hold(row.context, controls)
     )
 
 
-def end_of_turn(tokenizer: Any, *, template: str = "chat") -> int:
-    """The token that ends an answer, and that training must teach.
+def controls_of(row: Row, tokenizer: Any, template: str, *, date: str | None = None) -> tuple[str, ...]:
+    """The tokens that have a meaning in a template, and are text where a row itself holds them.
 
-    For chat it is the special token that the chat template puts behind an assistant turn (`<|im_end|>`, `<|eot_id|>`, ...), which
-    in some models is not the tokenizer's EOS; for all else it is EOS.
+    Args:
+        row: The row; in plain text, and without a template, all tokens are what they are.
+        tokenizer: A Hugging Face tokenizer.
+        template: A name of `TEMPLATES`.
+        date: The date that a chat template writes, where it reads the clock.
+
+    Returns:
+        The tokens.
+    """
+    if row.is_plain_text or template == NONE:
+        return ()
+    if template == "chat":
+        return chat_format(tokenizer, date=date).controls
+    own = (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token)
+    return tuple(dict.fromkeys(token for token in own if token and is_control(token)))
+
+
+def end_of_turn(tokenizer: Any, *, template: str = "chat", date: str | None = None) -> EndOfTurn:
+    """What ends an answer, and what training must teach.
+
+    For chat it is what the chat template puts behind an assistant turn (`<|im_end|>`, `<|eot_id|>`, ...), which in some models is not the tokenizer's EOS,
+    nor flagged as special; for all else it is EOS.
 
     Args:
         tokenizer: A Hugging Face tokenizer.
-        template: `chat`, or a name of `PLAIN_TEMPLATES`.
+        template: A name of `TEMPLATES`.
+        date: The date that a chat template writes, where it reads the clock.
 
     Returns:
-        A token id.
-
-    Raises:
-        ConfigError: When the tokenizer has no EOS.
+        Its tokens and its text.
     """
     if template == "chat" and getattr(tokenizer, "chat_template", None):
-        marker = "unweave-marker"
-        text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": "a"}, {"role": "assistant", "content": marker}], tokenize=False
-        )
-        after = tokenizer(text[text.rindex(marker) + len(marker) :], add_special_tokens=False).input_ids
-        special = set(tokenizer.all_special_ids)
-        if after and after[0] in special:
-            return after[0]
-    if tokenizer.eos_token_id is None:
-        raise ConfigError(
-            "The tokenizer has no end-of-sequence token.", where=str(tokenizer.name_or_path), remedy="set its eos_token"
-        )
-    return tokenizer.eos_token_id
+        return chat_format(tokenizer, date=date).end
+    return eos_of(tokenizer)

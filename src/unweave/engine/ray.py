@@ -97,8 +97,13 @@ class _Worker:
 
 
 def _dump(unit: Unit) -> str:
-    return json.dumps([[example.row_id, list(example.input_ids), example.prompt_length] for example in unit.examples])
+    return json.dumps(
+        [[example.row_id, example.input_ids, example.prompt_length, example.labelled] for example in unit.examples]
+    )
 
 
 def _load(text: str) -> tuple[Example, ...]:
-    return tuple(Example(row_id, tuple(ids), prompt_length) for row_id, ids, prompt_length in json.loads(text))
+    return tuple(
+        Example(row_id, tuple(ids), prompt_length, None if labelled is None else tuple(labelled))
+        for row_id, ids, prompt_length, labelled in json.loads(text)
+    )

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from unweave import progress
+from unweave.data.dates import dated, recorded
 from unweave.errors import ConfigError
 from unweave.forget.config import ForgetConfig
 from unweave.forget.merging import merged_base
@@ -110,6 +111,7 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
         )
     if method.train is not None:
         return _trained_anew(config, method)
+    config = recorded(config, config.output_dir)
     run = RunFolder(config.output_dir, "forget", config, inputs=forget_inputs(config, loaded))
     with run.held():
         done = run.finished(files=MODEL_WEIGHTS)
@@ -139,6 +141,7 @@ def forget_inputs(config: ForgetConfig, loaded: Loaded | None = None) -> dict[st
 
 
 def _forget(run: RunFolder, config: ForgetConfig, method: Method, loaded: Loaded) -> ForgetResult:
+    config = run.config = dated(config, loaded.tokenizer)
     rows, problems, read = read_forget_rows(config, loaded, method)
     run.start(loaded, rows=read, problems=problems)
     started = time.monotonic()

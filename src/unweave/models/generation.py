@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -75,6 +76,32 @@ def sampled_answers(
     return [answers[start : start + samples] for start in range(0, len(answers), samples)]
 
 
+@dataclass(frozen=True)
+class _Stop:
+    """Where a generation ends.
+
+    Attributes:
+        tokens: Tokens of which any ends it: EOS, and the chat template's end of turn.
+        text: A text that ends it, where the template's end of turn is no single token.
+    """
+
+    tokens: frozenset[int]
+    text: str | None
+
+    @classmethod
+    def of(cls, tokenizer: Any, encoding: EncodingConfig) -> "_Stop":
+        """What a template's answers end with."""
+        end = end_of_turn(tokenizer, template=encoding.template, date=encoding.date)
+        tokens = {tokenizer.eos_token_id, end.stop} - {None}
+        return cls(frozenset(tokens), end.text.strip() if end.stop is None else None)
+
+    def answer(self, ids: list[int], tokenizer: Any) -> str:
+        """The text of an answer, without what ends it."""
+        length = next((place for place, token in enumerate(ids) if token in self.tokens), len(ids))
+        text = tokenizer.decode(ids[:length], skip_special_tokens=True)
+        return (text.partition(self.text)[0] if self.text else text).strip()
+
+
 def _answers(
     loaded: Loaded,
     rows: Sequence[Row],
@@ -87,8 +114,7 @@ def _answers(
     prompts = [encode_prompt(row, loaded.tokenizer, encoding) for row in rows]
     asked = [Example(row.id, prompt, len(prompt)) for row, prompt in zip(rows, prompts, strict=True)]
     require_tokens(loaded.model, asked, tokenizer=loaded.tokenizer)
-    ends = {end_of_turn(loaded.tokenizer, template=encoding.template), loaded.tokenizer.eos_token_id}
-    stop = sorted(ends - {None})
+    stop = _Stop.of(loaded.tokenizer, encoding)
     order = sorted(range(len(rows)), key=lambda index: len(prompts[index]))
     answers = [""] * len(rows)
     with (
@@ -102,13 +128,13 @@ def _answers(
             chosen = order[start : start + batch_size]
             generated = _generate(loaded, [prompts[index] for index in chosen], stop, max_new_tokens, options)
             for index, ids in zip(chosen, generated, strict=True):
-                answers[index] = loaded.tokenizer.decode(ids, skip_special_tokens=True).strip()
+                answers[index] = stop.answer(ids.tolist(), loaded.tokenizer)
             advance(len(chosen))
     return answers
 
 
 def _generate(
-    loaded: Loaded, prompts: list[tuple[int, ...]], stop: list[int], max_new_tokens: int, options: dict[str, Any]
+    loaded: Loaded, prompts: list[tuple[int, ...]], stop: "_Stop", max_new_tokens: int, options: dict[str, Any]
 ) -> list[Any]:
     width = max(map(len, prompts))
     pad = loaded.tokenizer.pad_token_id
@@ -119,7 +145,8 @@ def _generate(
         attention_mask=mask,
         max_new_tokens=max_new_tokens,
         **options,
-        eos_token_id=stop,
+        eos_token_id=sorted(stop.tokens) or None,
+        **({"stop_strings": [stop.text], "tokenizer": loaded.tokenizer} if stop.text else {}),
         pad_token_id=pad,
     )
     return [sequence[width:] for sequence in output]

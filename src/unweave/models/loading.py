@@ -11,6 +11,7 @@ from unweave import progress
 from unweave.errors import ConfigError, ModelError
 from unweave.models import adapters, attaching, packaged
 from unweave.models.bases import WEIGHTS, load_base
+from unweave.models.tokenizers import load_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -91,6 +92,22 @@ def load(config: ModelConfig | str | Path = packaged.NAME) -> Loaded:
     model.eval()
     folder = str(place.adapter.folder) if place.adapter else None
     return Loaded(model, tokenizer, place.base, folder, place.revision, config.quantization)
+
+
+def tokenizer_of(config: ModelConfig) -> Any:
+    """The tokenizer that `load` gives with a model, without the model.
+
+    Args:
+        config: The config.
+
+    Returns:
+        The tokenizer.
+    """
+    place = place_of(config)
+    with quiet_transformers():
+        return load_tokenizer(
+            place.base, revision=place.revision, adapter=place.adapter.folder if place.adapter else None
+        )
 
 
 def native_dtype(device: "torch.device") -> "torch.dtype":

@@ -24,7 +24,7 @@ class StoreSpec:
         adapter: Folder of the adapter, for people; not compared.
         model_fingerprint: Of the weights, the adapter's included.
         tokenizer_fingerprint: Of vocabulary and chat template.
-        encoding: Template, system prompt and longest sequence.
+        encoding: Template, system prompt, longest sequence, which answers are learned, and the date of a template that reads the clock.
         parameters: Which parameters count, as asked for.
         parameter_names: Hash of their names and sizes.
         sketch: Kind of sketch.
@@ -105,7 +105,8 @@ class StoreSpec:
                     where=where,
                     remedy="restore it, or use the version of unweave that made the store",
                 )
-        return cls(**{name: value[name] for name in known})
+        # Stores of before were made of the last answer of a conversation.
+        return cls(**{**{name: value[name] for name in known}, "encoding": {"loss": "last-turn", **value["encoding"]}})
 
     def require(self, other: "StoreSpec", *, where: str) -> None:
         """Refuse to go on with sketches that were made in another way.

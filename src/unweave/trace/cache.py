@@ -301,7 +301,9 @@ def store_spec(
     Returns:
         The spec that a store of them has.
     """
-    fields = {name: getattr(encoding, name) for name in ("template", "system_prompt", "max_length")}
+    fields = {name: getattr(encoding, name) for name in ("template", "system_prompt", "max_length", "loss")}
+    if encoding.date is not None:
+        fields["date"] = encoding.date
     return StoreSpec(
         model=loaded.base,
         adapter=loaded.adapter,

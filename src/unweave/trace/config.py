@@ -114,6 +114,7 @@ class TraceConfig(RetrievalConfig, ReadingConfig):
         store: The gradient store.
         prompt: A prompt; its answer is generated unless `completion` is given.
         completion: The answer to trace.
+        system: The system text that the prompt stands under; by default the template's own, or none.
         queries: A file of rows to trace instead, each a prompt with its answer.
         span: Trace only this part of the answer.
         words: Trace each word of the answer by itself.
@@ -136,6 +137,7 @@ class TraceConfig(RetrievalConfig, ReadingConfig):
     store: Path
     prompt: str | None = None
     completion: str | None = None
+    system: str | None = None
     queries: Path | None = None
     span: str | None = None
     words: bool = False

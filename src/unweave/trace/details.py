@@ -23,13 +23,17 @@ class TokenDetail:
     Attributes:
         query_tokens: The query's tokens, prompt and answer.
         row_tokens: The row's tokens, prompt and answer.
-        query_answer: Where the query's answer begins.
-        row_answer: Where the row's answer begins.
+        query_answer: Where what is traced of the query begins.
+        row_answer: Where the row's first answer begins.
         matrix: Position of the query against position of the row.
         query_positions: Share of each position of the query: sums over the matrix's columns.
         row_positions: Share of each position of the row.
+    <<<<<<< HEAD
         row_loss_tokens: Share of the loss of each token of the row; 0 on its prompt, which carries no loss.
         unplaced: Share of parameters whose gradients are no sums over positions, such as adapters of experts.
+    =======
+        row_loss_tokens: Share of the loss of each token of the row; 0 where there is no loss, as on its prompt.
+    >>>>>>> 9f74f97 (wip)
     """
 
     query_tokens: list[str]
@@ -85,15 +89,23 @@ def rerank_exactly(
         details[ids[place]] = TokenDetail(
             words(query.example.input_ids),
             words(example.input_ids),
-            query.example.prompt_length,
-            example.prompt_length,
+            query.example.label_positions[0],
+            example.label_positions[0],
             matrix.tolist(),
             matrix.sum(dim=1).tolist(),
             matrix.sum(dim=0).tolist(),
-            [0.0] * example.prompt_length + shares,
+            _spread(shares, example),
             float(exact.unplaced[place]) * config.learning_rate,
         )
     return ranking, details
+
+
+def _spread(shares: list[float], example: Example) -> list[float]:
+    """What each labelled token carries, as a list over all tokens."""
+    spread = [0.0] * len(example)
+    for place, share in zip(example.label_positions, shares, strict=True):
+        spread[place] = share
+    return spread
 
 
 def _loss_shares(

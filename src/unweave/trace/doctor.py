@@ -91,20 +91,22 @@ def examine(config: DoctorConfig, *, loaded: Loaded | None = None) -> list[Findi
 
 
 def _mask(patient: Patient) -> Iterator[tuple[Verdict, str]]:
-    end = end_of_turn(patient.loaded.tokenizer, template=patient.config.template)
-    ends = sum(example.input_ids[-1] == end for example in patient.examples)
+    end = end_of_turn(patient.loaded.tokenizer, template=patient.config.template, date=patient.config.date)
+    stop = end.ids[-1]
+    ends = sum(example.input_ids[example.label_positions[-1]] == stop for example in patient.examples)
     labels = collate(patient.few, pad_token_id=patient.loaded.tokenizer.pad_token_id).labels
     counted = int((labels != IGNORE).sum())
     expected = sum(example.completion_length for example in patient.few)
-    yield (
-        ("ok", "loss on answers only")
-        if counted == expected
-        else ("failed", f"{counted} labels, {expected} answer tokens")
-    )
+    answers = [len(example.stretches) for example in patient.examples]
+    several = sum(count > 1 for count in answers)
+    learned = f"loss on {sum(answers)} answers of {len(answers)} rows only"
+    if several:
+        learned += f": {several} rows have several, and each is learned (--loss last-turn learns the last)"
+    yield ("ok", learned) if counted == expected else ("failed", f"{counted} labels, {expected} answer tokens")
     if ends < len(patient.examples):
         yield "warning", f"{len(patient.examples) - ends} answers are cut before their end: raise --max-length"
     else:
-        yield "ok", "the end of the answer is learned"
+        yield "ok", f"the end of the answer is learned: {patient.loaded.tokenizer.decode(end.ids)!r}"
 
 
 def _bos(patient: Patient) -> Iterator[tuple[Verdict, str]]:

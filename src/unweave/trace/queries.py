@@ -1,5 +1,6 @@
 """What is traced: whole answers, or parts of them."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -54,7 +55,8 @@ def make_queries(
         raise ConfigError("An answer can be cut in one way only.", where="--span, --words, --tokens", remedy="give one")
     by_id = {row.id: row for row in rows}
     queries: list[Query] = []
-    for example in encode_rows(rows, tokenizer, encoding).examples:
+    # What is traced is the answer; those before it are part of the question.
+    for example in encode_rows(rows, tokenizer, replace(encoding, loss="last-turn")).examples:
         row = by_id[example.row_id]
         if span is not None:
             place = row.completion.find(span)
@@ -79,14 +81,26 @@ def make_queries(
 
 def _cut(row: Row, example: Example, tokenizer: Any, spans: list[tuple[int, int]]) -> list[Query]:
     """Queries of the tokens that overlap each span of the answer's text."""
-    offsets = tokenizer(row.completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    offsets = _offsets(row, example, tokenizer)
     queries = []
     for begin, end in spans:
         places = [
-            example.prompt_length + index
-            for index, (first, last) in enumerate(offsets)
-            if first < end and last > begin and example.prompt_length + index < len(example)
+            example.prompt_length + index for index, (first, last) in enumerate(offsets) if first < end and last > begin
         ]
         if places:
             queries.append(Query(row, replace(example, labelled=tuple(places)), row.completion[begin:end]))
     return queries
+
+
+def _offsets(row: Row, example: Example, tokenizer: Any) -> list[tuple[int, int]]:
+    """Where in the answer's text each of its tokens stands."""
+    ids = example.input_ids[example.prompt_length :]
+    alone = tokenizer(row.completion, add_special_tokens=False, return_offsets_mapping=True)
+    count = min(len(alone.input_ids), len(ids))
+    if tuple(alone.input_ids[:count]) == ids[:count]:
+        return alone["offset_mapping"][:count]
+    # The template trims the answer, or its first token looks otherwise behind the prompt: what the tokens say is set against the text.
+    lengths = [len(tokenizer.decode(ids[:stop])) for stop in range(len(ids) + 1)]
+    said = tokenizer.decode(ids)
+    lead = row.completion.find(row.completion.strip()) - said.find(row.completion.strip())
+    return [(first + lead, last + lead) for first, last in itertools.pairwise(lengths)]

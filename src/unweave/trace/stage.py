@@ -13,7 +13,7 @@ from torch import Tensor
 from unweave import progress
 from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.data.remembered import read_remembering, remembered_columns
-from unweave.data.rows import Row, content_id
+from unweave.data.rows import Row, Turn, content_id
 from unweave.errors import ConfigError, StoreError
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, load
@@ -283,7 +283,8 @@ def _with_checkpoints(config: TraceConfig, first: TraceResult, rows: Sequence[Ro
 
 def _query(config: TraceConfig, loaded: Loaded, encoding: EncodingConfig) -> Row:
     prompt = config.prompt or ""
-    row = Row(id="query", instruction=prompt, completion="")
+    turns = () if config.system is None else (Turn("system", config.system),)
+    row = Row(id="query", instruction=prompt, completion="", turns=turns)
     completion = config.completion
     if completion is None:
         completion = greedy_answers(loaded, [row], encoding, max_new_tokens=config.max_new_tokens)[0]
@@ -293,4 +294,4 @@ def _query(config: TraceConfig, loaded: Loaded, encoding: EncodingConfig) -> Row
             where="--completion",
             remedy="give another prompt, or an answer with --completion",
         )
-    return Row(id=content_id(prompt, "", (), completion), instruction=prompt, completion=completion)
+    return replace(row, id=content_id(prompt, "", turns, completion), completion=completion)

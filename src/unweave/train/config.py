@@ -5,7 +5,27 @@ from pathlib import Path
 from typing import Literal
 
 from unweave.data.config import DataConfig
+from unweave.models import packaged
 from unweave.models.loading import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowRowsConfig(DataConfig):
+    """Show rows as a model sees them.
+
+    Attributes:
+        data: The rows.
+        model: The model whose tokenizer and chat template read them, or an adapter with its own; no weights are loaded.
+        revision: Of the model on the hub.
+        adapter: An adapter on the model.
+        limit: How many rows to show; all are read.
+    """
+
+    data: Path
+    model: str = packaged.NAME
+    revision: str | None = None
+    adapter: Path | None = None
+    limit: int | None = 3
 
 
 @dataclass(frozen=True, kw_only=True)

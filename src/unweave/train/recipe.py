@@ -1,8 +1,9 @@
 """How a model was trained: the config that `unweave train` left beside it, with which it can be trained again."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from unweave.config import load_yaml
+from unweave.config import load_yaml, read_value
 from unweave.errors import ConfigError
 from unweave.train.config import TrainConfig
 
@@ -23,7 +24,9 @@ def read_recipe(place: Path | str | None) -> TrainConfig:
         path = Path(place)
         for candidate in (path, path / "config.yaml", path.parent.parent / "config.yaml"):
             if candidate.is_file():
-                return load_yaml(TrainConfig, candidate, command="train")
+                recipe = load_yaml(TrainConfig, candidate, command="train")
+                # Runs from before conversations had several answers learned the last one.
+                return recipe if read_value(candidate, "loss") else replace(recipe, loss="last-turn")
     raise ConfigError(
         "How the model was trained is not known, so it can't be trained again.",
         where=str(place),

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from unweave.data.config import DataConfig, read_configured
+from unweave.data.config import ReadingConfig, read_configured
 from unweave.data.reading import Rows
 from unweave.data.remembered import read_beside
 from unweave.data.rows import Row
 from unweave.errors import DataError
 
 
-def read_training_rows(path: Path | str, config: DataConfig, *, without: Path | None = None) -> Rows:
+def read_training_rows(path: Path | str, config: ReadingConfig, *, without: Path | None = None) -> Rows:
     """Read rows as a config says, leaving some out by id.
 
     Args:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unweave import progress
 from unweave.data.batches import collate
+from unweave.data.dates import dated, recorded
 from unweave.data.encoding import Example, encode_rows
 from unweave.errors import ConfigError
 from unweave.files import replacing_folder
@@ -61,6 +62,7 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
         Where the result is, and what it took.
     """
     here = processes()
+    config = recorded(config, config.output_dir)
     run = RunFolder(config.output_dir, "train", config, inputs=train_inputs(config, loaded, processes=here.count))
     with run.held(here=here.is_first):
         done = run.finished(files=MODEL_WEIGHTS)
@@ -90,6 +92,7 @@ def train_inputs(config: TrainConfig, loaded: Loaded | None = None, *, processes
 
 
 def _fine_tune(run: RunFolder, config: TrainConfig, loaded: Loaded, here: Processes) -> TrainResult:
+    config = run.config = dated(config, loaded.tokenizer)
     rows = read_training_rows(config.data, config, without=config.without)
     encoded = encode_rows(rows, loaded.tokenizer, config)
     require_tokens(loaded.model, encoded.examples, tokenizer=loaded.tokenizer)

@@ -54,7 +54,7 @@ class ScoreConfig(DataConfig, ModelConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitConfig(DataConfig):
+class FitConfig(ReadingConfig):
     """Teach a small model to predict values from the text (ALinFiK, arXiv 2503.01052).
 
     Attributes:

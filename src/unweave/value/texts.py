@@ -39,12 +39,12 @@ def answered(texts: Sequence[Text], tokenizer: Any, max_length: int, device: tor
         `input_ids`, `attention_mask`, and `answers`: 1 where the next token is one of the answer.
     """
     encoding, sequences, starts = EncodingConfig(system_prompt=""), [], []
-    end = end_of_turn(tokenizer, template=encoding.template)
+    end = end_of_turn(tokenizer, template=encoding.template).ids
     for text in texts:
         prompt, answer = ("", text) if isinstance(text, str) else text
         row = Row(id="", instruction=prompt, completion=answer)
-        before = encode_prompt(row, tokenizer, encoding)[-(max_length // 2) :] or (end,)
-        after = (*tokenizer(answer, add_special_tokens=False).input_ids, end)[: max_length - len(before)]
+        before = encode_prompt(row, tokenizer, encoding)[-(max_length // 2) :] or end
+        after = (*tokenizer(answer, add_special_tokens=False).input_ids, *end)[: max_length - len(before)]
         sequences.append([*before, *after])
         starts.append(len(before))
     longest = max(map(len, sequences))

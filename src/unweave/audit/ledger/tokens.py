@@ -6,6 +6,7 @@ from typing import Any
 
 from unweave.audit.ledger.job import Job
 from unweave.config import load_yaml, part_of, read_value
+from unweave.data.dates import dated
 from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
@@ -43,6 +44,8 @@ def choose_encoding(job: Job, loaded: Loaded, sets: Mapping[str, Sequence[Row]])
         encoding = replace(encoding, **{name: getattr(given, name) for name in named})
         source += "".join(f"; {name} from {path}" for name in named)
         known = known or "max_length" in named
+    # Whoever verifies or replays the request, on whatever day, must see the same texts.
+    encoding = dated(encoding, loaded.tokenizer)
     if job.config.max_length is not None:
         return replace(encoding, max_length=job.config.max_length), f"{source}; max_length from --max-length"
     if known:

@@ -12,6 +12,7 @@ from unweave.audit.tofu.files import TofuItem, questions, read_test
 from unweave.audit.tofu.logs import AGGREGATED, TESTS, TofuLog, TofuTest
 from unweave.audit.tofu.scores import model_utility, score_logs
 from unweave.config import part_of
+from unweave.data.dates import dated, recorded
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.errors import DataError
@@ -42,6 +43,7 @@ def evaluate_tofu(config: TofuConfig, *, loaded: Loaded | None = None) -> dict[s
         `model_utility`, and with a reference log `forget_quality` and the rest of `TofuScores`; they are in `scores.json` too, and the log
         in `eval_log_aggregated.json`.
     """
+    config = recorded(config, config.output_dir)
     run = RunFolder(config.output_dir, "audit tofu", config, inputs=tofu_inputs(config, loaded))
     with run.held():
         return _evaluate(run, config, loaded or load(config))
@@ -62,6 +64,7 @@ def tofu_inputs(config: TofuConfig, loaded: Loaded | None = None) -> dict[str, I
 
 def _evaluate(run: RunFolder, config: TofuConfig, loaded: Loaded) -> dict[str, Any]:
     started = time.monotonic()
+    config = run.config = dated(config, loaded.tokenizer)
     run.start(loaded)
     encoding = part_of(EncodingConfig, config)
     tests = {name: read_test(config.data, name, forget=config.forget, rows=config.rows) for name in TESTS}
