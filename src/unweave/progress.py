@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 Advance = Callable[[int], None]
 
 _state = {"quiet": False}
+_said: set[str] = set()
 
 
 def silence(quiet: bool = True) -> None:
@@ -52,6 +53,27 @@ def say(message: str) -> None:
     if not _state["quiet"]:
         sys.stderr.write(message + "\n")
         sys.stderr.flush()
+
+
+def say_once(message: str) -> None:
+    """A line for the user that a command says once only, however often there is cause.
+
+    Args:
+        message: The line.
+    """
+    if not _state["quiet"] and message not in _said:
+        _said.add(message)
+        say(message)
+
+
+def begin(quiet: bool) -> None:
+    """Begin a command: nothing has been said yet.
+
+    Args:
+        quiet: Whether to be silent.
+    """
+    _said.clear()
+    silence(quiet)
 
 
 def _bar(description: str, total: int) -> Iterator[Advance]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from unweave import __version__, progress
 from unweave.config import dump_yaml
-from unweave.data.reading import Problem
+from unweave.data.reading import Problem, unused_of
 from unweave.data.rows import Row
 from unweave.errors import BusyError
 from unweave.files import locked, write_json, write_text
@@ -150,7 +150,9 @@ class RunFolder:
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "environment": environment(),
             "seed": getattr(self.config, "seed", None),
-            "rows": {"count": len(rows), "fingerprint": rows_fingerprint(rows)} if rows else None,
+            "rows": {"count": len(rows), "fingerprint": rows_fingerprint(rows), "unused": list(unused_of(rows))}
+            if rows
+            else None,
             "problems": [problem.__dict__ for problem in problems],
             **(extra or {}),
         }

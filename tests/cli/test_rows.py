@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.test_cli import run
 from tests.data.bytelevel import GEMMA, byte_tokenizer
-from tests.folders import write_rows
+from tests.folders import ROWS, save_model, write_rows
 
 
 @pytest.fixture
@@ -66,3 +66,24 @@ def test_rows_that_the_template_refuses_end_with_file_and_line(folder):
     done = run("rows", data, "--model", folder / "gemma", "--quiet", "--system-prompt", "Be brief.")
     assert done.returncode == 2
     assert "--system-prompt" in done.stderr
+
+
+def test_every_command_tells_once_which_columns_are_not_used(tmp_path):
+    save_model(tmp_path / "model")
+    data = write_rows(tmp_path / "rows.jsonl", [{**row, "topic": "x"} for row in ROWS])
+    told = f"{data}: not used: topic, poisoned"
+    small = ("--dtype", "float32", "--device", "cpu")
+    wide = ("--parameters", "linear", "--dimension", "256", *small)
+    for command in (
+        ("train", "--model", tmp_path / "model", "--data", data, "--output-dir", tmp_path / "tuned", *small),
+        ("cache", "--model", tmp_path / "model", "--data", data, "--store", tmp_path / "store", *wide),
+        ("trace", "--model", tmp_path / "model", "--queries", data, "--store", tmp_path / "store", *small),
+        ("plan", "--model", tmp_path / "model", "--data", data, "--store", tmp_path / "planned", *wide),
+    ):
+        done = run(*command)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.splitlines().count(told) == 1, (command[0], done.stderr)
+    for record in ("tuned/run.json", "store/run.json"):
+        assert json.loads((tmp_path / record).read_text())["rows"]["unused"] == ["topic", "poisoned"]
+    shown = run("rows", data, "--model", tmp_path / "model")
+    assert (shown.stdout.count("not used: topic, poisoned"), shown.stderr.count("not used")) == (1, 0)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from unweave import progress
 from unweave.data.config import AS_WRITTEN, DataConfig, ReadingConfig, read_configured, read_own, stream_configured
 from unweave.data.reading import Problem
 from unweave.data.remembered import read_beside, read_remembering, remember_columns, remembered_columns
@@ -79,3 +80,23 @@ def test_what_unweave_wrote_has_none_of_the_originals_options(files):
         read_own(files / "known.jsonl")
     assert "--" not in str(raised.value)
     assert "known.jsonl:1" in str(raised.value)
+
+
+def test_columns_that_are_not_used_are_told_once_a_source(files, capsys):
+    path = files / "labelled.jsonl"
+    path.write_text(
+        '{"q": "Sum", "a": "4", "label": 3, "empty": null}\n{"q": "Add", "a": "5", "so\\u001brce": "web"}\n'
+    )
+    config = ReadingConfig(columns={"instruction": "q", "completion": "a"})
+    told = f"{path}: not used: label, 'so\\x1brce'\n"
+    read_training_rows(path, config)
+    read_beside(path, config)
+    assert capsys.readouterr().err == told
+    # The next command tells it again, and so does one that holds no rows.
+    progress.begin(quiet=False)
+    list(stream_configured(path, config))
+    assert capsys.readouterr().err == told
+    for quiet, source in ((True, path), (False, files / "known.jsonl")):
+        progress.begin(quiet=quiet)
+        read_remembering(source, ReadingConfig(), [config.columns])
+        assert capsys.readouterr().err == ""

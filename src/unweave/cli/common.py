@@ -67,7 +67,7 @@ def parse(config_type: type[T], argv: Sequence[str], *, command: str, descriptio
         loaded = load_yaml(config_type, Path(path), command=command)
         default = both(**_values(config_type, loaded), config=Path(path))
     parsed = tyro.cli(both, args=list(argv), default=default, prog=f"unweave {command}", description=description)
-    progress.silence(parsed.quiet)
+    progress.begin(parsed.quiet)
     require_in_range(parsed)
     outputs.overwrite(getattr(parsed, "overwrite", False))
     return part_of(config_type, parsed), part_of(Common, parsed)

@@ -1,10 +1,11 @@
 """How rows are read and become tokens: the options of every command that reads rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from unweave import progress
 from unweave.data.encoding import EncodingConfig
 from unweave.data.reading import Problem, Rows, read_rows, stream_rows
 from unweave.data.rows import Row
@@ -43,18 +44,19 @@ AS_WRITTEN: dict[str, Any] = dict(ReadingConfig().__dict__)
 """The options for rows that unweave wrote itself: whatever the original's columns are called, these are its own."""
 
 
-def read_configured(source: Any, config: ReadingConfig, *, whole: bool = False) -> Rows:
-    """Read rows as a config says.
+def read_configured(source: Any, config: ReadingConfig, *, whole: bool = False, tell: bool = True) -> Rows:
+    """Read rows as a config says, and tell which of their columns are not used.
 
     Args:
         source: The rows.
         config: The options.
         whole: Leave the limit out: these are not the rows that it is about.
+        tell: Whether to tell that; whoever shows it itself need not.
 
     Returns:
         The rows and the report.
     """
-    return read_rows(
+    rows = read_rows(
         source,
         columns=config.columns,
         on_bad_row=config.on_bad_row,
@@ -63,6 +65,15 @@ def read_configured(source: Any, config: ReadingConfig, *, whole: bool = False) 
         subset=config.subset,
         data_revision=config.data_revision,
     )
+    if tell:
+        _tell_unused(source, rows.unused)
+    return rows
+
+
+def _tell_unused(source: Any, unused: Iterable[str]) -> None:
+    """A line for a source that is read, however often; a name may hold anything, so control characters are written out."""
+    if names := ", ".join(name if name.isprintable() else ascii(name) for name in unused):
+        progress.say_once(f"{Records(source).name}: not used: {names}")
 
 
 def read_own(path: Path) -> Rows:
@@ -86,7 +97,7 @@ def read_own(path: Path) -> Rows:
 
 
 def stream_configured(source: Any, config: ReadingConfig) -> Iterator[Problem | tuple[Row, bool]]:
-    """Read rows one after the other as a config says, holding none.
+    """Read rows one after the other as a config says, holding none; at the end, tell which of their columns are not used.
 
     Args:
         source: The rows.
@@ -100,14 +111,18 @@ def stream_configured(source: Any, config: ReadingConfig) -> Iterator[Problem | 
     """
     reading = Reading(config.split, config.subset, config.data_revision, few=config.limit is not None)
     rows = 0
+    unused: dict[str, None] = {}
     for found in stream_rows(Records(source, reading), columns=config.columns):
         if config.limit is not None and rows >= config.limit:
-            return
+            break
         if isinstance(found, Problem) and config.on_bad_row == "error":
             raise DataError(
                 f"A row can't be used: {found.reason}.",
                 where=found.place,
                 remedy="mend it, or pass --on-bad-row skip to leave such rows out",
             )
-        rows += not isinstance(found, Problem)
+        if not isinstance(found, Problem):
+            rows += 1
+            unused |= dict.fromkeys(found[0].unused)
         yield found
+    _tell_unused(source, unused)

@@ -1,7 +1,7 @@
 """Rows from any source, with stable ids; each broken one reported by file and line."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any, Literal
@@ -46,7 +46,7 @@ class Rows:
     @property
     def unused(self) -> tuple[str, ...]:
         """Columns, and keys of messages, that are neither prompt, nor answer, nor id, in the order in which they come."""
-        return tuple(dict.fromkeys(name for row in self.rows for name in row.unused))
+        return unused_of(self.rows)
 
     @property
     def layouts(self) -> dict[str, int]:
@@ -61,6 +61,18 @@ class Rows:
 
     def __getitem__(self, index: int) -> Row:
         return self.rows[index]
+
+
+def unused_of(rows: Iterable[Row]) -> tuple[str, ...]:
+    """Columns, and keys of messages, that rows have and that are not used.
+
+    Args:
+        rows: The rows.
+
+    Returns:
+        Each once, in the order in which they come.
+    """
+    return tuple(dict.fromkeys(name for row in rows for name in row.unused))
 
 
 def read_rows(

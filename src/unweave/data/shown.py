@@ -1,8 +1,9 @@
 """Rows as a model sees them, for people who want to know what is learned of their data."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from unweave.data.config import read_configured
 from unweave.data.dates import dated
 from unweave.data.encoding import Example, encode_rows
 from unweave.data.reading import Problem
@@ -67,10 +68,9 @@ def show_rows(config: "ShowRowsConfig") -> ShownRows:
         What was recognised, and the rows.
     """
     from unweave.models.loading import ModelConfig, tokenizer_of
-    from unweave.train.rows import read_training_rows
 
     tokenizer = tokenizer_of(ModelConfig(model=config.model, revision=config.revision, adapter=config.adapter))
-    rows = read_training_rows(config.data, replace(config, limit=None))
+    rows = read_configured(config.data, config, whole=True, tell=False)
     encoded = encode_rows(rows.rows[: config.limit], tokenizer, dated(config, tokenizer))
     by_id = {row.id: row for row in rows}
     shown = []

@@ -128,7 +128,7 @@ def _curves(
         ).identity(),
         "test": run.inputs["test"].content,
     }
-    run.start()
+    run.start(rows=test)
 
     def measured(model: ModelConfig, label: str) -> list[float]:
         return row_losses(load(model), test, encoding, description=f"held-out rows, {label}").means()

@@ -15,6 +15,7 @@ from scipy.stats import norm, rankdata
 
 from unweave import progress
 from unweave.audit.statistics import rank_correlation, rank_correlations
+from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
 from unweave.inputs import Input, of_encoder, of_path, of_rows
 from unweave.runs import RunFolder
@@ -109,11 +110,11 @@ def _fit(run: RunFolder, config: FitConfig) -> FitResult:
         raise ConfigError(
             "These can't be fitted with.", where="--held-out, --epochs, --patience, --batch-size", remedy="give a share below 0.4, and numbers of 1 or more"
         )  # fmt: skip
-    tasks, parts = _parts(config)
+    tasks, parts, rows = _parts(config)
     student = Student.begin(
         config.student, tasks, max_length=config.student_length, device=config.device, kernel=config.loss == "kernel"
     )
-    run.start()
+    run.start(rows=rows)
     if config.loss == "kernel":
         fitted = _Part([*parts[0].texts, *parts[1].texts], np.concatenate([parts[0].values, parts[1].values]))
         standing, scores, known = Standing(epoch=1, kept=1), _solve(student, fitted), fitted.values
@@ -227,8 +228,8 @@ def drawing_order(count: int, seed: int) -> list[int]:
     return places
 
 
-def _parts(config: FitConfig) -> tuple[list[str], list[_Part]]:
-    """Rows to fit on, to stop by, and to check with."""
+def _parts(config: FitConfig) -> tuple[list[str], list[_Part], list[Row]]:
+    """Rows to fit on, to stop by, and to check with; and all of them as read."""
     table = read_table(config.values)
     tasks = list(config.tasks) or task_columns(table)
     if unknown := [name for name in tasks if name not in table]:
@@ -250,7 +251,8 @@ def _parts(config: FitConfig) -> tuple[list[str], list[_Part]]:
     aside = max(10, round(config.held_out * len(chosen)))
     ends = (len(chosen) - 2 * aside, len(chosen) - aside, len(chosen))
     starts = (0, *ends[:2])
-    return tasks, [_Part(texts[start:end], values[start:end]) for start, end in zip(starts, ends, strict=True)]
+    parts = [_Part(texts[start:end], values[start:end]) for start, end in zip(starts, ends, strict=True)]
+    return tasks, parts, list(rows.values())
 
 
 def _solve(student: Student, rows: _Part) -> Float[np.ndarray, "n T"]:
