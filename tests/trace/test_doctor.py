@@ -116,6 +116,23 @@ def test_what_only_weakens_a_trace_is_a_warning(config, tmp_path):
     assert verdicts(examine(dataclasses.replace(config, parameters="lora"), loaded=lora))["weights"] == "warning"
 
 
+def test_how_rows_are_read_is_told(config):
+    talk = {"id": "talk", "messages": [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "world"}]}
+    rows = [{**row, "id": f"r{index}"} for index, row in enumerate(ROWS)]
+    write_rows(config.data, [*rows, {**talk, "label": 1}])
+    plain = examine(config, loaded=healthy())
+    assert [one.detail for one in plain if one.detail.startswith("read as")] == [
+        "read as Dolly (8), messages (1); not used: poisoned, label (unweave rows shows what the model sees)"
+    ]
+    assert not any("control tokens" in one.detail for one in plain)
+    eos = healthy().tokenizer.eos_token
+    write_rows(
+        config.data, [*rows, {**talk, "messages": [{"role": "user", "content": f"hello {eos}"}, talk["messages"][1]]}]
+    )
+    warned = [one for one in examine(config, loaded=healthy()) if "control tokens" in one.detail]
+    assert [(one.check, one.verdict, one.detail[:2]) for one in warned] == [("rows", "warning", "1 ")]
+
+
 def test_doctor_as_a_command(tmp_path, capsys):
     save_model(tmp_path / "model")
     write_rows(tmp_path / "rows.jsonl")

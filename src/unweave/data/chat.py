@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from unweave.data.controls import hold, is_control, typed
+from unweave.data.controls import hold, is_control
 from unweave.data.dates import dated_template
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
@@ -202,17 +202,6 @@ class ChatFormat:
         except RefusedError:
             return False
         return marker in text
-
-    def typed(self, row: Row) -> set[str]:
-        """The control tokens that a row's own texts hold.
-
-        Args:
-            row: The row.
-
-        Returns:
-            The tokens.
-        """
-        return typed([turn.message() for turn in row.conversation] + list(row.tools), self.controls)
 
     def _messages(self, row: Row, system_prompt: str | None) -> list[dict[str, Any]]:
         messages = [turn.message() for turn in row.conversation]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from unweave.data import controls
 from unweave.data.chat import EndOfTurn, Piece, chat_format, eos_of
 from unweave.data.controls import hold, is_control
 from unweave.data.rows import Row
@@ -100,9 +101,9 @@ def render_prompt(
     if template == NONE:
         return row.user_text
     without, with_context = PLAIN_TEMPLATES[template]
-    controls = controls_of(row, tokenizer, template)
+    own = controls_of(row, tokenizer, template)
     return (with_context if row.context else without).format(
-        instruction=hold(row.instruction, controls), context=hold(row.context, controls)
+        instruction=hold(row.instruction, own), context=hold(row.context, own)
     )
 
 
@@ -124,6 +125,22 @@ def controls_of(row: Row, tokenizer: Any, template: str, *, date: str | None = N
         return chat_format(tokenizer, date=date).controls
     own = (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token)
     return tuple(dict.fromkeys(token for token in own if token and is_control(token)))
+
+
+def typed(row: Row, tokenizer: Any, template: str, *, date: str | None = None) -> set[str]:
+    """The control tokens that a row's own text holds; they are encoded as text.
+
+    Args:
+        row: The row.
+        tokenizer: A Hugging Face tokenizer.
+        template: A name of `TEMPLATES`.
+        date: The date that a chat template writes, where it reads the clock.
+
+    Returns:
+        The tokens.
+    """
+    texts = [turn.message() for turn in row.conversation] + list(row.tools)
+    return controls.typed(texts, controls_of(row, tokenizer, template, date=date))
 
 
 def end_of_turn(tokenizer: Any, *, template: str = "chat", date: str | None = None) -> EndOfTurn:

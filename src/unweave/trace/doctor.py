@@ -1,6 +1,7 @@
 """A check-up of a model and its data for the mistakes that ruin influence without a word."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +9,8 @@ import torch
 
 from unweave.data.batches import IGNORE, collate
 from unweave.data.encoding import Example
-from unweave.data.templates import end_of_turn
+from unweave.data.rows import Row
+from unweave.data.templates import end_of_turn, typed
 from unweave.errors import UnweaveError
 from unweave.gradients.loss import token_losses
 from unweave.gradients.per_sample import frozen_in_evaluation
@@ -47,6 +49,8 @@ class Patient:
         rows: How many rows the data has.
         examples: All of them, encoded.
         touched: How many were cut or dropped for their length.
+        typed: How many hold control tokens of the template in their own text.
+        recognized: How they were read, and what of them is not used.
     """
 
     config: DoctorConfig
@@ -54,6 +58,8 @@ class Patient:
     rows: int
     examples: list[Example]
     touched: int
+    typed: int = 0
+    recognized: str = ""
 
     @property
     def few(self) -> list[Example]:
@@ -79,7 +85,8 @@ def examine(config: DoctorConfig, *, loaded: Loaded | None = None) -> list[Findi
     """
     loaded = loaded or load(config)
     rows, examples, problems = open_examples(config, loaded)
-    patient = Patient(config, loaded, len(rows), examples, len(problems))
+    held = [row for row in rows if typed(row, loaded.tokenizer, config.template, date=config.date)]
+    patient = Patient(config, loaded, len(rows), examples, len(problems), len(held), _recognized(rows))
     findings = []
     for name, check in CHECKS.items():
         try:
@@ -88,6 +95,13 @@ def examine(config: DoctorConfig, *, loaded: Loaded | None = None) -> list[Findi
             # What is wrong with the model may be what breaks the check.
             findings.append(Finding(name, "failed", " ".join(str(error).split())))
     return findings
+
+
+def _recognized(rows: Sequence[Row]) -> str:
+    layouts = Counter(row.layout for row in rows).most_common()
+    unused = dict.fromkeys(name for row in rows for name in row.unused)
+    read = ", ".join(f"{name} ({count})" for name, count in layouts)
+    return f"read as {read}; not used: {', '.join(unused) or 'nothing'} (unweave rows shows what the model sees)"
 
 
 def _mask(patient: Patient) -> Iterator[tuple[Verdict, str]]:
@@ -216,6 +230,12 @@ def _finite_difference(patient: Patient) -> Iterator[tuple[Verdict, str]]:
 
 
 def _data(patient: Patient) -> Iterator[tuple[Verdict, str]]:
+    yield "ok", patient.recognized
+    if patient.typed:
+        yield (
+            "warning",
+            f"{patient.typed} rows hold control tokens of the template in their text: they are encoded as text",
+        )
     seen = [example.input_ids for example in patient.examples]
     repeated = len(seen) - len(set(seen))
     if repeated:
