@@ -41,7 +41,12 @@ def named_options(path):
     """Option names in the remedies of a file; those that are put together at run time are left out."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.keyword) and node.arg == "remedy":
+            parts = {
+                id(part) for text in ast.walk(node.value) if isinstance(text, ast.JoinedStr) for part in text.values
+            }
             for text in ast.walk(node.value):
+                if id(text) in parts:
+                    continue
                 if isinstance(text, ast.JoinedStr):
                     whole = "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in text.values)
                 elif isinstance(text, ast.Constant) and isinstance(text.value, str):

@@ -53,6 +53,10 @@ class StoreSpec:
     sign: str = "positive: a step on the row lowers the query's loss"
     loading: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # Stores of before do not say which answers are learned: it was the last one of a conversation.
+        object.__setattr__(self, "encoding", {"loss": "last-turn", **self.encoding})
+
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
         return {"version": VERSION, **asdict(self)}
@@ -105,8 +109,7 @@ class StoreSpec:
                     where=where,
                     remedy="restore it, or use the version of unweave that made the store",
                 )
-        # Stores of before were made of the last answer of a conversation.
-        return cls(**{**{name: value[name] for name in known}, "encoding": {"loss": "last-turn", **value["encoding"]}})
+        return cls(**{name: value[name] for name in known})
 
     def require(self, other: "StoreSpec", *, where: str) -> None:
         """Refuse to go on with sketches that were made in another way.
