@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from unweave import progress
 from unweave.data.reading import read_rows
 from unweave.data.sources import Reading, Records
 from unweave.data.sources.plain import plain
@@ -163,6 +164,34 @@ def test_a_saved_data_set_with_only_a_test_split_says_so(tmp_path):
         read_rows(tmp_path / "saved")
     assert "--split with one of: test" in str(raised.value)
     assert len(answers(tmp_path / "saved", split="test")) == 6
+
+
+def test_an_option_that_a_source_has_nothing_for_is_told(tmp_path, capsys):
+    every = {"split": "test", "subset": "small", "data_revision": "main"}
+    jsonl(tmp_path / "rows.jsonl", ROWS)
+    for split in ("train", "test"):
+        jsonl(tmp_path / "folder" / f"{split}.jsonl", ROWS)
+    data = datasets.Dataset.from_list(ROWS)
+    data.save_to_disk(tmp_path / "saved")
+    datasets.DatasetDict(train=data, test=data).save_to_disk(tmp_path / "splits")
+    named = datasets.Dataset.from_list(ROWS, split="test")
+    for source, idle in (
+        (tmp_path / "rows.jsonl", every),
+        (str(tmp_path / "*.jsonl"), every),
+        (tmp_path / "saved", every),
+        (ROWS, every),
+        (tmp_path / "folder", ("subset", "data_revision")),
+        (tmp_path / "splits", ("subset", "data_revision")),
+        (named, ("subset", "data_revision")),
+    ):
+        progress.begin(quiet=False)
+        assert len(answers(source)) == 6
+        assert "has no effect" not in capsys.readouterr().err
+        for _ in range(2):
+            assert len(answers(source, **every)) == 6
+        told = [line.partition(": --")[2] for line in capsys.readouterr().err.splitlines() if "has no effect" in line]
+        expected = [f"{name.replace('_', '-')} {every[name]} has no effect" for name in idle]
+        assert sorted(line.partition(" on it")[0] for line in told) == sorted(expected), source
 
 
 @pytest.fixture

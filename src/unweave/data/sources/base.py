@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from unweave import progress
+
 Record = Mapping[str, Any]
 
 
@@ -36,3 +38,17 @@ class Reading:
     subset: str | None = None
     data_revision: str | None = None
     few: bool = False
+
+    def tell_idle(self, source: str, *options: str) -> None:
+        """Say which options were given that a source of this kind has nothing for.
+
+        It is no error: one command may read a data set, which they are about, and files beside it.
+
+        Args:
+            source: The source.
+            *options: Those that have no effect on it.
+        """
+        for name in options:
+            if (value := getattr(self, name)) is not None:
+                option = f"--{name.replace('_', '-')} {value}"
+                progress.say_once(f"{source}: {option} has no effect on it: all of its rows are read")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unweave.data.sources.base import Found, Reading
-from unweave.data.sources.memory import dataset_records
+from unweave.data.sources.memory import dataset_records, tell_idle
 from unweave.errors import ConfigError, DataError, MissingExtraError, UnweaveError
 
 HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+|[\w-]+)(?::(?P<subset>[\w.+-]+))?(?:@(?P<revision>[\w./-]+))?")
@@ -35,6 +35,7 @@ def read_saved(folder: Path, reading: Reading) -> Iterator[Found]:
         Its records; the line of a record is its position.
     """
     data = _loaded(str(folder), lambda datasets: datasets.load_from_disk(str(folder)))
+    tell_idle(data, str(folder), reading)
     yield from dataset_records(data, str(folder), reading)
 
 
