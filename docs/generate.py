@@ -74,22 +74,34 @@ def models_page() -> str:
     """What works with which model, as benchmarks/model_matrix.py has found it."""
     result = json.loads((HERE.parent / "benchmarks" / "results" / "model_matrix.json").read_text(encoding="utf-8"))
     counts, kinds = result["counts"], result["adapters"]
+    compared, selections = result["gradient_counts"], result["selections"]
     lines = [
         NOTE,
         "# What works with which model",
         "",
         "Each cell is a tiny model with random weights and an adapter: made by `unweave train` (`lora`) or by PEFT (the others). It is loaded again, answers "
         "in batches, is unlearned from (`forget --adapter-mode continue`), loaded again, and merged (`--adapter-mode new`); logits are compared each time, in "
-        "float32. `yes`: all are equal. `-`: PEFT makes no such adapter for this model. A number: something is refused, and the list below says by which "
-        "error.",
+        "float32. The last columns are about gradients: those of single rows, of all parameters, of all linear layers, and of an adapter on these, are "
+        "compared with a loop of `torch.autograd.grad` in float64 (1e-10; 1e-5 and in `xglm` 1e-3 where the model itself computes in float32). "
+        "`yes`: all are equal. `-`: PEFT makes no such adapter for this model. A number: something is refused, and the list below says by which error.",
         "",
         f"{len(result['cells'])} architectures, {len(kinds)} kinds of adapters: {counts['equal']} checks equal, {counts['refused']} refused by name, "
-        f"{counts['none']} that PEFT does not offer, {counts['wrong']} wrong. `python benchmarks/model_matrix.py` repeats it.",
+        f"{counts['none']} that PEFT does not offer, {counts['wrong']} wrong. Gradients, with nineteen kinds of adapters on `llama`: "
+        f"{compared['equal']} equal, {compared['refused']} refused by name, {compared['not offered']} that PEFT does not offer, {compared['wrong']} wrong. "
+        "`python benchmarks/model_matrix.py` repeats it.",
         "",
-        "| model | " + " | ".join(f"`{kind}`" for kind in kinds) + " |",
-        "|---|" + "---|" * len(kinds),
+        "| model | "
+        + " | ".join([f"`{kind}`" for kind in kinds] + [f"gradients: `{kind}`" for kind in selections])
+        + " |",
+        "|---|" + "---|" * (len(kinds) + len(selections)),
     ]
     reasons: list[str] = []
+
+    def mark(reason: str) -> str:
+        if reason not in reasons:
+            reasons.append(reason)
+        return str(reasons.index(reason) + 1)
+
     for name, row in result["cells"].items():
         cells = [name]
         for kind in kinds:
@@ -99,13 +111,12 @@ def models_page() -> str:
             elif all(outcome.startswith("none") for _, outcome in others):
                 cells.append("-")
             else:
-                marks = []
-                for check, outcome in others:
-                    reason = f"{check}: {outcome}"
-                    if reason not in reasons:
-                        reasons.append(reason)
-                    marks.append(str(reasons.index(reason) + 1))
-                cells.append(", ".join(marks))
+                cells.append(", ".join(mark(f"{check}: {outcome}") for check, outcome in others))
+        for kind in selections:
+            outcome = result["gradients"][name][kind]
+            cells.append(
+                {"equal": "yes", "not offered": "-"}.get(outcome.partition(":")[0]) or mark(f"gradients: {outcome}")
+            )
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", *(f"{number}. {reason}" for number, reason in enumerate(reasons, start=1))]
     return "\n".join(lines).rstrip() + "\n"
