@@ -46,7 +46,8 @@ def audit_models(config: AuditConfig) -> dict[str, Any]:
     """
     config = recorded(config, config.output_dir)
     # The models are judged on the same texts.
-    config = dated(config, tokenizer_of(ModelConfig(model=next(iter(model_labels(config).values())))))
+    models = list(model_labels(config).values())
+    config = dated(config, tokenizer_of(ModelConfig(model=models[0])), *models)
     run = RunFolder(config.output_dir, "audit", config, key="audit", inputs=audit_inputs(config))
     with run.held():
         audit = _Audit(config, run)

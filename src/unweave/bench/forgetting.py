@@ -19,12 +19,14 @@ from unweave.bench.summary import setting, shown, summarise, write_results
 from unweave.bench.tofu import TofuSubject
 from unweave.bench.triggers import TriggerSubject
 from unweave.config import part_of
+from unweave.data.dates import dated, recorded
 from unweave.data.encoding import EncodingConfig
 from unweave.errors import ConfigError
 from unweave.files import locked, remembered, write_jsonl
 from unweave.forget.methods import get_method
 from unweave.forget.stage import forget_rows
 from unweave.inputs import Input, of_case, of_named_model, of_path, of_store
+from unweave.models.loading import ModelConfig, tokenizer_of
 from unweave.runs import RunFolder
 from unweave.weigh.config import WeighConfig
 from unweave.weigh.stage import weigh_rows
@@ -102,7 +104,8 @@ class Bench:
             raise ConfigError(
                 "A comparison is made on a case or on TOFU.", where="--case, --tofu", remedy="give one of the two"
             )
-        self.config = config
+        config = recorded(config, config.output_dir)
+        config = self.config = dated(config, tokenizer_of(ModelConfig(model=config.model)), config.model)
         self.encoding = part_of(EncodingConfig, config)
         self.record = RunFolder(config.output_dir, "bench forgetting", config, inputs=bench_inputs(config))
         self.subject: Subject = (

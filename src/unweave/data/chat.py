@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from unweave.data.controls import hold, is_control
-from unweave.data.dates import dated_template
+from unweave.data.dates import dated_template, reads_clock
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
 
@@ -109,7 +109,7 @@ class ChatFormat:
         """
         tokenizer, more = self._tokenizer, {}
         try:
-            if self.date is not None:
+            if reads_clock(tokenizer):
                 template = tokenizer.get_chat_template(tools=list(tools) or None)
                 more["chat_template"] = dated_template(template, self.date)
             return tokenizer.apply_chat_template(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import functools
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,19 +29,29 @@ def reads_clock(tokenizer: Any) -> bool:
     return "strftime_now" in str(getattr(tokenizer, "chat_template", None))
 
 
-def dated_template(template: str, date: str) -> str:
+@functools.cache
+def today() -> str:
+    """The day of this process: a run that goes on past midnight keeps it.
+
+    Returns:
+        YYYY-MM-DD.
+    """
+    return datetime.date.today().isoformat()
+
+
+def dated_template(template: str, date: str | None) -> str:
     """A chat template whose clock stands still.
 
     Args:
         template: The template's text.
-        date: The date, YYYY-MM-DD; the time is midnight.
+        date: The date, YYYY-MM-DD, by default today's; the time is midnight.
 
     Returns:
         The same template, with a `strftime_now` of its own.
     """
     if "strftime_now" not in template:
         return template
-    moment = parse_date(date)
+    moment = parse_date(date or today())
     filters = "".join(
         f"|replace('%{flag}{one}', '{moment.strftime(f'%{flag}{one}')}')" for one in DIRECTIVES for flag in ("", "-")
     )
@@ -65,19 +76,23 @@ def parse_date(date: str) -> datetime.datetime:
         raise ConfigError(f"'{date}' is no date.", where="--date", remedy="write it as 2026-01-31") from None
 
 
-def dated(config: T, tokenizer: Any) -> T:
+def dated(config: T, tokenizer: Any, *models: str | Path | None) -> T:
     """A config whose date is fixed, where its template reads the clock.
 
     Args:
         config: A dataclass with the fields of `EncodingConfig`.
         tokenizer: A Hugging Face tokenizer.
+        *models: The models that read the rows, the one that counts first: the first with a record of its training gives the date that it was trained
+            with. Without one it is today's.
 
     Returns:
         The config; the same one where no date is needed, or one is set.
     """
     if config.date is not None or config.template != "chat" or not reads_clock(tokenizer):  # type: ignore[attr-defined]
         return config
-    return dataclasses.replace(config, date=datetime.date.today().isoformat())  # type: ignore[type-var]
+    days = (_record(folder / "config.yaml").get("date") for model in models if model for folder in _run_folders(model))
+    date = next((day for day in days if isinstance(day, str)), None)
+    return dataclasses.replace(config, date=date or today())  # type: ignore[type-var]
 
 
 def recorded(config: T, folder: Path) -> T:
@@ -90,15 +105,24 @@ def recorded(config: T, folder: Path) -> T:
     Returns:
         The config; the same one where nothing is recorded, or a date is set.
     """
-    path = folder / "config.yaml"
-    if config.date is not None or not path.is_file():  # type: ignore[attr-defined]
-        return config
-    try:
-        old = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return config
-    if not isinstance(old, dict) or not isinstance(old.get("date"), str):
+    old = _record(folder / "config.yaml")
+    if config.date is not None or not isinstance(old.get("date"), str):  # type: ignore[attr-defined]
         return config
     again = dataclasses.replace(config, date=old["date"])  # type: ignore[type-var]
     same = yaml.safe_load(dump_yaml(str(old.get("command")), again)) == old
     return again if same else config
+
+
+def _run_folders(model: str | Path) -> list[Path]:
+    """Where the run that made a model may have left its config: beside the model, or above it where the model is a snapshot."""
+    folder = Path(model)
+    return [folder, folder.parent.parent] if folder.parent.name == "snapshots" else [folder]
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What a config file says; nothing where there is none that can be read."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        found = None
+    return found if isinstance(found, dict) else {}

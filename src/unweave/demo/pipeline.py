@@ -12,6 +12,7 @@ from unweave.audit.metrics import compare
 from unweave.audit.stage import CLASS, audit_trace, stored_behaviour
 from unweave.audit.tracing import TraceQuality
 from unweave.data.case import Case, make_case
+from unweave.data.dates import dated, recorded
 from unweave.data.encoding import EncodingConfig
 from unweave.demo.config import QUICK, DemoConfig
 from unweave.demo.plan import StagePlan
@@ -21,7 +22,7 @@ from unweave.files import read_json, write_json
 from unweave.forget.stage import ForgetResult, forget_rows
 from unweave.identity import NO_EFFECT
 from unweave.inputs import Input, of_model, of_paths
-from unweave.models.loading import ModelConfig, load
+from unweave.models.loading import ModelConfig, load, tokenizer_of
 from unweave.outputs import overwriting
 from unweave.report.report import ReportConfig, write_report
 from unweave.runs import RunFolder
@@ -83,6 +84,7 @@ def run_demo(config: DemoConfig) -> DemoResult:
         )
     config = _quick(config)
     folder = config.output_dir
+    config = dated(recorded(config, folder), tokenizer_of(config), config.adapter, config.model)
     run = RunFolder(folder, "demo", config, inputs=demo_inputs(config))
     with run.held():
         _refuse_other_run(run)

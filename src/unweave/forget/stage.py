@@ -141,7 +141,7 @@ def forget_inputs(config: ForgetConfig, loaded: Loaded | None = None) -> dict[st
 
 
 def _forget(run: RunFolder, config: ForgetConfig, method: Method, loaded: Loaded) -> ForgetResult:
-    config = run.config = dated(config, loaded.tokenizer)
+    config = run.config = dated(config, loaded.tokenizer, loaded.adapter, loaded.base)
     rows, problems, read = read_forget_rows(config, loaded, method)
     run.start(loaded, rows=read, problems=problems)
     started = time.monotonic()

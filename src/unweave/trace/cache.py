@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from unweave import progress
+from unweave.data.dates import dated
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.reading import Problem
 from unweave.data.remembered import remember_columns
@@ -198,12 +199,28 @@ def open_job(config: CacheConfig, *, loaded: Loaded | None = None, rows: list[Ro
         The job.
     """
     loaded = loaded or load(config)
+    config = dated_as_stored(config, loaded)
     rows, examples, problems = open_examples(config, loaded, rows=rows)
     require_tokens(loaded.model, examples, tokenizer=loaded.tokenizer)
     sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=config)
     spec = store_spec(loaded, sketcher, config, encoding=config, number_format=config.number_format)
     store = GradientStore.create(config.store, spec)
     return CacheJob(config, loaded, sketcher, store, rows, examples, problems)
+
+
+def dated_as_stored(config: CacheConfig, loaded: Loaded) -> CacheConfig:
+    """A config with a date, where the template reads the clock: the store's, so that rows may be added on any day; for a new store the training's.
+
+    Args:
+        config: Store, template and date.
+        loaded: The model.
+
+    Returns:
+        The config.
+    """
+    if config.date is None and (config.store / "store.json").is_file():
+        config = replace(config, date=GradientStore.open(config.store).spec.encoding.get("date"))
+    return dated(config, loaded.tokenizer, loaded.adapter, loaded.base)
 
 
 def open_examples(

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from unweave.data.batches import IGNORE, collate
+from unweave.data.dates import dated, reads_clock
 from unweave.data.encoding import Example
 from unweave.data.rows import Row
 from unweave.data.templates import end_of_turn, typed
@@ -84,6 +85,7 @@ def examine(config: DoctorConfig, *, loaded: Loaded | None = None) -> list[Findi
         The findings; a check that can't be made has failed.
     """
     loaded = loaded or load(config)
+    config = dated(config, loaded.tokenizer, loaded.adapter, loaded.base)
     rows, examples, problems = open_examples(config, loaded)
     held = [row for row in rows if typed(row, loaded.tokenizer, config.template, date=config.date)]
     patient = Patient(config, loaded, len(rows), examples, len(problems), len(held), _recognized(rows))
@@ -121,6 +123,17 @@ def _mask(patient: Patient) -> Iterator[tuple[Verdict, str]]:
         yield "warning", f"{len(patient.examples) - ends} answers are cut before their end: raise --max-length"
     else:
         yield "ok", f"the end of the answer is learned: {patient.loaded.tokenizer.decode(end.ids)!r}"
+
+
+def _template(patient: Patient) -> Iterator[tuple[Verdict, str]]:
+    if patient.config.template != "chat" or not reads_clock(patient.loaded.tokenizer):
+        yield "ok", "every day it writes the same"
+        return
+    date = patient.config.date
+    yield (
+        "warning",
+        f"the chat template reads the clock: all rows are written as of {date} (--date), which each run records; elsewhere the model is told another day",
+    )
 
 
 def _bos(patient: Patient) -> Iterator[tuple[Verdict, str]]:
@@ -249,6 +262,7 @@ def _data(patient: Patient) -> Iterator[tuple[Verdict, str]]:
 CHECKS: dict[str, Callable[[Patient], Iterator[tuple[Verdict, str]]]] = {
     "rows": _data,
     "vocabulary": _vocabulary,
+    "template": _template,
     "loss mask": _mask,
     "BOS": _bos,
     "weights": _weights,

@@ -11,7 +11,7 @@ import torch
 from unweave.data.batches import plan_batches
 from unweave.models.loading import Loaded, load
 from unweave.store.numbers import stored_bytes
-from unweave.trace.cache import open_examples
+from unweave.trace.cache import dated_as_stored, open_examples
 from unweave.trace.config import CacheConfig
 from unweave.trace.sketching import Sketcher
 
@@ -70,6 +70,7 @@ def plan_cache(config: CacheConfig, *, loaded: Loaded | None = None) -> CachePla
         The plan.
     """
     loaded = loaded or load(config)
+    config = dated_as_stored(config, loaded)
     _, examples, problems = open_examples(config, loaded)
     sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=config)
     lengths = [len(example) for example in examples]

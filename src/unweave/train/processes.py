@@ -47,6 +47,21 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
+    def of_first(self, value: str | None) -> str | None:
+        """What the first process found, everywhere.
+
+        Args:
+            value: This process's.
+
+        Returns:
+            The first one's.
+        """
+        if self.count == 1:
+            return value
+        found = [value]
+        dist.broadcast_object_list(found, src=0)
+        return found[0]
+
     def average(self, value: float) -> float:
         """The mean of a number over all processes.
 

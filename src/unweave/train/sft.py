@@ -92,7 +92,9 @@ def train_inputs(config: TrainConfig, loaded: Loaded | None = None, *, processes
 
 
 def _fine_tune(run: RunFolder, config: TrainConfig, loaded: Loaded, here: Processes) -> TrainResult:
-    config = run.config = dated(config, loaded.tokenizer)
+    config = dated(config, loaded.tokenizer, loaded.adapter, loaded.base)
+    # Midnight may lie between the processes.
+    config = run.config = replace(config, date=here.of_first(config.date))
     rows = read_training_rows(config.data, config, without=config.without)
     encoded = encode_rows(rows, loaded.tokenizer, config)
     require_tokens(loaded.model, encoded.examples, tokenizer=loaded.tokenizer)

@@ -13,13 +13,14 @@ from unweave import progress
 from unweave.audit.statistics import Estimate, across_seeds, paired_difference
 from unweave.config import part_of
 from unweave.data.config import AS_WRITTEN, DataConfig
+from unweave.data.dates import dated, recorded
 from unweave.data.encoding import EncodingConfig
 from unweave.errors import ConfigError
 from unweave.files import remembered, write_json
 from unweave.gradients.scoring import row_losses
 from unweave.identity import identity_digest
 from unweave.inputs import Input, of_path, of_rows
-from unweave.models.loading import ModelConfig, load
+from unweave.models.loading import ModelConfig, load, tokenizer_of
 from unweave.runs import RunFolder, environment
 from unweave.trace.baselines import random_scores
 from unweave.train.config import TrainConfig
@@ -99,6 +100,8 @@ def learning_curves(config: CurveConfig) -> CurveResult:
         raise ConfigError(
             "A share is out of range.", where="--shares, --seeds", remedy="give shares up to 1, and a seed"
         )
+    config = recorded(config, config.output_dir)
+    config = dated(config, tokenizer_of(config), config.adapter, config.model)
     run = RunFolder(config.output_dir, "value curve", config, inputs=curve_inputs(config))
     with run.held():
         return _curves(run, config, table, columns, started)

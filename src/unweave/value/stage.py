@@ -11,12 +11,13 @@ import torch
 
 from unweave import progress
 from unweave.config import part_of
+from unweave.data.dates import dated
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.rows import Row
 from unweave.errors import BusyError, ConfigError, DataError
 from unweave.files import locked, remembered
 from unweave.inputs import Input, of_encoder, of_model, of_named_model, of_rows, of_store, of_value, together
-from unweave.models.loading import Loaded, load
+from unweave.models.loading import Loaded, load, tokenizer_of
 from unweave.models.vocabulary import require_tokens
 from unweave.runs import RunFolder
 from unweave.store.store import GradientStore
@@ -77,6 +78,7 @@ def score_rows(config: ScoreConfig) -> ScoreResult:
         raise ConfigError(
             "`less` needs whole gradients.", where="--baselines, --store", remedy="leave one of the two out"
         )
+    config = dated(config, tokenizer_of(config), config.adapter, config.model)
     run = RunFolder(config.output.parent, "value score", config, inputs=score_inputs(config))
     busy = BusyError(
         "Another process is writing this table.",

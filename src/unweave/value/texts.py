@@ -12,6 +12,8 @@ from unweave.data.templates import end_of_turn
 
 Text = str | tuple[str, str]
 """A row's prompt and answer; a string is all answer."""
+DATE = "2024-07-26"
+"""What a chat template that reads the clock writes: a student values a text the same on any day. Llama's templates write this one without a clock."""
 
 
 def prompt_and_answer(row: Row) -> tuple[str, str]:
@@ -38,8 +40,8 @@ def answered(texts: Sequence[Text], tokenizer: Any, max_length: int, device: tor
     Returns:
         `input_ids`, `attention_mask`, and `answers`: 1 where the next token is one of the answer.
     """
-    encoding, sequences, starts = EncodingConfig(system_prompt=""), [], []
-    end = end_of_turn(tokenizer, template=encoding.template).ids
+    encoding, sequences, starts = EncodingConfig(system_prompt="", date=DATE), [], []
+    end = end_of_turn(tokenizer, template=encoding.template, date=DATE).ids
     for text in texts:
         prompt, answer = ("", text) if isinstance(text, str) else text
         row = Row(id="", instruction=prompt, completion=answer)

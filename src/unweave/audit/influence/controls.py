@@ -17,6 +17,7 @@ from unweave.audit.statistics import across_seeds
 from unweave.config import load_yaml, part_of, read_value
 from unweave.data.case import Case
 from unweave.data.config import AS_WRITTEN
+from unweave.data.dates import dated
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.data.triggers import is_poisoned
@@ -27,7 +28,7 @@ from unweave.forget.methods import get_method
 from unweave.forget.stage import forget_inputs, forget_rows
 from unweave.identity import versions
 from unweave.inputs import of_case, of_config, of_store
-from unweave.models.loading import ModelConfig, load
+from unweave.models.loading import ModelConfig, load, tokenizer_of
 from unweave.weigh.config import WeighConfig
 from unweave.weigh.stage import weigh_rows
 
@@ -164,7 +165,8 @@ def unlearning_config(config: InfluenceAuditConfig) -> ForgetConfig:
             remedy="give the config.yaml of an `unweave forget` run",
         )
     name = read_value(config.forget_config, "method") or ForgetConfig.method
-    return load_yaml(get_method(name).config_type, config.forget_config, command="forget")
+    unlearning = load_yaml(get_method(name).config_type, config.forget_config, command="forget")
+    return dated(unlearning, tokenizer_of(unlearning), unlearning.adapter, unlearning.model)
 
 
 def _unlearn(

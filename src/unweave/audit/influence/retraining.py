@@ -19,6 +19,7 @@ from unweave.audit.influence.config import InfluenceAuditConfig
 from unweave.audit.statistics import mean, rank_correlations
 from unweave.config import part_of
 from unweave.data.config import AS_WRITTEN
+from unweave.data.dates import dated
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
@@ -58,6 +59,7 @@ def retraining_agreement(
     if config.subsets < 3:
         raise ConfigError("A correlation needs models.", where="--subsets", remedy="give at least 3")
     recipe = read_recipe(config.recipe or store.spec.adapter)
+    recipe = dated(recipe, loaded.tokenizer, loaded.adapter, loaded.base)
     rows = read_training_rows(recipe.data, recipe, without=recipe.without).rows
     ids = [row.id for row in rows]
     if missing := sorted(set(ids) - set(store.row_ids())):

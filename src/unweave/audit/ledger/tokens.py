@@ -45,7 +45,7 @@ def choose_encoding(job: Job, loaded: Loaded, sets: Mapping[str, Sequence[Row]])
         source += "".join(f"; {name} from {path}" for name in named)
         known = known or "max_length" in named
     # Whoever verifies or replays the request, on whatever day, must see the same texts.
-    encoding = dated(encoding, loaded.tokenizer)
+    encoding = dated(encoding, loaded.tokenizer, loaded.adapter, loaded.base)
     if job.config.max_length is not None:
         return replace(encoding, max_length=job.config.max_length), f"{source}; max_length from --max-length"
     if known:

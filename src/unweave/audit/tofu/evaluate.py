@@ -64,7 +64,7 @@ def tofu_inputs(config: TofuConfig, loaded: Loaded | None = None) -> dict[str, I
 
 def _evaluate(run: RunFolder, config: TofuConfig, loaded: Loaded) -> dict[str, Any]:
     started = time.monotonic()
-    config = run.config = dated(config, loaded.tokenizer)
+    config = run.config = dated(config, loaded.tokenizer, loaded.adapter, loaded.base)
     run.start(loaded)
     encoding = part_of(EncodingConfig, config)
     tests = {name: read_test(config.data, name, forget=config.forget, rows=config.rows) for name in TESTS}
