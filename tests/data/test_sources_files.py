@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+from functools import partial
 
 import pytest
 import zstandard
@@ -31,7 +32,7 @@ TEXTS = {
     "semicolons.csv": TABLE.replace(",", ";"),
     "d.tsv": TABLE.replace(",", "\t"),
 }
-PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}
+PACK = {"": bytes, ".gz": partial(gzip.compress, mtime=0), ".zst": zstandard.ZstdCompressor().compress}
 
 
 def found(path, **options):
@@ -213,9 +214,17 @@ def test_a_pipe_without_a_writer_is_given_up(tmp_path, monkeypatch):
         read_rows(tmp_path / "d.jsonl")
 
 
-@pytest.mark.parametrize("content", [LINES, TEXTS["d.json"], TABLE, gzip.compress(LINES.encode()), ("\ufeff" + LINES)])
-def test_standard_input_is_a_source_of_any_format(monkeypatch, content):
-    raw = content if isinstance(content, bytes) else content.encode()
+ANY_FORMAT = {
+    "lines": LINES.encode(),
+    "json": TEXTS["d.json"].encode(),
+    "table": TABLE.encode(),
+    "gzip": PACK[".gz"](LINES.encode()),
+    "byte-order mark": ("\ufeff" + LINES).encode(),
+}
+
+
+@pytest.mark.parametrize("raw", ANY_FORMAT.values(), ids=ANY_FORMAT.keys())
+def test_standard_input_is_a_source_of_any_format(monkeypatch, raw):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
     assert found("-") == found("/dev/stdin") == [(row["id"], row["prompt"], row["completion"]) for row in ROWS]
     assert read_rows("-")[0].source == "standard input"
