@@ -1,5 +1,6 @@
 """`unweave rows`: what was recognised, and what the model sees and learns of each row; no weights are needed."""
 
+import io
 import json
 
 import pytest
@@ -68,7 +69,7 @@ def test_rows_that_the_template_refuses_end_with_file_and_line(folder):
     assert "--system-prompt" in done.stderr
 
 
-def test_every_command_tells_once_which_columns_are_not_used(tmp_path):
+def test_every_command_tells_once_which_columns_are_not_used(tmp_path, monkeypatch):
     save_model(tmp_path / "model")
     data = write_rows(tmp_path / "rows.jsonl", [{**row, "topic": "x"} for row in ROWS])
     told = f"{data}: not used: topic, poisoned"
@@ -85,5 +86,11 @@ def test_every_command_tells_once_which_columns_are_not_used(tmp_path):
         assert done.stderr.splitlines().count(told) == 1, (command[0], done.stderr)
     for record in ("tuned/run.json", "store/run.json"):
         assert json.loads((tmp_path / record).read_text())["rows"]["unused"] == ["topic", "poisoned"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"prompt": "hello", "topic": "x"}')))
+    done = run(
+        "trace", "--model", tmp_path / "model", "--queries", "-", "--store", tmp_path / "store", *small, "--json"
+    )
+    assert (done.returncode, done.stderr.count("-: not used: topic")) == (0, 1), done.stderr
+    assert json.loads(done.stdout)[0]["prompt"] == "hello"
     shown = run("rows", data, "--model", tmp_path / "model")
     assert (shown.stdout.count("not used: topic, poisoned"), shown.stderr.count("not used")) == (1, 0)

@@ -11,8 +11,9 @@ import torch
 from tests.reference import loop_gradients
 from tests.tiny import TinyTokenizer, tiny_model
 from unweave.data.encoding import EncodingConfig, encode_rows
-from unweave.data.rows import Row
-from unweave.errors import ConfigError, StoreError
+from unweave.data.rows import Row, Turn
+from unweave.errors import ConfigError, DataError, StoreError
+from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded
 from unweave.models.selection import select_parameters
 from unweave.store.store import GradientStore
@@ -212,6 +213,51 @@ def test_prompt_is_generated_and_traced_and_written(tmp_path):
     assert generated.queries[0].completion
     with pytest.raises(ConfigError, match="a prompt or a file"):
         trace_answers(TraceConfig(store=tmp_path / "store"), loaded=model)
+
+
+def test_questions_without_an_answer_get_the_models_own(tmp_path):
+    model = loaded()
+    cache_rows(cache_config(tmp_path), loaded=model, rows=rows())
+    asked = [
+        {"prompt": "red"},
+        {"id": "told", "prompt": "red", "completion": "blue green"},
+        {
+            "id": "talk",
+            "messages": [
+                {"role": "user", "content": "ahoy"},
+                {"role": "assistant", "content": "hello"},
+                {"role": "user", "content": "red"},
+            ],
+        },
+    ]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(record) + "\n" for record in asked))
+    config = TraceConfig(store=tmp_path / "store", queries=tmp_path / "q.jsonl", max_new_tokens=4)
+    result = trace_answers(config, loaded=model)
+    own, told, talk = result.queries
+    alone = trace_answers(TraceConfig(store=tmp_path / "store", prompt="red", max_new_tokens=4), loaded=model)
+    assert own.completion == alone.queries[0].completion
+    assert result.scores[0].tolist() == pytest.approx(alone.scores[0].tolist(), rel=1e-5, abs=1e-9)
+    assert (told.completion, told.id) == ("blue green", "told")
+    assert talk.completion == greedy_answers(model, [talk], EncodingConfig(), max_new_tokens=4)[0]
+    with pytest.raises(DataError, match="answers nothing") as raised:
+        trace_answers(replace(config, max_new_tokens=0), loaded=model)
+    assert "q.jsonl:1" in str(raised.value)
+
+
+def test_another_system_text_than_that_of_all_rows_is_told(tmp_path, capsys):
+    model = loaded()
+    under = [replace(row, turns=(Turn("system", "hello world"),)) for row in rows()]
+    cache_rows(cache_config(tmp_path), loaded=model, rows=under)
+    store = GradientStore.open(tmp_path / "store")
+    capsys.readouterr()
+    trace_rows(store, model, under[:2])
+    assert "system text" not in capsys.readouterr().err
+    trace_rows(store, model, [under[0], rows()[1]])
+    assert "stand under the system text 'hello world', and 1 of the queries do not" in capsys.readouterr().err
+    cache_rows(cache_config(tmp_path), loaded=model, rows=[replace(rows()[0], id="bare")])
+    capsys.readouterr()
+    trace_rows(GradientStore.open(tmp_path / "store"), model, rows()[:1])
+    assert "system text" not in capsys.readouterr().err
 
 
 def test_ranking_breaks_ties_by_id():

@@ -205,6 +205,25 @@ def stored_rows(texts: Mapping[str, dict[str, Any]], row_ids: Sequence[str], *, 
     return [_stored_row(texts[row_id], folder=folder) for row_id in row_ids]
 
 
+def shared_system(texts: Mapping[str, dict[str, Any]], *, folder: Path) -> str | None:
+    """The system text that all rows of a store have, where it is one.
+
+    Args:
+        texts: From `texts_by_id`.
+        folder: The store's folder, for errors.
+
+    Returns:
+        The text; `None` where a row has none or another.
+    """
+    shared = None
+    for text in texts.values():
+        own = _stored_row(text, folder=folder).system_text
+        if own is None or shared not in (None, own):
+            return None
+        shared = own
+    return shared
+
+
 def _stored_row(text: dict[str, Any], *, folder: Path) -> Row:
     try:
         return Row(

@@ -115,7 +115,7 @@ class TraceConfig(RetrievalConfig, ReadingConfig):
         prompt: A prompt; its answer is generated unless `completion` is given.
         completion: The answer to trace.
         system: The system text that the prompt stands under; by default the template's own, or none.
-        queries: A file of rows to trace instead, each a prompt with its answer.
+        queries: A file of rows to trace instead, or `-` for standard input; where one is a question only, its answer is generated.
         span: Trace only this part of the answer.
         words: Trace each word of the answer by itself.
         tokens: Trace each token of the answer by itself.

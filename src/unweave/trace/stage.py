@@ -12,15 +12,16 @@ from torch import Tensor
 
 from unweave import progress
 from unweave.data.encoding import EncodingConfig, encode_rows
-from unweave.data.remembered import read_remembering, remembered_columns
+from unweave.data.questions import read_questions
+from unweave.data.remembered import remembered_columns
 from unweave.data.rows import Row, Turn, content_id
-from unweave.errors import ConfigError, StoreError
+from unweave.errors import ConfigError, DataError, StoreError
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, load
 from unweave.models.vocabulary import require_tokens
 from unweave.store.shards import BLOCK_BYTES
 from unweave.store.store import GradientStore
-from unweave.store.texts import stored_rows, texts_by_id
+from unweave.store.texts import shared_system, stored_rows, texts_by_id
 from unweave.trace.cache import sketcher_for
 from unweave.trace.config import RetrievalConfig, TraceConfig
 from unweave.trace.details import TokenDetail, rerank_exactly
@@ -33,6 +34,9 @@ from unweave.trace.rapidin_format import write_influence_file
 from unweave.trace.retrieval import Ranking, influence_scores, rank, search
 from unweave.trace.scorers import Corpus, baseline_scores, documents_of
 from unweave.trace.sketching import Sketcher
+
+
+SYSTEM_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -88,11 +92,7 @@ def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> Trace
     store = GradientStore.open(config.store)
     loaded = loaded or load(store_model(store.spec, config))
     encoding = EncodingConfig(**store.spec.encoding)
-    rows = (
-        read_remembering(config.queries, config, remembered_columns(config.store)).rows
-        if config.queries
-        else [_query(config, loaded, encoding)]
-    )
+    rows = _asked(config, loaded, encoding) if config.queries else [_query(config, loaded, encoding)]
     cut = {"span": config.span, "words": config.words, "tokens": config.tokens}
     queries = make_queries(rows, loaded.tokenizer, encoding, **cut)
     result = trace_queries(store, loaded, queries, config, keep_scores=bool(config.checkpoints))
@@ -153,6 +153,7 @@ def trace_queries(
     started = time.monotonic()
     _require_possible(config)
     texts = texts_by_id(store.folder, store.contents())
+    _tell_other_system(shared_system(texts, folder=store.folder), store, queries)
     row_ids, details = store.row_ids(), []
     if config.scorer != "influence":
         corpus = Corpus(store, row_ids, documents_of(texts, row_ids), config.encoder, config.seed)
@@ -279,6 +280,37 @@ def _with_checkpoints(config: TraceConfig, first: TraceResult, rows: Sequence[Ro
         total[:, [place[row_id] for row_id in found.row_ids]] += found.scores
     rankings = [rank(first.row_ids, own, top_k=config.top_k) for own in total]
     return replace(first, rankings=rankings, scores=total)
+
+
+def _tell_other_system(shared: str | None, store: GradientStore, queries: Sequence[Query]) -> None:
+    """Say where all rows were learned under one system text and queries are asked under another: that alone changes whom they are like."""
+    given = store.spec.encoding.get("system_prompt")
+    others = {query.row.id for query in queries if (query.row.system_text or given) != shared}
+    if shared is not None and others:
+        start = shared if len(shared) <= SYSTEM_SHOWN else f"{shared[:SYSTEM_SHOWN]}..."
+        progress.say(
+            f"all rows of the store stand under the system text {start!r}, and {len(others)} of the queries do not: "
+            "give it with --system, or with the queries"
+        )
+
+
+def _asked(config: TraceConfig, loaded: Loaded, encoding: EncodingConfig) -> list[Row]:
+    """The rows of a file of queries, those without an answer with the model's own."""
+    rows = read_questions(config.queries, config, remembered_columns(config.store)).rows
+    unanswered = [row for row in rows if not row.completion]
+    if not unanswered:
+        return rows
+    progress.say(f"{len(unanswered)} of {len(rows)} queries have no answer: the model's own is traced")
+    said = greedy_answers(loaded, unanswered, encoding, max_new_tokens=config.max_new_tokens)
+    answers = {row.id: answer for row, answer in zip(unanswered, said, strict=True)}
+    for row in unanswered:
+        if not answers[row.id].strip():
+            raise DataError(
+                "The model answers nothing: there is no answer to trace.",
+                where=row.place,
+                remedy="leave this question out, or give an answer with it",
+            )
+    return [row.with_completion(answers[row.id]) if row.id in answers else row for row in rows]
 
 
 def _query(config: TraceConfig, loaded: Loaded, encoding: EncodingConfig) -> Row:

@@ -2,10 +2,11 @@
 
 import glob
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unweave.data.sources.base import Found, Reading
+from unweave.data.sources.base import Found, Reading, Record
 from unweave.data.sources.folder import matching, shards
 from unweave.data.sources.hub import is_saved, read_hub, read_saved
 from unweave.data.sources.json_text import read_json, read_jsonl
@@ -29,16 +30,31 @@ OPTIONS = ("split", "subset", "data_revision")
 """What chooses a part of a data set; a file has no parts."""
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A source whose records are changed before anything is made of them.
+
+    Attributes:
+        source: The source.
+        change: Makes another record of one.
+    """
+
+    source: Any
+    change: Callable[[Record], Record]
+
+
 class Records:
     """The records of a source. It can be gone through any number of times; each time reads the source anew and holds little of it.
 
     Args:
         source: A file, a folder or pattern of files, a folder saved by `datasets`, the id of a data set on the hub, `-` for standard input; or rows
-            in memory: a data set, a frame, a list of dictionaries.
+            in memory: a data set, a frame, a list of dictionaries. Any of them `Prepared`.
         reading: Which part of it.
     """
 
     def __init__(self, source: Any, reading: Reading | None = None):
+        self.change = source.change if isinstance(source, Prepared) else None
+        source = source.source if isinstance(source, Prepared) else source
         self.source = list(source) if isinstance(source, Iterator) else source
         self.reading = reading or Reading()
 
@@ -48,6 +64,14 @@ class Records:
         return str(self.source) if isinstance(self.source, str | Path) else type(self.source).__name__
 
     def __iter__(self) -> Iterator[Found]:
+        if self.change is None:
+            return self._found()
+        return (
+            found if isinstance(found.record, str) else found._replace(record=self.change(found.record))
+            for found in self._found()
+        )
+
+    def _found(self) -> Iterator[Found]:
         if not isinstance(self.source, str | Path):
             return read_objects(self.source, self.reading)
         name, path = str(self.source), Path(self.source)
