@@ -51,7 +51,7 @@ def test_questions_stand_beside_rows_with_answers(tmp_path):
     assert [row.completion for row in rows] == ["a", "a", "running", "", ""]
     assert [turn.role for turn in rows[4].steps] == ["assistant", "tool"]
     assert len({row.id for row in rows}) == 5
-    with pytest.raises(UnweaveError, match="q.jsonl:2"):
+    with pytest.raises(UnweaveError, match=r"q\.jsonl:2"):
         read(tmp_path, [{"prompt": "q"}, {"prompt": ""}])
 
 

@@ -177,6 +177,16 @@ def test_utf_16_that_is_cut_is_refused(tmp_path):
     assert str(path) in str(raised.value)
 
 
+def test_a_table_in_utf_16_that_is_given_up_midway_leaves_no_error_behind(tmp_path):
+    (tmp_path / "d.csv").write_bytes(TABLE.encode("utf-16"))
+    records = iter(Records(tmp_path / "d.csv"))
+    next(records)
+    # What closing leaves behind reaches pytest as a warning, which is an error here.
+    records.close()
+    with pytest.raises(StopIteration):
+        next(records)
+
+
 def test_what_is_no_file_is_refused_or_read(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="Unknown file type"):
         read_rows("/dev/null")

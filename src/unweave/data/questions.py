@@ -38,7 +38,9 @@ def read_questions(source: Any, config: ReadingConfig, remembered: Sequence[Colu
 
 def _answered(record: Record, *, mappings: Sequence[Columns], is_mapped: bool) -> Record:
     """A record with a placeholder where its answer is missing."""
-    if not is_mapped and any(_is_whole(record, layout) for layout in LAYOUTS):
+    # An answer's column that is there and empty says that one is missing, whatever else the record could be read as.
+    is_blank = any(record.get(layout.required[1]) == "" for layout in _open_layouts(record))
+    if not is_mapped and not is_blank and any(_is_whole(record, layout) for layout in LAYOUTS):
         return _conversation(record, ("messages", "conversations"))
     for mapping in mappings:
         if "messages" in mapping:
@@ -49,7 +51,14 @@ def _answered(record: Record, *, mappings: Sequence[Columns], is_mapped: bool) -
             return {**record, mapping["completion"]: OPEN}
     if is_mapped:
         return record
-    open_layouts = [
+    # An answer's empty column, or a context beside the question, tells which layout is meant.
+    best = max(_open_layouts(record), key=lambda layout: len(layout.columns & record.keys()), default=None)
+    return record if best is None else {**record, best.required[1]: OPEN}
+
+
+def _open_layouts(record: Record) -> list[Layout]:
+    """Layouts of a prompt and an answer in which a record is a question only."""
+    return [
         layout
         for layout in LAYOUTS
         if len(layout.required) == 2
@@ -57,9 +66,6 @@ def _answered(record: Record, *, mappings: Sequence[Columns], is_mapped: bool) -
         and _is_open(record, *layout.required)
         and layout.fits(_present({**record, layout.required[1]: OPEN}))
     ]
-    # An answer's empty column, or a context beside the question, tells which layout is meant.
-    best = max(open_layouts, key=lambda layout: len(layout.columns & record.keys()), default=None)
-    return record if best is None else {**record, best.required[1]: OPEN}
 
 
 def _is_open(record: Record, prompt: str | None, answer: str | None) -> bool:

@@ -35,7 +35,6 @@ from unweave.trace.retrieval import Ranking, influence_scores, rank, search
 from unweave.trace.scorers import Corpus, baseline_scores, documents_of
 from unweave.trace.sketching import Sketcher
 
-
 SYSTEM_SHOWN = 60
 
 

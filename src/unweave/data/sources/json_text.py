@@ -164,7 +164,9 @@ def decoded_lines(file: Input, stream: io.BufferedReader, encoding: str) -> Iter
             f"The file is not {encoding.upper()} throughout.", where=file.place, remedy="save it as UTF-8"
         ) from error
     finally:
-        text.detach()
+        # A reader that is given up may have closed the file first.
+        if not stream.closed:
+            text.detach()
 
 
 def _list(file: Input, text: str, at: int) -> Iterator[Found]:
