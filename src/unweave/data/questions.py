@@ -70,7 +70,7 @@ def _open_layouts(record: Record) -> list[Layout]:
 
 def _is_open(record: Record, prompt: str | None, answer: str | None) -> bool:
     """Whether a record has a prompt and no answer."""
-    return bool(prompt and answer) and not is_empty(record.get(prompt)) and is_empty(record.get(answer))
+    return bool(prompt and answer and not is_empty(record.get(prompt)) and is_empty(record.get(answer)))
 
 
 def _is_whole(record: Record, layout: Layout) -> bool:
