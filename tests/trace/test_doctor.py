@@ -43,6 +43,22 @@ def test_a_healthy_model_passes_every_check(config):
     assert set(verdicts(findings)) == set(doctor.CHECKS)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_model_in_half_precision_passes_every_check_and_stays_as_it_is(config, dtype, monkeypatch):
+    loaded = healthy(dtype)
+    before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
+    findings = examine(config, loaded=loaded)
+    assert set(verdicts(findings).values()) == {"ok"}, findings
+    assert any("float32 copy" in finding.detail for finding in findings)
+    assert loaded.model.dtype == dtype
+    assert all(torch.equal(value, before[name]) for name, value in loaded.model.state_dict().items())
+    from unweave.gradients import per_sample
+
+    real = per_sample.gradient_piece
+    monkeypatch.setattr(per_sample, "gradient_piece", lambda *arguments: 1.5 * real(*arguments))
+    assert verdicts(examine(config, loaded=healthy(dtype)))["finite difference"] == "failed"
+
+
 def test_nan_weights_are_found(config):
     loaded = healthy()
     loaded.model.model.layers[0].mlp.up_proj.weight.data[0, 0] = float("nan")
