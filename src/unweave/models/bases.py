@@ -63,6 +63,7 @@ def load_base(
         options["adapter_kwargs"] = {"subfolder": "no adapter"}
     model = _weights(base, dtype=dtype, attention=attention, options=options)
     held = quantization is not None or getattr(model, "is_quantized", False)
+    _keep_differentiable(model)
     return (model if held else model.to(device)), tokenizer
 
 
@@ -165,6 +166,13 @@ def _refused(error: Exception, base: str) -> ModelError:
             "check that config.json and the safetensors files are whole and belong together, or copy the model anew"
         )
     return ModelError(f"The model can't be loaded: {detail}", where=base, remedy=remedy)
+
+
+def _keep_differentiable(model: Any) -> None:
+    """Some CPUs make bitsandbytes pack weights anew at the first forward pass, for a product that has no derivative."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _quantization(config: "ModelConfig", dtype: "torch.dtype") -> Any:
