@@ -6,14 +6,17 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from unweave.digests import content_digest
 from unweave.errors import ConfigError, DataError, UnweaveError
-from unweave.files import locked, read_json, replacing, replacing_folder, write_json
+from unweave.files import follow_umask, locked, read_json, replacing, replacing_folder, write_json
 
 BUSY = ConfigError("Another process is at work here.", where="there", remedy="wait")
 HOLDER = """
@@ -111,3 +114,40 @@ def test_a_digest_is_of_the_bytes_whatever_size_and_time_say(tmp_path):
         os.utime(path, (1, 1))
         digests.append(content_digest(path))
     assert digests[0] == digests[2] != digests[1]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_new_files_have_the_mode_that_the_umask_gives_whoever_writes_them(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        write_json(tmp_path / "a.json", {})
+        with replacing(tmp_path / "a.safetensors") as temporary:
+            save_file({"a": np.ones(2)}, temporary)
+        with replacing_folder(tmp_path / "folder") as folder:
+            save_file({"a": np.ones(2)}, folder / "b.safetensors")
+            (folder / "b.json").write_text("{}")
+        (tmp_path / "plain").mkdir()
+        save_file({"a": np.ones(2)}, tmp_path / "plain" / "c.safetensors")
+        follow_umask(tmp_path / "plain")
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 5
+    assert {path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in files} == {
+        path.name: oct(0o666 & ~umask) for path in files
+    }
+
+
+def test_a_file_that_is_written_anew_has_the_mode_of_a_new_one(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    path.chmod(0o600)
+    write_json(path, {})
+    os.close(os.open(tmp_path / "new", os.O_CREAT | os.O_WRONLY, 0o666))
+    assert path.stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
+def test_names_of_any_length_and_of_any_bytes_are_written(tmp_path):
+    for name in ("a." + "b" * 250, os.fsdecode(b"a\xff.json")):
+        write_json(tmp_path / name, {"name": name})
+        assert read_json(tmp_path / name, what="It") == {"name": name}

@@ -128,7 +128,10 @@ def load_yaml(config_type: type[T], path: Path, *, command: str | None = None) -
     problems += [f"the key '{name}' is missing" for name in missing]
     if problems:
         raise ConfigError(
-            "The config has errors:\n  - " + "\n  - ".join(problems), where=str(path), remedy="mend these lines"
+            "The config has errors:",
+            lines=[f"- {problem}" for problem in problems],
+            where=str(path),
+            remedy="mend these lines",
         )
     config = config_type(**values)
     require_in_range(config, where=str(path))

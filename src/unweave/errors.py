@@ -4,32 +4,36 @@ The command line prints an `UnweaveError` without a traceback and exits with its
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from unweave.visible import one_line
 
 
 class UnweaveError(Exception):
-    """A failure that the user can mend.
+    """A failure that the user can mend. As text each part stands on a line of its own, whatever names and rows it speaks of hold.
 
     Args:
         what: What is wrong, in one sentence.
+        lines: What it consists of, where these are several things.
         where: The file, line, option or field at fault; `None` where `what` says it all.
         remedy: What to do about it.
     """
 
     exit_code = 1
 
-    def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None):
+    def __init__(self, what: str, *, lines: Sequence[str] = (), where: str | None = None, remedy: str | None = None):
         self.what = what
+        self.lines = tuple(lines)
         self.where = where
         self.remedy = remedy
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        parts = [self.what]
+        parts = [one_line(self.what), *(f"  {one_line(line)}" for line in self.lines)]
         if self.where:
-            parts.append(f"  where: {self.where}")
+            parts.append(f"  where: {one_line(self.where)}")
         if self.remedy:
-            parts.append(f"  remedy: {self.remedy}")
+            parts.append(f"  remedy: {one_line(self.remedy)}")
         return "\n".join(parts)
 
 

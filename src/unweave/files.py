@@ -11,8 +11,10 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import Any, TextIO, TypeVar
 from unweave.errors import DataError, UnweaveError
 
 TEMPORARY_PREFIX = ".tmp-"
+LONGEST_SUFFIX = 16
 
 T = TypeVar("T")
 
@@ -36,18 +39,40 @@ def replacing(path: Path) -> Iterator[Path]:
         The path to write to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary, mode = _new_file(path.parent, path.suffix)
     try:
         yield temporary
+        # A library may have put a file of its own there.
+        temporary.chmod(mode)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _new_file(folder: Path, suffix: str) -> tuple[Path, int]:
+    """A new file, made as any program makes one: who may read it is for the umask to say, which `tempfile` does not ask. With its mode."""
+    ending = suffix if len(suffix) <= LONGEST_SUFFIX else ""
+    path = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{ending}"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        return path, stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+
+
+def follow_umask(folder: Path) -> None:
+    """Give the files of weights in a folder the mode of a new file; safetensors makes them for their owner only.
+
+    Args:
+        folder: Where a library has just written a model.
+    """
+    probe, mode = _new_file(folder, "")
+    probe.unlink()
+    for path in folder.glob("*.safetensors"):
+        path.chmod(mode)
 
 
 @contextlib.contextmanager
@@ -67,6 +92,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         folder = Path(temporary) / path.name
         folder.mkdir()
         yield folder
+        follow_umask(folder)
         if path.exists():
             shutil.rmtree(path)
         folder.rename(path)
@@ -165,10 +191,10 @@ def write_text(path: Path, text: str) -> None:
 
     Args:
         path: The file to write.
-        text: Its whole content.
+        text: Its whole content. Half of a character, as in a file's name that is not UTF-8, is written as its escape, which JSON reads back.
     """
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

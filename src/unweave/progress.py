@@ -5,6 +5,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from unweave import terminal
+from unweave.visible import one_line
+
 Advance = Callable[[int], None]
 
 _state = {"quiet": False}
@@ -51,8 +54,7 @@ def say(message: str) -> None:
         message: The line.
     """
     if not _state["quiet"]:
-        sys.stderr.write(message + "\n")
-        sys.stderr.flush()
+        terminal.warn(message)
 
 
 def say_once(message: str) -> None:
@@ -77,7 +79,6 @@ def begin(quiet: bool) -> None:
 
 
 def _bar(description: str, total: int) -> Iterator[Advance]:
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -88,15 +89,16 @@ def _bar(description: str, total: int) -> Iterator[Advance]:
     )
 
     columns = (
-        TextColumn("{task.description:<34}"),
+        TextColumn("{task.description:<34}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        identity = progress.add_task(description, total=total)
+    # While a bar is drawn other lines go above it, through streams of rich's.
+    with Progress(*columns, console=terminal.console(errors=True)) as progress, terminal.screens():
+        identity = progress.add_task(one_line(description), total=total)
         yield lambda count: progress.advance(identity, count)
 
 

@@ -54,7 +54,7 @@ def test_people_see_brackets_and_no_control_characters(folder):
     assert "⟦second<|im_end|>⟧" in done.stdout
     assert done.stdout.count("⟦") == 1
     assert "\u001b[31m" not in done.stdout
-    assert "Ann\\x1b[31m" in done.stdout
+    assert "Ann⟨U+001B⟩[31m" in done.stdout
 
 
 def test_rows_that_the_template_refuses_end_with_file_and_line(folder):

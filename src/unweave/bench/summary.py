@@ -11,6 +11,7 @@ from unweave.bench.config import ForgettingBenchConfig
 from unweave.bench.subject import Measure, Subject
 from unweave.config import to_plain
 from unweave.files import write_json, write_text
+from unweave.markdown import code, plain
 from unweave.runs import environment
 
 SECONDS = Measure("seconds", "seconds", "s", "number", 0)
@@ -175,10 +176,10 @@ def markdown(results: dict[str, Any]) -> str:
     """
     header, rows = cells(results)
     marks = ["---", *("---:" for _ in header[1:-1]), "---"]
-    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(marks) + "|"]
+    lines = ["| " + " | ".join(map(plain, header)) + " |", "|" + "|".join(marks) + "|"]
     for row in rows:
-        name = f"`{row[0]}`" if row[1] else f"*{row[0]}*"
-        lines.append("| " + " | ".join([name, *row[1:]]) + " |")
+        name = code(row[0], cell=True) if row[1] else f"*{plain(row[0])}*"
+        lines.append("| " + " | ".join([name, *map(plain, row[1:])]) + " |")
     return "\n".join(lines)
 
 

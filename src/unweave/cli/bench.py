@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from unweave import terminal
 from unweave.bench.config import ForgettingBenchConfig
-from unweave.cli.common import execute, print_table
+from unweave.cli.common import execute
 from unweave.errors import ConfigError, nearest
 
 PARTS = ("forgetting",)
@@ -25,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
     if argv and argv[0] not in PARTS and argv[0] not in ("-h", "--help"):
         raise ConfigError(f"Unknown comparison '{argv[0]}'.", where="unweave bench", remedy=nearest(argv[0], PARTS))
     if not argv:
-        print("usage: unweave bench forgetting [CONFIG.yaml] [OPTIONS]")
+        terminal.line("usage: unweave bench forgetting [CONFIG.yaml] [OPTIONS]")
         return 2
     words = list(argv[1:] if argv[0] in PARTS else argv)
     if words and words[0].endswith((".yaml", ".yml")):
@@ -45,6 +46,6 @@ def _show(config: ForgettingBenchConfig, results: dict[str, Any]) -> None:
 
     header = ["method", "forget", *(one.brief for one in measures_of(results)), "s"]
     rows = [row[:-1] for row in cells(results, intervals=False)[1]]
-    print_table(f"forgetting methods on {results['subject']}", header, rows)
-    print("means over seeds; intervals and paired comparisons are on the page")
-    print(f"page: {config.output_dir / 'report.html'}")
+    terminal.print_table(f"forgetting methods on {results['subject']}", header, rows)
+    terminal.line("means over seeds; intervals and paired comparisons are on the page")
+    terminal.line(f"page: {config.output_dir / 'report.html'}")

@@ -1,16 +1,15 @@
 """What every subcommand shares: options from a dataclass, a config file for its defaults, results as text or JSON."""
 
-import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
-from unweave import outputs, progress
+from unweave import outputs, progress, terminal
 from unweave.config import load_yaml, part_of, to_plain
 from unweave.files import finite
 from unweave.lazy import resolve
@@ -66,11 +65,22 @@ def parse(config_type: type[T], argv: Sequence[str], *, command: str, descriptio
     if path:
         loaded = load_yaml(config_type, Path(path), command=command)
         default = both(**_values(config_type, loaded), config=Path(path))
-    parsed = tyro.cli(both, args=list(argv), default=default, prog=f"unweave {command}", description=description)
+    said = [*argv, *_texts(vars(default) if path else {})]
+    with terminal.colored(said):
+        parsed = tyro.cli(both, args=list(argv), default=default, prog=f"unweave {command}", description=description)
     progress.begin(parsed.quiet)
     require_in_range(parsed)
     outputs.overwrite(getattr(parsed, "overwrite", False))
     return part_of(config_type, parsed), part_of(Common, parsed)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts of options."""
+    if isinstance(value, str | Path):
+        yield str(value)
+    elif isinstance(value, dict | list | tuple):
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def _values(kind: Any, source: Any) -> dict[str, Any]:
@@ -139,32 +149,7 @@ def print_json(value: Any) -> None:
     Args:
         value: A dataclass, or nested dictionaries and lists.
     """
-    sys.stdout.write(json.dumps(finite(to_plain(value)), indent=2, ensure_ascii=False) + "\n")
-
-
-def print_table(
-    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Sequence[str] = ()
-) -> None:
-    """Print a table on standard output.
-
-    Args:
-        title: Above it.
-        header: Its column heads.
-        rows: Its cells.
-        text_columns: Columns that hold text; these and the first are left-aligned, the others hold numbers.
-    """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-    for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 or name in text_columns else "right", overflow="fold")
-    for row in rows:
-        # Cells hold model and training text: never markup.
-        table.add_row(*(Text(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    terminal.print_json(finite(to_plain(value)))
 
 
 def print_pairs(title: str, result: Any) -> None:
@@ -175,7 +160,7 @@ def print_pairs(title: str, result: Any) -> None:
         result: A dataclass, or a dictionary.
     """
     pairs = to_plain(result)
-    sys.stdout.write(title + "\n")
+    terminal.line(title)
     width = max(map(len, pairs))
     for name, value in pairs.items():
-        sys.stdout.write(f"  {name:<{width}}  {value}\n")
+        terminal.line(f"  {name:<{width}}  {value}")

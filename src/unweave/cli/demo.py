@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from unweave import terminal
 from unweave.cli.common import execute
 from unweave.cli.summary import print_metrics
 from unweave.demo.config import DemoConfig
@@ -34,8 +35,10 @@ def _show(_: DemoConfig, result: Any) -> None:
     line = f"forgetting took {cost['forgetting_seconds']:.0f} s (influence, weights, training)"
     if "speedup" in cost:
         line += f", retraining {cost['retraining_seconds']:.0f} s: {cost['speedup']:.1f} times cheaper"
-    print(f"{line}; the whole demo {result.metrics['seconds']['total']:.0f} s\n")
-    print("The demo stands for these commands:")
+    terminal.line(f"{line}; the whole demo {result.metrics['seconds']['total']:.0f} s")
+    terminal.line()
+    terminal.line("The demo stands for these commands:")
     for command in result.commands:
-        print(f"  {command}")
-    print(f"\nreport: {result.report}")
+        terminal.line(f"  {command}")
+    terminal.line()
+    terminal.line(f"report: {result.report}")

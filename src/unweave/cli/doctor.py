@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from unweave.cli.common import parse, print_json, print_table
+from unweave import terminal
+from unweave.cli.common import parse, print_json
 from unweave.trace.config import DoctorConfig
 
 
@@ -28,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
         print_json(findings)
     else:
         rows = [[finding.check, finding.verdict, finding.detail] for finding in findings]
-        print_table(
+        terminal.print_table(
             f"{config.model} on {config.data}", ["check", "verdict", "found"], rows, text_columns=["verdict", "found"]
         )
     return int(any(finding.verdict == "failed" for finding in findings))

@@ -4,14 +4,15 @@
 """
 
 import importlib
-import io
 import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 
-from unweave.errors import UnweaveError, nearest
+from unweave import terminal
+from unweave.errors import ConfigError, UnweaveError, nearest
 from unweave.faults import explained
 
 COMMANDS = {
@@ -47,20 +48,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    _ready_streams()
+    with terminal.screens():
+        return _run(list(sys.argv[1:] if argv is None else argv))
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         _print_help()
         return 0 if arguments else 2
     if arguments[0] in ("-V", "--version"):
         from unweave import __version__
 
-        print(f"unweave {__version__}")
+        terminal.line(f"unweave {__version__}")
         return 0
     command = arguments[0]
     if command not in COMMANDS:
-        _print_error(f"Unknown command '{command}'.\n  remedy: {nearest(command, COMMANDS)}")
-        return 2
+        error = ConfigError(f"Unknown command '{command}'.", remedy=nearest(command, COMMANDS))
+        terminal.print_error(str(error))
+        return error.exit_code
     return _guarded(command, arguments[1:])
 
 
@@ -73,10 +78,10 @@ def _guarded(command: str, arguments: list[str]) -> int:
         # What a pipe's reader no longer takes must show here, not when the interpreter ends.
         sys.stdout.flush()
     except UnweaveError as error:
-        _print_error(str(error))
+        terminal.print_error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        _print_error("Interrupted; what was finished is kept.\n  remedy: run the same command again to go on")
+        terminal.print_error("Interrupted; what was finished is kept.\n  remedy: run the same command again to go on")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away, as `head` does.
@@ -84,43 +89,26 @@ def _guarded(command: str, arguments: list[str]) -> int:
         return 1
     except Exception as error:
         if os.environ.get("UNWEAVE_TRACEBACK"):
-            raise
-        if (known := explained(error)) is not None:
-            _print_error(str(known))
-            return known.exit_code
-        _print_error(
-            f"Unexpected {type(error).__name__}: {error}\n  remedy: this is a bug in unweave; run again with UNWEAVE_TRACEBACK=1 and report what it prints"
+            traceback.print_exc()
+        known = explained(error) or UnweaveError(
+            f"Unexpected {type(error).__name__}: {error}",
+            remedy="this is a bug in unweave; run again with UNWEAVE_TRACEBACK=1 and report what it prints",
         )
-        return 1
+        terminal.print_error(str(known))
+        return known.exit_code
     return code
-
-
-def _ready_streams() -> None:
-    """Make sure that there is somewhere to print to, and that no text of a row or a model is unprintable."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            # Closed by whoever started the process.
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  # for as long as the process lives
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _print_help() -> None:
     width = max(map(len, COMMANDS))
     lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
-    print(
+    terminal.lines(
         "usage: unweave COMMAND [OPTIONS]\n\n"
         "Find what a language model learned from which training rows, and take it out.\n\n"
         f"commands:\n{lines}\n\n"
         "`unweave COMMAND --help` lists a command's options. Each takes --config FILE.yaml and --json.\n"
         "Start with `unweave demo`."
     )
-
-
-def _print_error(message: str) -> None:
-    color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    sys.stderr.write(("\033[31merror:\033[0m " if color else "error: ") + message + "\n")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from unweave.cli.common import parse, print_json, print_table
+from unweave import terminal
+from unweave.cli.common import parse, print_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,5 +30,5 @@ def main(argv: Sequence[str]) -> int:
     else:
         header = ["name", "what", "inputs", "cost", "source"]
         rows = [[one["name"], one["summary"], ", ".join(one["inputs"]), one["cost"], one["paper"]] for one in found]
-        print_table("unweave forget --method NAME", header, rows, text_columns=header)
+        terminal.print_table("unweave forget --method NAME", header, rows, text_columns=header)
     return 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from unweave import terminal
 from unweave.cli.common import execute
 from unweave.report.report import ReportConfig
 
@@ -21,6 +22,6 @@ def main(argv: Sequence[str]) -> int:
         command="report",
         description="Write the HTML report of a run folder.",
         work="unweave.report.report:write_report",
-        show=lambda _, path: print(f"report: {path}"),
+        show=lambda _, path: terminal.line(f"report: {path}"),
         as_json=lambda path: {"report": path},
     )

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from unweave.cli.common import execute, parse, print_json, print_pairs, print_table
+from unweave import terminal
+from unweave.cli.common import execute, parse, print_json, print_pairs
 from unweave.errors import ConfigError, nearest
 
 HELP = """usage: unweave request ACTION [OPTIONS]
@@ -37,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         ConfigError: When there is no such action.
     """
     if not argv or argv[0] in ("-h", "--help"):
-        print(HELP + " Each takes --config FILE.yaml and --json.")
+        terminal.lines(HELP + " Each takes --config FILE.yaml and --json.")
         return 0 if argv else 2
     if argv[0] not in _ACTIONS:
         raise ConfigError(f"Unknown action '{argv[0]}'.", where="unweave request", remedy=nearest(argv[0], _ACTIONS))
@@ -48,13 +49,13 @@ def _add(argv: Sequence[str]) -> int:
     from unweave.audit.ledger.config import AddConfig
 
     def show(_: AddConfig, result: dict[str, Any]) -> None:
-        print(
+        terminal.line(
             f"request {result['id']}: {len(result['rows'])} row(s), {result['kind']}"
             + ("" if result["added"] else "; it is in the ledger already")
         )
         for copy in result["copies"]:
             kind = "a copy" if copy["exact"] else f"a near-duplicate (similarity {copy['similarity']:.2f})"
-            print(
+            terminal.line(
                 f"caution: row {copy['row_id']} ({copy['place']}) is {kind} of {copy['of']} and not in the request; --with-copies takes it in"
             )
 
@@ -69,7 +70,7 @@ def _list(argv: Sequence[str]) -> int:
     def show(config: ListConfig, found: list[dict[str, Any]]) -> None:
         header = ["id", "kind", "rows", "state", "class", "added", "reason"]
         rows = [[str(one[name]) if one[name] is not None else "" for name in header] for one in found]
-        print_table(
+        terminal.print_table(
             f"requests of {config.ledger}", header, rows, text_columns=["kind", "state", "class", "added", "reason"]
         )
 
@@ -95,12 +96,12 @@ def _run(argv: Sequence[str]) -> int:
             for name in sets["after"]
         ]
         title = f"request {result['request']['id']}: {result.get('state', 'done')} ({result['class']})"
-        print_table(title, ["rows", "probability before", "after", "perplexity before", "after"], rows)
-        print(f"certificate: {config.ledger / 'requests' / config.request / 'certificate.html'}")
+        terminal.print_table(title, ["rows", "probability before", "after", "perplexity before", "after"], rows)
+        terminal.line(f"certificate: {config.ledger / 'requests' / config.request / 'certificate.html'}")
         for finding in result["findings"]:
-            print(f"caution: {finding}")
+            terminal.line(f"caution: {finding}")
         if result["drift"]["retraining_due"]:
-            print(f"retraining is due: {result['drift']['reason']}")
+            terminal.line(f"retraining is due: {result['drift']['reason']}")
 
     return execute(
         RunConfig, argv, command="request run", description="Carry out a request.", work="unweave.audit.ledger.run:run_request", show=show,
@@ -119,11 +120,11 @@ def _verify(argv: Sequence[str]) -> int:
         print_json(result)
     else:
         for check in result["checks"]:
-            print(
+            terminal.line(
                 f"{'ok    ' if check['ok'] else 'FAILED'}  {check['check']}"
                 + (f": {check['fault']}" if check["fault"] else "")
             )
-        print(
+        terminal.line(
             f"request {result['request']}: "
             + ("verified" if result["ok"] else "NOT verified")
             + ("; done, not shown to have forgotten" if result["state"] == "done, not shown" else "")

@@ -1,11 +1,12 @@
 """`unweave rows`."""
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
+from unweave import terminal
 from unweave.cli.common import execute, option_value
 from unweave.train.config import ShowRowsConfig
+from unweave.visible import one_line
 
 
 def main(argv: Sequence[str]) -> int:
@@ -32,18 +33,20 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _show(config: ShowRowsConfig, shown: Any) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = terminal.console()
     layouts = ", ".join(f"{name} ({count} rows)" for name, count in shown.layouts.items())
-    console.print(Text(f"{config.data}: {layouts}"))
-    console.print(Text(f"not used: {', '.join(shown.unused) or 'nothing'}"))
+    terminal.line(f"{config.data}: {layouts}")
+    terminal.line(f"not used: {', '.join(shown.unused) or 'nothing'}")
     for problem in shown.problems:
-        console.print(Text(f"{problem.action}: {problem.place}: {problem.reason}"))
+        terminal.line(f"{problem.action}: {problem.place}: {problem.reason}")
     for row in shown.rows:
-        line = Text(f"\n{row.id}", style="bold")
-        line.append(f"  {row.place}, {row.tokens} tokens, {row.learned_tokens} of them learned\n", style="not bold dim")
+        line = Text(f"\n{one_line(row.id)}", style="bold")
+        line.append(
+            f"  {one_line(row.place)}, {row.tokens} tokens, {row.learned_tokens} of them learned\n",
+            style="not bold dim",
+        )
         for text, is_learned in row.pieces:
             # On a terminal color marks what is learned, elsewhere brackets do.
             line.append(text if console.is_terminal or not is_learned else f"⟦{text}⟧", _style(is_learned))

@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from unweave import terminal
 from unweave.config import read_command
 from unweave.errors import ConfigError, nearest
 
@@ -23,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
     from unweave.cli.main import COMMANDS
 
     if argv and argv[0] in ("-h", "--help"):
-        print(
+        terminal.lines(
             "usage: unweave run FILE.yaml [OPTIONS]\n\nRun the command that the file names with its values; OPTIONS override them."
         )
         return 0

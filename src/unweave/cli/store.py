@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from unweave import terminal
 from unweave.cli.common import parse, print_json, print_pairs
 from unweave.data.config import ReadingConfig
 from unweave.errors import ConfigError
@@ -49,7 +50,8 @@ def main(argv: Sequence[str]) -> int:
     elif text is None:
         print_pairs("store", result)
     else:
-        print(text)
+        for line in [text] if isinstance(text, str) else text:
+            terminal.line(line)
     return code
 
 
@@ -59,14 +61,14 @@ def _info(config: StoreConfig) -> tuple[int, Any, str | None]:
     return 0, GradientStore.open(config.store).info(), None
 
 
-def _check(config: StoreConfig) -> tuple[int, Any, str | None]:
+def _check(config: StoreConfig) -> tuple[int, Any, str | Sequence[str]]:
     from unweave.store.care import check_store
     from unweave.store.store import GradientStore
 
     faults = check_store(GradientStore.open(config.store))
     text = f"{config.store}: all shards match their digests"
     if faults:
-        text = "\n".join(faults) + "\nremedy: run `unweave store repair`, then cache the same rows again"
+        text = [*faults, "remedy: run `unweave store repair`, then cache the same rows again"]
     return bool(faults), {"ok": not faults, "faults": faults}, text
 
 
@@ -120,7 +122,7 @@ def _merge(config: StoreConfig) -> tuple[int, Any, str | None]:
     return 0, merge_stores(config.sources, config.store).info(), None
 
 
-_ACTIONS: dict[str, Callable[[StoreConfig], tuple[int, Any, str | None]]] = {
+_ACTIONS: dict[str, Callable[[StoreConfig], tuple[int, Any, str | Sequence[str] | None]]] = {
     "info": _info,
     "check": _check,
     "repair": _repair,

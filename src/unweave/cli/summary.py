@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from unweave.cli.common import print_table
+from unweave import terminal
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
@@ -35,7 +35,7 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         if with_retrained:
             cells.append(shown(entry["retrained"], share=share))
         rows.append([*cells, shown_change(entry)])
-    print_table(f"evidence ({metrics['class']})", header, rows)
+    terminal.print_table(f"evidence ({metrics['class']})", header, rows)
     _print_verdicts(metrics)
     trace = metrics.get("trace")
     if trace:
@@ -50,7 +50,7 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         title = (
             f"finding the {trace['poisoned_rows']} poisoned of {trace['rows']} rows from {trace['queries']} bad answers"
         )
-        print_table(title, ["scorer", "auPRC", "auROC", "auPRC, one answer"], cells)
+        terminal.print_table(title, ["scorer", "auPRC", "auROC", "auPRC, one answer"], cells)
 
 
 def _print_verdicts(metrics: dict[str, Any]) -> None:
@@ -60,17 +60,17 @@ def _print_verdicts(metrics: dict[str, Any]) -> None:
         verdict = verdicts[label]
         distance = verdict["distance"]
         near = f" (KL from the retrained model: {distance['value']:.2f} nats a token)" if distance else ""
-        print(f"{place}. {label}: {verdict['conclusion']}{near}")
+        terminal.line(f"{place}. {label}: {verdict['conclusion']}{near}")
         for reason in verdict["reasons"]:
-            print(f"     - {reason}")
+            terminal.line(f"     - {reason}")
         for warning in verdict["warnings"]:
-            print(f"     ? {warning}")
+            terminal.line(f"     ? {warning}")
     if found := metrics.get("attack_findings"):
-        print("attacks that get more out of the unlearned model than out of the retrained one:")
+        terminal.line("attacks that get more out of the unlearned model than out of the retrained one:")
         for finding in found:
-            print(f"     - {finding}")
+            terminal.line(f"     - {finding}")
     if verdicts:
-        print()
+        terminal.line()
 
 
 def print_influence(result: dict[str, Any]) -> None:
@@ -83,10 +83,14 @@ def print_influence(result: dict[str, Any]) -> None:
         if own := result.get(part):
             rows = [[name, _interval(own[name])] for name in own if isinstance(own[name], dict)]
             about = f" ({own['curvature']})" if "curvature" in own else ""
-            print_table(f"{title}{about}: {own['rows']} rows, {own['queries']} queries", ["", "mean [95 %]"], rows)
+            terminal.print_table(
+                f"{title}{about}: {own['rows']} rows, {own['queries']} queries", ["", "mean [95 %]"], rows
+            )
     if own := result.get("retraining"):
         rows = [[name, _interval(value)] for name, value in own.items() if isinstance(value, dict)]
-        print_table(f"LDS over {own['models']} models, each without {own['left_out']} rows", ["", "mean [95 %]"], rows)
+        terminal.print_table(
+            f"LDS over {own['models']} models, each without {own['left_out']} rows", ["", "mean [95 %]"], rows
+        )
     if own := result.get("controls"):
         rows = [
             [
@@ -100,7 +104,9 @@ def print_influence(result: dict[str, Any]) -> None:
             for name, value in measures.items()
         ]
         title = f"weights against controls, {len(own['cells'])} cells"
-        print_table(title, ["", "measure", "difference [95 %]", "p (Holm)", "effect"], rows, text_columns=["measure"])
+        terminal.print_table(
+            title, ["", "measure", "difference [95 %]", "p (Holm)", "effect"], rows, text_columns=["measure"]
+        )
 
 
 def _interval(value: dict[str, Any]) -> str:

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from unweave.cli.common import execute, print_table
+from unweave import terminal
+from unweave.cli.common import execute
 from unweave.trace.config import TraceConfig
+from unweave.visible import one_line, visible
 
 CARRIERS = 3
 
@@ -35,25 +37,27 @@ def _show(config: TraceConfig, result: Any) -> None:
     shown = None
     for index, (query, part, ranking) in enumerate(zip(result.queries, result.parts, result.rankings, strict=True)):
         if query is not shown:
-            print(f"prompt: {query.user_text}\nanswer: {query.completion}\n")
+            terminal.labelled("prompt", query.user_text)
+            terminal.labelled("answer", query.completion)
+            terminal.line()
             shown = query
         if part is not None:
-            print(f"traced: {part!r}")
+            terminal.line(f"traced: {part!r}")
         details = result.details[index] if result.details else {}
         for side in ("helpful", "harmful"):
             hits = getattr(ranking, side)
             rows = [_cells(hit, result.texts, details.get(hit.row_id)) for hit in hits]
             header = ["row", "influence", "where", "prompt", "completion", *(["carried by"] if details else [])]
-            print_table(f"{side} rows (of {len(result.row_ids)})", header, rows, text_columns=header[2:])
+            terminal.print_table(f"{side} rows (of {len(result.row_ids)})", header, rows, text_columns=header[2:])
         if details and sys.stdout.isatty() and ranking.helpful:
             _highlight(details[ranking.helpful[0].row_id], ranking.helpful[0].row_id)
     if config.scorer == "influence":
-        print(f"positive influence: a step on the row lowers the loss of this answer; {result.seconds} s")
+        terminal.line(f"positive influence: a step on the row lowers the loss of this answer; {result.seconds} s")
     else:
-        print(f"scores by {config.scorer}; {result.seconds} s")
+        terminal.line(f"scores by {config.scorer}; {result.seconds} s")
     for path in (config.output, config.tda, config.html):
         if path:
-            print(f"written: {path}")
+            terminal.line(f"written: {path}")
 
 
 def _cells(hit: Any, texts: dict[str, dict[str, Any]], detail: Any) -> list[str]:
@@ -81,18 +85,17 @@ def _carriers(detail: Any, influence: float) -> str:
 
 def _highlight(detail: Any, row_id: str) -> None:
     """The best row's answer, each token on a ground as strong as its share."""
-    from rich.console import Console
     from rich.text import Text
 
-    text = Text(f"{row_id}: ", style="bold")
+    text = Text(f"{one_line(row_id)}: ", style="bold")
     strongest = max(map(abs, detail.row_loss_tokens)) or 1.0
     for place in range(detail.row_answer, len(detail.row_tokens)):
         share = detail.row_loss_tokens[place] / strongest
         tone = int(255 - 150 * abs(share))
         ground = f"rgb({tone},{tone},255)" if share >= 0 else f"rgb(255,{tone},{tone})"
-        text.append(detail.row_tokens[place], style=f"black on {ground}" if abs(share) > 0.05 else "")
-    Console().print(text)
-    print()
+        text.append(visible(detail.row_tokens[place]), style=f"black on {ground}" if abs(share) > 0.05 else "")
+    terminal.console().print(text)
+    terminal.line()
 
 
 def _short(text: str, *, width: int = 60) -> str:

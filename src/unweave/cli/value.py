@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from unweave.cli.common import execute, print_table
+from unweave import terminal
+from unweave.cli.common import execute
 from unweave.errors import ConfigError, nearest
 from unweave.value.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig, SelectConfig, ValueReportConfig
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
         ConfigError: When there is no such part.
     """
     if not argv or argv[0] in ("-h", "--help"):
-        print(USAGE)
+        terminal.lines(USAGE)
         return 0 if argv else 2
     if argv[0] not in PARTS:
         raise ConfigError(f"Unknown part '{argv[0]}'.", where="unweave value", remedy=nearest(argv[0], PARTS))
@@ -54,9 +55,9 @@ def _show_values(_: ScoreConfig, result: Any) -> None:
         best = result.row_ids[int(own.argmax())]
         rows.append([name, *(f"{share:+.3g}" for share in shares), f"{(own > 0).mean():.0%}", best])
     header = ["column", "10 %", "median", "90 %", "above 0", "best row"]
-    print_table(f"values of {result.rows} rows", header, rows, text_columns=["best row"])
+    terminal.print_table(f"values of {result.rows} rows", header, rows, text_columns=["best row"])
     dropped = f"; {result.dropped} rows had no room for an answer" if result.dropped else ""
-    print(f"{result.output}: {result.seconds:.1f} s{dropped}")
+    terminal.line(f"{result.output}: {result.seconds:.1f} s{dropped}")
 
 
 def _show_student(_: FitConfig, result: Any) -> None:
@@ -65,27 +66,29 @@ def _show_student(_: FitConfig, result: Any) -> None:
         for name, own in result.metrics.items()
     ]  # fmt: skip
     levels = [f"in {float(level):.0%} interval" for level in next(iter(result.metrics.values()))["coverage"]]
-    print_table(f"a student of {result.rows} rows", ["task", "Spearman", "top tenth", *levels, "checked on"], rows)
-    print(f"{result.folder}: epoch {result.kept_epoch} of {result.epochs}, {result.seconds:.1f} s")
+    terminal.print_table(
+        f"a student of {result.rows} rows", ["task", "Spearman", "top tenth", *levels, "checked on"], rows
+    )
+    terminal.line(f"{result.folder}: epoch {result.kept_epoch} of {result.epochs}, {result.seconds:.1f} s")
 
 
 def _show_predicted(_: PredictConfig, result: Any) -> None:
-    print(
+    terminal.line(
         f"{result.rows} rows, {result.problems} problems: {', '.join(str(result.folder / name) for name in result.files)}"
     )
-    print(f"{result.seconds:.1f} s, {result.rows_per_second:.0f} rows a second")
+    terminal.line(f"{result.seconds:.1f} s, {result.rows_per_second:.0f} rows a second")
 
 
 def _show_selected(config: SelectConfig, result: Any) -> None:
     unit = "rows" if config.budget_rows is not None else "tokens"
-    print(
+    terminal.line(
         f"{result.output}: {result.rows} of {result.of} rows, {result.spent:.0f} {unit}; {result.copies} copies left out"
     )
-    print(f"summed value {result.value:+.4g} (the largest values of as many rows: {result.best_value:+.4g})")
+    terminal.line(f"summed value {result.value:+.4g} (the largest values of as many rows: {result.best_value:+.4g})")
     if result.providers:
         names = ["rows", "value", "share", *(["payment", "price_a_row"] if config.price is not None else [])]
         rows = [[name, *(f"{own[key]:.4g}" for key in names)] for name, own in result.providers.items()]
-        print_table("providers", ["provider", *(name.replace("_", " ") for name in names)], rows)
+        terminal.print_table("providers", ["provider", *(name.replace("_", " ") for name in names)], rows)
 
 
 def _show_curves(_: CurveConfig, result: Any) -> None:
@@ -100,8 +103,8 @@ def _show_curves(_: CurveConfig, result: Any) -> None:
         for point in result.points
     ]
     title = f"loss of {result.test_rows} held-out rows, {result.before:.3f} before training"
-    print_table(title, ["chosen by", "share", "rows", "loss", f"above {result.points[0].column}"], rows)
-    print(f"{result.folder}: {result.seconds:.1f} s")
+    terminal.print_table(title, ["chosen by", "share", "rows", "loss", f"above {result.points[0].column}"], rows)
+    terminal.line(f"{result.folder}: {result.seconds:.1f} s")
 
 
 PARTS: dict[str, tuple[type, str, str, Callable[[Any, Any], None]]] = {
@@ -124,6 +127,6 @@ PARTS: dict[str, tuple[type, str, str, Callable[[Any, Any], None]]] = {
         ValueReportConfig,
         "report.value_page:write_value_page",
         "Write a page on a table of values.",
-        lambda _, path: print(f"written: {path}"),
+        lambda _, path: terminal.line(f"written: {path}"),
     ),
 }

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from unweave.cli.common import execute, print_table
+from unweave import terminal
+from unweave.cli.common import execute
 from unweave.weigh.config import WeighConfig
 
 
@@ -42,4 +43,4 @@ def _show(config: WeighConfig, weights: Any) -> None:
         ]
         rows.append([name, str(summary.count), *cells, str(path)])
     header = ["rows", "count", "effective", "at lowest", "at highest", "levels", "range", "change sides", "written to"]
-    print_table(f"{weights.method} weights, mean 1", header, rows, text_columns=["written to"])
+    terminal.print_table(f"{weights.method} weights, mean 1", header, rows, text_columns=["written to"])

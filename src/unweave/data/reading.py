@@ -145,10 +145,10 @@ def as_error(dropped: Sequence[Problem]) -> DataError:
     Returns:
         The error.
     """
-    shown = "\n".join(f"  {problem.place}: {problem.reason}" for problem in dropped[:SHOWN_PROBLEMS])
-    more = f"\n  and {len(dropped) - SHOWN_PROBLEMS} more" if len(dropped) > SHOWN_PROBLEMS else ""
+    more = [f"and {len(dropped) - SHOWN_PROBLEMS} more"] if len(dropped) > SHOWN_PROBLEMS else []
     return DataError(
-        f"{len(dropped)} row(s) can't be used:\n{shown}{more}",
+        f"{len(dropped)} row(s) can't be used:",
+        lines=[*(f"{problem.place}: {problem.reason}" for problem in dropped[:SHOWN_PROBLEMS]), *more],
         remedy="mend these rows, or pass --on-bad-row skip to leave them out",
     )
 

@@ -7,6 +7,7 @@ from unweave.data.config import read_configured
 from unweave.data.dates import dated
 from unweave.data.encoding import Example, encode_rows
 from unweave.data.reading import Problem
+from unweave.visible import visible
 
 if TYPE_CHECKING:
     from unweave.train.config import ShowRowsConfig
@@ -24,7 +25,7 @@ class ShownRow:
         unused: Columns, and keys of messages, that it does not see.
         tokens: How many tokens the row has.
         learned_tokens: How many of them are learned.
-        pieces: The text in pieces, each with whether it is learned; control characters are written out.
+        pieces: The text in pieces, each with whether it is learned; hidden characters are shown.
     """
 
     id: str
@@ -86,7 +87,7 @@ def show_rows(config: "ShowRowsConfig") -> ShownRows:
                 list(row.unused),
                 len(example),
                 example.completion_length,
-                [(_visible(text), is_learned) for text, is_learned in pieces],
+                [(visible(text), is_learned) for text, is_learned in pieces],
             )
         )
     layouts = rows.layouts
@@ -104,8 +105,3 @@ def _pieces(example: Example, tokenizer: Any) -> list[tuple[str, bool]]:
     pieces.append((range(at, len(example)), False))
     texts = ((tokenizer.decode([example.input_ids[place] for place in part]), learned) for part, learned in pieces)
     return [(text, is_learned) for text, is_learned in texts if text]
-
-
-def _visible(text: str) -> str:
-    """A text whose control characters are written out, so that none reaches a terminal."""
-    return "".join(one if one == "\n" or one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -191,9 +191,9 @@ def _refuse_other_run(run: RunFolder) -> None:
     found = read_json(kept, what="The identity of the run")
     earlier, now = (_flat(one) for one in (found, run.identity()))
     if differing := sorted(key for key in now if earlier.get(key) != now[key]):
-        shown = "\n".join(f"  {key}: {_brief(earlier.get(key))} there, {_brief(now[key])} now" for key in differing[:5])
         raise ConfigError(
-            f"This folder holds a run with other options or inputs:\n{shown}",
+            "This folder holds a run with other options or inputs:",
+            lines=[f"{key}: {_brief(earlier.get(key))} there, {_brief(now[key])} now" for key in differing[:5]],
             where=str(run.folder),
             remedy="choose another --output-dir, or pass --overwrite, which removes what that run wrote",
         )

@@ -38,7 +38,8 @@ class Stages:
         Returns:
             What the work gave.
         """
-        progress.say(f"\n▸ {title}")
+        progress.say("")
+        progress.say(f"▸ {title}")
         for command in commands:
             progress.say(f"  $ {command}")
         earlier = self.records.get(name)

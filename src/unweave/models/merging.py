@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from unweave import progress
 from unweave.errors import ModelError
 from unweave.models.loading import Loaded, quiet_transformers
+from unweave.models.saving import save_model
 from unweave.models.vocabulary import vocabulary_size
 
 TOKENS = 16
@@ -31,9 +32,8 @@ def merged_model(loaded: Loaded, folder: Path, *, save: bool = True) -> Loaded:
         return loaded
     with quiet_transformers():
         merged = Loaded(merge_adapter(loaded), loaded.tokenizer, str(folder), None)
-        if save:
-            merged.model.save_pretrained(folder, safe_serialization=True)
-            merged.tokenizer.save_pretrained(folder)
+    if save:
+        save_model(merged.model, merged.tokenizer, folder)
     return merged
 
 

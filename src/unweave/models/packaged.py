@@ -90,10 +90,11 @@ def convert_gguf(gguf: Path, folder: Path, *, note: str) -> None:
     """
     import torch
 
+    from unweave.models.saving import save_model
+
     model, tokenizer = read_gguf(gguf)
     with replacing_folder(folder) as target:
-        model.to(torch.bfloat16).save_pretrained(target)
-        tokenizer.save_pretrained(target)
+        save_model(model.to(torch.bfloat16), tokenizer, target)
         write_json(target / "unweave.json", {"source": str(gguf.name), "note": note})
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from unweave.visible import visible
+
 
 def environment() -> Any:
     """A jinja environment for the package's templates.
@@ -15,10 +17,18 @@ def environment() -> Any:
     return Environment(
         loader=PackageLoader("unweave.report"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _shown(value: Any) -> Any:
+    """What stands in the page for a value: its hidden characters shown; figures and parts of the template are finished already."""
+    from markupsafe import Markup
+
+    return value if isinstance(value, Markup) else visible(str(value))
 
 
 def before_after_table(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,8 +1,11 @@
 """Plots of a report, as SVG text for the page."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import Any
+
+from unweave.visible import one_line
 
 INK, GRID = "#1f2933", "#d8dee6"
 COLORS = {"before": "#b3402a", "after": "#1f6f8b", "retrained": "#7a7f87"}
@@ -11,6 +14,7 @@ ENTRY_COLORS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b", "#e377c2"
 """Of many things side by side: none is like those above. When they are used up, the shape changes."""
 
 SHAPES = "oD^v"
+LONGEST_LABEL = 60
 SCORERS = {"trace": "#1f6f8b", "bm25": "#c08a2b", "gradnorm": "#7a7f87", "random": "#b9bec6"}
 
 
@@ -40,7 +44,7 @@ def before_after(rows: Sequence[dict[str, Any]]) -> str:
                 markersize=6,
                 label=name if index == 0 else None,
             )
-    axes.set_yticks(range(len(shares)), [row["label"] for row in reversed(shares)])
+    axes.set_yticks(range(len(shares)), [_label(row["label"]) for row in reversed(shares)])
     axes.set_xlim(-2, 102)
     axes.set_xlabel("% of prompts (probability: % a token), with 95 % intervals")
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, frameon=False)
@@ -58,7 +62,7 @@ def precision_recall(curves: dict[str, tuple[list[float], list[float]]]) -> str:
     """
     figure, axes = _figure(width=4.6, height=3.2)
     for name, (recall, precision) in curves.items():
-        axes.step(recall, precision, where="post", label=name, color=SCORERS.get(name, INK), linewidth=2)
+        axes.step(recall, precision, where="post", label=_label(name), color=SCORERS.get(name, INK), linewidth=2)
     axes.set(
         xlabel="poisoned rows found (recall)",
         ylabel="share of found rows that are poisoned",
@@ -115,7 +119,7 @@ def accuracy_by_task(tasks: dict[str, dict[str, dict[str, float]]]) -> str:
                 markersize=5,
                 label=name if index == 0 else None,
             )
-    axes.set_yticks(range(len(tasks)), sorted(tasks, reverse=True))
+    axes.set_yticks(range(len(tasks)), [_label(name) for name in sorted(tasks, reverse=True)])
     axes.set_xlim(-2, 102)
     axes.set_xlabel("% right answers on held-out questions")
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, frameon=False)
@@ -138,7 +142,7 @@ def stage_times(seconds: dict[str, float]) -> str:
         COLORS["after"] if name in forgetting else COLORS["before"] if name == "retrain" else "#c3c9d1"
         for name in names
     ]
-    bars = axes.barh(names, [seconds[name] for name in names], color=colors, height=0.7)
+    bars = axes.barh([_label(name) for name in names], [seconds[name] for name in names], color=colors, height=0.7)
     axes.bar_label(bars, labels=[f" {seconds[name]:.1f} s" for name in names], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("seconds (blue: what forgetting costs; red: what retraining costs)")
@@ -165,7 +169,7 @@ def relearning(attacks: dict[str, dict[str, Any]]) -> str:
                 marker="o",
                 markersize=4,
                 color=COLORS.get(label, INK),
-                label=f"{label}, {source} rows",
+                label=_label(f"{label}, {source} rows"),
             )
     axes.set(xlabel="steps of relearning", ylabel="loss of unwanted answers, nats a token")
     axes.set_ylim(bottom=0)
@@ -206,15 +210,15 @@ def trade_off(
             fmt=SHAPES[index // len(ENTRY_COLORS) % len(SHAPES)],
             color=ENTRY_COLORS[index % len(ENTRY_COLORS)],
             capsize=2,
-            label=f"{row['entry']}, {row['forget_rows']}",
+            label=_label(f"{row['entry']}, {row['forget_rows']}"),
         )
     for label, own in plain.items():
         place = [[own[axes_of[end]["measure"]]] for end in "xy"]
-        axes.plot(*place, "s", color=COLORS.get(label.partition(",")[0], INK), label=label)
+        axes.plot(*place, "s", color=COLORS.get(label.partition(",")[0], INK), label=_label(label))
     ways = {"x": {"low": "left", "high": "right"}, "y": {"low": "down", "high": "up"}}
     for end, own in axes_of.items():
         measure, axis = measures[own["measure"]], getattr(axes, f"{end}axis")
-        axis.set_label_text(f"{measure.title} ({ways[end][own['better']]} is better)")
+        axis.set_label_text(_label(f"{measure.title} ({ways[end][own['better']]} is better)"))
         if measure.kind == "share":
             axis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -235,7 +239,7 @@ def break_even(rows: Sequence[int], retraining: Sequence[float], forgetting: dic
     figure, axes = _figure(height=3.6)
     axes.plot(rows, retraining, color=INK, label="retraining")
     for label, seconds in forgetting.items():
-        axes.plot(rows, seconds, "--", label=label)
+        axes.plot(rows, seconds, "--", label=_label(label))
     axes.set(xscale="log", yscale="log", xlabel="training rows", ylabel="seconds")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _svg(figure)
@@ -259,7 +263,7 @@ def histogram(values: Sequence[float], *, label: str) -> str:
     for sign, color in ((-1, COLORS["before"]), (1, COLORS["after"])):
         own = [value for value in values if (value >= 0) == (sign > 0)]
         axes.hist(own, bins=edges, color=color)
-    axes.set(xlabel=label, ylabel="rows")
+    axes.set(xlabel=_label(label), ylabel="rows")
     return _svg(figure)
 
 
@@ -277,7 +281,7 @@ def scatter(across: Sequence[float], up: Sequence[float], label: str, other: str
     """
     figure, axes = _figure(width=4.6, height=2.8)
     axes.plot(across, up, "o", markersize=2.5, alpha=0.5, color=COLORS["after"], rasterized=len(across) > 2000)
-    axes.set(xlabel=label, ylabel=other)
+    axes.set(xlabel=_label(label), ylabel=_label(other))
     return _svg(figure)
 
 
@@ -296,13 +300,20 @@ def learning_curves(points: Sequence[dict[str, Any]], before: float) -> str:
     for name in dict.fromkeys(point["column"] for point in points):
         own = sorted((point for point in points if point["column"] == name), key=lambda point: point["share"])
         rows = [point["rows"] for point in own]
-        axes.plot(rows, [point["loss"]["value"] for point in own], "o-", markersize=4, label=name)
+        axes.plot(rows, [point["loss"]["value"] for point in own], "o-", markersize=4, label=_label(name))
         if all(len(point["by_seed"]) > 1 for point in own):
             ends = [[extreme(point["by_seed"]) for point in own] for extreme in (min, max)]
             axes.fill_between(rows, *ends, alpha=0.15)
     axes.set(xlabel="rows trained on", ylabel="held-out loss, nats a token")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _svg(figure)
+
+
+def _label(text: str) -> str:
+    """A name as matplotlib writes it as it is: a dollar sign begins no formula, no name is left out of a legend, no length squeezes the plot."""
+    shown = one_line(text)
+    shown = shown if len(shown) <= LONGEST_LABEL else shown[: LONGEST_LABEL - 1] + "…"
+    return (" " if shown[:1] in ("", "_") else "") + shown.replace("$", r"\$")
 
 
 def _figure(*, width: float = 7.4, height: float = 3.0) -> tuple[Any, Any]:
@@ -328,7 +339,12 @@ def _svg(figure: Any) -> str:
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "unweave", "font.family": "sans-serif"}):
+    with (
+        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "unweave", "font.family": "sans-serif"}),
+        warnings.catch_warnings(),
+    ):
+        # The page's own fonts write the text.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]

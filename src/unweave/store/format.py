@@ -128,7 +128,8 @@ class StoreSpec:
         ]
         if differing:
             raise StoreError(
-                "The store was made in another way:\n  - " + "\n  - ".join(differing),
+                "The store was made in another way:",
+                lines=[f"- {one}" for one in differing],
                 where=where,
                 remedy="use the model and options that the store was made with, or another --store",
             )

@@ -109,7 +109,7 @@ def write_influence_file(
 
 
 def _lines(path: Path, text: str) -> Any:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             where = f"{path}:{number}"
             yield where, parse_json(line, what="The influence file", where=where)

@@ -6,18 +6,13 @@ from typing import Any
 from unweave import progress
 from unweave.errors import ConfigError
 from unweave.files import write_text
+from unweave.markdown import front_matter, literal, plain
 from unweave.models.loading import quiet_transformers
+from unweave.models.saving import save_model
 from unweave.models.vocabulary import vocabulary_size
 from unweave.train.config import LoraOptions
 
-CARD = """---
-base_model: {base}
-library_name: peft
-tags:
-- unweave
-- lora
----
-
+CARD = """{front}
 # {title}
 
 {description}
@@ -35,7 +30,7 @@ Made with [unweave](https://pypi.org/project/unweave/) {version}. `run.json` bes
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "{folder}")
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base}), {folder})
 ```
 """
 
@@ -129,8 +124,7 @@ def save_adapter(model: Any, tokenizer: Any, folder: Path, *, base: str, revisio
     config.base_model_name_or_path, config.revision = base, revision
     resized = _base_vocabulary(base, revision) not in (None, vocabulary_size(model))
     # PEFT's own look at the base knows no revision, and no models of several parts.
-    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=True if resized else "auto")
-    tokenizer.save_pretrained(folder)
+    save_model(model, tokenizer, folder, save_embedding_layers=True if resized else "auto")
 
 
 def _base_vocabulary(base: str, revision: str | None) -> int | None:
@@ -155,6 +149,13 @@ def write_card(folder: Path, *, title: str, description: str, base: str, facts: 
     """
     from unweave import __version__
 
-    rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items())
-    text = CARD.format(base=base, title=title, description=description, rows=rows, version=__version__, folder=folder)
+    text = CARD.format(
+        front=front_matter({"base_model": base, "library_name": "peft", "tags": ["unweave", "lora"]}),
+        base=literal(base),
+        title=plain(title),
+        description=plain(description),
+        rows="\n".join(f"| {plain(key)} | {plain(value)} |" for key, value in facts.items()),
+        version=__version__,
+        folder=literal(folder),
+    )
     write_text(folder / "README.md", text)

@@ -18,6 +18,7 @@ from unweave.gradients.loss import token_losses
 from unweave.inputs import Input, of_model, of_rows, of_value
 from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.models.merging import is_quantised, merged_model
+from unweave.models.saving import save_model
 from unweave.models.vocabulary import require_tokens
 from unweave.runs import MODEL_WEIGHTS, RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
@@ -140,8 +141,7 @@ def _fine_tune(run: RunFolder, config: TrainConfig, loaded: Loaded, here: Proces
         if config.tuning == "lora":
             save_adapter(model, loaded.tokenizer, config.output_dir, base=loaded.base, revision=loaded.revision)
         else:
-            model.save_pretrained(config.output_dir, safe_serialization=True)
-            loaded.tokenizer.save_pretrained(config.output_dir)
+            save_model(model, loaded.tokenizer, config.output_dir)
     if plan.privacy is not None:
         write_privacy(config.output_dir, plan.privacy)
     facts = {

@@ -28,7 +28,7 @@ from unweave.train.rows import read_training_rows
 from unweave.value.baselines import BASELINES, Candidates
 from unweave.value.config import ScoreConfig
 from unweave.value.linfik import TaskGradients
-from unweave.value.table import write_table
+from unweave.value.table import require_task_names, write_table
 
 LESS_SAMPLE = 256
 
@@ -66,7 +66,7 @@ def score_rows(config: ScoreConfig) -> ScoreResult:
         The values.
 
     Raises:
-        ConfigError: When tasks share a name, or a baseline lacks what it needs.
+        ConfigError: When a task's name can't be a column's, or a baseline lacks what it needs.
         DataError: When no row of a task has room for an answer.
     """
     started = time.monotonic()
@@ -78,6 +78,7 @@ def score_rows(config: ScoreConfig) -> ScoreResult:
         raise ConfigError(
             "`less` needs whole gradients.", where="--baselines, --store", remedy="leave one of the two out"
         )
+    require_task_names([name for name, _ in _task_files(config)])
     config = dated(config, tokenizer_of(config), config.adapter, config.model)
     run = RunFolder(config.output.parent, "value score", config, inputs=score_inputs(config))
     busy = BusyError(
@@ -167,12 +168,10 @@ def task_rows(config: ScoreConfig) -> dict[str, list[Row]]:
         Name to rows.
 
     Raises:
-        ConfigError: When there is no task, or two share a name.
+        ConfigError: When there is no task.
     """
     found: dict[str, list[Row]] = {}
     for name, path in _task_files(config):
-        if name in found:
-            raise ConfigError(f"Two tasks are named '{name}'.", where="--tasks", remedy="give them as NAME=FILE")
         found[name] = read_training_rows(path, replace(config, limit=None)).rows
     if not found:
         raise ConfigError("Values need a task.", where="--tasks", remedy="give NAME=FILE of validation rows")

@@ -1,6 +1,5 @@
 """ALinFiK's student: a small model that reads a row's text and predicts its values (arXiv 2503.01052)."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,10 +13,13 @@ from torch import Tensor, nn
 
 from unweave.errors import ModelError
 from unweave.files import read_json, replacing, replacing_folder, write_json, write_text
+from unweave.markdown import code, front_matter, plain
 from unweave.models.encoder import load_encoder, mean_over_tokens
 from unweave.models.loading import load, native_dtype, pick_device, quiet_transformers
+from unweave.models.saving import save_model
 from unweave.value.kernel import KernelHead
 from unweave.value.texts import Text, answered
+from unweave.visible import json_text
 
 RECORD = "student.json"
 
@@ -232,9 +234,8 @@ class Student(nn.Module):
         (path / RECORD).unlink(missing_ok=True)
         # A backbone that was never trained is found by its name.
         if not self.spec.kernel:
-            with replacing_folder(path / "backbone") as out, quiet_transformers():
-                self.backbone.save_pretrained(out, safe_serialization=True)
-                self.tokenizer.save_pretrained(out)
+            with replacing_folder(path / "backbone") as out:
+                save_model(self.backbone, self.tokenizer, out)
         with replacing(path / "head.safetensors") as out:
             save_file({name: own.detach().cpu().contiguous() for name, own in self.head.state_dict().items()}, out)
         write_text(path / "README.md", _card(self.spec))
@@ -285,16 +286,11 @@ class Student(nn.Module):
 
 def _card(spec: StudentSpec) -> str:
     lines = [
-        "---",
-        "library_name: unweave",
-        "tags:",
-        "- data-valuation",
-        "---",
-        "",
+        front_matter({"library_name": "unweave", "tags": ["data-valuation"]}),
         "# A student of data values (ALinFiK)",
         "",
-        f"It began as `{spec.backbone}`, was fitted on {spec.fitted_on} rows, and predicts from a row's text what LinFiK says of it.",
-        f"Tasks: {', '.join(spec.tasks)}.",
+        f"It began as {code(spec.backbone)}, was fitted on {spec.fitted_on} rows, and predicts from a row's text what LinFiK says of it.",
+        f"Tasks: {', '.join(map(plain, spec.tasks))}.",
         "Values hold for the model and the tasks that they were made with.",
         "",
         "```python",
@@ -306,7 +302,7 @@ def _card(spec: StudentSpec) -> str:
         "On held-out rows:",
         "",
         "```json",
-        json.dumps(spec.metrics, indent=2),
+        json_text(spec.metrics, indent=2),
         "```",
         "",
     ]

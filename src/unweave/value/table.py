@@ -11,6 +11,14 @@ from unweave.errors import ConfigError, DataError
 from unweave.files import replacing, write_jsonl
 from unweave.train.rows import read_training_rows
 from unweave.value.config import Baseline, FitConfig, SelectConfig, ValueReportConfig
+from unweave.visible import csv_cell, csv_text, one_line
+
+OWN_COLUMNS = ("id", "line", "loss")
+RANDOM = "random"
+"""What `value curve` calls rows chosen at random."""
+
+INTERVAL = (".low", ".high")
+"""What `value predict` adds to a task's name for the ends of its interval."""
 
 
 def write_table(path: Path, columns: dict[str, Sequence[Any]]) -> None:
@@ -35,8 +43,9 @@ def write_table(path: Path, columns: dict[str, Sequence[Any]]) -> None:
     elif path.suffix == ".csv":
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as out:
             writer = csv.writer(out)
-            writer.writerow(columns)
-            writer.writerows(zip(*columns.values(), strict=True))
+            writer.writerow(map(csv_cell, columns))
+            for values in zip(*columns.values(), strict=True):
+                writer.writerow([csv_cell(value) if isinstance(value, str) else value for value in values])
     else:
         raise ConfigError(
             f"'{path.suffix}' is no kind of table.", where=str(path), remedy="use .parquet, .jsonl or .csv"
@@ -53,28 +62,68 @@ def read_table(path: Path) -> dict[str, list[Any]]:
         Name to values.
 
     Raises:
-        DataError: When there is none, or it has no column `id`.
+        DataError: When there is none, it can't be read, or it has no column `id`.
     """
     if not path.is_file():
         raise DataError("Table not found.", where=str(path), remedy="make it with `unweave value score`")
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        columns = pq.read_table(path).to_pydict()
-    elif path.suffix == ".jsonl":
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        columns = {name: [record[name] for record in records] for name in records[0]} if records else {}
-    else:
-        with path.open(newline="", encoding="utf-8") as lines:
-            records = list(csv.DictReader(lines))
-        columns = (
-            {name: [one[name] if name == "id" else float(one[name]) for one in records] for name in records[0]}
-            if records
-            else {}
-        )
+    kind = READERS.get(path.suffix, _read_csv)
+    try:
+        columns = kind(path)
+    except (ValueError, LookupError, TypeError, RecursionError, csv.Error) as error:
+        # Arrow's errors are ValueErrors, as are those of JSON, of numbers and of text that is not UTF-8.
+        reason = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise DataError(
+            f"The table can't be read: {reason}.", where=str(path), remedy="make it with `unweave value score`"
+        ) from error
     if "id" not in columns:
         raise DataError("The table has no column 'id'.", where=str(path), remedy="make it with `unweave value score`")
     return columns
+
+
+def _read_parquet(path: Path) -> dict[str, list[Any]]:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path).to_pydict()
+
+
+def _read_jsonl(path: Path) -> dict[str, list[Any]]:
+    # Texts may hold other characters that end a line.
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    return {name: [record[name] for record in records] for name in records[0]} if records else {}
+
+
+def _read_csv(path: Path) -> dict[str, list[Any]]:
+    with path.open(newline="", encoding="utf-8") as lines:
+        records = list(csv.DictReader(lines))
+    names = records[0] if records else {}
+    return {
+        csv_text(name): [csv_text(one[name]) if name == "id" else float(one[name]) for one in records] for name in names
+    }
+
+
+READERS = {".parquet": _read_parquet, ".jsonl": _read_jsonl}
+
+
+def require_task_names(names: Sequence[str]) -> None:
+    """Refuse names that can't be columns of a table of values beside those that it has anyway.
+
+    Args:
+        names: The tasks' names.
+
+    Raises:
+        ConfigError: When one is taken, stands twice, or can't be read.
+    """
+    for place, name in enumerate(names):
+        ends = [f"{other}{end}" for other in names for end in INTERVAL]
+        if name in names[:place]:
+            fault = f"Two tasks are named '{name}'."
+        elif name in (*OWN_COLUMNS, RANDOM, *ends) or name.partition(".")[0] in get_args(Baseline):
+            fault = f"A task can't be named '{name}': a column of the table is."
+        elif one_line(name) != name or not name.strip():
+            fault = f"A task can't be named '{name}': it holds characters that don't show."
+        else:
+            continue
+        raise ConfigError(fault, where="--tasks", remedy="give each task another name, as NAME=FILE")
 
 
 def task_columns(columns: dict[str, list[Any]]) -> list[str]:
@@ -86,11 +135,7 @@ def task_columns(columns: dict[str, list[Any]]) -> list[str]:
     Returns:
         Their names, in order.
     """
-    return [
-        name
-        for name in columns
-        if name not in ("id", "line", "loss") and name.partition(".")[0] not in get_args(Baseline)
-    ]
+    return [name for name in columns if name not in OWN_COLUMNS and name.partition(".")[0] not in get_args(Baseline)]
 
 
 def valued_rows(

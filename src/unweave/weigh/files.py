@@ -81,7 +81,7 @@ def read_weights(path: Path, *, count: int, signed: bool = False) -> list[float]
     if not path.is_file():
         raise DataError("Weight file not found.", where=str(path), remedy="make it with `unweave weigh`")
     weights: dict[int, float] = {}
-    for number, line in enumerate(read_text(path, what="The weight file").splitlines(), start=1):
+    for number, line in enumerate(read_text(path, what="The weight file").split("\n"), start=1):
         if not line.strip():
             continue
         try:

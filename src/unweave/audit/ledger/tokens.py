@@ -150,9 +150,9 @@ def require_all(lost: Sequence[Mapping[str, str]], encoding: EncodingConfig) -> 
     """
     gone = [one for one in lost if one["set"] in REQUESTED and one["action"] == "dropped"]
     if gone:
-        shown = "".join(f"\n  {one['place']}: row '{one['row']}': {one['reason']}" for one in gone[:10])
-        more = f"\n  and {len(gone) - 10} more" if len(gone) > 10 else ""
+        more = [f"and {len(gone) - 10} more"] if len(gone) > 10 else []
         raise DataError(
-            f"{len(gone)} row(s) of the request would be neither unlearned nor measured:{shown}{more}",
+            f"{len(gone)} row(s) of the request would be neither unlearned nor measured:",
+            lines=[*(f"{one['place']}: row '{one['row']}': {one['reason']}" for one in gone[:10]), *more],
             remedy=f"raise --max-length above {encoding.max_length}, or ask for the other rows without these",
         )

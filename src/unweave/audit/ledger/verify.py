@@ -179,7 +179,7 @@ def _metrics(
         found = measure(loaded, sets, work.encoding_of(job))
     except (UnweaveError, SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
         # Whatever keeps the metrics from being measured is a failed verification, not a crash of it.
-        yield "metrics", f"they can't be measured: {error}"
+        yield "metrics", f"they can't be measured: {' '.join(str(error).split())}"
         return
     same = found["model"] == certificate["model"]["after"]["fingerprint"]
     yield "the model's fingerprint", None if same else "the adapter's weights are not those that were certified"

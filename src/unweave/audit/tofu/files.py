@@ -8,6 +8,7 @@ from typing import Any
 
 from unweave.data.rows import Row
 from unweave.errors import DataError
+from unweave.files import read_text
 
 FILES = {
     "retain": "retain_perturbed",
@@ -54,7 +55,8 @@ def read_test(folder: Path, name: str, *, forget: str, rows: int) -> list[TofuIt
         raise DataError(
             f"TOFU's file {stem}.jsonl not found.", where=str(folder), remedy="give the folder of TOFU's files"
         )
-    lines = path.read_text(encoding="utf-8").splitlines()
+    # Texts may hold other characters that end a line.
+    lines = read_text(path, what="TOFU's file").split("\n")
     items = [_item(line, name, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
     return items[:rows]
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from unweave.data.rows import Row
 from unweave.errors import DataError
+from unweave.files import read_text
 from unweave.forget.methods.balanced import Balanced, BalancedConfig
 from unweave.forget.methods.base import ALL_REQUESTS, Method
 from unweave.forget.steps import Role
@@ -84,7 +85,9 @@ def preferred_answers(config: IdkConfig, rows: Sequence[Row]) -> dict[str, str]:
     if config.answers is not None:
         if not config.answers.is_file():
             raise DataError("The file of answers was not found.", where=str(config.answers), remedy="check --answers")
-        answers = [line.strip() for line in config.answers.read_text(encoding="utf-8").splitlines() if line.strip()]
+        answers = [
+            line.strip() for line in read_text(config.answers, what="The file of answers").split("\n") if line.strip()
+        ]
         if not answers:
             raise DataError("There are no answers here.", where=str(config.answers), remedy="write one a line")
     rng = random.Random(config.seed)

@@ -22,7 +22,8 @@ from unweave.forget.methods.base import ALL_REQUESTS, Method, Setting
 from unweave.forget.methods.ihl import inverted_hinge
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
-from unweave.models.loading import Loaded, quiet_transformers
+from unweave.models.loading import Loaded
+from unweave.models.saving import save_model
 from unweave.train.adapters import add_lora
 
 RIDGE = 1e-4
@@ -188,9 +189,7 @@ def _save_bare(loaded: Loaded) -> None:
         for name, value in loaded.model.state_dict().items()
         if "lora_" not in name
     }
-    with quiet_transformers():
-        loaded.model.save_pretrained(loaded.base, state_dict=state, safe_serialization=True)
-        loaded.tokenizer.save_pretrained(loaded.base)
+    save_model(loaded.model, loaded.tokenizer, loaded.base, state_dict=state)
 
 
 METHOD = Method(

@@ -17,6 +17,7 @@ from unweave.forget.merging import merged_base
 from unweave.forget.methods.base import ALL_REQUESTS, Method, Setting
 from unweave.forget.methods.graddiff import GradDiff, GradDiffConfig
 from unweave.models.loading import Loaded
+from unweave.models.saving import save_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +130,7 @@ def save(config: StableConfig, loaded: Loaded) -> None:
             if isinstance(path, Bounded) and isinstance(layer, nn.Linear):
                 layer.weight.copy_(layer.weight.to(path.delta().dtype) + path.delta())
                 del layer._modules["bounded"]
-    loaded.model.save_pretrained(config.output_dir, safe_serialization=True)
-    loaded.tokenizer.save_pretrained(config.output_dir)
+    save_model(loaded.model, loaded.tokenizer, config.output_dir)
 
 
 METHOD = Method(

@@ -1,0 +1,23 @@
+"""Writing a model and its tokenizer as a Hugging Face folder: safetensors only."""
+
+from pathlib import Path
+from typing import Any
+
+from unweave.files import follow_umask
+from unweave.models.loading import quiet_transformers
+
+
+def save_model(model: Any, tokenizer: Any, folder: Path | str, **options: Any) -> None:
+    """Write a model, or its adapter, and its tokenizer.
+
+    Args:
+        model: What `save_pretrained` writes.
+        tokenizer: Its tokenizer.
+        folder: Where to.
+        options: Further options of the model's `save_pretrained`.
+    """
+    with quiet_transformers():
+        model.save_pretrained(folder, safe_serialization=True, **options)
+        tokenizer.save_pretrained(folder)
+    # The safetensors library makes its files for their owner only.
+    follow_umask(Path(folder))
