@@ -28,6 +28,11 @@ class UnweaveError(Exception):
         self.remedy = remedy
         super().__init__(str(self))
 
+    @property
+    def sentence(self) -> str:
+        """What is wrong, with what it consists of, for another error's sentence."""
+        return " ".join([self.what, "; ".join(self.lines)]).strip()
+
     def __str__(self) -> str:
         parts = [one_line(self.what), *(f"  {one_line(line)}" for line in self.lines)]
         if self.where:

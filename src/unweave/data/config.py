@@ -92,7 +92,10 @@ def read_own(path: Path) -> Rows:
         return read_rows(path)
     except UnweaveError as error:
         raise DataError(
-            error.what, where=error.where or str(path), remedy="restore this file as it was written, or make it anew"
+            error.what,
+            lines=error.lines,
+            where=error.where or str(path),
+            remedy="restore this file as it was written, or make it anew",
         ) from error
 
 

@@ -289,7 +289,7 @@ def _load_base(place: Place, config: ModelConfig, device: "torch.device") -> tup
         if not place.named or not isinstance(error.where, str) or not error.where.startswith(place.base):
             raise
         raise ModelError(
-            f"The adapter's base model can't be loaded: {error.what}",
+            f"The adapter's base model can't be loaded: {error.sentence}",
             where=f"{place.base}, named in {folder}/{adapters.CONFIG}",
             remedy=f"give the base by hand: --model BASE --adapter {folder}",
         ) from error

@@ -32,7 +32,7 @@ def check_store(store: GradientStore) -> list[str]:
     try:
         read_texts(store.folder)
     except StoreError as error:
-        faults.append(f"{TEXTS} can't be read: {error.what}")
+        faults.append(f"{TEXTS} can't be read: {error.sentence}")
     for commit in store.commits():
         path = store.shard_path(commit.name)
         rows = f"{len(commit.row_ids)} rows from '{commit.row_ids[0]}'"

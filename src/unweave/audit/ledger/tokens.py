@@ -113,7 +113,7 @@ def lost_rows(
         except DataError as error:
             first = places.get(rows[0].id, rows[0].place)
             raise DataError(
-                f"None of the {len(rows)} row(s) of the set '{name}' can be used: {error.what}",
+                f"None of the {len(rows)} row(s) of the set '{name}' can be used: {error.sentence}",
                 where=first if len(rows) == 1 else f"{first} and others",
                 remedy=f"raise --max-length above {encoding.max_length}, or leave the rows out",
             ) from error

@@ -71,7 +71,7 @@ def _told(name: str, checks: Iterator[Check]) -> Iterator[Check]:
     try:
         yield from checks
     except UnweaveError as error:
-        yield name, f"it can't be checked: {error.what}" + (f" ({error.where})" if error.where else "")
+        yield name, f"it can't be checked: {error.sentence}" + (f" ({error.where})" if error.where else "")
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         yield name, f"it can't be checked, since the certificate lacks or holds what can't be: {error!r}"
 
