@@ -35,7 +35,7 @@ HOSTILE = [
     "\x1b[31m\u202e",
     "x: y # z",
 ]
-TEXTS = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=20), st.text("`|*_[]()<>#~\\&$!-+.1 \na", max_size=12))
+TEXTS = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=20), st.text("`|*_[]()<>#~\\&$!-+.=1: \na", max_size=12))
 MARKDOWN = MarkdownIt("gfm-like", {"linkify": False})
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from unweave.visible import one_line, visible
 
-_MARKUP = re.compile(r"[\\`*\[\]<>#|~&$]|(?<![^\W_])_|_(?![^\W_])|(?<=:)//|(?<=www)\.|@")
-_BEGINS = re.compile(r"(\d+)?([-+=.)])")
+_MARKUP = re.compile(r"[\\`*<>#|~&$]|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])|(?<=:)//|(?<=www)\.|@")
+# A list, a rule, a heading, where a line begins so.
+_BEGINS = re.compile(r"^(\d*)([.)](?=\s|$)|[-+=](?=[-+=\s]|$))")
 
 
 def plain(text: object) -> str:
@@ -18,13 +19,7 @@ def plain(text: object) -> str:
     Returns:
         Markdown.
     """
-    escaped = _MARKUP.sub(_escaped, one_line(text))
-    # At the beginning of a line these would make a list, a rule or a heading.
-    return (
-        _BEGINS.sub(lambda found: f"{found[1] or ''}\\{found[2]}", escaped, count=1)
-        if _BEGINS.match(escaped)
-        else escaped
-    )
+    return _BEGINS.sub(r"\1\\\2", _MARKUP.sub(_escaped, one_line(text)))
 
 
 def _escaped(found: re.Match[str]) -> str:
