@@ -116,6 +116,14 @@ def test_refusals(config, tmp_path):
         bench_forgetting(replace(config, forget_sizes=(50,), entries=("npo",), output_dir=tmp_path))
     with pytest.raises(ConfigError, match="need a gradient store"):
         bench_forgetting(replace(config, store=None, entries=("rapidun+random",), output_dir=tmp_path))
+    for entry, message in (
+        ("rapidun+../../x", "no weights"),
+        ("../x", "Unknown unlearning method"),
+        ("ga+", "no weights"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            bench_forgetting(replace(config, entries=("npo", entry), output_dir=tmp_path / "none"))
+    assert not (tmp_path / "none").exists(), "entries are checked before any work"
     assert main(["bench", "forgeting"]) == 2
 
 

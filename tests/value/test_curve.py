@@ -17,7 +17,7 @@ from unweave.train.rows import read_training_rows
 from unweave.train.sft import fine_tune
 from unweave.value.config import CurveConfig
 from unweave.value.curve import learning_curves
-from unweave.value.table import write_table
+from unweave.value.table import read_table, write_table
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,20 @@ def test_only_what_is_missing_is_made_again(world, monkeypatch):
     made.clear()
     learning_curves(replace(world, seeds=(0,), shares=(0.5,), epochs=1, output_dir=world.output_dir))
     assert len(made) == 3, "other training is another run"
+
+
+def test_a_column_that_reads_as_a_path_stays_in_the_folder(world, tmp_path):
+    table = read_table(world.values)
+    write_table(tmp_path / "values.parquet", {**table, "../../../up": table["sums"], "a:b /": table["length"]})
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    names = ("../../../up", "a:b /")
+    result = learning_curves(
+        replace(world, values=tmp_path / "values.parquet", scores=names, shares=(0.25,), seeds=(0,), epochs=1, output_dir=tmp_path / "c" / "d")
+    )  # fmt: skip
+    assert [point.column for point in result.points] == list(names)
+    made = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    assert made
+    assert all(path.is_relative_to(tmp_path / "c" / "d") for path in made)
 
 
 def test_refusals_the_command_and_the_page(world, tmp_path, capsys):

@@ -10,7 +10,7 @@ import random
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from unweave import progress
 from unweave.bench.config import ForgettingBenchConfig
@@ -21,14 +21,14 @@ from unweave.bench.triggers import TriggerSubject
 from unweave.config import part_of
 from unweave.data.dates import dated, recorded
 from unweave.data.encoding import EncodingConfig
-from unweave.errors import ConfigError
+from unweave.errors import ConfigError, nearest
 from unweave.files import locked, remembered, write_jsonl
 from unweave.forget.methods import get_method
 from unweave.forget.stage import forget_rows
 from unweave.inputs import Input, of_case, of_named_model, of_path, of_store
 from unweave.models.loading import ModelConfig, tokenizer_of
 from unweave.runs import RunFolder
-from unweave.weigh.config import WeighConfig
+from unweave.weigh.config import InfluenceMethod, WeighConfig, WeightMethod
 from unweave.weigh.stage import weigh_rows
 
 RANDOM_OF = "random-"
@@ -45,6 +45,8 @@ def bench_forgetting(config: ForgettingBenchConfig) -> dict[str, Any]:
     Returns:
         The results, which are in `results.json`, `table.md` and `report.html` too.
     """
+    for entry in config.entries:
+        require_entry(entry)
     bench = Bench(config)
     subject = bench.subject
     bench.record.start()
@@ -69,6 +71,22 @@ def bench_forgetting(config: ForgettingBenchConfig) -> dict[str, Any]:
     results = summarise(runs, plain, config, subject)
     write_results(config.output_dir, results)
     return results
+
+
+def require_entry(entry: str) -> None:
+    """Refuse what is no method, or no method and weights, before anything is named after it.
+
+    Args:
+        entry: An entry of the comparison.
+
+    Raises:
+        ConfigError: When there is no such method, or no such weights.
+    """
+    name, plus, weights = entry.partition("+")
+    get_method(name)
+    known = [*get_args(WeightMethod), *(f"{RANDOM_OF}{name}" for name in get_args(InfluenceMethod))]
+    if plus and weights not in known:
+        raise ConfigError(f"There are no weights '{weights}'.", where="--entries", remedy=nearest(weights, known))
 
 
 def bench_inputs(config: ForgettingBenchConfig) -> dict[str, Input]:

@@ -97,7 +97,7 @@ def _run(argv: Sequence[str]) -> int:
         ]
         title = f"request {result['request']['id']}: {result.get('state', 'done')} ({result['class']})"
         terminal.print_table(title, ["rows", "probability before", "after", "perplexity before", "after"], rows)
-        terminal.line(f"certificate: {config.ledger / 'requests' / config.request / 'certificate.html'}")
+        terminal.line(f"certificate: {config.ledger / 'requests' / result['request']['id'] / 'certificate.html'}")
         for finding in result["findings"]:
             terminal.line(f"caution: {finding}")
         if result["drift"]["retraining_due"]:

@@ -21,6 +21,7 @@ from unweave.gradients.scoring import row_losses
 from unweave.identity import identity_digest
 from unweave.inputs import Input, of_path, of_rows
 from unweave.models.loading import ModelConfig, load, tokenizer_of
+from unweave.names import file_name
 from unweave.runs import RunFolder, environment
 from unweave.trace.baselines import random_scores
 from unweave.train.config import TrainConfig
@@ -165,7 +166,7 @@ def _curves(
     )
     found: dict[tuple[str, float], list[dict[str, Any]]] = {}
     for seed, share, column in product(config.seeds, config.shares, columns):
-        folder = config.output_dir / "runs" / f"{column}-{share}-{seed}"
+        folder = config.output_dir / "runs" / f"{file_name(column)}-{share}-{seed}"
         own = {"ids": table["id"], "scores": table[column] if column != RANDOM else None, **identity}
         done = remembered(
             folder.with_suffix(folder.suffix + ".json"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from unweave.data.remembered import read_beside, remembered_columns, with_rememb
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError, nearest
 from unweave.files import file_digest, read_json
+from unweave.names import alike, inside, require_name
 from unweave.runs import rows_fingerprint
 
 FILE = "ledger.db"
@@ -171,6 +173,8 @@ class Ledger:
             DataError: When there is none of that name.
         """
         requests = self.requests()
+        # Accents typed as letters of their own are the same name; ids of before names were checked are found as they are.
+        name = name if name in requests else unicodedata.normalize("NFC", name)
         if name not in requests:
             raise DataError(
                 f"There is no request '{name}'.",
@@ -198,9 +202,9 @@ class Ledger:
             name: Its id.
 
         Returns:
-            The folder.
+            The folder, right in the ledger's; the id of an old ledger that would lead elsewhere is an error.
         """
-        return self.folder / "requests" / name
+        return inside(self.folder / "requests", name, what="The request's id")
 
     def model(self) -> str:
         """The current model: that of the last request carried out, or the one before all of them."""
@@ -274,6 +278,9 @@ def add_request(config: AddConfig) -> dict[str, Any]:
         ConfigError: When a new ledger is given no data or model, or a ledger's are to be changed.
         DataError: When a row is unknown, is in another request already, or a replacement does not fit.
     """
+    given = None
+    if config.request_id is not None:
+        given = require_name(config.request_id, what="The request's id", where="--request-id")
     there = (config.ledger / FILE).is_file() and bool(Ledger(config.ledger).journal.events())
     if there:
         _require_same(config, Ledger(config.ledger).origin())
@@ -297,9 +304,7 @@ def add_request(config: AddConfig) -> dict[str, Any]:
         content["reading"] = to_plain(part_of(ReadingConfig, config))
     # The reason is not part of what is asked for: the same rows again are the same request.
     identity = [content["kind"], content["rows"], replacement]
-    name = (
-        config.request_id or hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=6).hexdigest()
-    )
+    name = given or hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=6).hexdigest()
     ledger = Ledger(config.ledger, create=True)
     if not there:
         ledger.journal.append_if(lambda events: not events, "created", **_origin(config, rows, reading).__dict__)
@@ -450,7 +455,14 @@ def _replacement(config: AddConfig, chosen: Sequence[Row], reading: ReadingConfi
 
 
 def _refuse_overlap(ledger: Ledger, name: str, content: dict[str, Any]) -> None:
-    for other in ledger.requests().values():
+    requests = ledger.requests()
+    if name not in requests and (other := alike(name, requests)):
+        raise DataError(
+            f"The id '{name}' can't be told from the request '{other}' everywhere: they differ in case or width only.",
+            where="--request-id",
+            remedy="choose another name",
+        )
+    for other in requests.values():
         if other.id == name:
             if other.rows != content["rows"] or other.kind != content["kind"]:
                 raise DataError(

@@ -22,6 +22,7 @@ from unweave.audit.ledger.job import Job, recorded_config
 from unweave.audit.ledger.ledger import Ledger
 from unweave.errors import ConfigError, DataError
 from unweave.files import file_digest, locked, read_json
+from unweave.names import require_name
 
 LOCK = "ledger.lock"
 STEPS: dict[str, Callable[[Job], dict[str, Path]]] = {
@@ -66,6 +67,8 @@ def run_request(config: RunConfig) -> dict[str, Any]:
             raise DataError(
                 f"The request '{request.id}' was rolled back.", remedy="add it anew, under another --request-id"
             )
+        # An old ledger may hold what is no name: it is listed, and not carried out.
+        require_name(request.id, what="The request's id", where=str(config.ledger))
         _require_budget(ledger, config)
         return _carry_out(Job(ledger, request, config, folder, ledger.model()))
 
@@ -134,9 +137,9 @@ def _replay(ledger: Ledger, config: RunConfig) -> dict[str, Any]:
         raise DataError(f"The request '{request.id}' is not done.", remedy="run it first")
     if config.replay.exists() and any(config.replay.iterdir()):
         raise ConfigError("The folder of a replay is not empty.", where=str(config.replay), remedy="give a new one")
+    original = ledger.request_folder(request.id)
     repeated = recorded_config(started.content["config"], ledger=config.ledger, replay=config.replay)
     job = Job(ledger, request, repeated, config.replay, started.content["before"])
-    original = ledger.request_folder(request.id)
     work.prepare(job)
     for name in work.WEIGHTS:
         if (original / name).is_file():
