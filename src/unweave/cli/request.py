@@ -1,10 +1,12 @@
 """`unweave request add|list|run|verify|rollback`: the deletion ledger."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from unweave import terminal
-from unweave.cli.common import execute, parse, print_json, print_pairs
+from unweave.cli.common import execute, option_value, parse, print_json, print_pairs
+from unweave.config import read_value
 from unweave.errors import ConfigError, nearest
 
 HELP = """usage: unweave request ACTION [OPTIONS]
@@ -59,9 +61,22 @@ def _add(argv: Sequence[str]) -> int:
                 f"caution: row {copy['row_id']} ({copy['place']}) is {kind} of {copy['of']} and not in the request; --with-copies takes it in"
             )
 
+    _require_ids(argv)
     return execute(
         AddConfig, argv, command="request add", description="Ask for rows to be forgotten.", work="unweave.audit.ledger.ledger:add_request", show=show
     )  # fmt: skip
+
+
+def _require_ids(argv: Sequence[str]) -> None:
+    """Refuse `--row-ids` without an id, as of a shell's empty variable: it would be no criterion, and more rows would match, not fewer."""
+    after = [argv[place + 1 :] for place, argument in enumerate(argv) if argument.replace("_", "-") == "--row-ids"]
+    path = option_value(argv, "--config")
+    empty = [
+        *(not rest or rest[0].startswith("--") for rest in after),
+        bool(path) and read_value(Path(path), "row_ids") == "[]",
+    ]
+    if any(empty):
+        raise ConfigError("No row id is given.", where="--row-ids", remedy="give ids, or leave the option out")
 
 
 def _list(argv: Sequence[str]) -> int:

@@ -1,14 +1,14 @@
 """Copies of rows: the same content under another id, and near-duplicates.
 
-Texts are compared in a normal form: Unicode's compatibility form, no case, no invisible characters, one space for any white space. Two rows with the same
+Texts are compared in their normal form (`unweave.data.forms`). Two rows with the same
 normal form are copies; two whose sets of five-letter shingles overlap enough (Jaccard, computed exactly) are near-duplicates.
 """
 
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from unweave.data.forms import normal_form
 from unweave.data.rows import Row
 
 SHINGLE = 5
@@ -33,23 +33,6 @@ class Copy:
     place: str
     similarity: float
     exact: bool
-
-
-def normal_form(text: str) -> str:
-    """A text without what makes the same text look different: composed or full-width letters, case, white space, invisible characters.
-
-    Args:
-        text: The text.
-
-    Returns:
-        Its normal form.
-    """
-    if text.isascii():
-        return " ".join(text.casefold().split())
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    # Soft hyphens, zero-width joiners and spaces, direction marks.
-    seen = "".join(letter for letter in folded if unicodedata.category(letter) != "Cf")
-    return " ".join(seen.split())
 
 
 def shingles(text: str) -> set[str]:

@@ -19,11 +19,12 @@ class SelectionConfig(ReadingConfig):
     Attributes:
         row_ids: Ids of rows; an unknown one is an error.
         rows: A file of rows, matched by id.
-        where: Field to value: `prompt`, `completion` or any other column of the data, equal as text.
-        text: Words that stand in the prompt or the answer, whatever their case, white space, or Unicode form.
+        where: Field to value: `prompt`, `completion` or any other column of the data, equal as text, whatever its Unicode form.
+        text: Words that stand in any turn of a row, whatever their case, white space, or Unicode form.
         near: A text: its near-duplicates.
         near_method: `minhash` compares five-letter shingles (datasketch), `embedding` a sentence encoder's vectors.
         similarity: The least similarity of a near-duplicate: Jaccard's, or the cosine.
+        most: Needed where more than half of all rows match. A request of all rows is refused: none would be left to keep, or to test on.
     """
 
     row_ids: tuple[str, ...] = ()
@@ -33,6 +34,7 @@ class SelectionConfig(ReadingConfig):
     near: str | None = None
     near_method: Literal["minhash", "embedding"] = "minhash"
     similarity: float = 0.7
+    most: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

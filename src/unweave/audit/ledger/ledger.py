@@ -10,7 +10,7 @@ from typing import Any
 
 from unweave.audit.ledger.config import AddConfig, ListConfig
 from unweave.audit.ledger.journal import Event, Journal
-from unweave.audit.ledger.selection import select_rows
+from unweave.audit.ledger.selection import require_meant, select_rows
 from unweave.config import part_of, to_plain
 from unweave.data.config import ReadingConfig, read_configured
 from unweave.data.copies import find_copies
@@ -293,6 +293,7 @@ def add_request(config: AddConfig) -> dict[str, Any]:
     if config.with_copies and copies:
         wanted = {row.id for row in chosen} | {copy.row_id for copy in copies}
         chosen, copies = [row for row in rows if row.id in wanted], []
+    require_meant(chosen, rows, config)
     replacement = _replacement(config, chosen, reading)
     content = {
         "kind": config.kind,
