@@ -157,6 +157,39 @@ SHAPES = {
     "text/labels": ({"text": "q", "labels": "a"}, Row("", "q", "a")),
     "query/response": ({"query": "q", "response": "a"}, Row("", "q", "a")),
     "input/output": ({"input": "q", "output": "a"}, Row("", "q", "a")),
+    "question/response under a system text": (
+        {"system_prompt": "s", "question": "q", "response": "a"},
+        Row("", "q", "a", turns=(Turn("system", "s"),)),
+    ),
+    "inputs/targets": ({"inputs": "q", "targets": "a"}, Row("", "q", "a")),
+    "user/assistant": ({"system": "s", "user": "q", "assistant": "a"}, Row("", "q", "a", turns=(Turn("system", "s"),))),
+    "Dolly with an input": ({"instruction": "q", "input": "c", "response": "a"}, Row("", "q", "a", context="c")),
+    "preference after an instruction": (
+        {"instruction": "q", "input": "c", "chosen": "a", "rejected": "b", "history": [["x", "y"]]},
+        Row("", "q", "a", context="c", turns=(Turn("user", "x"), Turn("assistant", "y")), meta={"rejected": "b"}),
+    ),
+    "preference after a question": (
+        {"system": "s", "question": "q", "chosen": "a", "rejected": "b"},
+        Row("", "q", "a", turns=(Turn("system", "s"),), meta={"rejected": "b"}),
+    ),
+    "preference after conversations": (
+        {
+            "conversations": [
+                {"from": "human", "value": "x"},
+                {"from": "gpt", "value": "y"},
+                {"from": "human", "value": "q"},
+            ],
+            "chosen": {"from": "gpt", "value": "a"},
+            "rejected": {"from": "gpt", "value": "b"},
+        },
+        Row(
+            "",
+            "q",
+            "a",
+            turns=(Turn("user", "x"), Turn("assistant", "y", {"weight": 0})),
+            meta={"rejected": {"from": "gpt", "value": "b"}},
+        ),
+    ),
     "question/answer with a context": (
         {"question": "q", "context": "c", "answer": "a"},
         Row("", "q", "a", context="c"),
@@ -245,6 +278,19 @@ def test_what_could_mean_two_things_is_refused(read):
         {"query": "q", "response": "a", "solution": "b"}, columns={"instruction": "query", "completion": "solution"}
     )[0]
     assert (row.completion, row.unused) == ("b", ("response",))
+
+
+def test_columns_that_contradict_each_other_are_refused(read):
+    with pytest.raises(DataError, match="'system' and 'system_prompt' differ"):
+        read({"system": "s", "system_prompt": "t", "question": "q", "answer": "a"})
+    assert read({"system": "s", "system_prompt": "s", "question": "q", "answer": "a"})[0].system_text == "s"
+    with pytest.raises(DataError, match="both 'context' and 'input'"):
+        read({"instruction": "q", "context": "c", "input": "d", "response": "a"})
+    # Names that say who wrote a row are no prompt.
+    row = read({"query": "q", "response": "a", "user": "ann"})[0]
+    assert (row.user_text, row.unused) == ("q", ("user",))
+    row = read({"prompt": "q", "instruction": "z", "chosen": "a", "rejected": "b"})[0]
+    assert (row.user_text, row.unused) == ("q", ("instruction", "rejected"))
 
 
 def test_columns_may_map_conversations_and_what_is_around_a_question(read):

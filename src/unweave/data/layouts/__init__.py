@@ -9,7 +9,7 @@ from unweave.data.layouts.dolly import DOLLY
 from unweave.data.layouts.labels import LABELS
 from unweave.data.layouts.messages import MESSAGES
 from unweave.data.layouts.pairs import PAIRS
-from unweave.data.layouts.preference import PREFERENCE
+from unweave.data.layouts.preference import PREFERENCE, PREFERENCES_AFTER
 from unweave.data.layouts.question import QUESTION
 from unweave.data.layouts.sharegpt import SHAREGPT
 from unweave.data.layouts.text import TEXT
@@ -23,6 +23,7 @@ LAYOUTS: tuple[Layout, ...] = (
     ALPACA,
     DOLLY,
     QUESTION,
+    *PREFERENCES_AFTER,
     SHAREGPT,
     PREFERENCE,
     *PAIRS,

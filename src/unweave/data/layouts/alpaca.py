@@ -3,24 +3,25 @@
 from collections.abc import Sequence
 from typing import Any
 
-from unweave.data.layouts.base import Content, Layout, Record, list_of, system_turn, text_of, tools_of
+from unweave.data.layouts.base import SYSTEM, Content, Layout, Record, list_of, system_turn, text_of, tools_of
 from unweave.data.rows import Turn
 
 
-def read_instruction(record: Record, context: str, answer: str) -> Content:
+def read_instruction(record: Record, context: str, answer: str, *, instruction: str = "instruction") -> Content:
     """The content of an instruction with its context, and of the turns that other columns hold.
 
     Args:
-        record: The record; `instruction`, `system`, `history` and `tools` are its columns.
+        record: The record; a system text, `history` and `tools` are further columns.
         context: The context's column.
         answer: The answer's column.
+        instruction: The instruction's column.
 
     Returns:
         The content.
     """
     earlier = [turn for pair in list_of(record, "history") for turn in _pair(pair)]
     return Content(
-        text_of(record, "instruction"),
+        text_of(record, instruction),
         text_of(record, answer),
         text_of(record, context, required=False),
         turns=(*system_turn(record), *earlier),
@@ -37,7 +38,7 @@ def _pair(pair: Any) -> list[Turn]:
 ALPACA = Layout(
     name="Alpaca",
     required=("instruction", "output"),
-    optional=("input", "system", "history", "tools"),
+    optional=("input", *SYSTEM, "history", "tools"),
     read=lambda record: read_instruction(record, "input", "output"),
     prompt="`instruction` and `input`, after `system` and `history`",
     learned="`output`, and the answers of `history`",

@@ -169,21 +169,30 @@ def tools_of(record: Record) -> tuple[Any, ...]:
     return tools
 
 
+SYSTEM = ("system", "system_prompt")
+"""Columns of a system text."""
+
+
 def system_turn(record: Record) -> tuple[Turn, ...]:
     """The system turn that a column of its own holds.
 
     Args:
-        record: The record; its column is `system`.
+        record: The record; its columns are those of `SYSTEM`.
 
     Returns:
         One turn, or none.
+
+    Raises:
+        ValueError: When two columns hold different texts.
     """
-    text = text_of(record, "system", required=False)
-    return (Turn("system", text),) if text.strip() else ()
+    texts = {text for column in SYSTEM if (text := text_of(record, column, required=False)).strip()}
+    if len(texts) > 1:
+        raise ValueError(f"the columns {' and '.join(repr(column) for column in SYSTEM)} differ")
+    return tuple(Turn("system", text) for text in texts)
 
 
 def pair_reader(prompt: str, answer: str, *, context: str | None = None) -> Callable[[Record], Content]:
-    """A reader of rows with a prompt and an answer, both text.
+    """A reader of rows with a prompt and an answer, both text, under a system text where there is one.
 
     Args:
         prompt: The prompt's column.
@@ -196,6 +205,6 @@ def pair_reader(prompt: str, answer: str, *, context: str | None = None) -> Call
 
     def read(record: Record) -> Content:
         given = text_of(record, context, required=False) if context else ""
-        return Content(text_of(record, prompt), text_of(record, answer), given)
+        return Content(text_of(record, prompt), text_of(record, answer), given, turns=system_turn(record))
 
     return read

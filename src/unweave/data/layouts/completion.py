@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from unweave.data.layouts.base import Content, Layout, Record, list_of, system_turn, text_of, tools_of
+from unweave.data.layouts.base import SYSTEM, Content, Layout, Record, list_of, system_turn, text_of, tools_of
 from unweave.data.layouts.conversations import as_content, read_turns, unlearned
 from unweave.data.rows import Turn
 
@@ -52,7 +52,7 @@ def _turns(record: Record, column: str, role: str) -> tuple[list[Turn], tuple[st
 COMPLETION = Layout(
     name="prompt/completion",
     required=("prompt", "completion"),
-    optional=("system", "tools"),
+    optional=(*SYSTEM, "tools"),
     read=read_completion,
     prompt="`prompt`: text, or messages",
     learned="`completion`: text, or each assistant turn of its messages",

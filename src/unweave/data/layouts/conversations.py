@@ -47,7 +47,7 @@ def read_conversation(record: Record, column: str) -> Content:
     system = system_turn(record)
     if system and any(turn.role == "system" for turn in turns):
         if turns[0] != system[0]:
-            raise ValueError(f"the column 'system' and the system turn of '{column}' differ")
+            raise ValueError(f"the system text in a column and the system turn of '{column}' differ")
         system = ()
     return as_content([*system, *turns], column, tools=tools_of(record), unused=unused)
 

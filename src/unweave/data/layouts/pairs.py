@@ -2,7 +2,7 @@
 
 import itertools
 
-from unweave.data.layouts.base import Layout, Record, pair_reader
+from unweave.data.layouts.base import SYSTEM, Layout, Record, pair_reader
 
 PROMPTS = ("prompt", "instruction", "question", "query", "problem", "input")
 ANSWERS = ("completion", "output", "response", "answer", "solution", "target")
@@ -18,15 +18,18 @@ def _pair(prompt: str, answer: str) -> Layout:
     return Layout(
         name=f"{prompt}/{answer}",
         required=(prompt, answer),
-        optional=("context",),
+        optional=("context", *SYSTEM),
         read=pair_reader(prompt, answer, context="context"),
-        prompt=f"`{prompt}` and `context`",
+        prompt=f"`{prompt}` and `context`, after `system` or `system_prompt`",
         learned=f"`{answer}`",
         fits=is_alone,
     )
 
 
+FURTHER = (("inputs", "targets"), ("user", "assistant"), ("human", "assistant"))
+"""Names that mean a prompt and an answer only in these pairs: alone they may be anything, such as who wrote a row."""
+
 OWN_LAYOUTS = {("prompt", "completion"), ("instruction", "output"), ("instruction", "response"), ("question", "answer")}
 """Pairs that are layouts of their own."""
 
-PAIRS = tuple(_pair(*names) for names in itertools.product(PROMPTS, ANSWERS) if names not in OWN_LAYOUTS)
+PAIRS = tuple(_pair(*names) for names in (*itertools.product(PROMPTS, ANSWERS), *FURTHER) if names not in OWN_LAYOUTS)

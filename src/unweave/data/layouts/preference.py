@@ -1,10 +1,21 @@
-"""TRL's preferences: of a chosen and a rejected answer the chosen one is learned, as supervised training would."""
+"""Preferences, as TRL and LLaMA-Factory have them: of a chosen and a rejected answer the chosen one is learned, as supervised training would."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from unweave.data.layouts.base import Content, Layout, Record, is_missing, list_of, system_turn, text_of, tools_of
+from unweave.data.layouts.alpaca import read_instruction
+from unweave.data.layouts.base import (
+    SYSTEM,
+    Content,
+    Layout,
+    Record,
+    is_missing,
+    list_of,
+    system_turn,
+    text_of,
+    tools_of,
+)
 from unweave.data.layouts.completion import is_list, read_completion
 from unweave.data.layouts.conversations import as_content, read_turns, unlearned
 
@@ -37,13 +48,52 @@ def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
+def _read_conversation(record: Record) -> Content:
+    before, unused = read_turns(list_of(record, "conversations"), "conversations")
+    after, more = read_turns([record["chosen"]], "chosen")
+    turns = [*system_turn(record), *unlearned(before), *after]
+    return as_content(turns, "chosen", tools=tools_of(record), unused=(*unused, *more))
+
+
+def _after(question: str, context: str) -> Layout:
+    return Layout(
+        name=f"preference after {question}",
+        required=(question, "chosen", "rejected"),
+        optional=(context, *SYSTEM, "history", "tools"),
+        kept=("rejected",),
+        read=lambda record: read_instruction(record, context, "chosen", instruction=question),
+        prompt=f"`{question}` and `{context}`, after `system` and `history`",
+        learned=LEARNED,
+        # With a second prompt beside it, which one is meant is not for us to say.
+        fits=lambda record: "prompt" not in record and not is_list(record, "chosen"),
+    )
+
+
+LEARNED = "`chosen`; `rejected` stays a column that is not used"
+
+PREFERENCES_AFTER = (
+    _after("instruction", "input"),
+    _after("question", "context"),
+    Layout(
+        name="preference after conversations",
+        required=("conversations", "chosen", "rejected"),
+        optional=(*SYSTEM, "tools"),
+        kept=("rejected",),
+        read=_read_conversation,
+        prompt="the turns of `conversations`",
+        learned=LEARNED,
+        fits=lambda record: isinstance(record["chosen"], Mapping),
+    ),
+)
+"""LLaMA-Factory's two layouts, and pairs about questions."""
+
 PREFERENCE = Layout(
     name="preference",
     required=("chosen", "rejected"),
-    optional=("prompt", "system", "tools"),
+    optional=("prompt", *SYSTEM, "tools"),
     kept=("rejected",),
     read=_read,
     prompt="`prompt`, or what `chosen` and `rejected` begin with",
-    learned="`chosen`; `rejected` stays a column that is not used",
+    learned=LEARNED,
     trl="preference, standard and conversational: the chosen side",
 )
