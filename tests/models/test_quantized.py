@@ -15,7 +15,10 @@ from unweave.gradients.per_sample import per_sample_gradients
 from unweave.models.loading import ModelConfig, load
 from unweave.models.selection import select_parameters
 
-pytest.importorskip("bitsandbytes", reason="bitsandbytes has no build for this platform")
+# Not among the packages of the tests: PEFT imports it where it is there, which costs every process of the tests more than a second.
+pytest.importorskip(
+    "bitsandbytes", reason="needs the extra quant: pip install --constraint constraints.txt bitsandbytes"
+)
 pytestmark = pytest.mark.filterwarnings("ignore:MatMul8bitLt:UserWarning", "ignore:_check_is_size:FutureWarning")
 
 SMALL = ["--max-length", "64", "--dtype", "float32", "--quiet"]
