@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from unweave.files import TEMPORARY_PREFIX, file_digest
+from unweave.files import file_digest
+from unweave.temporary import TEMPORARY_PREFIX
 
 MODEL_FILES = (
     "*.safetensors", "*.safetensors.index.json", "*.gguf", "adapter_model.bin", "adapter_config.json", "config.json", "generation_config.json",

@@ -2,7 +2,7 @@
 
 The pattern: write to a temporary name in the same folder, flush and fsync, rename over the target, fsync the folder.
 The rename is atomic on POSIX file systems, so the target holds either the old content or the new. A kill leaves at most a
-`.tmp-*` file behind, which nothing reads and the next writer of the folder may delete.
+`.tmp-*` file behind, which nothing reads and the next writer of the target takes up (see `unweave.temporary`).
 """
 
 import contextlib
@@ -11,26 +11,69 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import socket
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from unweave.errors import DataError, UnweaveError
-
-TEMPORARY_PREFIX = ".tmp-"
-LONGEST_SUFFIX = 16
+from unweave.temporary import new_mode, temporary_file, temporary_folder
 
 T = TypeVar("T")
+
+Watcher = Callable[[Path, Path | None], contextlib.AbstractContextManager[None]]
+"""Gets a file and its new content, `None` where it is removed; it is entered around the change."""
+
+_watchers: dict[Path, Watcher] = {}
+
+
+@contextlib.contextmanager
+def watched(folder: Path, watcher: Watcher) -> Iterator[None]:
+    """Let something take note of every file that this process replaces or removes in a folder; what watches it already goes on.
+
+    Args:
+        folder: The folder.
+        watcher: Entered around each change.
+
+    Yields:
+        Nothing.
+    """
+    if folder in _watchers:
+        yield
+        return
+    _watchers[folder] = watcher
+    try:
+        yield
+    finally:
+        del _watchers[folder]
+
+
+@contextlib.contextmanager
+def _changing(path: Path, content: Path | None) -> Iterator[None]:
+    with contextlib.ExitStack() as watchers:
+        for folder, watcher in _watchers.items():
+            if folder in path.parents:
+                watchers.enter_context(watcher(path, content))
+        yield
+        sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Take a file away, for good.
+
+    Args:
+        path: The file; it may be gone already.
+    """
+    if path.exists():
+        with _changing(path, None):
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path`, whole, when the block ends without an error.
+    """A temporary path that becomes `path`, whole, when the block ends without an error. Its permissions follow the umask.
 
     Args:
         path: The file to write; its folder is made where needed.
@@ -39,28 +82,15 @@ def replacing(path: Path) -> Iterator[Path]:
         The path to write to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, mode = _new_file(path.parent, path.suffix)
-    try:
+    with temporary_file(path) as temporary:
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
         # A library may have put a file of its own there.
         temporary.chmod(mode)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _new_file(folder: Path, suffix: str) -> tuple[Path, int]:
-    """A new file, made as any program makes one: who may read it is for the umask to say, which `tempfile` does not ask. With its mode."""
-    ending = suffix if len(suffix) <= LONGEST_SUFFIX else ""
-    path = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{ending}"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        return path, stat.S_IMODE(os.fstat(descriptor).st_mode)
-    finally:
-        os.close(descriptor)
+        with _changing(path, temporary):
+            temporary.replace(path)
 
 
 def follow_umask(folder: Path) -> None:
@@ -69,8 +99,7 @@ def follow_umask(folder: Path) -> None:
     Args:
         folder: Where a library has just written a model.
     """
-    probe, mode = _new_file(folder, "")
-    probe.unlink()
+    mode = new_mode(folder)
     for path in folder.glob("*.safetensors"):
         path.chmod(mode)
 
@@ -88,8 +117,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         The folder to write into.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=path.parent) as temporary:
-        folder = Path(temporary) / path.name
+    with temporary_folder(path) as temporary:
+        folder = temporary / path.name
         folder.mkdir()
         yield folder
         follow_umask(folder)

@@ -149,6 +149,13 @@ def traced_texts(store):
     return texts_by_id(store.folder, store.contents())
 
 
+def without_log(folder):
+    """A store as it was made before a log vouched for it."""
+    (folder / "log.jsonl").unlink()
+    path = folder / "store.json"
+    path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "log"}))
+
+
 def test_a_store_without_digests_notices_changed_texts(tmp_path):
     model, config = loaded(), cache_config(tmp_path)
     first = [replace(row, id=f"r{place}") for place, row in enumerate(rows())]
@@ -159,6 +166,7 @@ def test_a_store_without_digests_notices_changed_texts(tmp_path):
         path.write_text(json.dumps(record))
     table = pq.read_table(tmp_path / "store/rows.parquet")
     pq.write_table(table.drop_columns(["content"]), tmp_path / "store/rows.parquet")
+    without_log(tmp_path / "store")
     assert cache_rows(config, loaded=model, rows=first).computed == 0
     changed = [replace(first[0], completion=first[1].completion + " moon"), *first[1:]]
     result = cache_rows(config, loaded=model, rows=changed)

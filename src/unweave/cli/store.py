@@ -12,15 +12,20 @@ from unweave.cli.common import parse, print_json, print_pairs
 from unweave.data.config import ReadingConfig
 from unweave.errors import ConfigError
 
+CANNOT = (
+    "remedy: what describes the store, and what was deleted from it, can't be made anew: restore it from a backup, "
+    "or cache the rows that are to stay into a new store"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoreConfig(ReadingConfig):
     """Look after a gradient store.
 
     Attributes:
-        action: `info` describes it; `check` compares every shard with its digest; `repair` withdraws damaged shards, so that caching makes
-            their rows anew; `delete` takes rows out; `compact` takes what is left of deleted rows off the disk; `merge` brings the stores
-            of several machines together.
+        action: `info` describes it; `check` compares every file with its digest; `repair` takes away what is damaged and caching makes anew (shards,
+            texts, records), and says what it can't; `delete` takes rows out; `compact` takes what is left of deleted rows off the disk; `merge` brings
+            the stores of several machines together.
         store: Its folder; for `merge` the folder of the result.
         rows: For `delete`: a file of rows, matched by id.
         row_ids: For `delete`: ids of rows.
@@ -62,28 +67,37 @@ def _info(config: StoreConfig) -> tuple[int, Any, str | None]:
 
 
 def _check(config: StoreConfig) -> tuple[int, Any, str | Sequence[str]]:
-    from unweave.store.care import check_store
+    from unweave.store.care import check_notes, find_faults, mends
     from unweave.store.store import GradientStore
-
-    faults = check_store(GradientStore.open(config.store))
-    text = f"{config.store}: all shards match their digests"
-    if faults:
-        text = [*faults, "remedy: run `unweave store repair`, then cache the same rows again"]
-    return bool(faults), {"ok": not faults, "faults": faults}, text
-
-
-def _repair(config: StoreConfig) -> tuple[int, Any, str | None]:
-    from unweave.store.care import repair_store
-    from unweave.store.store import GradientStore
-    from unweave.store.texts import repair_texts
 
     store = GradientStore.open(config.store)
-    with store.writing():
-        texts = repair_texts(config.store)
+    faults, notes = find_faults(store), check_notes(store)
+    lines = [fault.text for fault in faults] or [f"{config.store}: every file matches its digest"]
+    if not faults and notes:
+        lines = [f"{config.store}: all shards match their digests"]
+    lines += [f"note: {note}" for note in notes]
+    if any(mends(fault) for fault in faults):
+        lines.append("remedy: run `unweave store repair`, then cache the same rows again")
+    if any(not mends(fault) for fault in faults):
+        lines.append(CANNOT)
+    return bool(faults), {"ok": not faults, "faults": [fault.text for fault in faults], "notes": notes}, lines
+
+
+def _repair(config: StoreConfig) -> tuple[int, Any, str | Sequence[str]]:
+    from unweave.store.care import find_faults, repair_store
+    from unweave.store.store import GradientStore
+
+    store = GradientStore.open(config.store)
+    before = find_faults(store)
     lost = repair_store(store)
-    text = f"{len(lost)} row(s) withdrawn" + ("; texts that could not be read were taken away" if texts else "")
-    result = {"rows_to_cache": lost, "texts_taken_away": texts}
-    return 0, result, text + ("; cache the same rows again" if lost or texts else "")
+    left = [fault.text for fault in find_faults(store)]
+    mended = [fault.text for fault in before if fault.text not in left]
+    lines = [f"taken away: {text}" for text in mended] or ["nothing that could be repaired"]
+    if mended:
+        lines.append(f"{len(lost)} row(s) withdrawn; cache the same rows again")
+    if left:
+        lines += [*(f"not repaired: {text}" for text in left), CANNOT]
+    return bool(left), {"rows_to_cache": lost, "taken_away": mended, "left": left}, lines
 
 
 def _delete(config: StoreConfig) -> tuple[int, Any, str | None]:

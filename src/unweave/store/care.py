@@ -1,9 +1,10 @@
 """Looking after a store: check it against its digests, compact it after deletions, merge stores of several machines."""
 
+import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -11,16 +12,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unweave.data.remembered import remember_columns, remembered_columns
-from unweave.errors import StoreError
-from unweave.files import file_digest, replacing
+from unweave.errors import DataError, StoreError
+from unweave.files import file_digest, remove, replacing
+from unweave.store.log import LOG, Fault
+from unweave.store.records import INDEX, read_commit, read_deletion
 from unweave.store.shards import REPAIR, Commit
 from unweave.store.store import GradientStore
 from unweave.store.texts import FILE as TEXTS
-from unweave.store.texts import merge_texts, read_texts, remove_texts, repair_texts
+from unweave.store.texts import merge_texts, read_texts, remove_texts
+
+DESCRIPTION = "store.json"
 
 
 def check_store(store: GradientStore) -> list[str]:
-    """Compare every shard with its commit, and see whether the rows' texts can be read.
+    """Compare every file with its digest: shards with their commits, all else with the store's log.
 
     Args:
         store: The store.
@@ -28,46 +33,137 @@ def check_store(store: GradientStore) -> list[str]:
     Returns:
         What is wrong, with the rows to cache anew; empty when all is well.
     """
-    faults = []
-    try:
-        read_texts(store.folder)
-    except StoreError as error:
-        faults.append(f"{TEXTS} can't be read: {error.sentence}")
-    for commit in store.commits():
-        path = store.shard_path(commit.name)
-        rows = f"{len(commit.row_ids)} rows from '{commit.row_ids[0]}'"
-        if not path.is_file():
-            faults.append(f"{path.name} is missing ({rows})")
-        elif path.stat().st_size != commit.size:
-            faults.append(f"{path.name} has {path.stat().st_size} bytes, its commit says {commit.size} ({rows})")
-        elif file_digest(path) != commit.digest:
-            faults.append(f"{path.name} differs from its digest ({rows})")
-    return faults
+    return [fault.text for fault in find_faults(store)]
 
 
-def repair_store(store: GradientStore) -> list[str]:
-    """Withdraw the commits of damaged shards, so that the next caching computes their rows anew, and take away texts that can't be read.
+def find_faults(store: GradientStore) -> list[Fault]:
+    """What `check_store` finds, by file.
 
     Args:
         store: The store.
 
     Returns:
-        The ids of the rows to cache anew.
+        One fault a file.
     """
-    with store.writing():
-        damaged = {fault.partition(" ")[0] for fault in check_store(store)}
-        repair_texts(store.folder)
-        lost = []
-        for commit in store.commits():
-            if store.shard_path(commit.name).name in damaged:
-                lost += commit.row_ids
-                store.withdraw(commit)
+    found = {fault.file: fault for fault in [*_missing_log(store), *store.log.faults()]}
+    for fault in (*_broken_texts(store), *_broken_deletions(store), *_broken_shards(store)):
+        found.setdefault(fault.file, fault)
+    return list(found.values())
+
+
+def check_notes(store: GradientStore) -> list[str]:
+    """What a check can't see.
+
+    Args:
+        store: The store.
+
+    Returns:
+        Sentences; none for a store with a log.
+    """
+    if store.log.exists() or store.log.promised():
+        return []
+    return [
+        "this store was made before ids, texts, deletions and descriptions were covered: only its shards are checked; "
+        "the next command that writes to it covers the rest from then on"
+    ]
+
+
+def _missing_log(store: GradientStore) -> Iterator[Fault]:
+    if store.log.promised() and not store.log.exists():
+        yield Fault(LOG, f"{LOG} is missing, which vouches for ids, texts, deletions and descriptions")
+
+
+def _broken_texts(store: GradientStore) -> Iterator[Fault]:
+    try:
+        read_texts(store.folder)
+    except StoreError as error:
+        yield Fault(TEXTS, f"{TEXTS} can't be read: {error.sentence}")
+
+
+def _broken_deletions(store: GradientStore) -> Iterator[Fault]:
+    for path in store.deletions():
+        try:
+            read_deletion(path)
+        except DataError as error:
+            yield Fault(f"deletions/{path.name}", f"deletions/{path.name} is broken: {error.sentence}")
+
+
+def _broken_shards(store: GradientStore) -> Iterator[Fault]:
+    for record in store.committed():
+        try:
+            commit = read_commit(record)
+        except (DataError, StoreError) as error:
+            yield Fault(f"commits/{record.name}", f"commits/{record.name} is broken: {error.sentence}")
+            continue
+        path = store.shard_path(commit.name)
+        rows = f"{len(commit.row_ids)} rows from '{commit.row_ids[0]}'"
+        text = None
+        if not path.is_file():
+            text = f"{path.name} is missing ({rows})"
+        elif path.stat().st_size != commit.size:
+            text = f"{path.name} has {path.stat().st_size} bytes, its commit says {commit.size} ({rows})"
+        elif file_digest(path) != commit.digest:
+            text = f"{path.name} differs from its digest ({rows})"
+        if text is not None:
+            yield Fault(f"shards/{path.name}", text)
+
+
+def repair_store(store: GradientStore) -> list[str]:
+    """Take away what is damaged and can be made anew: shards with their commits, texts, columns, records of runs, approximate indexes.
+
+    What can't be made anew stays as it is, and `check_store` goes on naming it: the store's description, and its deletions.
+
+    Args:
+        store: The store.
+
+    Returns:
+        The ids of the rows to cache anew, as far as they are known.
+    """
+    with store.writing(repairing=True):
+        faults = find_faults(store)
+        # Where the log itself is damaged, that it lacks a file says nothing against the file.
+        if any(fault.file == LOG for fault in faults):
+            faults = [fault for fault in faults if not fault.strange]
+        lost: list[str] = []
+        for fault in faults:
+            lost += _mended(store, fault)
+        left = {fault.file for fault in faults if not mends(fault)}
+        expected = {name: digests for name, digests in store.log.expected().items() if name in left}
+        vouched = {name: (file_digest(store.folder / name),) for name in store.log.present() if name not in left}
+        store.log.write({**vouched, **expected})
         store.refresh()
+    return list(dict.fromkeys(lost))
+
+
+def mends(fault: Fault) -> bool:
+    """Whether repairing takes care of a fault.
+
+    Args:
+        fault: The fault.
+
+    Returns:
+        False for what can't be made anew.
+    """
+    return fault.file != DESCRIPTION and not fault.file.startswith("deletions/")
+
+
+def _mended(store: GradientStore, fault: Fault) -> list[str]:
+    """Take away what is damaged; the rows that go with it, where they are known."""
+    lost: list[str] = []
+    kind, _, name = fault.file.rpartition("/")
+    if kind in ("shards", "commits"):
+        with contextlib.suppress(DataError, StoreError):
+            lost += read_commit(store.commit_path(Path(name).stem)).row_ids
+        store.withdraw_named(Path(name).stem)
+    elif kind == INDEX:
+        store.drop_index()
+    elif mends(fault) and fault.file != LOG:
+        remove(store.folder / fault.file)
     return lost
 
 
 def compact_store(store: GradientStore) -> int:
-    """Rewrite the shards that hold deleted or replaced rows without them, and take those rows' texts out of `rows.parquet`.
+    """Rewrite the shards that hold deleted or replaced rows without them, take those rows' texts out of `rows.parquet`, and drop what was made from sketches.
 
     Killed at any point, it leaves the deletions in force, and the next run goes on: the shard without the rows is committed before the
     one with them goes.
@@ -78,28 +174,55 @@ def compact_store(store: GradientStore) -> int:
     Returns:
         Rows that left the disk.
     """
-    removed = 0
     with store.writing():
         gone, contents = store.deleted(), store.contents()
         # What counts is decided before the first shard goes: with it goes what says that another was replaced.
-        kept = {commit.name: store.kept(commit) for commit in store.commits()}
-        for commit in list(store.commits()):
-            keep = list(kept[commit.name])
-            if len(keep) == len(commit.row_ids):
-                continue
-            if keep:
-                held = _tensors(store.shard_path(commit.name), rows=len(commit.row_ids))
-                tensors = {name: tensor[keep] for name, tensor in held.items()}
-                ids = tuple(commit.row_ids[index] for index in keep)
-                # The same unit number: scans keep their order, and readers take the smaller of the two commits while both are there.
-                own = tuple(commit.contents[index] for index in keep) if commit.contents else ()
-                store.write_shard(commit.unit, ids, tensors, contents=own)
-            store.withdraw(commit)
-            removed += len(commit.row_ids) - len(keep)
+        removed = _rewrite(store, {commit.name: list(store.kept(commit)) for commit in store.commits()})
+        store.drop_index()
         remove_texts(store.folder, gone, contents)
         for path in store.deletions():
-            path.unlink()
+            remove(path)
+        store.log.rewrite()
         store.refresh()
+    return removed
+
+
+def take_out(store: GradientStore, row_ids: Collection[str]) -> None:
+    """Take rows out of a store that is held for writing, off the disk at once, so that they may come back in another form.
+
+    Args:
+        store: The store.
+        row_ids: The rows.
+    """
+    store.drop_index()
+    # Texts first: a sketch without a text is known for what it is when a kill comes in between, a text without a sketch is not.
+    remove_texts(store.folder, row_ids)
+    _rewrite(
+        store,
+        {
+            commit.name: [place for place, row_id in enumerate(commit.row_ids) if row_id not in row_ids]
+            for commit in store.commits()
+        },
+    )
+    store.refresh()
+
+
+def _rewrite(store: GradientStore, kept: Mapping[str, Sequence[int]]) -> int:
+    """Leave of each commit the rows that are kept; how many went."""
+    removed = 0
+    for commit in list(store.commits()):
+        keep = list(kept[commit.name])
+        if len(keep) == len(commit.row_ids):
+            continue
+        if keep:
+            held = _tensors(store.shard_path(commit.name), rows=len(commit.row_ids))
+            tensors = {name: tensor[keep] for name, tensor in held.items()}
+            ids = tuple(commit.row_ids[index] for index in keep)
+            # The same unit number: scans keep their order, and readers take the smaller of the two commits while both are there.
+            own = tuple(commit.contents[index] for index in keep) if commit.contents else ()
+            store.write_shard(commit.unit, ids, tensors, contents=own)
+        store.withdraw(commit)
+        removed += len(commit.row_ids) - len(keep)
     return removed
 
 

@@ -1,13 +1,23 @@
 """Which rows a store holds: its commits and deletions, as small JSON files beside the shards."""
 
+import contextlib
+import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unweave.errors import StoreError
-from unweave.files import read_record, write_json
+from unweave.errors import DataError, StoreError
+from unweave.files import read_record, remove, watched, write_json
+from unweave.store.log import Log
+from unweave.store.pinned import Pinned
 from unweave.store.shards import Commit, records_in, without_superseded
+
+ATTEMPTS = 100
+"""A compaction changes one shard after another, and a reader must get past each."""
+
+INDEX = "index"
+"""Folder of the approximate indexes of a store, which are made from its sketches."""
 
 
 class Records:
@@ -19,6 +29,8 @@ class Records:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.pinned = Pinned()
+        self.log = Log(folder)
         self._commits: list[Commit] | None = None
         self._deleted: set[str] | None = None
         self._present: set[str] | None = None
@@ -27,35 +39,45 @@ class Records:
     def commits(self) -> list[Commit]:
         """The committed shards, in the order of their names, which is that of their making."""
         if self._commits is None:
-            found = []
-            for path in records_in(self.folder / "commits"):
-                value = read_record(path, what="A commit of the store")
-                try:
-                    found.append(_commit(path, value))
-                except (KeyError, TypeError, ValueError) as error:
-                    raise StoreError(
-                        f"A commit of the store is broken: {error}.",
-                        where=str(path),
-                        remedy="remove it and cache its rows anew",
-                    ) from error
-            self._commits = without_superseded(found)
+            self._read()
+        assert self._commits is not None, "they were read"
         return self._commits
 
     def deleted(self) -> set[str]:
         """Rows that were taken out and whose sketches are still on the disk."""
         if self._deleted is None:
-            gone: set[str] = set()
-            for path in self.deletions():
-                try:
-                    gone.update(_row_ids(read_record(path, what="A deletion of the store")))
-                except (KeyError, TypeError) as error:
-                    raise StoreError(
-                        f"A deletion of the store is broken: {error}. Which rows were taken out is not known.",
-                        where=str(path),
-                        remedy="restore it from a backup, or cache the rows that are to stay into a new store",
-                    ) from error
-            self._deleted = gone
+            self._read()
+        assert self._deleted is not None, "they were read"
         return self._deleted
+
+    def _read(self) -> None:
+        """Read deletions and commits, and map the shards; again, where a compaction has taken one away on the way.
+
+        Deletions come first: a compaction removes them last, so a row that was deleted is never seen again between the two.
+
+        Raises:
+            DataError: When a record is broken.
+        """
+        known: dict[Path, Commit] = {}
+        for left in range(ATTEMPTS, -1, -1):
+            try:
+                deleted = {row_id for path in self.deletions() for row_id in read_deletion(path)}
+                listed = self.committed()
+                known = {path: known.get(path) or read_commit(path) for path in listed}
+            except DataError as error:
+                if left and isinstance(error.__cause__, FileNotFoundError):
+                    continue
+                raise
+            commits = without_superseded(list(known.values()))
+            absent = self.pinned.take(commits, self.folder / "shards")
+            withdrawn = any(not self.commit_path(commit.name).is_file() for commit in absent)
+            self._deleted, self._commits = deleted, commits
+            if not (withdrawn or _rewritten(listed, self.committed())):
+                break
+
+    def committed(self) -> list[Path]:
+        """The records of commits, those too that a compaction has replaced."""
+        return records_in(self.folder / "commits")
 
     def row_ids(self) -> list[str]:
         """The rows in the store, in scan order."""
@@ -144,7 +166,8 @@ class Records:
         if commit.contents:
             record["contents"] = list(commit.contents)
         present = self.names()
-        write_json(self.folder / "commits" / f"{commit.name}.json", record)
+        with self.noting():
+            write_json(self.commit_path(commit.name), record)
         self.commits().append(commit)
         self._newest = None
         present.update(commit.row_ids)
@@ -155,8 +178,22 @@ class Records:
         Args:
             commit: The commit.
         """
-        (self.folder / "commits" / f"{commit.name}.json").unlink()
-        self.shard_path(commit.name).unlink(missing_ok=True)
+        self.withdraw_named(commit.name)
+
+    def withdraw_named(self, name: str) -> None:
+        """Take a shard out whose commit may be broken.
+
+        Args:
+            name: The shard's.
+        """
+        with self.noting():
+            remove(self.commit_path(name))
+            remove(self.shard_path(name))
+
+    def noting(self) -> contextlib.AbstractContextManager[None]:
+        """Let the store's log vouch for what is written in the block."""
+        # A store of before gets its log from the next writer that holds it, whole.
+        return watched(self.folder, self.log.noting) if self.log.exists() else contextlib.nullcontext()
 
     def shard_path(self, name: str) -> Path:
         """The file of a shard.
@@ -169,6 +206,17 @@ class Records:
         """
         return self.folder / "shards" / f"{name}.safetensors"
 
+    def commit_path(self, name: str) -> Path:
+        """The file of a commit.
+
+        Args:
+            name: Its name, which is the shard's.
+
+        Returns:
+            Its path.
+        """
+        return self.folder / "commits" / f"{name}.json"
+
     def delete(self, row_ids: Sequence[str]) -> None:
         """Take rows out of the store. From now on no scan finds them; `compact` removes what is left of them on the disk.
 
@@ -178,10 +226,30 @@ class Records:
         self.require_rows(row_ids)
         if not row_ids:
             return
+        self.drop_index()
         (self.folder / "deletions").mkdir(exist_ok=True)
         name = f"{len(self.deletions()):06d}-{uuid.uuid4().hex[:8]}.json"
-        write_json(self.folder / "deletions" / name, {"row_ids": list(row_ids)})
+        with self.noting():
+            write_json(self.folder / "deletions" / name, {"row_ids": list(row_ids)})
         self.refresh()
+
+    def drop_index(self) -> None:
+        """Take the approximate indexes away: they hold sketches of their own, and are made anew when they are asked for.
+
+        Raises:
+            StoreError: When the system does not let them go.
+        """
+        with self.noting():
+            for path in (self.folder / INDEX).glob("*"):
+                with contextlib.suppress(OSError):
+                    remove(path)
+        shutil.rmtree(self.folder / INDEX, ignore_errors=True)
+        if (self.folder / INDEX).exists():
+            raise StoreError(
+                "The approximate index can't be removed, and may hold what was deleted.",
+                where=str(self.folder / INDEX),
+                remedy="remove the folder, then run `unweave store compact`",
+            )
 
     def deletions(self) -> list[Path]:
         """The records of deletions that are not compacted away."""
@@ -211,6 +279,57 @@ class Records:
                     where=str(self.folder),
                     remedy="cache these rows again: what has changed is computed anew",
                 )
+
+
+def _rewritten(before: list[Path], after: list[Path]) -> bool:
+    """Whether commits were withdrawn or rewritten while they were listed, so that the list may lack both the old and the new; appended ones are later units."""
+    newest = before[-1].name.partition("-")[0] if before else ""
+    added = set(after) - set(before)
+    return not set(before) <= set(after) or any(path.name.partition("-")[0] <= newest for path in added)
+
+
+def read_commit(path: Path) -> Commit:
+    """Read a commit.
+
+    Args:
+        path: Its file.
+
+    Returns:
+        The commit.
+
+    Raises:
+        StoreError: When it is broken.
+    """
+    value = read_record(path, what="A commit of the store")
+    try:
+        return _commit(path, value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"A commit of the store is broken: {error}.", where=str(path), remedy="remove it and cache its rows anew"
+        ) from error
+
+
+def read_deletion(path: Path) -> tuple[str, ...]:
+    """Read a deletion.
+
+    Args:
+        path: Its file.
+
+    Returns:
+        The rows that it takes out.
+
+    Raises:
+        StoreError: When it is broken.
+    """
+    value = read_record(path, what="A deletion of the store")
+    try:
+        return _row_ids(value)
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"A deletion of the store is broken: {error}. Which rows were taken out is not known.",
+            where=str(path),
+            remedy="restore it from a backup, or cache the rows that are to stay into a new store",
+        ) from error
 
 
 def _commit(path: Path, record: dict[str, Any]) -> Commit:

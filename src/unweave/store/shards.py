@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave.errors import StoreError
-from unweave.files import TEMPORARY_PREFIX
+from unweave.temporary import TEMPORARY_PREFIX
 
 REPAIR = "run `unweave store repair`, and cache the same rows again"
 BLOCK_BYTES = 1 << 25
@@ -91,15 +91,29 @@ def layout_of(path: Path) -> Layout:
 
     Returns:
         Type, first byte and shape of each tensor.
+    """
+    with path.open("rb") as file:
+        head = file.read(8)
+        return layout_in(head + file.read(int.from_bytes(head, "little")), path.stat().st_size, path)
+
+
+def layout_in(head: bytes, size: int, path: Path) -> Layout:
+    """Where a shard's tensors are.
+
+    Args:
+        head: Its first bytes, the header at least.
+        size: All its bytes.
+        path: The shard, for errors.
+
+    Returns:
+        Type, first byte and shape of each tensor.
 
     Raises:
         StoreError: When its header is broken.
     """
-    size = path.stat().st_size
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            entries = json.loads(file.read(min(length, size)))
+        length = int.from_bytes(head[:8], "little")
+        entries = json.loads(head[8 : 8 + length])
         layout = {
             name: (np.dtype(DTYPES[entry["dtype"]]), 8 + length + int(entry["data_offsets"][0]), tuple(entry["shape"]))
             for name, entry in entries.items()
@@ -117,17 +131,18 @@ def _require_room(dtype: np.dtype, start: int, shape: tuple[int, ...], size: int
         raise ValueError("its tensors do not fit into the file")
 
 
-def mapped_rows(path: Path, layout: Layout, name: str, rows: slice) -> np.ndarray:
-    """Some rows of a shard's tensor, mapped from the file.
+def rows_in(content: np.ndarray, layout: Layout, name: str, rows: slice, path: Path) -> np.ndarray:
+    """Some rows of a shard's tensor.
 
     Args:
-        path: The shard.
+        content: The shard's bytes, mapped: nothing is read before it is touched.
         layout: Its layout.
         name: The tensor.
         rows: Which rows.
+        path: The shard, for errors.
 
     Returns:
-        The rows; nothing is read before it is touched.
+        The rows.
 
     Raises:
         StoreError: When the shard does not hold them.
@@ -136,8 +151,8 @@ def mapped_rows(path: Path, layout: Layout, name: str, rows: slice) -> np.ndarra
         raise StoreError(f"A shard lacks '{name}' of some rows.", where=str(path), remedy=REPAIR)
     dtype, offset, shape = layout[name]
     width = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
-    count = rows.stop - rows.start
-    return np.memmap(path, dtype=dtype, mode="r", offset=offset + rows.start * width, shape=(count, *shape[1:]))
+    found = content[offset + rows.start * width : offset + rows.stop * width]
+    return found.view(dtype).reshape(rows.stop - rows.start, *shape[1:])
 
 
 def records_in(folder: Path) -> list[Path]:

@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from unweave.data.rows import Row
 from unweave.errors import StoreError
-from unweave.files import TEMPORARY_PREFIX, file_digest, locked, read_record, replacing, write_json
+from unweave.files import file_digest, locked, read_record, remove, replacing, watched, write_json
 from unweave.store.format import StoreSpec
+from unweave.store.log import LOG
 from unweave.store.numbers import decode_numbers, encode_numbers, stored_bytes
 from unweave.store.records import Records
 from unweave.store.shards import (
@@ -35,10 +36,14 @@ from unweave.store.shards import (
     REPAIR,
     Block,
     Commit,
+    Layout,
     Stored,
+    layout_in,
     layout_of,
-    mapped_rows,
+    rows_in,
 )
+from unweave.store.texts import same_text, texts_by_id
+from unweave.temporary import TEMPORARY_PREFIX, remove_stale
 
 
 class GradientStore(Records):
@@ -71,8 +76,10 @@ class GradientStore(Records):
         (folder / "shards").mkdir(parents=True, exist_ok=True)
         (folder / "commits").mkdir(exist_ok=True)
         (folder / "deletions").mkdir(exist_ok=True)
-        write_json(folder / "store.json", spec.to_json())
-        return cls(folder, spec)
+        store = cls(folder, spec)
+        with watched(folder, store.log.noting):
+            write_json(folder / "store.json", {**spec.to_json(), "log": LOG})
+        return store
 
     @classmethod
     def open(cls, folder: Path) -> "GradientStore":
@@ -95,22 +102,62 @@ class GradientStore(Records):
         return cls(folder, StoreSpec.from_json(read_record(path, what="The store's description"), where=str(path)))
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, *, repairing: bool = False) -> "Iterator[GradientStore]":
         """Hold the store for writing; a second writer is refused, and what a killed one left behind is removed.
 
+        Args:
+            repairing: Go on although the store lacks what its log names.
+
         Yields:
-            Nothing.
+            The store, as it is now.
+
+        Raises:
+            StoreError: When the store lacks a record: what is written would be built on less than it held.
         """
         busy = StoreError(
             "Another process is writing to this store.", where=str(self.folder), remedy="wait for it to end"
         )
         with locked(self.folder / ".lock", busy):
+            remove_stale(self.folder)
+            if not repairing:
+                self._begin()
+            with self.noting():
+                self.refresh()
+                yield self
+            # What comes after is a reader, who sees what this writer left.
             self.refresh()
-            committed = {commit.name for commit in self.commits()}
-            for path in (self.folder / "shards").iterdir():
-                if path.name.startswith(TEMPORARY_PREFIX) or path.stem not in committed:
-                    path.unlink()
-            yield
+
+    def _begin(self) -> None:
+        """Make sure that the store is what its log says, as far as its records go, and remove what killed writers have left."""
+        if not self.log.exists():
+            self._begin_log()
+        self.log.settle()
+        if lost := self.log.lost():
+            raise StoreError(
+                f"The store lacks '{lost[0]}', which its log names.",
+                where=str(self.folder),
+                remedy="run `unweave store check`, which says what is wrong and what to do",
+            )
+        self.refresh()
+        committed = {commit.name for commit in self.commits()}
+        with self.noting():
+            for path in self.committed():
+                # What a compaction had replaced when it was killed.
+                if path.stem not in committed:
+                    remove(path)
+        for path in list((self.folder / "shards").iterdir()):
+            if not path.name.startswith(TEMPORARY_PREFIX) and path.stem not in committed:
+                path.unlink()
+
+    def _begin_log(self) -> None:
+        """Vouch for a store of before from now on."""
+        if self.log.promised():
+            raise StoreError(
+                f"The store's log is missing, which vouches for all else ('{LOG}').",
+                where=str(self.folder),
+                remedy="restore it from a backup, or run `unweave store repair`, which takes the store as it is",
+            )
+        self.log.adopt()
 
     def commit(
         self,
@@ -182,7 +229,8 @@ class GradientStore(Records):
         name = f"{unit:06d}-{uuid.uuid4().hex[:8]}"
         path = self.shard_path(name)
         with replacing(path) as temporary:
-            save_file({key: tensor.contiguous().cpu() for key, tensor in tensors.items()}, temporary)
+            # Written here and not by the library, which would put a file of its own in place of the one that is held.
+            temporary.write_bytes(save({key: tensor.contiguous().cpu() for key, tensor in tensors.items()}))
         commit = Commit(name, row_ids, path.stat().st_size, file_digest(path), contents)
         self.publish(commit)
 
@@ -218,11 +266,10 @@ class GradientStore(Records):
         Returns:
             All its rows, deleted ones too: take those in `block.kept`.
         """
+        content, layout = self._shard(block.commit)
         path = self.shard_path(block.commit.name)
-        self._require_whole(block.commit, path)
-        layout = layout_of(path)
         values, scales, lengths = (
-            mapped_rows(path, layout, name, block.rows) for name in ("sketches", "scales", "lengths")
+            rows_in(content, layout, name, block.rows, path) for name in ("sketches", "scales", "lengths")
         )
         return Stored(values, torch.from_numpy(np.array(scales)), torch.from_numpy(np.array(lengths)))
 
@@ -279,10 +326,52 @@ class GradientStore(Records):
         self.require_rows(row_ids)
         values: dict[str, float] = {}
         for commit in self.commits():
-            with self._shard(commit) as shard:
-                found = shard.get_tensor(name).tolist()
-                values.update({commit.row_ids[place]: found[place] for place in self.kept(commit)})
+            content, layout = self._shard(commit)
+            rows = slice(0, len(commit.row_ids))
+            found = rows_in(content, layout, name, rows, self.shard_path(commit.name)).tolist()
+            values.update({commit.row_ids[place]: found[place] for place in self.kept(commit)})
         return torch.tensor([values[row_id] for row_id in row_ids])
+
+    def texts(self) -> dict[str, dict[str, Any]]:
+        """The texts of the rows, each the one that its sketch is of; where the store has gone on meanwhile, this reader goes along.
+
+        Returns:
+            Row id to its text, see `read_texts`.
+
+        Raises:
+            StoreError: When the texts are not those of the sketches.
+        """
+        while True:
+            contents, texts, odd = self.contents(), {}, None
+            try:
+                texts = texts_by_id(self.folder, contents)
+            except StoreError as error:
+                odd = error
+            if odd is None and contents.keys() <= texts.keys():
+                return texts
+            self.refresh()
+            if self.contents() == contents:
+                if odd is not None:
+                    raise odd
+                return texts
+
+    def require_texts(self, rows: Sequence[Row]) -> None:
+        """Refuse to go on with sketches of rows that have another text now. Rows whose text was not kept pass.
+
+        Args:
+            rows: The rows.
+
+        Raises:
+            StoreError: Naming one that has changed.
+        """
+        texts = self.texts()
+        changed = [row for row in rows if row.id in texts and not same_text(texts[row.id], row)]
+        if changed:
+            raise StoreError(
+                f"The row '{changed[0].id}' has changed since it was cached: its sketch is of another text ({len(changed)} row(s) in all).",
+                where=f"{changed[0].place}, {self.folder}",
+                remedy="cache these rows again: what has changed is computed anew",
+            )
 
     def info(self) -> dict[str, Any]:
         """Size and description.
@@ -304,17 +393,23 @@ class GradientStore(Records):
             **self.spec.to_json(),
         }
 
-    @contextlib.contextmanager
-    def _shard(self, commit: Commit) -> Iterator[Any]:
+    def _shard(self, commit: Commit) -> tuple[np.ndarray, Layout]:
+        """The bytes of a shard, mapped, and where its tensors are: from the disk, or as it was when this reader opened the store."""
         path = self.shard_path(commit.name)
-        self._require_whole(commit, path)
         try:
-            with safe_open(path, framework="pt") as shard:
-                yield shard
-        except SafetensorError as error:
-            raise StoreError(f"A shard can't be read: {error}.", where=str(path), remedy=REPAIR) from error
-
-    def _require_whole(self, commit: Commit, path: Path) -> None:
-        if not path.is_file() or path.stat().st_size != commit.size:
-            state = "is missing" if not path.is_file() else f"has {path.stat().st_size} bytes instead of {commit.size}"
-            raise StoreError(f"A shard {state}.", where=str(path), remedy=REPAIR)
+            if (size := path.stat().st_size) != commit.size:
+                raise StoreError(f"A shard has {size} bytes instead of {commit.size}.", where=str(path), remedy=REPAIR)
+            # Mapped anew for each block, so that the memory is given back.
+            return np.memmap(path, dtype=np.uint8, mode="r"), layout_of(path)
+        except FileNotFoundError as error:
+            content = self.pinned.bytes_of(commit)
+            if content is not None:
+                head = content[: 8 + int.from_bytes(content[:8].tobytes(), "little")].tobytes()
+                return content, layout_in(head, commit.size, path)
+            if self.commit_path(commit.name).is_file():
+                raise StoreError("A shard is missing.", where=str(path), remedy=REPAIR) from error
+            raise StoreError(
+                "The store was compacted or repaired since it was opened.",
+                where=str(self.folder),
+                remedy="run the same command again",
+            ) from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from unweave.data.rows import Row, Turn
 from unweave.errors import StoreError
-from unweave.files import replacing
+from unweave.files import remove, replacing
 
 FILE = "rows.parquet"
 
@@ -80,7 +80,7 @@ def _write(folder: Path, texts: list[dict[str, Any]]) -> None:
     import pyarrow.parquet as pq
 
     if not texts:
-        (folder / FILE).unlink(missing_ok=True)
+        remove(folder / FILE)
         return
     # What an earlier version wrote lacks columns, and a table takes its columns from the first row.
     columns = {column: None for text in texts for column in text}
@@ -135,7 +135,7 @@ def repair_texts(folder: Path) -> bool:
     try:
         read_texts(folder)
     except StoreError:
-        (folder / FILE).unlink()
+        remove(folder / FILE)
         return True
     return False
 

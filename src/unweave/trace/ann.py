@@ -1,12 +1,16 @@
 """An approximate index of a store: FAISS over shortened sketches, whose finds are always scored anew from the store.
 
-Optional and derived: it lives in `index/` of the store and is made again when the store's rows change. A sketch of K coordinates is folded once more, with
+Optional and derived: it lives in `index/` of the store, goes when a row is deleted, since it holds sketches too, and is made again when the store's rows
+have changed. A sketch of K coordinates is folded once more, with
 hashed signs, to at most 1,024 (the estimate stays unbiased, its noise grows), an inverted-file index over these finds a few hundred
 candidates for either side, and their scores come from the stored sketches. Worth it for millions of rows; below that a full scan takes seconds
 and misses nothing.
 """
 
+import contextlib
+from collections.abc import Callable
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +19,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave import progress
-from unweave.errors import MissingExtraError
+from unweave.errors import MissingExtraError, StoreError
 from unweave.files import replacing, write_json
 from unweave.sketch.fold import FoldSketch
+from unweave.store.records import INDEX
 from unweave.store.store import GradientStore
 from unweave.trace.retrieval import Ranking, rank
 
@@ -66,25 +71,46 @@ def _index(store: GradientStore) -> tuple[Any, list[str]]:
         import faiss  # type: ignore[import-not-found]
     except ImportError as error:
         raise MissingExtraError("faiss-cpu", extra="faiss", purpose="An approximate index") from error
-    fingerprint = store.info()["rows_fingerprint"]
+    path = store.folder / INDEX / f"{store.info()['rows_fingerprint']}.faiss"
     ids = store.row_ids()
-    path = store.folder / "index" / f"{fingerprint}.faiss"
+    index: Any = None
     if path.is_file():
-        index: Any = faiss.read_index(str(path))
-    else:
+        # Compacted away between the two, or broken: it is made again.
+        with contextlib.suppress(RuntimeError):
+            index = faiss.read_index(str(path))
+    if index is None or index.ntotal != len(ids):
         progress.say(f"index: {len(ids)} rows")
-        parts = [_shorten(store.read(block.row_ids)) for block in store.blocks()]
-        vectors = np.concatenate(parts)
-        lists = max(1, int(sqrt(len(ids)) / 4))
-        quantizer = faiss.IndexFlatIP(vectors.shape[1])
-        index = faiss.IndexIVFFlat(quantizer, vectors.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
-        index.train(vectors)
-        index.add(vectors)
-        with replacing(path) as temporary:
-            faiss.write_index(index, str(temporary))
-        write_json(path.with_suffix(".json"), {"rows": len(ids), "lists": lists})
+        index = _made(faiss, store)
+        _keep(path, lambda temporary: faiss.write_index(index, str(temporary)), store, rows=len(ids))
     index.nprobe = max(1, index.nlist // 4)
     return index, ids
+
+
+def _made(faiss: Any, store: GradientStore) -> Any:
+    vectors = np.concatenate([_shorten(store.read(block.row_ids)) for block in store.blocks()])
+    lists = max(1, int(sqrt(len(vectors)) / 4))
+    quantizer = faiss.IndexFlatIP(vectors.shape[1])
+    index = faiss.IndexIVFFlat(quantizer, vectors.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)
+    return index
+
+
+def _keep(path: Path, write: Callable[[Path], None], store: GradientStore, *, rows: int) -> None:
+    """Keep an index in its store, in place of older ones, unless the store has gone on meanwhile: an index must never bring back what was deleted."""
+    try:
+        with GradientStore.open(store.folder).writing() as now:
+            if now.info()["rows_fingerprint"] != path.stem:
+                progress.say("index: the store has changed meanwhile, so the index is not kept")
+                return
+            now.drop_index()
+            with replacing(path) as temporary:
+                write(temporary)
+            write_json(path.with_suffix(".json"), {"rows": rows})
+    except (StoreError, OSError) as error:
+        # The index serves this search all the same.
+        reason = error.what if isinstance(error, StoreError) else str(error)
+        progress.say(f"index: it is not kept: {reason}")
 
 
 def _shorten(sketches: Float[Tensor, "n K"]) -> np.ndarray:

@@ -24,6 +24,7 @@ from unweave.models.fingerprint import model_fingerprint, tokenizer_fingerprint
 from unweave.models.loading import Loaded, load
 from unweave.models.vocabulary import require_tokens
 from unweave.runs import RunFolder
+from unweave.store.care import take_out
 from unweave.store.format import StoreSpec, names_hash
 from unweave.store.store import GradientStore
 from unweave.store.texts import same_text, texts_by_id, write_texts
@@ -104,6 +105,12 @@ class CacheJob:
             problems=self.problems,
             fingerprints=(spec.model_fingerprint, spec.tokenizer_fingerprint),
         )
+        if outgrown := self.outgrown:
+            progress.say(
+                f"cache: {len(outgrown)} row(s) have changed under their ids since they were cached, and have no room now: "
+                "their old sketches leave the store"
+            )
+            take_out(self.store, outgrown)
         changed = self.replacing
         contents = {example.row_id: content_of(example) for example in self.examples}
         # A row of a store that kept no digests is what it was when its text is.
@@ -160,6 +167,21 @@ class CacheJob:
         older = held.keys() - known.keys()
         return changed | {
             row.id for row in self.rows if row.id in older and row.id in texts and not same_text(texts[row.id], row)
+        }
+
+    @property
+    def outgrown(self) -> set[str]:
+        """Rows that are in the store with another text, and are left out as they are now: a sketch of what they were is none of theirs."""
+        made = {example.row_id for example in self.examples}
+        held = self.store.contents()
+        dropped = [row for row in self.rows if row.id not in made and row.id in held]
+        texts = texts_by_id(self.store.folder, held) if dropped else {}
+        return {
+            row.id
+            for row in dropped
+            # Without its text it is known by the digest alone, and as it is now it has none.
+            if (row.id in texts and not same_text(texts[row.id], row))
+            or (row.id not in texts and held[row.id] is not None)
         }
 
     def result(self, units: Sequence[Unit], seconds: float) -> CacheResult:

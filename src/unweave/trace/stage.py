@@ -21,7 +21,7 @@ from unweave.models.loading import Loaded, load
 from unweave.models.vocabulary import require_tokens
 from unweave.store.shards import BLOCK_BYTES
 from unweave.store.store import GradientStore
-from unweave.store.texts import shared_system, stored_rows, texts_by_id
+from unweave.store.texts import shared_system, stored_rows
 from unweave.trace.cache import sketcher_for
 from unweave.trace.config import RetrievalConfig, TraceConfig
 from unweave.trace.details import TokenDetail, rerank_exactly
@@ -151,7 +151,7 @@ def trace_queries(
     """
     started = time.monotonic()
     _require_possible(config)
-    texts = texts_by_id(store.folder, store.contents())
+    texts = store.texts()
     _tell_other_system(shared_system(texts, folder=store.folder), store, queries)
     row_ids, details = store.row_ids(), []
     if config.scorer != "influence":

@@ -1,7 +1,6 @@
 """`unweave value predict`: values of millions of rows by a student, a part of the rows at a time."""
 
 import contextlib
-import heapq
 import itertools
 import shutil
 import time
@@ -23,11 +22,11 @@ from unweave.files import read_json, replacing, replacing_folder, write_json, wr
 from unweave.inputs import Input, of_rows, of_student
 from unweave.runs import RunFolder
 from unweave.value.config import PredictConfig
+from unweave.value.sorting import merge_sorted
 from unweave.value.student import Student
 from unweave.value.texts import prompt_and_answer
 
 LEVEL = "0.9"
-MERGED_ROWS = 1024
 SAID_EVERY = 10
 RESULT = "predicted.json"
 
@@ -195,13 +194,7 @@ def _gather(config: PredictConfig, parts: Sequence[Path], student: Student) -> l
             for place in parts:
                 writer.write_table(pq.read_table(place / "values.parquet"))
         else:
-            merged = heapq.merge(*(_records(place) for place in parts), key=lambda record: -record[first])
-            while chunk := list(itertools.islice(merged, MERGED_ROWS)):
-                writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
+            tables = [place / "values.parquet" for place in parts]
+            for table in merge_sorted(tables, first, folder=config.output_dir / ".parts", schema=schema):
+                writer.write_table(table)
     return ["values.parquet"]
-
-
-def _records(place: Path) -> Iterator[dict[str, Any]]:
-    with pq.ParquetFile(place / "values.parquet") as file:
-        for batch in file.iter_batches(batch_size=MERGED_ROWS):
-            yield from batch.to_pylist()

@@ -142,7 +142,9 @@ def _costs(config: SelectConfig, rows: list[Row]) -> Float[np.ndarray, " n"]:
 
 def _vectors(config: SelectConfig, rows: list[Row]) -> Float[np.ndarray, "n d"]:
     if config.store is not None and config.features == "store":
-        sketches = GradientStore.open(config.store).read([row.id for row in rows])
+        store = GradientStore.open(config.store)
+        store.require_texts(rows)
+        sketches = store.read([row.id for row in rows])
         return torch.nn.functional.normalize(sketches, dim=1).numpy()
     from unweave.models.encoder import load_encoder
 

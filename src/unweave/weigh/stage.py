@@ -148,10 +148,11 @@ def _from_store(config: WeighConfig) -> tuple[list[float], list[float]]:
             "Weighing from a store needs both sets of rows.", where="--forget, --retain", remedy="give both files"
         )
     store = GradientStore.open(config.store)
-    forget_ids, retain_ids = (
-        [row.id for row in read_remembering(path, config, remembered_columns(config.store))]
-        for path in (config.forget, config.retain)
+    forget, retain = (
+        read_remembering(path, config, remembered_columns(config.store)).rows for path in (config.forget, config.retain)
     )
+    store.require_texts([*forget, *retain])
+    forget_ids, retain_ids = ([row.id for row in rows] for rows in (forget, retain))
     if config.method == "loreun":
         return loreun_weights(store.column("losses", forget_ids).tolist(), config), uniform_weights(len(retain_ids))
     blocks = blocks_from_store(store, forget_ids, retain_ids)

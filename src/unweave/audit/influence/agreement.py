@@ -17,7 +17,7 @@ from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradie
 from unweave.models.loading import Loaded
 from unweave.sketch.base import reciprocal_root
 from unweave.store.store import GradientStore
-from unweave.store.texts import stored_rows, texts_by_id
+from unweave.store.texts import stored_rows
 from unweave.trace.cache import sketcher_for
 from unweave.trace.config import RetrievalConfig
 from unweave.trace.preconditioners.base import gradients_of
@@ -42,12 +42,10 @@ def sketch_agreement(
     Returns:
         Correlations and overlap of the top rows, means over queries with intervals.
     """
-    ids = store.row_ids()
+    texts, ids = store.texts(), store.row_ids()
     chosen = np.sort(np.random.default_rng(seed).choice(len(ids), min(max_rows, len(ids)), replace=False))
     encoding = EncodingConfig(**store.spec.encoding)
-    rows = stored_rows(
-        texts_by_id(store.folder, store.contents()), [ids[index] for index in chosen], folder=store.folder
-    )
+    rows = stored_rows(texts, [ids[index] for index in chosen], folder=store.folder)
     examples = encode_rows(rows, loaded.tokenizer, encoding).examples
     asked = encode_rows(queries, loaded.tokenizer, encoding).examples
     exact = exact_scores(sketcher_for(store, loaded), asked, examples)
