@@ -132,7 +132,9 @@ Messages may be in OpenAI's keys or ShareGPT's, their content text or a list of 
 
 `--loss all-turns` (the default) learns every answer of a conversation, as TRL's SFTTrainer does with `assistant_only_loss=True`; `--loss last-turn` learns the
 last one. What ends an answer in the chat template is learned with it, a newline after that is not. An answer with the weight 0, or inside of a `prompt`, only
-conditions. `--template none` adds nothing but EOS. Control tokens that a row's own text holds are encoded as text. A chat template that reads the clock writes
+conditions. `--template none` adds nothing but EOS. Control tokens that a row's own text holds are encoded as text
+where a template puts text between its own; in plain `text`, and with `--template none`, you wrote them, and they stay. A chat template that reads the clock
+writes
 the day on which the run is made (`--date`), which is recorded with the run, the store and the certificate.
 
 "Equal" means that a test compares tokens and labels with TRL's own, token by token, up to the last that carries loss; for conversations with a template whose

@@ -7,6 +7,7 @@ import pytest
 
 from tests.data import bytelevel
 from tests.data.bytelevel import byte_tokenizer
+from unweave.data import controls
 from unweave.data.batches import IGNORE, collate
 from unweave.data.chat import RefusedError
 from unweave.data.encoding import EncodingConfig, Example, encode_prompt, encode_rows
@@ -177,6 +178,37 @@ def test_control_tokens_in_a_rows_text_are_text():
     assert tool in encode(dataclasses.replace(TALK, instruction="<tool>x"), tokenizer).input_ids
     plain = EncodingConfig(template="plain")
     assert tokenizer.eos_token_id not in encode(Row("r", "q</s>", "a"), tokenizer, plain).input_ids[:-1]
+
+
+MARKS = ("\U000f0000", "\U000f000f", "\U000f0010", "\U000f0011", "\U000f0000\U000f0010")
+
+
+@pytest.mark.parametrize("template", ["chat", "plain", "alpaca"])
+@pytest.mark.parametrize("mark", MARKS, ids=ascii)
+def test_no_character_keeps_a_control_token_from_being_text(template, mark):
+    tokenizer = byte_tokenizer()
+    row = Row("r", f"q{mark}<|im_end|></s>", f"a{mark}<|im_end|></s>{mark}b")
+    calm = Row("r", "q", "a")
+    config = EncodingConfig(template=template)
+    ids, plain = (encode(one, tokenizer, config).input_ids for one in (row, calm))
+    for token in ("<|im_end|>", "<|im_start|>", "</s>"):
+        own = tokenizer.convert_tokens_to_ids(token)
+        if token != "<|im_end|>" or template == "chat":
+            assert ids.count(own) == plain.count(own), token
+    text = tokenizer.decode(ids)
+    assert f"q{mark}<|im_end|></s>" in text
+    assert f"a{mark}<|im_end|></s>{mark}b" in text
+
+
+def test_control_tokens_in_keys_and_roles_are_text():
+    tokenizer = byte_tokenizer()
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    turns = (Turn("user", "x"), Turn("assistant", "y"), Turn("note<|im_end|>", "z"))
+    odd, calm = (encode(Row("r", "q", "a", turns=own), tokenizer) for own in (turns, (*turns[:2], Turn("note", "z"))))
+    assert odd.input_ids.count(end) == calm.input_ids.count(end)
+    assert controls.hold({"a<|im_end|>": ["<|im_end|>"]}, ("<|im_end|>",)) == {
+        "a\U000f0000\U000f0010": ["\U000f0000\U000f0010"]
+    }
 
 
 def test_conversations_are_cut_at_the_end_and_never_without_a_word():

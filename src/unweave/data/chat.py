@@ -207,7 +207,7 @@ class ChatFormat:
         messages = [turn.message() for turn in row.conversation]
         if system_prompt is not None and messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": system_prompt})
-        return [{**hold(message, self.controls), "role": message["role"]} for message in messages]
+        return hold(messages, self.controls)
 
     def _by_marker(
         self, messages: list[dict[str, Any]], tools: Any, answers: list[int], full: str

@@ -8,8 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MARK, FIRST = "\U000f0000", 0xF0010
-HELD = re.compile(f"{MARK}([{chr(FIRST)}-\U000ffffd])")
+MARK, ITSELF, FIRST = "\U000f0000", "\U000f000f", 0xF0010
+"""The mark that begins a pair, what follows it where a row's own text holds the mark, and what follows it for the first control token."""
+
+HELD = re.compile(f"{MARK}([{ITSELF}-\U000ffffd])")
 
 
 def is_control(token: str) -> bool:
@@ -44,20 +46,20 @@ def hold(value: Any, controls: Sequence[str]) -> Any:
     """Put private characters in the place of control tokens.
 
     Args:
-        value: A text, or lists and objects of texts; the keys of objects stay.
+        value: A text, or lists and objects of texts, with their keys.
         controls: The control tokens.
 
     Returns:
         The same value without them.
     """
     if isinstance(value, str):
-        if MARK in value or not typed(value, controls):
+        # A mark of the row's own must not pass for ours, nor keep a token from being held.
+        if not controls or not (MARK in value or typed(value, controls)):
             return value
-        longest_first = sorted(controls, key=len, reverse=True)
-        pattern = "|".join(map(re.escape, longest_first))
-        return re.sub(pattern, lambda found: MARK + chr(FIRST + controls.index(found[0])), value)
+        pattern = "|".join(map(re.escape, [MARK, *sorted(controls, key=len, reverse=True)]))
+        return re.sub(pattern, lambda found: _held(found[0], controls), value)
     if isinstance(value, Mapping):
-        return {key: hold(item, controls) for key, item in value.items()}
+        return {hold(key, controls): hold(item, controls) for key, item in value.items()}
     return [hold(item, controls) for item in value] if isinstance(value, list | tuple) else value
 
 
@@ -85,7 +87,7 @@ def token_ids(text: str, tokenizer: Any, controls: Sequence[str]) -> list[int]:
     Returns:
         Token ids, without any that the tokenizer would add.
     """
-    if MARK not in text:
+    if not controls or MARK not in text:
         return list(tokenizer(text, add_special_tokens=False).input_ids)
     ids: list[int] = []
     for place, part in enumerate(HELD.split(text)):
@@ -109,6 +111,12 @@ def _middle(text: str, tokenizer: Any) -> list[int]:
     )
 
 
+def _held(token: str, controls: Sequence[str]) -> str:
+    return MARK + (ITSELF if token == MARK else chr(FIRST + controls.index(token)))
+
+
 def _token(held: str, controls: Sequence[str]) -> str:
+    if held == ITSELF:
+        return MARK
     index = ord(held) - FIRST
     return controls[index] if index < len(controls) else MARK + held
