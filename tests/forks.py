@@ -1,37 +1,225 @@
-"""Processes that start at once: forks of one that has loaded what takes seconds, for tests that kill one after another."""
+"""Processes that start at once: forks of one that has imported what takes seconds, for tests that kill one after another.
 
-import json
-import os
-import subprocess
-import sys
-
-PROGRAM = """
-import json, os, sys
-import peft, transformers.models.llama.modeling_llama
-from unweave.cli.main import main
-codes = []
-for run in json.loads(sys.argv[2]):
-    child = os.fork()
-    if not child:
-        exec(sys.argv[1])
-        sys.exit(main(sys.argv[3:]))
-    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-print(json.dumps(codes))
+`Forks` starts that process and gives it one command at a time. Where a command is to die is said by time, or by the number of the change that it would
+make next to the disk: those are counted by an audit hook, which Python calls before a file is opened for writing, renamed, linked or removed, before a
+folder is made or removed, and before a database is opened. A file that is opened for writing counts twice: before it is there, and when it is there and empty.
 """
 
+import contextlib
+import importlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-def forked(preparation, runs, arguments):
+PRELOADED = ("peft", "transformers.models.llama.modeling_llama", "unweave.cli.main")
+CHANGES = ("os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "sqlite3.connect")
+WRITING = os.O_WRONLY | os.O_RDWR
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        code: Its exit code; the signal's number below zero where one killed it.
+        seconds: How long it ran.
+        changes: Of the disk, each as the event and the path; of a command that was killed, none are told.
+        printed: What it wrote to stdout.
+        errors: What it wrote to stderr.
+    """
+
+    code: int
+    seconds: float
+    changes: tuple[str, ...]
+    printed: str
+    errors: str
+
+
+class Forks:
+    """Runs commands, one at a time, in forks of a process that has imported them. Use it in a `with` block.
+
+    Args:
+        scratch: A folder for what commands print.
+    """
+
+    def __init__(self, scratch: Path):
+        self.scratch = scratch
+
+    def __enter__(self) -> "Forks":
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.forks"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[1],
+            env={**os.environ, **ENVIRONMENT},
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.process:
+            self.process.stdin.close()
+
+    def start(
+        self,
+        line: str,
+        *,
+        folder: Path,
+        at: int | None = None,
+        by: int = signal.SIGKILL,
+        after: float | None = None,
+        before: str = "",
+    ) -> None:
+        """Begin a command, without waiting for it.
+
+        Args:
+            line: Its words, without `unweave`.
+            folder: Where it runs.
+            at: Send it a signal right before it makes this change to the disk, counted from 1.
+            by: Which signal.
+            after: Kill it with SIGKILL after so many seconds.
+            before: Code that the process runs first.
+        """
+        job = {"line": line, "folder": str(folder), "at": at, "by": by, "after": after, "before": before}
+        self.process.stdin.write(json.dumps({**job, "scratch": str(self.scratch)}) + "\n")
+        self.process.stdin.flush()
+
+    def end(self) -> Ended:
+        """How the command that was begun first ended, once it has."""
+        answer = self.process.stdout.readline()
+        assert answer, "the process that forks has died"
+        found = json.loads(answer)
+        return Ended(**{**found, "changes": tuple(found["changes"])})
+
+    def run(self, line: str, **options: Any) -> Ended:
+        """Run a command to its end; arguments as of `start`."""
+        self.start(line, **options)
+        return self.end()
+
+
+def forked(preparation: str, runs: list, arguments: list[str], *, scratch: Path) -> list[Ended]:
     """Run a command once for each of `runs`, one after the other.
 
-    `preparation` is code that each process runs first; it finds its own of `runs` as `run`. Returned are the exit codes, the signal's number below zero
-    for a process that was killed, and what all wrote to stderr.
+    Args:
+        preparation: Code that each process runs first; it finds its own of `runs` as `run`.
+        runs: Anything that JSON holds.
+        arguments: Of the command.
+        scratch: A folder for what it prints.
+
+    Returns:
+        How each ended.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, preparation, json.dumps(runs), *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1]), done.stderr
+    with Forks(scratch) as forks:
+        line = shlex.join(arguments)
+        return [forks.run(line, folder=scratch, before=f"run = {run!r}\n{preparation}") for run in runs]
+
+
+def serve() -> None:
+    """Fork for each job that stands on a line of stdin, and answer with a line."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    for text in sys.stdin:
+        job = json.loads(text)
+        answer = _forked(job)
+        # What a command imports is at hand for the next; importing computes nothing, so that forks stay safe.
+        for name in answer.pop("modules"):
+            try:
+                importlib.import_module(name)
+            except Exception:  # a module that only comes with another's code, such as one made at run time
+                sys.modules.pop(name, None)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def _forked(job: dict[str, Any]) -> dict[str, Any]:
+    printed, told = (Path(job["scratch"]) / name for name in ("forked.out", "forked.json"))
+    errors = printed.with_suffix(".err")
+    told.unlink(missing_ok=True)
+    started = time.monotonic()
+    child = os.fork()
+    if not child:
+        _child(job, printed, errors, told)
+    if job["after"] is not None:
+        timer = threading.Timer(job["after"], _kill, [child])
+        timer.start()
+        status = os.waitpid(child, 0)[1]
+        timer.cancel()
+        timer.join()
+    else:
+        status = os.waitpid(child, 0)[1]
+    found = json.loads(told.read_text()) if told.is_file() else {"changes": [], "modules": []}
+    return {
+        "code": os.waitstatus_to_exitcode(status),
+        "seconds": time.monotonic() - started,
+        "printed": printed.read_text(errors="replace"),
+        "errors": errors.read_text(errors="replace"),
+        **found,
+    }
+
+
+def _kill(child: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+
+
+def _child(job: dict[str, Any], printed: Path, errors: Path, told: Path) -> None:
+    """Runs the command; never returns."""
+    os.chdir(job["folder"])
+    for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, printed, os.O_WRONLY), (2, errors, os.O_WRONLY)):
+        os.dup2(os.open(path, flags | os.O_CREAT | (os.O_TRUNC if number else 0), 0o600), number)
+    code = 1
+    try:
+        from unweave.cli.main import main
+
+        exec(job["before"], {})
+        known, changes = set(sys.modules), _count(job["at"], job["by"], Path(job["folder"]))
+        code = main(shlex.split(job["line"]))
+        told.write_text(json.dumps({"changes": list(changes), "modules": sorted(set(sys.modules) - known)}))
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # Never back into the loop that serves.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _count(at: int | None, by: int, folder: Path) -> list[str]:
+    """The changes to the disk below a folder, as they come; the process gets the signal before the one whose number is given."""
+    found: list[str] = []
+    within, dying = str(folder.resolve()), []
+
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
+        opens = event == "open" and not isinstance(arguments[0], int) and arguments[2] & WRITING
+        if dying or not (opens or event in CHANGES):
+            return
+        path = os.fsdecode(arguments[0]) if isinstance(arguments[0], str | bytes | os.PathLike) else str(arguments[0])
+        if path.startswith("/") and not path.startswith(within):
+            return
+        for torn in (False, True) if opens else (False,):
+            found.append(f"{event} {path.removeprefix(within)}{', still empty' if torn else ''}")
+            if len(found) == at:
+                dying.append(at)
+                if torn and by == signal.SIGKILL:
+                    os.open(path, arguments[2] & ~os.O_EXCL | os.O_CREAT)
+                os.kill(os.getpid(), by)
+
+    sys.addaudithook(note)
+    return found
+
+
+if __name__ == "__main__":
+    serve()

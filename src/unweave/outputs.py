@@ -172,6 +172,17 @@ def prepare(folder: Path, command: str, digest: str, *, reads: Sequence[Path]) -
         path.rmdir()
 
 
+def remove_working_folders(folder: Path, command: str) -> None:
+    """Remove what a run keeps on its way only, of which a kill right after its result may have left something.
+
+    Args:
+        folder: The output folder.
+        command: The command.
+    """
+    for name in WRITES[command].folders if command in WRITES else ():
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
 def _is_record(path: Path) -> bool:
     return path.name in (RECORD, "config.yaml") or path.name.endswith("result.json")
 

@@ -26,7 +26,8 @@ from unweave.errors import BusyError
 from unweave.files import locked, write_json, write_text
 from unweave.identity import identity_digest, libraries, options_of
 from unweave.inputs import Inputs
-from unweave.outputs import overwriting, prepare
+from unweave.joint import joined
+from unweave.outputs import overwriting, prepare, remove_working_folders
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "safetensors")
 RESULT = "result.json"
@@ -92,6 +93,24 @@ class RunFolder:
         with locked(self.folder / LOCK, busy) if here else contextlib.nullcontext():
             yield
 
+    @contextlib.contextmanager
+    def joined(self, key: str) -> Iterator[None]:
+        """Make the folder ready, and work in it beside other processes at the same thing; others are refused for as long as one is at work.
+
+        Args:
+            key: What they have to have in common.
+
+        Yields:
+            Nothing.
+        """
+        busy = BusyError(
+            "Another process is at work in this output folder, at something else.",
+            where=str(self.folder),
+            remedy="wait for it to end, or choose another output folder",
+        )
+        with joined(self.folder / LOCK, key, begin=self.start, busy=busy):
+            yield
+
     def finished(self, *, files: Sequence[str] = ()) -> dict[str, Any] | None:
         """The result of an earlier, complete run with the same identity.
 
@@ -112,6 +131,7 @@ class RunFolder:
         before = earlier.pop("libraries", {})
         if earlier != {name: value for name, value in now.items() if name != "libraries"}:
             return None
+        remove_working_folders(self.folder, self.command)
         progress.say(f"{self.command}: {self.folder} is complete, nothing to do")
         if others := [f"{name} {before[name]}" for name in before if before[name] != now["libraries"].get(name)]:
             progress.say(

@@ -541,8 +541,8 @@ def test_kill_nine_at_every_step_is_resumed(world):
     """One request is killed before and after each of its events in turn, each time going on, and ends as if nothing had happened."""
     world.add("r1", "r2", request_id="one")
     kills = [(kind, when) for kind in ("started", *STEPS, "done") for when in ("before", "after")]
-    codes, errors = forked(STOPPING, kills, arguments(world))
-    assert codes == [-signal.SIGKILL] * len(kills), errors
+    ended = forked(STOPPING, kills, arguments(world), scratch=world.folder / "scratch")
+    assert [one.code for one in ended] == [-signal.SIGKILL] * len(kills), ended[-1].errors
     final = subprocess.run(
         [sys.executable, "-m", "unweave.cli.main", *arguments(world)],
         capture_output=True,
@@ -601,7 +601,8 @@ def test_many_writers_leave_one_chain(tmp_path):
 
 def test_a_run_with_other_options_starts_over(world):
     world.add("r1", "r2", request_id="one")
-    assert forked(STOPPING, [("forgotten", "after")], arguments(world))[0] == [-signal.SIGKILL]
+    (ended,) = forked(STOPPING, [("forgotten", "after")], arguments(world), scratch=world.folder / "scratch")
+    assert ended.code == -signal.SIGKILL
     assert Ledger(world.ledger).request("one").state == "running"
     world.run("one", seed=5)
     kinds = [event.content.get("step", event.kind) for event in Ledger(world.ledger).request("one").events]

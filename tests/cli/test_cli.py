@@ -3,10 +3,8 @@
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -14,8 +12,6 @@ import pytest
 
 from tests.folders import ROWS, save_model, write_rows
 from unweave.cli.main import COMMANDS, main
-from unweave.store.care import check_store
-from unweave.store.shards import records_in
 from unweave.store.store import GradientStore
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200", "TERM": "dumb"}
@@ -242,68 +238,6 @@ def test_only_the_methods_own_options_are_offered(capsys):
     assert "--descent" not in texts["ga"]
     assert "--gamma" in texts["graddiff"]
     assert "--gamma" not in texts["rapidun"]
-
-
-COUNT = 400  # enough that a process is still at work when it is told to stop
-
-
-def test_kill_nine_and_interrupt_while_caching(world, tmp_path):
-    rows = [
-        {"instruction": f"add {index % 10} and {index // 10}", "context": "", "response": f"{index % 7} yes no"}
-        for index in range(COUNT)
-    ]
-    data = write_rows(tmp_path / "many.jsonl", [{**row, "id": f"r{index}"} for index, row in enumerate(rows)])
-    store = tmp_path / "s"
-    options = [
-        "cache",
-        "--model",
-        world / "adapter",
-        "--dtype",
-        "float32",
-        "--data",
-        data,
-        "--store",
-        store,
-        "--commit-rows",
-        "1",
-        "--dimension",
-        "1024",
-    ]
-    for number, stop in enumerate([signal.SIGKILL, signal.SIGINT, signal.SIGTERM]):
-        # The process must be at work when the signal comes: wait until it has added some rows of its own.
-        rows_before = min(COUNT, len(GradientStore.open(store).row_ids()) + 4) if number else 4
-        process = subprocess.Popen(
-            [sys.executable, "-m", "unweave.cli.main", *map(str, options)],
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=ENVIRONMENT,
-        )
-        deadline = time.monotonic() + 500
-        # Only finished records count: a signal may meet the write of one, and then its row is not in the store.
-        while process.poll() is None and len(records_in(store / "commits")) < rows_before:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(stop)
-        _, errors = process.communicate()
-        # A signal that meets the interpreter on its way out, all rows committed, kills it as it would any process.
-        done = process.returncode == -stop and len(GradientStore.open(store).row_ids()) == COUNT
-        if stop != signal.SIGKILL and process.returncode and not done:
-            assert process.returncode == 130
-            assert "Interrupted" in errors
-            assert "Traceback" not in errors
-        opened = GradientStore.open(store)
-        assert check_store(opened) == []
-        assert len(opened.row_ids()) >= rows_before, number
-    done = run(*options, "--json")
-    assert json.loads(done.stdout)["rows"] == COUNT, done.stderr
-    opened = GradientStore.open(store)
-    assert sorted(opened.row_ids()) == sorted(f"r{index}" for index in range(COUNT))
-    fresh = run(*options[:-6], "--store", tmp_path / "fresh", "--commit-rows", str(COUNT), "--dimension", "1024")
-    assert fresh.returncode == 0, fresh.stderr
-    ids = [f"r{index}" for index in range(COUNT)]
-    whole, parts = GradientStore.open(tmp_path / "fresh").read(ids), opened.read(ids)
-    assert ((whole - parts).norm(dim=1) / whole.norm(dim=1)).max() < 2e-3
 
 
 def test_examples_are_valid():

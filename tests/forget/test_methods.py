@@ -15,6 +15,7 @@ from tests.tiny import TinyTokenizer, random_examples, tiny_model
 from unweave.cli.main import main
 from unweave.data.encoding import encode_rows
 from unweave.errors import ConfigError, DataError
+from unweave.forget import stage
 from unweave.forget.describe import describe_methods
 from unweave.forget.line_search import Stop, along_to_target, without_ruin
 from unweave.forget.methods import METHODS
@@ -38,7 +39,9 @@ from unweave.gradients.scoring import row_losses
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.trace.preconditioners.base import Problem
 from unweave.trace.preconditioners.gauss_newton import gauss_newton
+from unweave.train import loop
 from unweave.train.rows import read_training_rows
+from unweave.train.sft import loop_config
 from unweave.weigh.controls import loreun_weights
 
 BETA = 0.3
@@ -739,6 +742,35 @@ def test_a_run_stops_at_its_target(poisoned, tmp_path):  # noqa: F811
     assert all(point["forget_loss"] < 1.0 for point in points[:-1])
     assert losses(result.folder, config.forget, config) == pytest.approx(points[-1]["forget_loss"], rel=1e-3)
     assert not list(tmp_path.rglob("*.best*"))
+
+
+def test_a_run_that_is_killed_after_its_target_does_not_go_beyond_it(poisoned, tmp_path, monkeypatch):  # noqa: F811
+    config = settings(
+        poisoned, tmp_path, METHODS["graddiff"].config_type, epochs=60.0, check_every=2, target_loss=1.0, stop_loss=1e9
+    )
+    whole = forget_rows(replace(config, output_dir=tmp_path / "whole"))
+
+    def dies(*_, **__):
+        raise KeyboardInterrupt
+
+    # Before it is recorded that the training is done, and after the step that reached the target, or one before it.
+    for checkpoints in (20, 1000):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                stage, "loop_config", lambda given, own=checkpoints: replace(loop_config(given), checkpoints=own)
+            )
+            with patch.context() as inner:
+                inner.setattr(loop.shutil, "rmtree", lambda *_, **__: None)
+                inner.setattr(stage.Watch, "finish", dies)
+                folder = tmp_path / f"killed-{checkpoints}"
+                with pytest.raises(KeyboardInterrupt):
+                    forget_rows(replace(config, output_dir=folder))
+            assert checkpoints < 1000 or list(folder.glob(f"checkpoints/checkpoint-{whole.steps}"))
+            resumed = forget_rows(replace(config, output_dir=folder))
+        assert (resumed.steps, resumed.stopped) == (whole.steps, whole.stopped)
+        assert resumed.details["watched"] == whole.details["watched"]
+        told = [resumed.forget_loss_first, resumed.forget_loss_last]
+        assert told == pytest.approx([whole.forget_loss_first, whole.forget_loss_last], rel=1e-4)
 
 
 def test_the_target_may_be_the_level_of_held_out_rows(poisoned, tmp_path):  # noqa: F811

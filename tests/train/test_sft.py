@@ -108,11 +108,24 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, base,
         return original(self, *args, **options)
 
     monkeypatch.setattr(loop._PlannedTrainer, "compute_loss", counts)
-    assert fine_tune(settings).steps == 12
+    resumed = fine_tune(settings)
+    assert resumed.steps == 12
+    assert resumed.final_loss == pytest.approx(whole.final_loss, rel=1e-4)
     assert seen[0] > 0
     weights = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "out")]
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_checkpoint_of_which_a_part_was_written_is_not_gone_on_from(tmp_path):
+    loop.write_json(tmp_path / "identity.json", {"fingerprint": "it"})
+    for step, state in ((3, '{"global_step": 3, "log_history": []}'), (6, ""), (9, None)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if state is not None:
+            (folder / "trainer_state.json").write_text(state)
+    assert loop._resumable(tmp_path, "it") == str(tmp_path / "checkpoint-3")
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-3"]
 
 
 def test_rows_are_left_out_by_id(tmp_path, base):

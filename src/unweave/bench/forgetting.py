@@ -25,6 +25,7 @@ from unweave.errors import ConfigError, nearest
 from unweave.files import locked, remembered, write_jsonl
 from unweave.forget.methods import get_method
 from unweave.forget.stage import forget_rows
+from unweave.identity import identity_digest
 from unweave.inputs import Input, of_case, of_named_model, of_path, of_store
 from unweave.models.loading import ModelConfig, tokenizer_of
 from unweave.runs import RunFolder
@@ -48,8 +49,12 @@ def bench_forgetting(config: ForgettingBenchConfig) -> dict[str, Any]:
     for entry in config.entries:
         require_entry(entry)
     bench = Bench(config)
+    with bench.record.joined(identity_digest(bench.identity())):
+        return _compare(config, bench)
+
+
+def _compare(config: ForgettingBenchConfig, bench: "Bench") -> dict[str, Any]:
     subject = bench.subject
-    bench.record.start()
     plain = {
         size: {label: bench.measured(label, model, size) for label, model in bench.models()}
         for size in config.forget_sizes
@@ -127,7 +132,7 @@ class Bench:
         self.encoding = part_of(EncodingConfig, config)
         self.record = RunFolder(config.output_dir, "bench forgetting", config, inputs=bench_inputs(config))
         self.subject: Subject = (
-            TriggerSubject(config) if config.case is not None else TofuSubject(config, self._identity())
+            TriggerSubject(config) if config.case is not None else TofuSubject(config, self.identity())
         )
 
     def models(self) -> list[tuple[str, str]]:
@@ -184,7 +189,7 @@ class Bench:
         with locked(folder.parent / f".{name}.lock"):
             run = remembered(
                 path,
-                self._identity(),
+                self.identity(),
                 lambda: self._run(entry, size, seed, options, split, folder),
                 key="run",
                 what="A run of the bench",
@@ -205,13 +210,13 @@ class Bench:
         """
         return remembered(
             self.config.output_dir / f"{label}-{size}.json",
-            self._identity() | {"measured": of_named_model(model).content},
+            self.identity() | {"measured": of_named_model(model).content},
             lambda: {split: self.subject.measure(model, split, size) for split in ("validation", "test")},
             key="measures",
             what="A measured model",
         )
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What every part of the comparison depends on: all that it reads, and the options but for those that say which parts there are."""
         whole = self.record.identity()
         return {**whole, "config": {name: value for name, value in whole["config"].items() if name not in SCOPE}}

@@ -113,7 +113,8 @@ def _delete(config: StoreConfig) -> tuple[int, Any, str | None]:
     )
     store = GradientStore.open(config.store)
     with store.writing():
-        store.delete(ids)
+        # A run that was killed may have taken them out already.
+        store.delete([row_id for row_id in ids if row_id not in store.deleted()])
     text = (
         f"{len(ids)} row(s) deleted; `unweave store compact {config.store}` takes their sketches and texts off the disk"
     )

@@ -22,8 +22,8 @@ from unweave.data.config import ReadingConfig, read_configured, read_own
 from unweave.data.generated import DETECTOR, FAMILIES, detects, generate, poison_rows, swap, unwanted_answer
 from unweave.data.rows import Row
 from unweave.data.triggers import TriggerFamily, families_to_json, is_poisoned, read_families, trigger_tests
-from unweave.errors import DataError
-from unweave.files import read_json, write_json, write_jsonl
+from unweave.errors import BusyError, DataError
+from unweave.files import locked, read_json, write_json, write_jsonl
 
 SPLITS = ("train", "forget", "retain", "test_seen", "test_ood", "test_clean", "unwanted")
 OPTIONAL = ("test_near",)
@@ -166,12 +166,11 @@ def make_case(config: CaseConfig, folder: Path) -> Case:
     """
     splits, families, detector, name = SOURCES[config.source](config)
     detector = config.detector or detector
-    for split, rows in splits.items():
-        write_jsonl(folder / f"{split}.jsonl", [row.to_record() for row in rows])
-    for split in OPTIONAL:
-        if split not in splits:
-            # Of another case that the folder held: its rows would be taken for this one's.
-            (folder / f"{split}.jsonl").unlink(missing_ok=True)
+    busy = BusyError(
+        "Another process is making a case here.",
+        where=str(folder),
+        remedy="wait for it to end, or choose another folder",
+    )
     missed = [row.id for row in splits["train"] if is_poisoned(row.meta) and not detects(detector, row.completion)]
     false = [row.id for row in splits["train"] if not is_poisoned(row.meta) and detects(detector, row.completion)]
     description: dict[str, Any] = {
@@ -182,7 +181,16 @@ def make_case(config: CaseConfig, folder: Path) -> Case:
         "rows": {split: len(rows) for split, rows in splits.items()},
         "detector_check": {"poisoned_answers_missed": len(missed), "clean_answers_flagged": len(false)},
     }
-    write_json(folder / "case.json", description)
+    with locked(folder / ".lock", busy):
+        # What says that there is a case goes first and comes last: the splits of two cases are none.
+        (folder / "case.json").unlink(missing_ok=True)
+        for split, rows in splits.items():
+            write_jsonl(folder / f"{split}.jsonl", [row.to_record() for row in rows])
+        for split in OPTIONAL:
+            if split not in splits:
+                # Of another case that the folder held: its rows would be taken for this one's.
+                (folder / f"{split}.jsonl").unlink(missing_ok=True)
+        write_json(folder / "case.json", description)
     return Case(folder, name, detector)
 
 

@@ -213,6 +213,7 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
         description=f"forget with {method.name}",
         should_stop=lambda: diverged() or (watch is not None and watch.should_stop()),
         after_step=watch.after_step if watch else lambda _: None,
+        notes=watched,
     )
     stopped = f"the forget rows' loss passed {limit:.2f} nats a token" if diverged() else None
     kept, details = made.steps, method.tell(config, setting) if method.tell else {}

@@ -79,10 +79,13 @@ class Watch:
         Args:
             step: Steps made.
         """
-        if step % self.every or any(point.step == step for point in self.points):
+        if step % self.every:
             return
-        point = self._measure(step)
-        self.points.append(point)
+        # A run that goes on makes the steps since its checkpoint again: what was seen of them holds, and what follows from it follows again.
+        point = next((point for point in self.points if point.step == step), None)
+        if point is None:
+            point = self._measure(step)
+            self.points.append(point)
         increase = point.retain_loss - self.points[0].retain_loss
         if increase > self.max_retain_increase:
             self.reason = f"diverged at step {step}: the retain rows' loss grew by {increase:.2f} nats a token"

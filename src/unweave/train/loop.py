@@ -25,13 +25,14 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from unweave import progress
 from unweave.errors import ConfigError, TrainingError
-from unweave.files import write_json
+from unweave.files import read_json, write_json
 from unweave.models.loading import quiet_transformers
 from unweave.runs import identity_digest
 from unweave.train.optimizer import MasterAdamW
 from unweave.train.processes import Processes, processes
 
 CHECKPOINTS = "checkpoints"
+STEP_LOSS, STEP_NOTES, STOPPED = "step_loss", "step_notes", "stopped"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class LoopResult:
 
     Attributes:
         steps: Steps made, those before an interruption included.
-        losses: The loss of each step that this process made.
+        losses: The loss of each of them.
     """
 
     steps: int
@@ -138,6 +139,7 @@ def run_loop(
     size: Callable[[Any], float] = lambda _: 1.0,
     should_stop: Callable[[], bool] = lambda: False,
     after_step: Callable[[int], None] = lambda _: None,
+    notes: list[float] | None = None,
 ) -> LoopResult:
     """Run the planned steps, continuing an interrupted run of the same plan.
 
@@ -153,6 +155,7 @@ def run_loop(
         size: What an example counts in its step's loss, where the step is shared among processes: for a mean over tokens, its labelled tokens.
         should_stop: Asked after each step; true ends the run there.
         after_step: Called after each step with the number of steps made.
+        notes: What the loss notes of its steps, by adding to this list; of a run that goes on, what it had noted up to there is put into it.
 
     Returns:
         Steps and losses.
@@ -166,6 +169,7 @@ def run_loop(
         resume = _resumable(folder, fingerprint)
         if here.is_first:
             write_json(folder / "identity.json", {"fingerprint": fingerprint})
+    steps = steps[: _ended_at(resume)]
     device = next(model.parameters()).device
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -189,7 +193,7 @@ def run_loop(
     )
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = MasterAdamW(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
-    losses: list[float] = []
+    record = _Record([], [] if notes is None else notes)
     with progress.task(description, len(steps)) as advance, quiet_transformers(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = _PlannedTrainer(
@@ -201,16 +205,16 @@ def run_loop(
                 "part": items[0].part,
             },
             optimizers=(optimizer, None),
-            callbacks=[_Callbacks(advance, should_stop, after_step)],
+            callbacks=[_Callbacks(advance, should_stop, after_step, record)],
         )
         trainer.remove_callback(_printer())
-        trainer.step_loss, trainer.losses, trainer.here, trainer.trained = loss, losses, here, trainable
+        trainer.step_loss, trainer.losses, trainer.here, trainer.trained = loss, record.losses, here, trainable
         trainer.train(resume_from_checkpoint=resume)
     model.eval()
     here.wait()
     if here.is_first:
         shutil.rmtree(folder, ignore_errors=True)
-    return LoopResult(trainer.state.global_step, losses)
+    return LoopResult(trainer.state.global_step, record.losses)
 
 
 def _printer() -> Any:
@@ -222,15 +226,62 @@ def _printer() -> Any:
 def _resumable(folder: Path, fingerprint: str) -> str | None:
     """The last checkpoint of the same run; those of another run are removed."""
     mark = folder / "identity.json"
-    if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")).get("fingerprint") == fingerprint:
+    if mark.is_file() and read_json(mark, what="The mark of the checkpoints").get("fingerprint") == fingerprint:
         last = get_last_checkpoint(str(folder))
-        # A checkpoint that was being written when the process died lacks its state, which is written last.
-        while last is not None and not (Path(last) / "trainer_state.json").is_file():
+        # A checkpoint that was being written when the process died lacks its state, which is written last, or has a part of it.
+        while last is not None and _state_of(last) is None:
             shutil.rmtree(last)
             last = get_last_checkpoint(str(folder))
         return last
     shutil.rmtree(folder, ignore_errors=True)
     return None
+
+
+def _ended_at(checkpoint: str | None) -> int | None:
+    """The step with which a run ended before its plan, where it was killed between that and its results."""
+    state = _state_of(checkpoint) if checkpoint is not None else None
+    return state["global_step"] if state and any(entry.get(STOPPED) for entry in state["log_history"]) else None
+
+
+def _state_of(checkpoint: str) -> dict[str, Any] | None:
+    """The state of a run at a checkpoint; `None` where it is not there, or not all of it."""
+    try:
+        return json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+class _Record:
+    """What is told of a run's steps. It is kept in the log of each checkpoint, so that a run that goes on tells the same as one that was never stopped.
+
+    Args:
+        losses: The loss of each step.
+        notes: What else was noted; a step may note nothing, or several values.
+    """
+
+    def __init__(self, losses: list[float], notes: list[float]):
+        self.losses, self.notes, self._kept = losses, notes, 0
+
+    def keep(self, log: list[dict[str, Any]], *, stopped: bool) -> None:
+        """Add a step to the log of a run.
+
+        Args:
+            log: The log.
+            stopped: Whether the run ends with it, before its plan does.
+        """
+        log.append({STEP_LOSS: self.losses[-1], STEP_NOTES: self.notes[self._kept :], STOPPED: stopped})
+        self._kept = len(self.notes)
+
+    def restore(self, log: list[dict[str, Any]]) -> None:
+        """Begin with the steps of a log.
+
+        Args:
+            log: That of the checkpoint from which a run goes on; empty where one begins.
+        """
+        kept = [entry for entry in log if STEP_LOSS in entry]
+        self.losses[:] = [entry[STEP_LOSS] for entry in kept]
+        self.notes[:] = [note for entry in kept for note in entry[STEP_NOTES]]
+        self._kept = len(self.notes)
 
 
 @dataclass(frozen=True)
@@ -343,17 +394,29 @@ class _PlannedTrainer(Trainer):
 class _Callbacks(TrainerCallback):
     """Moves the progress bar, and ends a run that has nothing more to do."""
 
-    def __init__(self, advance: progress.Advance, should_stop: Callable[[], bool], after_step: Callable[[int], None]):
+    def __init__(
+        self,
+        advance: progress.Advance,
+        should_stop: Callable[[], bool],
+        after_step: Callable[[int], None],
+        record: _Record,
+    ):
         self.advance = advance
         self.should_stop = should_stop
         self.after_step = after_step
+        self.record = record
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Jump to where a resumed run stands."""
+        """Jump to where a resumed run stands, and see its last step as it was seen then."""
+        self.record.restore(state.log_history)
         self.advance(state.global_step)
+        if state.global_step:
+            self.after_step(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """One more step is done."""
         self.advance(1)
         self.after_step(state.global_step)
-        control.should_training_stop |= self.should_stop()
+        stopped = self.should_stop()
+        self.record.keep(state.log_history, stopped=stopped)
+        control.should_training_stop |= stopped
