@@ -113,6 +113,10 @@ def _run(argv: Sequence[str]) -> int:
         title = f"request {result['request']['id']}: {result.get('state', 'done')} ({result['class']})"
         terminal.print_table(title, ["rows", "probability before", "after", "perplexity before", "after"], rows)
         terminal.line(f"certificate: {config.ledger / 'requests' / result['request']['id'] / 'certificate.html'}")
+        if places := result["store"].get("not_reached"):
+            terminal.line("not reached, and for you to take care of (copies of the data and pages elsewhere too):")
+            for one in places:
+                terminal.line(f"  {one['place']}: {one['what']}")
         for finding in result["findings"]:
             terminal.line(f"caution: {finding}")
         if result["drift"]["retraining_due"]:

@@ -15,6 +15,7 @@ from unweave.data.remembered import remember_columns, remembered_columns
 from unweave.errors import DataError, StoreError
 from unweave.files import file_digest, remove, replacing
 from unweave.store.log import LOG, Fault
+from unweave.store.outputs import forget_outputs
 from unweave.store.records import INDEX, read_commit, read_deletion
 from unweave.store.shards import REPAIR, Commit
 from unweave.store.store import GradientStore
@@ -179,6 +180,7 @@ def compact_store(store: GradientStore) -> int:
         # What counts is decided before the first shard goes: with it goes what says that another was replaced.
         removed = _rewrite(store, {commit.name: list(store.kept(commit)) for commit in store.commits()})
         store.drop_index()
+        forget_outputs(store, gone)
         remove_texts(store.folder, gone, contents)
         for path in store.deletions():
             remove(path)

@@ -65,6 +65,7 @@ class Log:
         self._inode: int | None = None
         self._offset, self._number, self._hash = 0, 0, ""
         self._files: dict[str, tuple[str | None, ...]] = {}
+        self._outputs: dict[str, tuple[str | None, ...]] = {}
         self._faults: list[Fault] = []
 
     def exists(self) -> bool:
@@ -124,6 +125,19 @@ class Log:
         yield
         self._append([_Line(name, (after,))], sync=False)
 
+    def remember(self, path: Path) -> None:
+        """Note a file elsewhere that shows rows of the store.
+
+        Args:
+            path: Its absolute path.
+        """
+        self._append([_Line(str(path), (_digest(path),))], sync=False)
+
+    def outputs(self) -> dict[Path, str | None]:
+        """The files that `remember` noted, with their digests."""
+        self.read()
+        return {Path(name): digests[0] for name, digests in self._outputs.items()}
+
     def adopt(self) -> None:
         """Vouch from now on for a store without a log, as it is."""
         self.write({name: (_digest(self.folder / name),) for name in self.present()})
@@ -151,8 +165,9 @@ class Log:
             files: Name of each file to its digest, or to the two that it may have.
         """
         previous, text = "", b""
-        for name in sorted(files):
-            line, previous = _encoded(_Line(name, files[name]), previous)
+        kept = {name: digests for name, digests in self._outputs.items() if Path(name).is_file()}
+        for name, digests in sorted({**files, **kept}.items()):
+            line, previous = _encoded(_Line(name, digests), previous)
             text += line
         with self._held() if self.exists() else contextlib.nullcontext(), replacing(self.path) as temporary:
             temporary.write_bytes(text)
@@ -231,7 +246,8 @@ class Log:
             self._faults.append(Fault(LOG, f"{LOG} was changed in line {self._number}"))
             if line is None:
                 return
-        self._files[line.file] = line.digests
+        # A name within the store is never absolute.
+        (self._outputs if line.file.startswith("/") else self._files)[line.file] = line.digests
 
     def _append(self, lines: list[_Line], *, sync: bool) -> None:
         with self._held() as file:

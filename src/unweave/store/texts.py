@@ -202,7 +202,7 @@ def stored_rows(texts: Mapping[str, dict[str, Any]], row_ids: Sequence[str], *, 
             where=str(folder / FILE),
             remedy="cache the same rows again",
         )
-    return [_stored_row(texts[row_id], folder=folder) for row_id in row_ids]
+    return [row_of_text(texts[row_id], folder=folder) for row_id in row_ids]
 
 
 def shared_system(texts: Mapping[str, dict[str, Any]], *, folder: Path) -> str | None:
@@ -217,14 +217,26 @@ def shared_system(texts: Mapping[str, dict[str, Any]], *, folder: Path) -> str |
     """
     shared = None
     for text in texts.values():
-        own = _stored_row(text, folder=folder).system_text
+        own = row_of_text(text, folder=folder).system_text
         if own is None or shared not in (None, own):
             return None
         shared = own
     return shared
 
 
-def _stored_row(text: dict[str, Any], *, folder: Path) -> Row:
+def row_of_text(text: dict[str, Any], *, folder: Path) -> Row:
+    """A kept text as the row that it is of.
+
+    Args:
+        text: From `read_texts`.
+        folder: The store's folder, for errors.
+
+    Returns:
+        The row.
+
+    Raises:
+        StoreError: When the text is broken.
+    """
     try:
         return Row(
             id=text["id"],

@@ -19,6 +19,7 @@ from unweave.errors import ConfigError, DataError, StoreError
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, load
 from unweave.models.vocabulary import require_tokens
+from unweave.store.outputs import remember_output
 from unweave.store.shards import BLOCK_BYTES
 from unweave.store.store import GradientStore
 from unweave.store.texts import shared_system, stored_rows
@@ -108,6 +109,9 @@ def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> Trace
         from unweave.report.trace_page import write_trace_page
 
         write_trace_page(config.html, result, store)
+    for path in (config.output, config.tda, config.html):
+        if path is not None:
+            remember_output(store, path)
     return result
 
 

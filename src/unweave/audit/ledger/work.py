@@ -11,6 +11,7 @@ from unweave import progress
 from unweave.audit.ledger.job import Job, require_unchanged
 from unweave.audit.ledger.ledger import content_hash
 from unweave.audit.ledger.measure import measure
+from unweave.audit.ledger.reach import reach
 from unweave.audit.ledger.tokens import MEASURED, choose_encoding, encoding_of, lost_rows, require_all
 from unweave.config import load_yaml, to_plain
 from unweave.data.config import AS_WRITTEN, read_own
@@ -277,13 +278,13 @@ def measure_after(job: Job) -> dict[str, Path]:
 
 
 def clean_store(job: Job) -> dict[str, Path]:
-    """Take the rows out of the gradient store.
+    """Take the rows out of the gradient store, and away from what runs have left behind.
 
     Args:
         job: The request.
 
     Returns:
-        A record of what was taken out.
+        A record of what was taken out, and of what is out of reach.
     """
     store_folder = job.ledger.origin().store
     record: dict[str, Any] = {"store": store_folder, "removed": []}
@@ -296,6 +297,7 @@ def clean_store(job: Job) -> dict[str, Path]:
         compact_store(GradientStore.open(Path(store_folder)))
         # Of a run that a kill cut short the rows may be gone already: what counts is that they are.
         record["removed"] = sorted(job.request.rows)
+    record |= reach(job)
     write_json(job.folder / "store.json", record)
     return {"store": job.folder / "store.json"}
 
