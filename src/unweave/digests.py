@@ -80,6 +80,18 @@ def folder_files(folder: Path) -> list[Path]:
     )
 
 
+def all_files(folder: Path) -> list[Path]:
+    """Every file of a folder and of those in it, but for what a killed writer left.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        Files, in the order of their names.
+    """
+    return matching(folder, ("**/*",))
+
+
 def matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
     """The files of a folder that patterns name; what a killed writer left is not among them.
 

@@ -211,18 +211,34 @@ def hub_commit(name: str, revision: str | None) -> str | None:
     Returns:
         The newest commit of the revision where the hub answers, else that of the copy on this machine; `None` where there is neither.
     """
-    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+    from huggingface_hub import HfApi, constants
 
     if not constants.HF_HUB_OFFLINE:
         try:
             return HfApi().model_info(name, revision=revision, timeout=10).sha
         except Exception:  # whatever keeps the hub from answering: the copy on this machine is asked next
             pass
+    kept = hub_folder(name, revision)
+    return kept.name if kept else None
+
+
+def hub_folder(name: str, revision: str | None = None) -> Path | None:
+    """Where the copy of a hub model lies on this machine.
+
+    Args:
+        name: Its id.
+        revision: Branch, tag or commit.
+
+    Returns:
+        A folder that is called as its commit is; `None` where there is no copy.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
     try:
         kept = try_to_load_from_cache(name, "config.json", revision=revision)
     except ValueError:  # no name that the hub could have
         return None
-    return Path(kept).parent.name if isinstance(kept, str) else None
+    return Path(kept).parent if isinstance(kept, str) else None
 
 
 def of_loaded(loaded: Any) -> Input:

@@ -17,12 +17,13 @@ actions:
   add       ask for rows to be forgotten, by id, field, words or near-duplicates
   list      the requests and their states
   run       carry a request out: unlearn, measure, clean the gradient store, certify
-  verify    recompute hashes and metrics, and fail on any difference
+  verify    recompute hashes and metrics of one request, or of all, and fail on any difference
   rollback  make the model before the last request the current one again
 
 `unweave request ACTION --help` lists an action's options.
 
-`run` exits with 0 when the measurements show that the rows were forgotten, and with 3 when the request is done but they do not."""
+`run` exits with 0 when the measurements show that the rows were forgotten, and with 3 when the request is done but they do not.
+`verify` exits with 0 when everything that can still be checked is as it was, naming what can't (rows that have left the data), and with 1 otherwise."""
 
 NOT_SHOWN_CODE = 3
 
@@ -131,24 +132,26 @@ def _run(argv: Sequence[str]) -> int:
 def _verify(argv: Sequence[str]) -> int:
     from unweave.audit.ledger.config import VerifyConfig
 
-    config, common = parse(VerifyConfig, argv, command="request verify", description="Verify a request.")
-    from unweave.audit.ledger.verify import verify_request
+    config, common = parse(VerifyConfig, argv, command="request verify", description="Verify a request, or all.")
+    from unweave.audit.ledger.verify import verify_requests
 
-    result = verify_request(config)
+    results = verify_requests(config)
     if common.json:
-        print_json(result)
+        print_json(results[0] if config.request else results)
     else:
-        for check in result["checks"]:
+        for result in results:
+            for check in result["checks"]:
+                terminal.line(
+                    f"{'ok    ' if check['ok'] else 'FAILED'}  {check['check']}"
+                    + (f": {check['fault']}" if check["fault"] else "")
+                )
             terminal.line(
-                f"{'ok    ' if check['ok'] else 'FAILED'}  {check['check']}"
-                + (f": {check['fault']}" if check["fault"] else "")
+                f"request {result['request']}: "
+                + ("verified" if result["ok"] else "NOT verified")
+                + ("; forgotten rows have left the data, what that leaves open is said above" if result["gone"] else "")
+                + ("; done, not shown to have forgotten" if result["state"] == "done, not shown" else "")
             )
-        terminal.line(
-            f"request {result['request']}: "
-            + ("verified" if result["ok"] else "NOT verified")
-            + ("; done, not shown to have forgotten" if result["state"] == "done, not shown" else "")
-        )
-    return 0 if result["ok"] else 1
+    return 0 if all(result["ok"] for result in results) else 1
 
 
 def _rollback(argv: Sequence[str]) -> int:

@@ -3,19 +3,23 @@
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from unweave.audit.ledger.history import UNKNOWN, sentences
 from unweave.audit.ledger.job import Job
-from unweave.audit.ledger.ledger import DONE, NOT_SHOWN, model_files
+from unweave.audit.ledger.ledger import DONE, NOT_SHOWN
+from unweave.audit.ledger.materials import FORMAT, read_materials
 from unweave.audit.ledger.measure import changes
 from unweave.audit.ledger.shown import judge
-from unweave.audit.ledger.work import RETRAIN
-from unweave.files import file_digest, read_json, write_json
+from unweave.audit.ledger.work import MEASURED, MEASURED_AFTER, MEASURED_ORIGIN, RETRAIN
+from unweave.config import to_plain
+from unweave.errors import ModelError
+from unweave.files import finite, read_record, write_json
 from unweave.forget.methods import get_method
+from unweave.identity import identity_digest
 from unweave.report.certificate_page import write_certificate_page
-from unweave.runs import RESULT, environment
+from unweave.runs import RESULT
 
 CLASSES = {
     "empirical": "Approximate unlearning, judged by measurements. The numbers below are evidence, not a guarantee: what is not measured may remain.",
@@ -28,6 +32,14 @@ BESIDE_COPIES = (
     "The adapter was trained again from its base without the rows, but copies of them stayed in the training data, so what they teach may be in it: see the "
     "findings. The numbers below are evidence, not a guarantee."
 )
+BESIDE_BASE = (
+    "The adapter was trained again without the rows, but the model that it was trained on may know them: see the findings. The numbers below are evidence, "
+    "not a guarantee."
+)
+PROSE = frozenset(
+    {"meaning", "findings", "not_measured", "method.paper", "method.summary", "drift.reason", "model.base.training"}
+)
+"""Sentences, which another version may word in another way."""
 GUARANTEE = "epsilon", "delta", "group_epsilon", "group_delta", "noise_multiplier"
 NOT_MEASURED = {
     "membership": "membership inference: no holdout of like rows was given (--holdout)",
@@ -47,39 +59,35 @@ def write_certificate(job: Job) -> dict[str, Path]:
     Returns:
         The files.
     """
-    certificate = make_certificate(job)
+    job.require_same_inputs()
+    certificate = derive_certificate(job)
     files = {"certificate": job.folder / "certificate.json", "page": job.folder / "certificate.html"}
     write_json(files["certificate"], certificate)
     write_certificate_page(files["page"], certificate)
     return files
 
 
-def make_certificate(job: Job) -> dict[str, Any]:
-    """The certificate as a JSON object.
+def derive_certificate(job: Job) -> dict[str, Any]:
+    """The certificate, from what the journal binds and from nothing else: whoever verifies it makes it again.
 
     Args:
-        job: The request.
+        job: The request; the steps before the certificate are in its journal.
 
     Returns:
-        The certificate.
+        A JSON object. Of a request of before materials were recorded, what can be derived of it.
     """
-    before, after = (
-        read_json(job.folder / f"measured.{side}.json", what="Measurements") for side in ("before", "after")
-    )
+    bound, origin, materials = job.bound(), job.ledger.origin(), read_materials(job)
+    under = bound.before_certificate
+    assert bound.added is not None, "a request was added"
+    assert under is not None, "a certificate is made after something was done"
+    before, after = (_measured(job, name) for name in (MEASURED, MEASURED_AFTER))
     compared = changes(before, after, margin=job.config.margin)
-    method = _method(job)
-    copies = before.get("copies", [])
+    method, copies, history = _method(job), before.get("copies", []), (materials or {}).get("history")
     verdict = judge(before, after, compared, copies=copies, margin=job.config.margin)
-    kind, meaning = _class(job, method, copies)
+    verdict.findings += sentences(history) if history else []
+    kind, meaning = _class(job, method, copies, sentences(history) if history else [])
     shown = kind == "exact" or not verdict.doubts
-    origin, events = job.ledger.origin(), job.ledger.journal.events()
-    store = read_json(job.folder / "store.json", what="The record of the store")
-    missing = [name for name in NOT_MEASURED if not (name == "membership" and "membership" in after)]
-    if kind == "exact":
-        missing.remove("retrained")
-    command = ["unweave", "request"]
-    place = ["--ledger", str(job.config.ledger)]
-    return {
+    certificate = {
         "class": kind,
         "meaning": meaning,
         "shown": shown,
@@ -88,75 +96,125 @@ def make_certificate(job: Job) -> dict[str, Any]:
             "id": job.request.id,
             "kind": job.request.kind,
             "reason": job.request.reason,
-            "added": job.request.events[0].time,
+            "added": bound.added.time,
             "rows": job.request.rows,
         },
         "ledger": {
             # The event under which this certificate was made: a journal without it was cut or rewritten.
-            "event": next(event.hash for event in reversed(events) if event.request == job.request.id),
+            "event": under.hash,
             "requests_before": {
-                request.id: request.last("done").content["certificate"]  # type: ignore[union-attr]
-                for request in job.ledger.carried_out()
+                request.id: request.bound.done.content["certificate"]  # type: ignore[union-attr]
+                for request in job.ledger.carried_out(until=under.number)
             },
         },
         "data": {"file": origin.data, "fingerprint": origin.data_fingerprint, "rows": origin.rows},
         "model": {
-            "base": {"model": origin.base, "files": origin.base_files},
-            "origin": {"model": origin.model, "files": origin.model_files},
-            "before": {"model": job.before, "files": model_files(job.before), "fingerprint": before["model"]},
-            "after": {"model": "adapter", "files": model_files(str(job.adapter)), "fingerprint": after["model"]},
+            "base": {"model": origin.base},
+            "origin": {"model": origin.model},
+            "before": {"model": job.before, "fingerprint": before["model"]},
+            "after": {"model": "adapter", "fingerprint": after["model"]},
         },
         "method": method,
-        "measured": {
-            "before": before,
-            "after": after,
-            "changes": compared,
-            "files": {
-                f"measured.{side}.json": file_digest(job.folder / f"measured.{side}.json")
-                for side in ("before", "after")
-            },
-        },
+        "measured": {"before": before, "after": after, "changes": compared},
         "findings": [*verdict.doubts, *verdict.findings],
         "encoding": before.get("encoding"),
         "lost": before.get("lost", []),
         "copies": copies,
-        "not_measured": [NOT_MEASURED[name] for name in missing],
-        "drift": drift(job, before, after),
-        "store": store,
-        "commands": {
-            "verify": shlex.join([*command, "verify", job.request.id, *place]),
-            "replay": shlex.join([*command, "run", job.request.id, *place, "--replay", "REPLAY_FOLDER"]),
-        },
-        "environment": environment(),
+        "not_measured": _not_measured(after, exact=kind == "exact"),
+        "drift": drift(job, before, after, until=under.number),
+        "store": read_record(job.folder / "store.json", what="The record of the store"),
+        "commands": _commands(job),
+    }
+    if materials is not None:
+        _bind(certificate, materials, bound.files)
+    return finite(certificate)
+
+
+def _bind(certificate: dict[str, Any], materials: Mapping[str, Any], files: Mapping[str, str]) -> None:
+    """Put into a certificate what the request was carried out on, and the digest of every file that it left."""
+    kept = {name: digest for name, digest in files.items() if not name.startswith(("work/", "certificate."))}
+    own = {name.removeprefix("adapter/"): digest for name, digest in kept.items() if name.startswith("adapter/")}
+    certificate["format"] = FORMAT
+    certificate["data"]["read"] = {
+        "files": materials["data"]["files"],
+        "rows": len(materials["data"]["rows"]),
+        "digest": identity_digest(materials["data"]["rows"]),
+    }
+    for part, model in materials["models"].items():
+        certificate["model"][part] = {**model, **certificate["model"].get(part, {})}
+    certificate["model"]["base"] |= {"model": materials["models"]["base"]["model"], "training": _training(materials)}
+    certificate["model"]["after"] |= {"files": own, "digest": identity_digest(own)}
+    certificate["options"] = materials["options"]
+    certificate["files"] = kept
+    certificate["environment"] = materials["environment"]
+
+
+def _training(materials: Mapping[str, Any]) -> str:
+    """What is known of the base's own training, in words."""
+    history = materials["history"]
+    if against := sentences(history):
+        return "; ".join(against)
+    if history["unknown"]:
+        return f"{UNKNOWN} (no record: {', '.join(history['unknown'])})"
+    return "by the records of the base's own training, none of the rows was in it"
+
+
+def _measured(job: Job, name: str) -> dict[str, Any]:
+    return read_record(job.folder / name, what="Measurements")
+
+
+def _not_measured(after: Mapping[str, Any], *, exact: bool) -> list[str]:
+    done = {"membership": "membership" in after, "retrained": exact}
+    return [words for name, words in NOT_MEASURED.items() if not done.get(name)]
+
+
+def _commands(job: Job) -> dict[str, str]:
+    command, place = ["unweave", "request"], ["--ledger", str(job.config.ledger)]
+    return {
+        "verify": shlex.join([*command, "verify", job.request.id, *place]),
+        "replay": shlex.join([*command, "run", job.request.id, *place, "--replay", "REPLAY_FOLDER"]),
     }
 
 
-def _class(job: Job, method: Mapping[str, Any], copies: Sequence[Any]) -> tuple[str, str]:
-    """The class of a certificate and what it means; never *exact* beside copies that stayed in the training data."""
+def _class(job: Job, method: Mapping[str, Any], copies: Sequence[Any], base: Sequence[str]) -> tuple[str, str]:
+    """The class of a certificate and what it means; never *exact* beside copies that stayed, or on a base that may know the rows."""
     if "guarantee" in method:
         return "DP", CLASSES["DP"]
     if job.config.method != RETRAIN:
         return "empirical", CLASSES["empirical"]
-    return ("empirical", BESIDE_COPIES) if copies else ("exact", CLASSES["exact"])
+    if copies:
+        return "empirical", BESIDE_COPIES
+    return ("empirical", BESIDE_BASE) if base else ("exact", CLASSES["exact"])
 
 
-def drift(job: Job, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+def drift(job: Job, before: dict[str, Any], after: dict[str, Any], *, until: int) -> dict[str, Any]:
     """How far the model has come from the one before all requests, and whether it is time to retrain.
 
     Args:
         job: The request.
         before: Measurements of the model before it.
         after: Of the new one.
+        until: The event after which later ones do not count.
 
     Returns:
         Changes, budget, and `retraining_due` with its reason.
+
+    Raises:
+        ModelError: When the new model is so far from the first that the change can't be expressed.
     """
-    origin, path = job.ledger.origin(), job.folder / "measured.origin.json"
-    first = read_json(path, what="Measurements") if path.is_file() else before
+    origin = job.ledger.origin()
+    first = _measured(job, MEASURED_ORIGIN) if MEASURED_ORIGIN in job.bound().files else before
     one, two = first["sets"]["test"], after["sets"]["test"]
-    change = math.expm1(two["loss_sum"] / two["tokens"] - one["loss_sum"] / one["tokens"])
+    try:
+        change = math.expm1(two["loss_sum"] / two["tokens"] - one["loss_sum"] / one["tokens"])
+    except OverflowError as error:
+        raise ModelError(
+            "The model was destroyed: the loss of other rows rose beyond all measure, and nothing can be certified of it.",
+            where=str(job.adapter),
+            remedy="unlearn with fewer epochs, a smaller learning rate, or another method",
+        ) from error
     # A removal by retraining leaves no trace that could add up; all others do.
-    requests = [*job.ledger.carried_out(), job.request]
+    requests = [*job.ledger.carried_out(until=until), job.request]
     share = 0.0 if job.config.method == RETRAIN else sum(len(request.rows) for request in requests) / origin.rows
     reasons = []
     if change > origin.max_perplexity_change and job.config.method != RETRAIN:
@@ -176,11 +234,11 @@ def drift(job: Job, before: dict[str, Any], after: dict[str, Any]) -> dict[str, 
 
 
 def _method(job: Job) -> dict[str, Any]:
-    config = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(job.config).items()}
+    config = to_plain(job.config)
     if job.config.method == RETRAIN:
         return {"name": RETRAIN, "paper": "the same training without the rows", "options": config}
     method = get_method(job.config.method)
     told = {"name": method.name, "paper": method.paper, "summary": method.summary, "options": config}
-    details = read_json(job.adapter / RESULT, what="The result of the unlearning run")["result"]["details"]
+    details = read_record(job.adapter / RESULT, what="The result of the unlearning run")["result"]["details"]
     guarantee = {name: details[name] for name in GUARANTEE if name in details}
     return told | ({"guarantee": guarantee} if guarantee else {})

@@ -129,14 +129,16 @@ class VerifyConfig:
     """Recompute the hashes and the metrics of a request that was carried out, and fail on any difference.
 
     Attributes:
-        request: Its id.
+        request: Its id; by default all requests that were carried out, one after the other.
         ledger: The ledger's folder.
         tolerance: What rounding on another machine may change in a loss, in nats a token.
+        metrics: Measure anew. Without it (`--no-metrics`) no model is run: digests, and what follows from them, are checked.
     """
 
-    request: Annotated[str, tyro.conf.Positional]
+    request: Annotated[str, tyro.conf.Positional] = ""
     ledger: Path
     tolerance: float = 1e-3
+    metrics: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from unweave.audit.ledger.bound import Bound
 from unweave.audit.ledger.config import RunConfig
 from unweave.audit.ledger.ledger import Ledger, Request, content_hash
 from unweave.config import to_plain
 from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.identity import identity_digest, versions
-from unweave.inputs import of_named_model, of_path
+from unweave.inputs import of_named_model, of_path, of_rows
 
 
 @dataclass(frozen=True)
@@ -45,25 +46,51 @@ class Job:
     @cached_property
     def begin(self) -> int | None:
         """The event with which the attempt began: what came after it, as a replay may find, does not count."""
-        started = self.ledger.request(self.request.id).last("started")
+        started = self.bound().started
         return started.number if started else None
+
+    def bound(self) -> Bound:
+        """The events of the request that count, as the journal stands."""
+        return self.ledger.request(self.request.id).bound
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The training rows, read once: every step of an attempt sees the same."""
+        return self.ledger.rows()
 
     @cached_property
     def started(self) -> dict[str, Any]:
         """What the attempt began with: config and model before."""
-        return {"config": to_plain(self.config), "before": self.before, "inputs": identity_digest(self._reads())}
+        return {"config": to_plain(self.config), "before": self.before, "inputs": identity_digest(self.reads())}
 
-    def _reads(self) -> dict[str, Any]:
+    def reads(self) -> dict[str, Any]:
         """What the steps read, by content: an attempt on other rows or another model is another attempt."""
         replacement = Path(self.request.replacement) if self.request.replacement else None
         return {
             "before": of_named_model(self.before).content,
-            "data": of_path(self.ledger.origin().data).content,
+            "data": self.data_content(),
             "forget_config": of_path(self.config.forget_config).content,
             "holdout": of_path(self.config.holdout).content,
             "replacement": of_path(replacement).content,
             **versions(),
         }
+
+    def data_content(self) -> Any:
+        """Digests of the files that the training rows are read from; of a data set on the hub, of its rows."""
+        return of_rows(self.ledger.origin().data, self.ledger.reading(), read=lambda: self.rows).content
+
+    def require_same_inputs(self) -> None:
+        """See that what the attempt began with is still what it reads.
+
+        Raises:
+            DataError: When a file was changed meanwhile: half of the attempt would be of one, half of the other.
+        """
+        if identity_digest(self.reads()) != self.started["inputs"]:
+            raise DataError(
+                f"What the request '{self.request.id}' reads was changed while it was carried out: data, model, or a file of its options.",
+                where=str(self.folder),
+                remedy="run it again: it starts over with what is there now",
+            )
 
 
 def recorded_config(options: dict[str, Any], **changes: Any) -> RunConfig:
@@ -92,7 +119,7 @@ def require_unchanged(job: Job) -> dict[str, Row]:
     Raises:
         DataError: When a row is gone, or is not what it was when the request was made.
     """
-    rows = {row.id: row for row in job.ledger.rows()}
+    rows = {row.id: row for row in job.rows}
     for row_id, digest in job.request.rows.items():
         if row_id not in rows:
             raise DataError(

@@ -2,7 +2,9 @@
 
 Each event's hash covers its content and the hash before it. SQLite's triggers refuse updates and deletions, which stops accidents; whoever edits the
 file itself breaks the chain, which `check` finds. A cut-off tail leaves a whole chain: the certificates name the hash of the event they belong
-to, and that is then missing.
+to, and that is then missing. Beside the file lies its seal, the digest of all its bytes after the last event: a database has bytes that hold no event.
+
+The chain has no signature. Who can write to the file can append events, or write another ledger from the start; see `bound` for what the first are worth.
 """
 
 import datetime
@@ -16,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from unweave.errors import DataError
+from unweave.files import file_digest, locked, read_record, write_text
 
 BUSY_SECONDS = 30.0
+SEALED = 1
+"""SQLite's `user_version` of a journal that has a seal; those of before have none until the next event."""
 SCHEMA = """
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS events (
@@ -33,6 +38,18 @@ CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON events BEGIN SELECT RAIS
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 COMMIT;
 """
+
+
+def files_of_journal(name: str) -> tuple[str, ...]:
+    """The files that belong to a journal.
+
+    Args:
+        name: Of its database.
+
+    Returns:
+        Names of files: the database, its seal, the lock of its writers, and what SQLite keeps beside it while it writes.
+    """
+    return name, f"{name}.seal", f"{name}.lock", f"{name}-journal"
 
 
 @dataclass(frozen=True)
@@ -67,11 +84,31 @@ class Journal:
 
     def __init__(self, path: Path):
         self.path = path
+        self._seal, self._lock = (path.with_name(name) for name in files_of_journal(path.name)[1:3])
         path.parent.mkdir(parents=True, exist_ok=True)
         # Never on a journal that is there: triggers that someone has dropped must stay dropped, for `check` to find.
         if not path.is_file() or not path.stat().st_size:
             with self._connection() as connection:
                 connection.executescript(SCHEMA)
+
+    def seal(self) -> None:
+        """Write down the digest of the file's bytes, where the chain is whole and the seal is not of its last event: after a kill between the two."""
+        with locked(self._lock):
+            events = self.events()
+            if events and self._sealed().get("head") != events[-1].hash and not self._broken_links():
+                self._write_seal(events[-1])
+
+    def _write_seal(self, last: Event) -> None:
+        write_text(self._seal, self._seal_of(last))
+
+    def _seal_of(self, last: Event) -> str:
+        return json.dumps({"events": last.number, "head": last.hash, "file": file_digest(self.path)}) + "\n"
+
+    def _sealed(self) -> dict[str, Any]:
+        try:
+            return read_record(self._seal, what="The seal of the journal")
+        except DataError:
+            return {}
 
     def append(self, kind: str, request: str = "", **content: Any) -> Event:
         """Add an event; it is on the disk when this returns.
@@ -98,7 +135,7 @@ class Journal:
         Returns:
             The event, or `None`.
         """
-        with self._connection() as connection:
+        with locked(self._lock), self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             events = _read(connection, self.path)
             if not condition(events):
@@ -112,8 +149,11 @@ class Journal:
             connection.execute(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", (number, time, request, kind, text, previous, digest)
             )
+            connection.execute(f"PRAGMA user_version = {SEALED}")
             connection.commit()
-        return Event(number, time, request, kind, json.loads(text), previous, digest)
+            event = Event(number, time, request, kind, json.loads(text), previous, digest)
+            self._write_seal(event)
+        return event
 
     def events(self) -> list[Event]:
         """All events, in order."""
@@ -121,29 +161,50 @@ class Journal:
             return _read(connection, self.path)
 
     def check(self) -> list[str]:
-        """Recompute the chain.
+        """Recompute the chain, and the digest of the file.
 
         Returns:
             What is wrong; empty when nothing is.
         """
-        faults, previous = [], ""
+        faults = self._broken_links()
         with self._connection() as connection:
-            rows = connection.execute("SELECT * FROM events ORDER BY number").fetchall()
             triggers = {
                 name
                 for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
             }
-        for expected, (number, *parts, before, digest) in enumerate(rows, start=1):
-            if number != expected:
-                faults.append(f"event {expected} of the journal is missing")
-                break
-            if before != previous or digest != _hash(number, *parts, before):
-                faults.append(f"event {number} of the journal ({parts[2]} {parts[1]}) was changed after it was written")
-                break
-            previous = digest
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
         if missing := {"no_update", "no_delete"} - triggers:
             faults.append(f"the journal lost its protection: {', '.join(sorted(missing))}")
+        if not faults and (version >= SEALED or self._seal.exists()):
+            faults += self._broken_seal()
         return faults
+
+    def _broken_seal(self) -> list[str]:
+        sealed = self._sealed()
+        if not sealed:
+            return [f"the seal of the journal is missing or broken ({self._seal.name})"]
+        events = self.events()
+        if events and self._seal.read_bytes() == self._seal_of(events[-1]).encode():
+            return []
+        if isinstance(sealed.get("events"), int) and sealed["events"] < len(events):
+            return [
+                f"{len(events) - sealed['events']} event(s) came after the journal was sealed: a run was killed (run the request again, which seals it), "
+                "or another program wrote them"
+            ]
+        return ["the journal's file has other bytes than when its last event was written"]
+
+    def _broken_links(self) -> list[str]:
+        """What is wrong with the chain."""
+        previous = ""
+        with self._connection() as connection:
+            rows = connection.execute("SELECT * FROM events ORDER BY number").fetchall()
+        for expected, (number, *parts, before, digest) in enumerate(rows, start=1):
+            if number != expected:
+                return [f"event {expected} of the journal is missing"]
+            if before != previous or digest != _hash(number, *parts, before):
+                return [f"event {number} of the journal ({parts[2]} {parts[1]}) was changed after it was written"]
+            previous = digest
+        return []
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

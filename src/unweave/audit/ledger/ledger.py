@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from unweave.audit.ledger.bound import Bound, bind, said_before
 from unweave.audit.ledger.config import AddConfig, ListConfig
 from unweave.audit.ledger.journal import Event, Journal
 from unweave.audit.ledger.selection import require_meant, select_rows
@@ -21,7 +22,7 @@ from unweave.files import file_digest, read_json
 from unweave.names import alike, inside, require_name
 from unweave.runs import rows_fingerprint
 
-FILE = "ledger.db"
+FILE, LOCK = "ledger.db", "ledger.lock"
 NEAR_COPY = 0.8
 DONE, NOT_SHOWN = "done", "done, not shown"
 STATES = {"added": "open", "started": "running", "step": "running", "done": "done", "rolled back": "rolled back"}
@@ -55,6 +56,11 @@ class Request:
     def is_done(self) -> bool:
         """Whether it was carried out and not rolled back, whatever the measurements show."""
         return self.state in (DONE, NOT_SHOWN)
+
+    @property
+    def bound(self) -> Bound:
+        """The events that count."""
+        return bind(self.events)
 
     def last(self, kind: str) -> Event | None:
         """The newest event of a kind.
@@ -144,11 +150,14 @@ class Ledger:
         found: dict[str, Request] = {}
         for event in self.journal.events()[:until]:
             try:
-                if event.kind == "added":
-                    found[event.request] = _request(event)
                 if event.request in found:
                     request = found[event.request]
-                    found[event.request] = replace(request, state=_state_after(event), events=[*request.events, event])
+                    # Who can write to the file can append: what an earlier event has bound stays as it is.
+                    state = request.state if said_before(request.events, event) else _state_after(event)
+                    found[event.request] = replace(request, state=state, events=[*request.events, event])
+                elif event.kind == "added":
+                    request = _request(event)
+                    found[event.request] = replace(request, state=_state_after(event), events=[event])
             except (KeyError, TypeError) as error:
                 raise self._broken(event) from error
         return found
@@ -193,7 +202,7 @@ class Ledger:
             The requests.
         """
         done = [request for request in self.requests(until=until).values() if request.is_done]
-        return sorted(done, key=lambda request: request.last("done").number)  # type: ignore[union-attr]
+        return sorted(done, key=lambda request: request.bound.done.number)  # type: ignore[union-attr]
 
     def request_folder(self, name: str) -> Path:
         """Where a request's adapter and certificate lie.
@@ -337,7 +346,7 @@ def list_requests(config: ListConfig) -> list[dict[str, Any]]:
     """
     found = []
     for request in Ledger(config.ledger).requests().values():
-        done = request.last("done")
+        done = request.bound.done
         found.append(
             {
                 "id": request.id,

@@ -1,5 +1,6 @@
 """What is measured of a model before and after a request: losses of the rows to forget, of others, of like rows never trained on."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from unweave.audit.forced import Forced, forced_pass
 from unweave.audit.inference import Scored, membership_attacks
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
+from unweave.errors import ModelError
 from unweave.models.fingerprint import model_fingerprint
 from unweave.models.loading import Loaded
 
@@ -36,7 +38,33 @@ def measure(loaded: Loaded, sets: Mapping[str, Sequence[Row]], encoding: Encodin
             for name in ("forget", "holdout")
         )
         found["membership"] = {name: own.to_json() for name, own in membership_attacks(members, others).items()}
+    _require_numbers(found, "measured", where=loaded.adapter or loaded.base)
     return found
+
+
+def _require_numbers(value: Any, name: str, *, where: str) -> None:
+    """Refuse what no file could hold as it is, and nobody could judge: a certificate of it would leave it out.
+
+    Args:
+        value: Measurements.
+        name: What they are of.
+        where: The model.
+
+    Raises:
+        ModelError: When a number is NaN or infinite.
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _require_numbers(item, f"{name}.{key}", where=where)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _require_numbers(item, f"{name}[{index}]", where=where)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ModelError(
+            f"What was measured of the model is no number ({name} is {value}): nothing can be certified of it.",
+            where=where,
+            remedy="check its weights for NaN; unlearn with fewer epochs, a smaller learning rate, or another method",
+        )
 
 
 def _summary(own: Forced) -> dict[str, Any]:

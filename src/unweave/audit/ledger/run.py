@@ -2,6 +2,7 @@
 
 prepared          the rows to forget, to keep and to test on, as files (removed again at the end: a ledger keeps no forgotten text)
 measured before   losses of these rows under the current model
+bound             data, models and files of options, by content
 weighed           influence weights, where they are asked for
 forgotten         the new adapter
 measured after    the same losses under it, and the drift from the model before all requests
@@ -11,23 +12,27 @@ certified         certificate.json and certificate.html
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from unweave import progress
-from unweave.audit.ledger import work
+from unweave.audit.ledger import materials, work
+from unweave.audit.ledger.bound import Bound
 from unweave.audit.ledger.certificate import write_certificate
 from unweave.audit.ledger.config import RollbackConfig, RunConfig
 from unweave.audit.ledger.job import Job, recorded_config
-from unweave.audit.ledger.ledger import Ledger
+from unweave.audit.ledger.ledger import LOCK, Ledger
 from unweave.errors import ConfigError, DataError
 from unweave.files import file_digest, locked, read_json
 from unweave.names import require_name
+from unweave.ranges import require_in_range
+from unweave.temporary import remove_stale
 
-LOCK = "ledger.lock"
 STEPS: dict[str, Callable[[Job], dict[str, Path]]] = {
     "prepared": work.prepare,
     "measured before": work.measure_before,
+    materials.STEP: materials.gather,
     "weighed": work.weigh,
     "forgotten": work.forget,
     "measured after": work.measure_after,
@@ -49,9 +54,15 @@ def run_request(config: RunConfig) -> dict[str, Any]:
         DataError: When the request was rolled back, or its rows have changed since.
         ConfigError: When the drift budget is used up.
     """
+    require_in_range(config)
     ledger = Ledger(config.ledger)
     if config.replay is not None:
         return _replay(ledger, config)
+    # Whoever verifies the request later may stand in another folder.
+    named = {
+        name: path.resolve() for name in ("forget_config", "holdout") if (path := getattr(config, name)) is not None
+    }
+    config = replace(config, **named)
     busy = DataError(
         "Another process is at work on this ledger.", where=str(config.ledger), remedy="wait for it, then run again"
     )
@@ -61,6 +72,7 @@ def run_request(config: RunConfig) -> dict[str, Any]:
         if request.is_done:
             # A kill between the last event and the end of the run leaves the rows' texts behind.
             shutil.rmtree(folder / "work", ignore_errors=True)
+            ledger.journal.seal()
             progress.say(f"request {request.id} is {request.state}, nothing to do")
             return read_json(folder / "certificate.json", what="The certificate")
         if request.state == "rolled back":
@@ -74,25 +86,27 @@ def run_request(config: RunConfig) -> dict[str, Any]:
 
 
 def _carry_out(job: Job) -> dict[str, Any]:
-    journal, request = job.ledger.journal, job.request
-    started = request.last("started")
-    if started is None or started.content != job.started:
-        if started is not None:
+    journal, request, bound = job.ledger.journal, job.request, job.bound()
+    if bound.started is None or bound.started.content != job.started:
+        if bound.started is not None:
             progress.say("the request is carried out with other options or inputs than before: starting over")
-            shutil.rmtree(job.folder, ignore_errors=True)
-        started = journal.append("started", request.id, **job.started)
-    done = {
-        event.content["step"]: event.content["files"]
-        for event in request.events
-        if event.kind == "step" and event.number > started.number
-    }
+        bound = _begin(job)
     for name, step in STEPS.items():
-        if name in done and _intact(job, done[name]):
+        known = bound.steps[name].content["files"] if name in bound.steps else None
+        if known is not None and _intact(job, known):
             continue
         progress.say(f"request {request.id}: {name}")
         files = step(job)
         digests = {key: [str(path.relative_to(job.folder)), file_digest(path)] for key, path in files.items()}
-        journal.append("step", request.id, step=name, files=digests)
+        if known is None:
+            journal.append("step", request.id, step=name, files=digests)
+        elif known != digests:
+            # What an event has bound stays bound: what comes out otherwise is another attempt.
+            progress.say(f"what '{name}' had left was lost, and came out otherwise when made again: starting over")
+            _begin(job)
+            return _carry_out(Job(job.ledger, request, job.config, job.folder, job.before))
+    remove_stale(job.folder)
+    remove_stale(job.ledger.folder, below=False)
     certificate = read_json(job.folder / "certificate.json", what="The certificate")
     journal.append(
         "done",
@@ -109,6 +123,13 @@ def _carry_out(job: Job) -> dict[str, Any]:
     return certificate
 
 
+def _begin(job: Job) -> Bound:
+    """Begin an attempt, with nothing of an earlier one left."""
+    shutil.rmtree(job.folder, ignore_errors=True)
+    job.ledger.journal.append("started", job.request.id, **job.started)
+    return job.bound()
+
+
 def _intact(job: Job, files: dict[str, list[str]]) -> bool:
     return all(
         (job.folder / name).is_file() and file_digest(job.folder / name) == digest for name, digest in files.values()
@@ -119,7 +140,7 @@ def _require_budget(ledger: Ledger, config: RunConfig) -> None:
     done = ledger.carried_out()
     if not done or config.over_budget or config.method == work.RETRAIN:
         return
-    drift = done[-1].last("done").content["drift"]  # type: ignore[union-attr]
+    drift = done[-1].bound.done.content["drift"]  # type: ignore[union-attr]
     if drift["retraining_due"]:
         raise ConfigError(
             f"The drift budget is used up: {drift['reason']}.",
@@ -132,7 +153,7 @@ def _replay(ledger: Ledger, config: RunConfig) -> dict[str, Any]:
     """The unlearning of a request again, from the same model, rows and weights, in another folder."""
     assert config.replay is not None, "a replay has a folder"
     request = ledger.request(config.request)
-    started = request.last("started")
+    started = request.bound.started
     if not request.is_done or started is None:
         raise DataError(f"The request '{request.id}' is not done.", remedy="run it first")
     if config.replay.exists() and any(config.replay.iterdir()):

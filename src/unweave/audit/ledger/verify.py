@@ -1,25 +1,54 @@
-"""Checking a certificate against everything that it speaks of: files, journal, data, store, and the metrics, measured anew."""
+"""Checking a certificate against everything that it speaks of: journal, files, data, store, what follows from them, and the metrics, measured anew.
 
-from collections.abc import Iterator
+Nothing is believed of the certificate, nor of events that came after those that bind: the certificate is made again from what the journal binds, and
+must come out the same.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
-from unweave.audit.ledger import work
+from unweave.audit.ledger.bound import repeated
 from unweave.audit.ledger.config import VerifyConfig
 from unweave.audit.ledger.job import Job, recorded_config
-from unweave.audit.ledger.ledger import Ledger, Request, content_hash, model_files
-from unweave.audit.ledger.measure import measure
-from unweave.audit.ledger.shown import named
+from unweave.audit.ledger.ledger import Ledger, Request
+from unweave.audit.ledger.materials import read_materials
+from unweave.audit.ledger.verify_claims import copies_and_store, derived, row_coverage
+from unweave.audit.ledger.verify_files import (
+    Check,
+    data_as_it_was,
+    files_of_request,
+    ledger_files,
+    models_as_they_were,
+)
+from unweave.audit.ledger.verify_numbers import metrics
 from unweave.errors import DataError, UnweaveError
-from unweave.files import file_digest, read_record
-from unweave.models.loading import ModelConfig, load
-from unweave.store.store import GradientStore
-from unweave.store.texts import texts_by_id
+from unweave.files import read_record
 
-Check = tuple[str, str | None]
-"""What was checked, and what is wrong; `None` when nothing is."""
+LEGACY = "made before certificates bound all files (tokenizer, templates, configs, data by row): it binds less, and less is checked"
+
+
+def verify_requests(config: VerifyConfig) -> list[dict[str, Any]]:
+    """Check a request, or all that were carried out.
+
+    Args:
+        config: Which.
+
+    Returns:
+        What `verify_request` says of each.
+
+    Raises:
+        DataError: When none was carried out: there is nothing to verify.
+    """
+    if config.request:
+        return [verify_request(config)]
+    done = Ledger(config.ledger).carried_out()
+    if not done:
+        raise DataError(
+            "No request was carried out: there is nothing to verify.", where=str(config.ledger), remedy="run one first"
+        )
+    return [verify_request(replace(config, request=request.id)) for request in done]
 
 
 def verify_request(config: VerifyConfig) -> dict[str, Any]:
@@ -29,34 +58,59 @@ def verify_request(config: VerifyConfig) -> dict[str, Any]:
         config: Which.
 
     Returns:
-        `ok`, and each check with what is wrong.
+        `ok`, each check with what is wrong, and `gone`: those that could be made in part only, since forgotten rows have left the data.
 
     Raises:
         DataError: When the request was not carried out: there is nothing to verify.
     """
     ledger = Ledger(config.ledger)
-    checks: list[Check] = [("the journal's chain", "; ".join(ledger.journal.check()) or None)]
+    checks = [Check("the journal's chain", "; ".join(ledger.journal.check()) or None)]
     request = ledger.request(config.request)
+    late = repeated(ledger.journal.events())
+    checks.append(Check("every event says something new", "; ".join(late) or None))
     if not request.is_done:
         raise DataError(
             f"The request '{request.id}' is {request.state}: there is nothing to verify.",
             where=str(config.ledger),
             remedy="run it first",
         )
-    folder = ledger.request_folder(request.id)
-    checks += _files(request, folder)
-    certificate = _certificate(folder)
-    if certificate is not None:
-        checks += _told("the certificate", _certified(ledger, request, folder, certificate))
-        checks += _told("every row was measured", _covered(ledger, request, folder, certificate))
-        checks += _told("metrics", _metrics(ledger, request, folder, certificate, config))
-    faults = [f"{name}: {fault}" for name, fault in checks if fault]
+    checks += _told("the ledger's folder", ledger_files(ledger))
+    checks += _told("the request's files", files_of_request(ledger, request))
+    checks += _told("the request's record", _checks(ledger, request, config))
     return {
         "request": request.id,
         "state": request.state,
-        "ok": not faults,
-        "checks": [{"check": name, "ok": fault is None, "fault": fault} for name, fault in checks],
+        "ok": not any(check.fault for check in checks),
+        "gone": [check.name for check in checks if check.partly],
+        "checks": [{"check": check.name, "ok": check.fault is None, "fault": check.fault} for check in checks],
     }
+
+
+def _checks(ledger: Ledger, request: Request, config: VerifyConfig) -> Iterator[Check]:
+    """What is checked of a request whose journal says how it was carried out."""
+    started, folder = request.bound.started, ledger.request_folder(request.id)
+    if started is None:
+        yield Check("the journal", "it lacks the start of this request")
+        return
+    # As the journal has it, and where the ledger lies now.
+    job = Job(ledger, request, recorded_config(started.content["config"]), folder, started.content["before"])
+    materials = read_materials(job)
+    if materials is None:
+        yield Check(f"the certificate's format ({LEGACY})", None)
+    else:
+        yield from _told("the models", models_as_they_were(job, materials))
+        yield from _told("the data", data_as_it_was(job, materials))
+    certificate = _certificate(folder)
+    if certificate is None:
+        yield Check("the certificate", "certificate.json can't be read")
+        return
+    yield from _told("the certificate", derived(job, certificate, materials))
+    yield from _told("every row was measured", row_coverage(job, certificate, materials))
+    yield from _told("copies and store", copies_and_store(job, certificate, materials))
+    if config.metrics:
+        yield from _told("metrics", metrics(job, certificate, config, materials))
+    else:
+        yield Check("metrics (not measured anew: --no-metrics)", None)
 
 
 def _certificate(folder: Path) -> dict[str, Any] | None:
@@ -66,127 +120,15 @@ def _certificate(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _told(name: str, checks: Iterator[Check]) -> Iterator[Check]:
-    """The checks, up to what keeps the rest from being made: a certificate that lacks what is to be checked, data or a store that is gone."""
+def _told(name: str, checks: Iterable[Check]) -> Iterator[Check]:
+    """The checks, up to what keeps the rest from being made: a record that lacks what is to be checked, data or a store that is gone."""
     try:
         yield from checks
     except UnweaveError as error:
-        yield name, f"it can't be checked: {error.sentence}" + (f" ({error.where})" if error.where else "")
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-        yield name, f"it can't be checked, since the certificate lacks or holds what can't be: {error!r}"
-
-
-def _files(request: Request, folder: Path) -> Iterator[Check]:
-    """Every file that a step left and that outlives the run, against the digest in the journal."""
-    done, started = request.last("done"), request.last("started")
-    assert done is not None, "a request that is done says so"
-    if started is None:
-        yield "the journal", "it lacks the start of this request"
-        return
-    expected = {"certificate.json": done.content["certificate"], "certificate.html": done.content["page"]}
-    for event in request.events:
-        if event.kind == "step" and event.number > started.number:
-            expected |= {
-                name: digest for name, digest in event.content["files"].values() if not name.startswith("work/")
-            }
-    left = (folder / "work").exists()
-    yield (
-        "no text is kept",
-        "the run left the rows' texts in work/: run the request again to remove them" if left else None,
-    )
-    for name, digest in expected.items():
-        path = folder / name
-        if not path.is_file():
-            yield name, "the file is missing"
-        else:
-            yield name, None if file_digest(path) == digest else "the file differs from the journal's digest"
-
-
-def _certified(ledger: Ledger, request: Request, folder: Path, certificate: dict[str, Any]) -> Iterator[Check]:
-    hashes = {event.hash for event in ledger.journal.events()}
-    found = certificate["ledger"]["event"] in hashes
-    yield (
-        "the certificate's event",
-        None if found else "the journal lacks the event of this certificate: it was cut or rewritten",
-    )
-    if certificate["request"]["rows"] != request.rows:
-        yield "the request's rows", "the certificate names other rows than the request"
-    places = {side: certificate["model"][side]["model"] for side in ("base", "origin", "before")}
-    for side, place in (places | {"after": str(folder / "adapter")}).items():
-        own, expected = model_files(place), certificate["model"][side]["files"]
-        if not expected:
-            continue
-        odd = sorted(name for name in expected if own.get(name) != expected[name])
-        yield (
-            "the base model" if side == "base" else f"the model {side}",
-            f"{odd[0]} differs or is missing ({place})" if odd else None,
+        yield Check(name, f"it can't be checked: {error.sentence}" + (f" ({error.where})" if error.where else ""))
+    except OSError as error:
+        yield Check(name, f"it can't be checked: {error.strerror} ({error.filename})")
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, AssertionError) as error:
+        yield Check(
+            name, f"it can't be checked, since the certificate or a record lacks or holds what can't be: {error!r}"
         )
-    store = certificate["store"]["store"]
-    if store is not None:
-        opened = GradientStore.open(Path(store))
-        left = sorted((opened.names() | set(texts_by_id(opened.folder))) & set(request.rows))
-        yield "the gradient store", f"row '{left[0]}' is in {store} again" if left else None
-
-
-def _covered(ledger: Ledger, request: Request, folder: Path, certificate: dict[str, Any]) -> Iterator[Check]:
-    """Whether the certificate speaks of every row that it names, and whether copies belie its class."""
-    measured = certificate["measured"]["after"]["sets"].get("forget", {}).get("losses", {})
-    if left := sorted(set(request.rows) - set(measured)):
-        fault = f"{named(left)}: certified, but neither unlearned nor measured"
-        yield "every row was measured", fault
-    else:
-        yield "every row was measured", None
-    if certificate["class"] == "exact":
-        recorded = recorded_config(certificate["method"]["options"], ledger=ledger.folder)
-        job = Job(ledger, request, recorded, folder, certificate["model"]["before"]["model"])
-        copies = work.staying_copies(job)
-        yield (
-            "no copies of the rows",
-            f"{named([copy.row_id for copy in copies])}: copies that stayed in the training data, beside the class exact"
-            if copies
-            else None,
-        )
-
-
-def _metrics(
-    ledger: Ledger, request: Request, folder: Path, certificate: dict[str, Any], config: VerifyConfig
-) -> Iterator[Check]:
-    """The losses after forgetting, measured anew on the rows as the data has them now."""
-    recorded = recorded_config(certificate["method"]["options"], ledger=config.ledger)
-    job = Job(ledger, request, recorded, folder, certificate["model"]["before"]["model"])
-    sources = {row.id: row for row in ledger.rows()}
-    extra = {"replacement": ledger.new_rows(request), "holdout": work.held_out_rows(job)}
-    sets = {}
-    for name, own in certificate["measured"]["after"]["sets"].items():
-        known = {row.id: row for row in extra[name]} if extra.get(name) else sources
-        missing = sorted(set(own["losses"]) - set(known))
-        if name == "forget" and missing:
-            # What was forgotten may leave the data; what is left of it is measured anew.
-            yield (
-                f"metrics, {name} ({len(missing)} of the rows have left the data: their loss can't be measured anew)",
-                None,
-            )
-        elif missing:
-            yield f"metrics, {name}", f"row '{missing[0]}' is no longer in the data: its loss can't be measured anew"
-            continue
-        if rows := [known[row_id] for row_id in own["losses"] if row_id in known]:
-            sets[name] = rows
-    for row_id, digest in request.rows.items():
-        if row_id in sources and content_hash(sources[row_id]) != digest:
-            yield "the request's rows", f"row '{row_id}' has changed since"
-    try:
-        loaded = load(ModelConfig(model=str(job.adapter), dtype=job.config.dtype, device=job.config.device))
-        found = measure(loaded, sets, work.encoding_of(job))
-    except (UnweaveError, SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
-        # Whatever keeps the metrics from being measured is a failed verification, not a crash of it.
-        yield "metrics", f"they can't be measured: {' '.join(str(error).split())}"
-        return
-    same = found["model"] == certificate["model"]["after"]["fingerprint"]
-    yield "the model's fingerprint", None if same else "the adapter's weights are not those that were certified"
-    for name, own in found["sets"].items():
-        expected = certificate["measured"]["after"]["sets"][name]["losses"]
-        expected = {row.id: expected[row.id] for row in sets[name]}
-        worst = max(expected, key=lambda row_id: abs(own["losses"].get(row_id, float("inf")) - expected[row_id]))
-        gap = abs(own["losses"].get(worst, float("inf")) - expected[worst])
-        fault = f"the loss of row '{worst}' is off by {gap:.3g} nats a token, {config.tolerance:g} are allowed"
-        yield f"metrics, {name}", fault if not gap <= config.tolerance else None

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from unweave.data.config import AS_WRITTEN, read_own
 from unweave.data.copies import Copy, find_copies
 from unweave.data.remembered import read_beside
 from unweave.data.rows import Row
+from unweave.digests import all_files
 from unweave.errors import ConfigError, DataError, StoreError
 from unweave.files import write_json, write_jsonl
 from unweave.forget.config import ForgetConfig
@@ -33,6 +34,7 @@ from unweave.weigh.stage import weigh_rows
 
 RETRAIN = "retrain"
 WEIGHTS = "forget_weights.jsonl", "retain_weights.jsonl"
+MEASURED_AFTER, MEASURED_ORIGIN = "measured.after.json", "measured.origin.json"
 SETS = "forget", "retain", "test", "holdout", "replacement"
 
 
@@ -58,28 +60,21 @@ def prepare(job: Job) -> dict[str, Path]:
             where="--method",
             remedy=f"use one of: {able}",
         )
-    # Rows of any request are no witnesses: they are to change, or have.
-    known = job.ledger.requests(until=job.begin).values()
-    requested = {row_id for other in known if other.state != "rolled back" for row_id in other.rows}
-    # Nor are copies of what is to be forgotten: to keep them would keep it.
-    requested |= {copy.row_id for copy in staying_copies(job)}
-    others = [row for row in rows.values() if row.id not in requested]
-    order = sorted(others, key=lambda row: hashlib.blake2b(f"{job.request.id}:{row.id}".encode()).digest())
+    retain, test = drawn(job, list(rows), copies={copy.row_id for copy in staying_copies(job)}, tell=True)
     replacement = _replacement(job)
     forget = [rows[row_id] for row_id in job.request.rows]
     if job.request.kind == "correction":
         forget = [replace(row, clean_completion=replacement[row.id].completion) for row in forget]
-    keep, test = _sizes(job, len(others))
     parts: dict[str, Sequence[Row]] = {
         "forget": forget,
-        "retain": order[:keep],
-        "test": order[keep : keep + test],
+        "retain": [rows[row_id] for row_id in retain],
+        "test": [rows[row_id] for row_id in test],
         "holdout": held_out_rows(job),
         "replacement": list(replacement.values()),
     }
     if not parts["retain"] or not parts["test"]:
         raise DataError(
-            f"The data leaves {len(others)} rows to keep and to test on.",
+            f"The data leaves {len(retain)} rows to keep and {len(test)} to test on.",
             where=job.ledger.origin().data,
             remedy="give --retain-rows and --test-rows of 1 at least, and data with rows that no request names",
         )
@@ -95,6 +90,27 @@ def prepare(job: Job) -> dict[str, Path]:
     return {name: job.work / f"{name}.jsonl" for name in parts}
 
 
+def drawn(job: Job, ids: Sequence[str], *, copies: Collection[str], tell: bool = False) -> tuple[list[str], list[str]]:
+    """The rows to keep and to test on: drawn by the request's id, so that nobody picks them.
+
+    Args:
+        job: The request.
+        ids: All rows of the data.
+        copies: Copies of the rows that are to be forgotten: to keep them would keep these.
+        tell: Whether to tell that there are fewer than asked for.
+
+    Returns:
+        The ids to keep, and those to test on.
+    """
+    # Rows of any request are no witnesses: they are to change, or have.
+    known = job.ledger.requests(until=job.begin).values()
+    requested = {row_id for other in known if other.state != "rolled back" for row_id in other.rows}.union(copies)
+    others = [row_id for row_id in ids if row_id not in requested]
+    order = sorted(others, key=lambda row_id: hashlib.blake2b(f"{job.request.id}:{row_id}".encode()).digest())
+    keep, test = _sizes(job, len(others), tell=tell)
+    return order[:keep], order[keep : keep + test]
+
+
 def measure_before(job: Job) -> dict[str, Path]:
     """Measure the current model.
 
@@ -108,7 +124,7 @@ def measure_before(job: Job) -> dict[str, Path]:
     sets = work_sets(job)
     retain = {"retain": read_own(job.work / "retain.jsonl").rows}
     encoding, source = choose_encoding(job, loaded, sets | retain)
-    places = {row.id: row.place for row in job.ledger.rows()}
+    places = {row.id: row.place for row in job.rows}
     lost = lost_rows(sets | retain, loaded, encoding, places=places)
     require_all(lost, encoding)
     progress.say(f"rows are made into tokens as in {source}")
@@ -130,7 +146,7 @@ def staying_copies(job: Job) -> list[Copy]:
     Returns:
         Copies among the rows that no request carried out so far has taken out, and among the new rows of this and earlier requests.
     """
-    rows = {row.id: row for row in job.ledger.rows()}
+    rows = {row.id: row for row in job.rows}
     carried_out = [other for other in job.ledger.carried_out(until=job.begin) if other.id != job.request.id]
     gone = {row_id for other in carried_out for row_id in other.rows}
     without = _left_out(job)
@@ -212,13 +228,13 @@ def forget(job: Job) -> dict[str, Path]:
         job: The request.
 
     Returns:
-        Its weights and its config.
+        All files of its folder: whoever loads it reads more than its weights.
     """
     if job.config.method == RETRAIN:
         _retrain(job)
     else:
         forget_rows(unlearning(job))
-    return {"weights": weights_of(job.adapter), "config": weights_of(job.adapter).parent / "adapter_config.json"}
+    return {path.relative_to(job.adapter).as_posix(): path for path in all_files(job.adapter)}
 
 
 def unlearning(job: Job) -> ForgetConfig:
@@ -268,11 +284,11 @@ def measure_after(job: Job) -> dict[str, Path]:
     Returns:
         The files.
     """
-    files = {"after": job.folder / "measured.after.json"}
+    files = {"after": job.folder / MEASURED_AFTER}
     write_json(files["after"], _measured(job, str(job.adapter)))
     origin = job.ledger.origin().model
     if origin != job.before:
-        files["origin"] = job.folder / "measured.origin.json"
+        files["origin"] = job.folder / MEASURED_ORIGIN
         write_json(files["origin"], _measured(job, origin, only="test"))
     return files
 
@@ -340,13 +356,14 @@ def _load(job: Job, model: str) -> Loaded:
     return load(ModelConfig(model=model, dtype=job.config.dtype, device=job.config.device))
 
 
-def _sizes(job: Job, others: int) -> tuple[int, int]:
+def _sizes(job: Job, others: int, *, tell: bool) -> tuple[int, int]:
     """How many rows to keep and to test on: as asked for, or their shares of fewer."""
     keep, test = job.config.retain_rows, job.config.test_rows
     if others >= keep + test or min(keep, test, others - 1) < 1:
         return keep, test
     fewer = min(others - 1, max(1, round(others * keep / (keep + test))))
-    progress.say(f"the data leaves {others} rows: {fewer} to keep and {others - fewer} to test on")
+    if tell:
+        progress.say(f"the data leaves {others} rows: {fewer} to keep and {others - fewer} to test on")
     return fewer, others - fewer
 
 
@@ -358,7 +375,7 @@ def _retrain(job: Job) -> None:
         new = {row.id: row for row in job.ledger.new_rows(other)}
         gone |= {row_id: new.get(row_id) for row_id in other.rows}
     without = {row.id for row in read_beside(recipe.without, recipe)} if recipe.without else set()
-    rows = [gone.get(row.id, row) for row in job.ledger.rows() if row.id not in without]
+    rows = [gone.get(row.id, row) for row in job.rows if row.id not in without]
     write_jsonl(job.work / "train.jsonl", [row.to_record() for row in rows if row is not None])
     training = replace(
         recipe,

@@ -5,9 +5,12 @@ likely token is that one.
 """
 
 import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
+
+LARGEST = math.log(sys.float_info.max)
 
 
 def probability(losses: Sequence[float]) -> float:
@@ -29,10 +32,13 @@ def perplexity(losses: Sequence[Sequence[float]]) -> float:
         losses: Token losses of each row.
 
     Returns:
-        At least 1; NaN without tokens.
+        At least 1; infinite where it is beyond all numbers; NaN without tokens.
     """
     tokens = [loss for row in losses for loss in row]
-    return math.exp(float(np.mean(tokens))) if tokens else float("nan")
+    if not tokens:
+        return float("nan")
+    mean = float(np.mean(tokens))
+    return math.exp(mean) if mean < LARGEST else math.inf
 
 
 def exact_memorisation(hits: Sequence[bool]) -> float:

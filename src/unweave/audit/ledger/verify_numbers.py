@@ -1,0 +1,153 @@
+"""The metrics of a certificate, measured anew: before, after, and of the model before all requests, on the rows as the data has them now."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from safetensors import SafetensorError
+
+from unweave.audit.ledger import work
+from unweave.audit.ledger.config import VerifyConfig
+from unweave.audit.ledger.job import Job
+from unweave.audit.ledger.ledger import content_hash
+from unweave.audit.ledger.materials import before
+from unweave.audit.ledger.measure import measure
+from unweave.audit.ledger.verify_files import Check, forgotten
+from unweave.data.rows import Row
+from unweave.errors import UnweaveError
+from unweave.files import read_record
+from unweave.models.loading import ModelConfig, load
+
+SAME = 1e-7
+"""A gap of losses, in nats a token, up to which the two were computed in the same way: then what the model chooses must be the same too."""
+
+FLIPPED = 0.05
+"""What a choice between two nearly equal tokens may change in a share where they were not."""
+
+
+def metrics(
+    job: Job, certificate: Mapping[str, Any], config: VerifyConfig, materials: Mapping[str, Any] | None
+) -> Iterator[Check]:
+    """Measure again what the certificate says was measured.
+
+    Args:
+        job: The request.
+        certificate: As it lies in the request's folder.
+        config: How much rounding may change.
+        materials: What the request was carried out on; of requests of before that was recorded, the model after is measured.
+
+    Yields:
+        A check a set of rows and side.
+    """
+    for row in job.rows:
+        if row.id in job.request.rows and content_hash(row) != job.request.rows[row.id]:
+            yield Check("the request's rows", f"row '{row.id}' has changed since")
+    sides = {"after": (str(job.adapter), certificate["measured"]["after"])}
+    if materials is not None:
+        sides["before"] = before(job), certificate["measured"]["before"]
+        if work.MEASURED_ORIGIN in job.bound().files:
+            sides["origin"] = (
+                job.ledger.origin().model,
+                read_record(job.folder / work.MEASURED_ORIGIN, what="Measurements"),
+            )
+    extra = {"replacement": job.ledger.new_rows(job.request), "holdout": work.held_out_rows(job)}
+    for side, (model, said) in sides.items():
+        title = "metrics" if side == "after" else f"metrics of the model {side}"
+        yield from _side(job, model, said, extra, config, title=title)
+
+
+def _side(
+    job: Job,
+    model: str,
+    said: Mapping[str, Any],
+    extra: Mapping[str, Sequence[Row]],
+    config: VerifyConfig,
+    *,
+    title: str,
+) -> Iterator[Check]:
+    sources, may_leave = {row.id: row for row in job.rows}, forgotten(job.ledger)
+    sets: dict[str, list[Row]] = {}
+    for name, own in said["sets"].items():
+        known = {row.id: row for row in extra[name]} if extra.get(name) else sources
+        missing = sorted(set(own["losses"]) - set(known))
+        if missing and set(missing) <= may_leave:
+            # What was forgotten may leave the data; what is left of it is measured anew.
+            yield Check(
+                f"{title}, {name} ({len(missing)} of the rows have left the data: their loss can't be measured anew)",
+                partly=True,
+            )
+        elif missing:
+            yield Check(
+                f"{title}, {name}", f"row '{missing[0]}' is no longer in the data: its loss can't be measured anew"
+            )
+            continue
+        if rows := [known[row_id] for row_id in own["losses"] if row_id in known]:
+            sets[name] = rows
+    try:
+        loaded = load(ModelConfig(model=model, dtype=job.config.dtype, device=job.config.device))
+        found = measure(loaded, sets, work.encoding_of(job))
+    except (UnweaveError, SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
+        # Whatever keeps the metrics from being measured is a failed verification, not a crash of it.
+        yield Check(title, f"they can't be measured: {' '.join(str(error).split())}")
+        return
+    same = found["model"] == said["model"]
+    fault = None if same else "the model's weights are not those that were certified"
+    yield Check("the model's fingerprint" if title == "metrics" else f"{title}: fingerprint", fault)
+    whole = all(set(own["losses"]) == set(said["sets"][name]["losses"]) for name, own in found["sets"].items())
+    worst = 0.0
+    for name, own in found["sets"].items():
+        expected = said["sets"][name]
+        gap, fault = _losses(
+            own["losses"], {row.id: expected["losses"][row.id] for row in sets[name]}, config.tolerance
+        )
+        worst = max(worst, gap)
+        if fault is None and set(own["losses"]) == set(expected["losses"]):
+            fault = _summaries(own, expected, gap=gap, tolerance=config.tolerance)
+        yield Check(f"{title}, {name}", fault)
+    if whole and len(sets) == len(said["sets"]):
+        yield Check(
+            f"{title}, membership", _membership(found.get("membership", {}), said.get("membership", {}), gap=worst)
+        )
+
+
+def _losses(found: Mapping[str, float], expected: Mapping[str, float], tolerance: float) -> tuple[float, str | None]:
+    """The largest gap, and what is wrong with it."""
+    gaps = {row_id: abs(found.get(row_id, math.inf) - loss) for row_id, loss in expected.items()}
+    worst = max(gaps, key=lambda row_id: gaps[row_id])
+    if gaps[worst] <= tolerance:
+        return gaps[worst], None
+    return gaps[worst], f"the loss of row '{worst}' is off by {gaps[worst]:.3g} nats a token, {tolerance:g} are allowed"
+
+
+def _summaries(found: Mapping[str, Any], expected: Mapping[str, Any], *, gap: float, tolerance: float) -> str | None:
+    """The numbers of a whole set: what follows from losses within the tolerance, what follows from the model's choices all but exactly."""
+    flipped = 0.0 if gap <= SAME else FLIPPED
+    allowed = {
+        "rows": 0.0,
+        "tokens": 0.0,
+        "loss_sum": tolerance * expected["tokens"],
+        "probability": tolerance,
+        "perplexity": math.expm1(tolerance) * expected["perplexity"] * (1 + tolerance),
+        "exact_memorisation": flipped,
+        "extraction_strength": 1.0 if flipped else 0.0,
+    }
+    for name, most in allowed.items():
+        off = abs(found[name] - expected[name])
+        if not off <= most + 1e-9 * abs(found[name]):
+            return f"{name} is {found[name]:.6g}, the certificate says {expected[name]:.6g}"
+    if not flipped and found["verbatim"] != expected["verbatim"]:
+        return f"word for word come out {found['verbatim']}, the certificate says {expected['verbatim']}"
+    return None
+
+
+def _membership(found: Mapping[str, Any], expected: Mapping[str, Any], *, gap: float) -> str | None:
+    most = 1e-9 if gap <= SAME else FLIPPED
+    if set(found) != set(expected):
+        return (
+            f"the certificate has the attacks {', '.join(expected) or 'none'}, there are {', '.join(found) or 'none'}"
+        )
+    for name, own in expected.items():
+        pairs = zip([own["auc"], *own["interval"]], [found[name]["auc"], *found[name]["interval"]], strict=True)
+        if not all(abs(one - two) <= most for one, two in pairs):
+            return f"{name}: AUC {found[name]['auc']:.4f}, the certificate says {own['auc']:.4f}"
+    return None
