@@ -78,3 +78,23 @@ def test_a_closed_output_is_no_crash(monkeypatch):
     terminal._ready_streams()
     assert sys.stdout is not None
     sys.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
+        (OverflowError("int too large to convert to float"), "too large to compute with"),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), "not UTF-8"),
+    ],
+)
+def test_what_is_too_large_too_deep_or_no_text_is_told(error, said):
+    assert said in str(explained(error))
+    assert explained(error).remedy
+
+
+def test_bytes_that_are_no_text_are_refused_by_the_options_name_and_are_fine_in_a_path(capsys):
+    assert main(["trace", "--store", "x", "--prompt", "a\udcff"]) == 2
+    assert "--prompt" in capsys.readouterr().err
+    assert main(["store", "info", "a\udcff"]) == 1
+    assert "⟨U+DCFF⟩" in capsys.readouterr().err

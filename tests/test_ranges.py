@@ -56,6 +56,7 @@ def test_every_numeric_option_has_a_range_that_its_default_is_in():
     [
         ("--seed", "-1"),
         ("--seed", str(2**32)),
+        ("--limit", str(2**63)),
         ("--epochs", "nan"),
         ("--epochs", "0"),
         ("--epochs", "inf"),

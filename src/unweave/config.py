@@ -5,8 +5,10 @@ type that was expected, and all errors of a file come at once. `1e-4` is a float
 """
 
 import dataclasses
+import re
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +18,7 @@ from unweave.errors import ConfigError, nearest
 from unweave.ranges import require_in_range
 
 T = TypeVar("T")
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def to_plain(value: Any) -> Any:
@@ -61,6 +64,41 @@ def dump_yaml(command: str, config: Any) -> str:
     """
     body = yaml.safe_dump({"command": command, **to_plain(config)}, sort_keys=False, allow_unicode=True, width=110)
     return f"# unweave run THIS_FILE\n{body}"
+
+
+def texts_of(value: Any, *, paths: bool = True) -> Iterator[str]:
+    """All texts in the value of an option.
+
+    Args:
+        value: A text, a path, or lists and dictionaries of such.
+        paths: Whether paths are texts.
+
+    Yields:
+        Each.
+    """
+    if isinstance(value, str) or (paths and isinstance(value, Path)):
+        yield str(value)
+    elif isinstance(value, dict | tuple | list):
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from texts_of(item, paths=paths)
+
+
+def require_text(config: Any) -> None:
+    """Refuse a config with a text that is none: bytes on the command line that are not UTF-8. A path may have them, a file's name is bytes.
+
+    Args:
+        config: A dataclass instance.
+
+    Raises:
+        ConfigError: Naming the first such option.
+    """
+    for field in dataclasses.fields(config):
+        if any(map(SURROGATE.search, texts_of(getattr(config, field.name), paths=False))):
+            raise ConfigError(
+                f"{field.name} is not UTF-8 text.",
+                where=f"--{field.name.replace('_', '-')}",
+                remedy="give text in UTF-8, or a path of UTF-8",
+            )
 
 
 def read_command(path: Path) -> str:

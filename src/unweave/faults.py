@@ -1,4 +1,4 @@
-"""What an error of a library below really is, when it is no bug of unweave's: a full disk, a file that can't be read, memory that is used up."""
+"""What an error of a library below really is, when it is no bug of unweave's: a full disk, an unreadable file, no memory left, too large a number."""
 
 import errno
 import os
@@ -59,6 +59,12 @@ def explained(error: BaseException) -> UnweaveError | None:
                 "There is not enough memory.",
                 remedy="use a smaller model, smaller batches or shorter rows (`unweave plan` says what caching needs)",
             )
+    if isinstance(error, RecursionError):
+        return UnweaveError("A file, or a template, is nested too deeply.", remedy="check the files that are read")
+    if isinstance(error, OverflowError):
+        return UnweaveError(f"A number is too large to compute with: {error}.", remedy="give smaller numbers")
+    if isinstance(error, UnicodeError):
+        return UnweaveError(f"A text is not UTF-8: {error}.", remedy="check the names and the files that are given")
     if isinstance(error, OSError):
         what = error.strerror or str(error) or type(error).__name__
         return UnweaveError(

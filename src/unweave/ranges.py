@@ -45,8 +45,9 @@ class Range:
 
 
 ANY = Range("a finite number")
-COUNT = Range("a whole number from 1", low=1)
-COUNT_OR_NONE = Range("a whole number from 0", low=0)
+LARGEST = 2**53
+COUNT = Range("a whole number from 1 to 2^53", low=1, high=LARGEST)
+COUNT_OR_NONE = Range("a whole number from 0 to 2^53", low=0, high=LARGEST)
 POSITIVE = Range("a finite number above 0", low=0, above=True)
 NOT_NEGATIVE = Range("a finite number from 0", low=0)
 BOUND = Range("a number from 0, or inf for no bound", low=0, infinite=True)

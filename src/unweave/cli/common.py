@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import tyro
 
 from unweave import outputs, progress, terminal
-from unweave.config import load_yaml, part_of, to_plain
+from unweave.config import load_yaml, part_of, require_text, texts_of, to_plain
 from unweave.files import finite
 from unweave.lazy import resolve
 from unweave.ranges import require_in_range
@@ -65,22 +65,14 @@ def parse(config_type: type[T], argv: Sequence[str], *, command: str, descriptio
     if path:
         loaded = load_yaml(config_type, Path(path), command=command)
         default = both(**_values(config_type, loaded), config=Path(path))
-    said = [*argv, *_texts(vars(default) if path else {})]
+    said = [*argv, *texts_of(vars(default) if path else {})]
     with terminal.colored(said):
         parsed = tyro.cli(both, args=list(argv), default=default, prog=f"unweave {command}", description=description)
     progress.begin(parsed.quiet)
+    require_text(parsed)
     require_in_range(parsed)
     outputs.overwrite(getattr(parsed, "overwrite", False))
     return part_of(config_type, parsed), part_of(Common, parsed)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts of options."""
-    if isinstance(value, str | Path):
-        yield str(value)
-    elif isinstance(value, dict | list | tuple):
-        for item in [*value, *value.values()] if isinstance(value, dict) else value:
-            yield from _texts(item)
 
 
 def _values(kind: Any, source: Any) -> dict[str, Any]:

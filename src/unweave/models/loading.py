@@ -16,6 +16,8 @@ from unweave.models.tokenizers import load_tokenizer
 if TYPE_CHECKING:
     import torch
 
+DEVICES = ("cpu", "cuda")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -170,12 +172,18 @@ def pick_device(name: str) -> "torch.device":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"Unknown device '{name}'.", where="--device", remedy="use auto, cpu, cuda or cuda:N"
-        ) from error
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in DEVICES:
+        raise ConfigError(f"Unknown device '{name}'.", where="--device", remedy="use auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("There is no CUDA device here.", where="--device", remedy="use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"There is no device '{name}' here.",
+            where="--device",
+            remedy=f"use cuda:0 to cuda:{torch.cuda.device_count() - 1}",
+        )
     return device
 
 
