@@ -77,6 +77,14 @@ def read_table(path: Path) -> dict[str, list[Any]]:
         ) from error
     if "id" not in columns:
         raise DataError("The table has no column 'id'.", where=str(path), remedy="make it with `unweave value score`")
+    for name, values in columns.items():
+        kind = str if name == "id" else int | float
+        if not all(isinstance(value, kind) for value in values):
+            raise DataError(
+                f"The column '{name}' holds something else than {'texts' if name == 'id' else 'numbers'}.",
+                where=str(path),
+                remedy="make the table with `unweave value score`",
+            )
     return columns
 
 
