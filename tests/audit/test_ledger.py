@@ -508,16 +508,16 @@ STOPPING = """
 import os, signal
 from unweave.audit.ledger import journal
 kind, when = run
-append = journal.Journal.append
-def stopping(self, event, request="", **content):
+append = journal.Journal.append_if
+def stopping(self, condition, event, request="", **content):
     here = (content.get("step") if event == "step" else event) == kind
     if here and when == "before":
         os.kill(os.getpid(), signal.SIGKILL)
-    append(self, event, request, **content)
+    made = append(self, condition, event, request, **content)
     if here and when == "after":
         os.kill(os.getpid(), signal.SIGKILL)
-    return self.events()[-1]
-journal.Journal.append = stopping
+    return made
+journal.Journal.append_if = stopping
 """
 
 

@@ -164,6 +164,7 @@ def test_journals_of_before_the_verdict_read_as_before(tmp_path):
     asked = {"kind": "removal", "rows": {"a": "h"}, "replacement": None, "reason": ""}
     for name, content in (("old", {}), ("shown", {"shown": True}), ("not", {"shown": False})):
         ledger.journal.append("added", name, asked=asked)
+        ledger.journal.append("started", name)
         ledger.journal.append("done", name, certificate="c", page="p", **content)
     assert [request.state for request in ledger.requests().values()] == ["done", "done", "done, not shown"]
     assert len(ledger.carried_out()) == 3

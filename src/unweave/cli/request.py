@@ -1,4 +1,4 @@
-"""`unweave request add|list|run|verify|rollback`: the deletion ledger."""
+"""`unweave request add|list|run|verify|rollback|cancel`: the deletion ledger."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +19,7 @@ actions:
   run       carry a request out: unlearn, measure, clean the gradient store, certify
   verify    recompute hashes and metrics of one request, or of all, and fail on any difference
   rollback  make the model before the last request the current one again
+  cancel    give up a request that is not done, and remove what a failed run of it has left
 
 `unweave request ACTION --help` lists an action's options.
 
@@ -89,6 +90,11 @@ def _list(argv: Sequence[str]) -> int:
         terminal.print_table(
             f"requests of {config.ledger}", header, rows, text_columns=["kind", "state", "class", "added", "reason"]
         )
+        for one in found:
+            if one["texts_left"]:
+                terminal.line(
+                    f"caution: a killed run of {one['id']} left texts of its rows; run it again, or cancel it"
+                )
 
     return execute(
         ListConfig, argv, command="request list", description="List the requests.", work="unweave.audit.ledger.ledger:list_requests", show=show
@@ -167,10 +173,24 @@ def _rollback(argv: Sequence[str]) -> int:
     )
 
 
+def _cancel(argv: Sequence[str]) -> int:
+    from unweave.audit.ledger.config import CancelConfig
+
+    return execute(
+        CancelConfig,
+        argv,
+        command="request cancel",
+        description="Give up a request that is not done.",
+        work="unweave.audit.ledger.run:cancel_request",
+        show=lambda _, result: print_pairs("cancelled", result),
+    )
+
+
 _ACTIONS: dict[str, Callable[[Sequence[str]], int]] = {
     "add": _add,
     "list": _list,
     "run": _run,
     "verify": _verify,
     "rollback": _rollback,
+    "cancel": _cancel,
 }

@@ -28,12 +28,8 @@ class TokenDetail:
         matrix: Position of the query against position of the row.
         query_positions: Share of each position of the query: sums over the matrix's columns.
         row_positions: Share of each position of the row.
-    <<<<<<< HEAD
-        row_loss_tokens: Share of the loss of each token of the row; 0 on its prompt, which carries no loss.
-        unplaced: Share of parameters whose gradients are no sums over positions, such as adapters of experts.
-    =======
         row_loss_tokens: Share of the loss of each token of the row; 0 where there is no loss, as on its prompt.
-    >>>>>>> 9f74f97 (wip)
+        unplaced: Share of parameters whose gradients are no sums over positions, such as adapters of experts.
     """
 
     query_tokens: list[str]

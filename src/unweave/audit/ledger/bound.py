@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from unweave.audit.ledger.journal import Event
+from unweave.audit.ledger.states import after_as_read, event_name
 
 ATTEMPT = "started", "step", "done"
 ONCE = "added", "rolled back"
@@ -103,6 +104,7 @@ def repeated(events: Iterable[Event]) -> list[str]:
     """
     faults: list[str] = []
     own: dict[str, list[Event]] = {}
+    states: dict[str, str] = {}
     created: Event | None = None
     for event in events:
         if event.kind == "created":
@@ -111,6 +113,7 @@ def repeated(events: Iterable[Event]) -> list[str]:
             created = created or event
             continue
         before = own.setdefault(event.request, [])
+        state = states.get(event.request)
         if event.kind != "added" and not before:
             faults.append(
                 f"event {event.number} ({event.kind}) is of a request that was never added, '{event.request}'"
@@ -119,6 +122,13 @@ def repeated(events: Iterable[Event]) -> list[str]:
             faults.append(_again(event, earlier))
             # It counts for nothing, so nothing is measured against it either.
             continue
+        elif (following := after_as_read(state, event_name(event))) is None:
+            faults.append(
+                f"event {event.number} ({_name(event)}) can't be of a request that is {state}: it does not count"
+            )
+            continue
+        else:
+            states[event.request] = following
         before.append(event)
     return faults
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from unweave.audit.ledger.history import UNKNOWN, sentences
 from unweave.audit.ledger.job import Job
-from unweave.audit.ledger.ledger import DONE, NOT_SHOWN
 from unweave.audit.ledger.materials import FORMAT, read_materials
 from unweave.audit.ledger.measure import changes
 from unweave.audit.ledger.shown import judge
+from unweave.audit.ledger.states import DONE, NOT_SHOWN
 from unweave.audit.ledger.work import MEASURED, MEASURED_AFTER, MEASURED_ORIGIN, RETRAIN
 from unweave.config import to_plain
 from unweave.errors import ModelError

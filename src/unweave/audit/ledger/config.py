@@ -52,6 +52,7 @@ class AddConfig(SelectionConfig):
             named, and named in the certificate.
         reason: Why, for the record.
         request_id: A name; by default a hash of the request.
+        key: The file of the ledger's key, with which rows are hashed; by default `LEDGER.key` beside the folder, never in it. A new ledger's is made.
         max_perplexity_change: Drift budget of a new ledger: how much perplexity on other rows may change over all requests, as a share.
         max_removed_share: Drift budget of a new ledger: the share of all rows that may be forgotten before retraining is due.
     """
@@ -65,6 +66,7 @@ class AddConfig(SelectionConfig):
     with_copies: bool = False
     reason: str = ""
     request_id: str | None = None
+    key: Path | None = None
     max_perplexity_change: float = 0.05
     max_removed_share: float = 0.05
 
@@ -101,6 +103,7 @@ class RunConfig(ReadingConfig):
         margin: The largest change of the loss on other rows that does not matter, in nats a token.
         over_budget: Go on although the drift budget is used up.
         replay: Repeat the unlearning of a request that is done in this folder, and compare the result; the ledger stays as it is.
+        key: The file of the ledger's key; by default `LEDGER.key` beside the folder.
         seed: Of training.
         dtype: As for the model.
         device: As for the model.
@@ -119,6 +122,7 @@ class RunConfig(ReadingConfig):
     margin: float = 0.05
     over_budget: bool = False
     replay: Path | None = None
+    key: Path | None = None
     seed: int = 0
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
     device: str = "auto"
@@ -133,17 +137,36 @@ class VerifyConfig:
         ledger: The ledger's folder.
         tolerance: What rounding on another machine may change in a loss, in nats a token.
         metrics: Measure anew. Without it (`--no-metrics`) no model is run: digests, and what follows from them, are checked.
+        key: The file of the ledger's key; by default `LEDGER.key` beside the folder.
+        without_key: Check what can be checked without the key, and say what can't.
     """
 
     request: Annotated[str, tyro.conf.Positional] = ""
     ledger: Path
     tolerance: float = 1e-3
     metrics: bool = True
+    key: Path | None = None
+    without_key: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class RollbackConfig:
     """Undo the last request that was carried out: the model before it is the current one again.
+
+    Attributes:
+        request: Its id.
+        ledger: The ledger's folder.
+        reason: Why, for the record.
+    """
+
+    request: Annotated[str, tyro.conf.Positional]
+    ledger: Path
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelConfig:
+    """Give up a request that is not done, and remove what a failed or killed run of it has left.
 
     Attributes:
         request: Its id.

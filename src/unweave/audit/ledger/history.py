@@ -77,7 +77,10 @@ def training_history(job: "Job", names: Sequence[str], wanted: Sequence[Row]) ->
         What their records say, and those of the models that these were made from.
     """
     history, left, done = History(), list(names), set()
-    whole = {rows_fingerprint(job.rows), job.ledger.origin().data_fingerprint}
+    ledger = job.ledger
+    # A run's record knows the rows by their own ids.
+    whole = {rows_fingerprint([replace(row, id=ledger.own_id(row.id)) for row in job.rows])}
+    first = ledger.origin().data_fingerprint
     while left:
         name = left.pop(0)
         if name in done:
@@ -88,18 +91,19 @@ def training_history(job: "Job", names: Sequence[str], wanted: Sequence[Row]) ->
             history.unknown.append(name)
             continue
         left += record.models
-        if record.fingerprint in whole:
+        own = record.fingerprint
+        if own is not None and (own in whole or ledger.hidden(own, purpose="rows") == first):
             history.seen += [
                 {"row": row.id, "of": row.id, "place": row.place, "model": name, "exact": True} for row in wanted
             ]
             continue
         if record.unclear is not None:
             history.unclear.append(f"{name}: {record.unclear}")
-        _look(history, record, name, wanted, similarity=job.config.near_copies)
+        _look(history, record, name, wanted, job=job)
     return history
 
 
-def _look(history: History, record: _Record, name: str, wanted: Sequence[Row], *, similarity: float) -> None:
+def _look(history: History, record: _Record, name: str, wanted: Sequence[Row], *, job: "Job") -> None:
     """Look for rows, and copies of them, among those that a model was trained on."""
     for data, reading, without in record.data:
         try:
@@ -111,8 +115,8 @@ def _look(history: History, record: _Record, name: str, wanted: Sequence[Row], *
         if record.fingerprint not in (None, rows_fingerprint(rows)):
             history.unclear.append(f"{name}: it was trained on {data}, which has changed since")
         # An id means nothing in other data.
-        others = [replace(row, id=f"{index}:{row.id}") for index, row in enumerate(rows)]
-        for copy in find_copies(wanted, others, similarity=similarity):
+        others = [replace(row, id=f"{index}:{job.ledger.name_of(row.id)}") for index, row in enumerate(rows)]
+        for copy in find_copies(wanted, others, similarity=job.config.near_copies):
             history.seen.append(
                 {
                     "row": copy.of,

@@ -7,7 +7,7 @@ from typing import Any
 
 from unweave.audit.ledger.bound import Bound
 from unweave.audit.ledger.config import RunConfig
-from unweave.audit.ledger.ledger import Ledger, Request, content_hash
+from unweave.audit.ledger.ledger import WORK, Ledger, Request
 from unweave.config import to_plain
 from unweave.data.rows import Row
 from unweave.errors import DataError
@@ -36,7 +36,7 @@ class Job:
     @property
     def work(self) -> Path:
         """Files that do not outlive the run."""
-        return self.folder / "work"
+        return self.folder / WORK
 
     @property
     def adapter(self) -> Path:
@@ -61,7 +61,8 @@ class Job:
     @cached_property
     def started(self) -> dict[str, Any]:
         """What the attempt began with: config and model before."""
-        return {"config": to_plain(self.config), "before": self.before, "inputs": identity_digest(self.reads())}
+        inputs = self.ledger.hidden(identity_digest(self.reads()), purpose="inputs")
+        return {"config": to_plain(self.config), "before": self.before, "inputs": inputs}
 
     def reads(self) -> dict[str, Any]:
         """What the steps read, by content: an attempt on other rows or another model is another attempt."""
@@ -85,7 +86,7 @@ class Job:
         Raises:
             DataError: When a file was changed meanwhile: half of the attempt would be of one, half of the other.
         """
-        if identity_digest(self.reads()) != self.started["inputs"]:
+        if self.ledger.hidden(identity_digest(self.reads()), purpose="inputs") != self.started["inputs"]:
             raise DataError(
                 f"What the request '{self.request.id}' reads was changed while it was carried out: data, model, or a file of its options.",
                 where=str(self.folder),
@@ -127,7 +128,7 @@ def require_unchanged(job: Job) -> dict[str, Row]:
                 where=job.ledger.origin().data,
                 remedy="run requests before the rows leave the data",
             )
-        if content_hash(rows[row_id]) != digest:
+        if job.ledger.row_hash(rows[row_id]) != digest:
             raise DataError(
                 f"The row '{row_id}' has changed since it was asked to be forgotten.",
                 where=rows[row_id].place,

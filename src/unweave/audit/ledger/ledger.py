@@ -1,31 +1,55 @@
 """A ledger: its requests with their states, folded from the journal, and which model is the current one."""
 
+import contextlib
 import hashlib
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from unweave.audit.ledger.bound import Bound, bind, said_before
 from unweave.audit.ledger.config import AddConfig, ListConfig
 from unweave.audit.ledger.journal import Event, Journal
+from unweave.audit.ledger.keys import (
+    NAMED,
+    Key,
+    hidden,
+    key_path,
+    ledger_name,
+    make_key,
+    read_key,
+    row_hash,
+    under_ledger_names,
+)
 from unweave.audit.ledger.selection import require_meant, select_rows
+from unweave.audit.ledger.states import (
+    ADD,
+    CARRIED_OUT,
+    END,
+    END_NOT_SHOWN,
+    GIVEN_UP,
+    OPEN,
+    after,
+    after_as_read,
+    event_name,
+)
 from unweave.config import part_of, to_plain
 from unweave.data.config import ReadingConfig, read_configured
 from unweave.data.copies import find_copies
 from unweave.data.remembered import read_beside, remembered_columns, with_remembered
 from unweave.data.rows import Row
-from unweave.errors import ConfigError, DataError, nearest
+from unweave.errors import ConfigError, DataError, UnweaveError, nearest
 from unweave.files import file_digest, read_json
-from unweave.names import alike, inside, require_name
+from unweave.names import alike, fault_of, inside, require_name
 from unweave.runs import rows_fingerprint
 
 FILE, LOCK = "ledger.db", "ledger.lock"
+WORK = "work"
+"""The folder of a request's rows while it is carried out."""
 NEAR_COPY = 0.8
-DONE, NOT_SHOWN = "done", "done, not shown"
-STATES = {"added": "open", "started": "running", "step": "running", "done": "done", "rolled back": "rolled back"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +62,7 @@ class Request:
         rows: Row id to the hash of the content that is to be forgotten.
         replacement: File of the new rows; `None` for a removal.
         reason: Why.
-        state: `open`, `running`, `done`, `done, not shown` (carried out, but the measurements do not show that the rows were forgotten) or `rolled back`.
+        state: One of `unweave.audit.ledger.states`.
         events: All its events, in order.
         reading: The options that the new rows are read with.
     """
@@ -55,7 +79,12 @@ class Request:
     @property
     def is_done(self) -> bool:
         """Whether it was carried out and not rolled back, whatever the measurements show."""
-        return self.state in (DONE, NOT_SHOWN)
+        return self.state in CARRIED_OUT
+
+    @property
+    def holds_rows(self) -> bool:
+        """Whether its rows can't be asked for again."""
+        return self.state not in GIVEN_UP
 
     @property
     def bound(self) -> Bound:
@@ -90,6 +119,7 @@ class Origin:
         max_perplexity_change: Drift budget.
         max_removed_share: Drift budget.
         reading: The options that the data is read with; `None` in old ledgers, whose data is in a known layout.
+        key: Id of the key that hashes are made with; `None` in old ledgers, whose hashes are plain.
     """
 
     data: str
@@ -103,6 +133,7 @@ class Origin:
     max_perplexity_change: float
     max_removed_share: float
     reading: dict[str, Any] | None = None
+    key: str | None = None
 
 
 class Ledger:
@@ -111,10 +142,15 @@ class Ledger:
     Args:
         folder: Where it is.
         create: Whether to make it where it is missing.
+        key: Its key's file; by default the one beside the folder.
+        without_key: Whether to do without: names and hashes of rows are then not told from others.
     """
 
-    def __init__(self, folder: Path, *, create: bool = False):
+    def __init__(self, folder: Path, *, create: bool = False, key: Path | None = None, without_key: bool = False):
         self.folder = folder
+        self.key_file = key
+        self.without_key = without_key
+        self._own: dict[str, str] = {}
         if not create and not (folder / FILE).is_file():
             raise DataError("There is no ledger here.", where=str(folder), remedy="add a request first")
         self.journal = Journal(folder / FILE)
@@ -138,6 +174,108 @@ class Ledger:
         except TypeError as error:
             raise self._broken(first) from error
 
+    @cached_property
+    def key(self) -> Key | None:
+        """Its key; `None` for an old ledger, or where it is to do without."""
+        expected = None if self.without_key else self.origin().key
+        return None if expected is None else read_key(key_path(self.folder, self.key_file), expected)
+
+    def require_key(self) -> Key | None:
+        """Read the key now: that it is missing is better said before any work than in its middle.
+
+        Returns:
+            The key, if it is to be used.
+        """
+        return self.key
+
+    @cached_property
+    def is_blind(self) -> bool:
+        """Whether it has a key and does without, so that rows can't be told by their hashes."""
+        return self.without_key and self.origin().key is not None
+
+    def row_hash(self, row: Row) -> str:
+        """A hash of a row's content, as the ledger keeps it.
+
+        Args:
+            row: The row, under the id that the ledger calls it by.
+
+        Returns:
+            32 hexadecimal digits.
+        """
+        return row_hash(row, self.key)
+
+    def hidden(self, digest: str, *, purpose: str) -> str:
+        """A digest of something that holds rows, as the ledger may keep it.
+
+        Args:
+            digest: The plain one.
+            purpose: What it is of: `rows`, `file`, `inputs`.
+
+        Returns:
+            32 hexadecimal digits.
+        """
+        return hidden(digest, self.key, purpose=purpose)
+
+    def hidden_content(self, content: Any) -> Any:
+        """Digests of files that may hold rows, as the ledger may keep them.
+
+        Args:
+            content: The plain ones, as JSON holds them.
+
+        Returns:
+            A digest of all together; without a key what was given.
+        """
+        return content if self.key is None else self.hidden(json.dumps(content, sort_keys=True), purpose="file")
+
+    def name_of(self, row_id: str) -> str:
+        """What the ledger calls a row.
+
+        Args:
+            row_id: The row's id, as data and store have it.
+
+        Returns:
+            The id, or another name where the id is a hash of the content.
+        """
+        return ledger_name(row_id, self.key)
+
+    def named(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows as the ledger calls them.
+
+        Args:
+            rows: The rows.
+
+        Returns:
+            The rows, in their order.
+        """
+        named = under_ledger_names(rows, self.key)
+        self._own |= {new.id: old.id for old, new in zip(rows, named, strict=True) if new is not old}
+        return named
+
+    def own_ids(self, names: Iterable[str]) -> list[str]:
+        """The ids of rows as the data has them, where these can be told.
+
+        Args:
+            names: What the ledger calls them.
+
+        Returns:
+            Ids, sorted; of rows that have left the data, or without the key, the names.
+        """
+        if any(name.startswith(NAMED) for name in names):
+            with contextlib.suppress(UnweaveError):
+                self.rows()
+        return sorted(map(self.own_id, names))
+
+    def own_id(self, name: str) -> str:
+        """The id of a row that was read.
+
+        Args:
+            name: What the ledger calls it.
+
+        Returns:
+            What its file does.
+        """
+        return self._own.get(name, name)
+
     def requests(self, *, until: int | None = None) -> dict[str, Request]:
         """All requests by id, in the order in which they were added.
 
@@ -147,20 +285,64 @@ class Ledger:
         Returns:
             The requests.
         """
+        return self.fold(self.journal.events()[:until])
+
+    def fold(self, events: Iterable[Event]) -> dict[str, Request]:
+        """The requests that events tell of.
+
+        Args:
+            events: Events from the journal's first on.
+
+        Returns:
+            The requests by id, in the order in which they were added.
+        """
         found: dict[str, Request] = {}
-        for event in self.journal.events()[:until]:
+        for event in events:
             try:
-                if event.request in found:
-                    request = found[event.request]
-                    # Who can write to the file can append: what an earlier event has bound stays as it is.
-                    state = request.state if said_before(request.events, event) else _state_after(event)
-                    found[event.request] = replace(request, state=state, events=[*request.events, event])
-                elif event.kind == "added":
-                    request = _request(event)
-                    found[event.request] = replace(request, state=_state_after(event), events=[event])
+                request = found.get(event.request)
+                state = after_as_read(request.state if request else None, event_name(event))
+                if request is None and state is not None:
+                    found[event.request] = replace(_request(event), state=state, events=[event])
+                elif request is not None:
+                    # Who can write to the file can append: what an earlier event has bound, or can't be in this state, changes nothing.
+                    late = state is None or said_before(request.events, event)
+                    found[event.request] = replace(
+                        request, state=request.state if late else state, events=[*request.events, event]
+                    )
             except (KeyError, TypeError) as error:
                 raise self._broken(event) from error
         return found
+
+    def record(self, kind: str, name: str, **content: Any) -> Event:
+        """Add an event of a request, if that is possible in its state, whatever other processes have done meanwhile.
+
+        Args:
+            kind: What happened.
+            name: To which request.
+            **content: Details.
+
+        Returns:
+            The event.
+
+        Raises:
+            DataError: When the request has come into a state that has no such event.
+        """
+        event_is = END_NOT_SHOWN if kind == END and content.get("shown") is False else kind
+        states: list[str | None] = []
+
+        def possible(events: list[Event]) -> bool:
+            request = self.fold(events).get(name)
+            states.append(request.state if request else None)
+            return after(states[-1], event_is) is not None
+
+        event = self.journal.append_if(possible, kind, name, **content)
+        if event is None:
+            raise DataError(
+                f"The request '{name}' is {states[-1] or 'not in the ledger'}: it can't be '{event_is}'.",
+                where=str(self.folder),
+                remedy="see `unweave request list`",
+            )
+        return event
 
     def _broken(self, event: Event) -> DataError:
         return DataError(
@@ -224,9 +406,9 @@ class Ledger:
         """The training rows.
 
         Returns:
-            The rows as the data file has them now.
+            The rows as the data file has them now, as the ledger calls them.
         """
-        return read_configured(self.origin().data, self.reading()).rows
+        return self.named(read_configured(self.origin().data, self.reading()).rows)
 
     def reading(self) -> ReadingConfig:
         """The options that the data is read with.
@@ -243,11 +425,12 @@ class Ledger:
             request: The request.
 
         Returns:
-            The rows as their file has them now; none for a removal.
+            The rows as their file has them now, as the ledger calls them; none for a removal.
         """
         if request.replacement is None:
             return []
-        return read_beside(request.replacement, ReadingConfig(**(request.reading or {})), self.reading()).rows
+        reading = ReadingConfig(**(request.reading or {}))
+        return self.named(read_beside(request.replacement, reading, self.reading()).rows)
 
 
 def _request(event: Event) -> Request:
@@ -262,16 +445,11 @@ def _request(event: Event) -> Request:
     Raises:
         TypeError: When the event holds something else.
     """
-    request = Request(event.request, state="open", **event.content["asked"])
+    request = Request(event.request, state=OPEN, **event.content["asked"])
     hashes = request.rows.values() if isinstance(request.rows, dict) else [None]
     if not all(isinstance(text, str) for text in (request.kind, request.reason, *hashes)):
         raise TypeError("values of the wrong kind")
     return request
-
-
-def _state_after(event: Event) -> str:
-    """The state that an event leaves a request in; events of before the verdict was recorded say nothing of it."""
-    return NOT_SHOWN if event.kind == "done" and event.content.get("shown") is False else STATES[event.kind]
 
 
 def add_request(config: AddConfig) -> dict[str, Any]:
@@ -292,45 +470,52 @@ def add_request(config: AddConfig) -> dict[str, Any]:
         given = require_name(config.request_id, what="The request's id", where="--request-id")
     there = (config.ledger / FILE).is_file() and bool(Ledger(config.ledger).journal.events())
     if there:
-        _require_same(config, Ledger(config.ledger).origin())
+        known = Ledger(config.ledger)
+        _require_same(config, known.origin())
+        reading, data = known.reading(), known.origin().data
     elif config.data is None or config.model is None:
         raise ConfigError("A new ledger needs data and a model.", where="--data, --model", remedy="give both")
-    reading = Ledger(config.ledger).reading() if there else _reading(config)
-    rows = Ledger(config.ledger).rows() if there else read_configured(config.data, reading).rows
+    else:
+        key_path(config.ledger, config.key)
+        reading, data = _reading(config), config.data
+    rows = read_configured(data, reading).rows
     chosen = select_rows(rows, config, reading=reading)
     copies = find_copies(chosen, rows, similarity=NEAR_COPY)
     if config.with_copies and copies:
         wanted = {row.id for row in chosen} | {copy.row_id for copy in copies}
         chosen, copies = [row for row in rows if row.id in wanted], []
     require_meant(chosen, rows, config)
-    replacement = _replacement(config, chosen, reading)
+    new = _replacement(config, chosen, reading)
+    key = None if there else make_key(key_path(config.ledger, config.key))
+    ledger = Ledger(config.ledger, create=True, key=config.key)
+    if key is not None:
+        origin = _origin(config, rows, reading, key)
+        ledger.journal.append_if(lambda events: not events, "created", **origin.__dict__)
     content = {
         "kind": config.kind,
-        "rows": {row.id: content_hash(row) for row in chosen},
+        "rows": {row.id: ledger.row_hash(row) for row in ledger.named(chosen)},
         "replacement": str(config.replacement.resolve()) if config.replacement else None,
         "reason": config.reason,
     }
+    replacement = {row.id: ledger.row_hash(row) for row in ledger.named(new)} if config.replacement else None
     if config.replacement is not None:
         content["reading"] = to_plain(part_of(ReadingConfig, config))
     # The reason is not part of what is asked for: the same rows again are the same request.
     identity = [content["kind"], content["rows"], replacement]
     name = given or hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=6).hexdigest()
-    ledger = Ledger(config.ledger, create=True)
-    if not there:
-        ledger.journal.append_if(lambda events: not events, "created", **_origin(config, rows, reading).__dict__)
-    _refuse_overlap(ledger, name, content)
-    added = ledger.journal.append_if(
-        lambda events: not any(event.kind == "added" and event.request == name for event in events),
-        "added",
-        name,
-        asked=content,
-        replacement_rows=replacement,
-    )
+
+    def is_new(events: list[Event]) -> bool:
+        requests = ledger.fold(events)
+        _refuse_overlap(requests, name, content, where=str(ledger.folder))
+        return name not in requests
+
+    # Looked at together with adding it: two processes that ask for the same rows can't both come through.
+    added = ledger.journal.append_if(is_new, ADD, name, asked=content, replacement_rows=replacement)
     return {
         "id": name,
         "added": added is not None,
         "kind": config.kind,
-        "rows": sorted(content["rows"]),
+        "rows": sorted(row.id for row in chosen),
         "copies": [copy.__dict__ for copy in copies],
     }
 
@@ -342,10 +527,11 @@ def list_requests(config: ListConfig) -> list[dict[str, Any]]:
         config: The ledger.
 
     Returns:
-        Id, kind, rows, state, reason and times of each, and the class of its certificate.
+        Id, kind, rows, state, reason and times of each, the class of its certificate, and whether a killed run left texts of its rows.
     """
     found = []
-    for request in Ledger(config.ledger).requests().values():
+    ledger = Ledger(config.ledger)
+    for request in ledger.requests().values():
         done = request.bound.done
         found.append(
             {
@@ -357,21 +543,10 @@ def list_requests(config: ListConfig) -> list[dict[str, Any]]:
                 "added": request.events[0].time,
                 "done": done.time if done else None,
                 "reason": request.reason,
+                "texts_left": fault_of(request.id) is None and (ledger.request_folder(request.id) / WORK).exists(),
             }
         )
     return found
-
-
-def content_hash(row: Row) -> str:
-    """A hash of what is to be forgotten, so that the ledger need not keep it.
-
-    Args:
-        row: The row.
-
-    Returns:
-        32 hexadecimal digits.
-    """
-    return rows_fingerprint([row])
 
 
 def model_files(model: str) -> dict[str, str]:
@@ -396,7 +571,7 @@ def _reading(config: AddConfig) -> ReadingConfig:
     return with_remembered(config.data, part_of(ReadingConfig, config), remembered)
 
 
-def _origin(config: AddConfig, rows: Sequence[Row], reading: ReadingConfig) -> Origin:
+def _origin(config: AddConfig, rows: Sequence[Row], reading: ReadingConfig, key: Key) -> Origin:
     model = str(Path(config.model or "").resolve()) if Path(config.model or "").is_dir() else str(config.model)
     config_file = Path(model) / "adapter_config.json"
     base = (
@@ -407,7 +582,7 @@ def _origin(config: AddConfig, rows: Sequence[Row], reading: ReadingConfig) -> O
     return Origin(
         # The id of a data set on the hub is no path.
         data=str(config.data.resolve() if config.data and config.data.exists() else config.data),
-        data_fingerprint=rows_fingerprint(rows),
+        data_fingerprint=hidden(rows_fingerprint(rows), key, purpose="rows"),
         rows=len(rows),
         model=model,
         model_files=model_files(model),
@@ -417,6 +592,7 @@ def _origin(config: AddConfig, rows: Sequence[Row], reading: ReadingConfig) -> O
         max_perplexity_change=config.max_perplexity_change,
         max_removed_share=config.max_removed_share,
         reading=to_plain(reading),
+        key=key.id,
     )
 
 
@@ -434,8 +610,8 @@ def _require_same(config: AddConfig, origin: Origin) -> None:
         )
 
 
-def _replacement(config: AddConfig, chosen: Sequence[Row], reading: ReadingConfig) -> dict[str, str] | None:
-    """The hashes of the new rows, by id."""
+def _replacement(config: AddConfig, chosen: Sequence[Row], reading: ReadingConfig) -> list[Row]:
+    """The new rows."""
     if (config.replacement is None) != (config.kind == "removal"):
         raise ConfigError(
             f"A {config.kind} {'takes no' if config.kind == 'removal' else 'needs'} new rows.",
@@ -443,7 +619,7 @@ def _replacement(config: AddConfig, chosen: Sequence[Row], reading: ReadingConfi
             remedy="leave it out" if config.kind == "removal" else "give a file of rows with the same ids",
         )
     if config.replacement is None:
-        return None
+        return []
     new = {row.id: row for row in read_beside(config.replacement, config, reading)}
     if set(new) != {row.id for row in chosen}:
         odd = min(set(new) ^ {row.id for row in chosen})
@@ -459,13 +635,12 @@ def _replacement(config: AddConfig, chosen: Sequence[Row], reading: ReadingConfi
                 where=new[row.id].place,
                 remedy="use --kind modification",
             )
-        if content_hash(new[row.id]) == content_hash(row):
+        if new[row.id].content == row.content:
             raise DataError(f"The new row '{row.id}' is the old one.", where=new[row.id].place, remedy="change it")
-    return {row_id: content_hash(row) for row_id, row in new.items()}
+    return list(new.values())
 
 
-def _refuse_overlap(ledger: Ledger, name: str, content: dict[str, Any]) -> None:
-    requests = ledger.requests()
+def _refuse_overlap(requests: Mapping[str, Request], name: str, content: dict[str, Any], *, where: str) -> None:
     if name not in requests and (other := alike(name, requests)):
         raise DataError(
             f"The id '{name}' can't be told from the request '{other}' everywhere: they differ in case or width only.",
@@ -474,14 +649,22 @@ def _refuse_overlap(ledger: Ledger, name: str, content: dict[str, Any]) -> None:
         )
     for other in requests.values():
         if other.id == name:
+            if not other.holds_rows:
+                raise DataError(
+                    f"There was a request '{name}' already; it is {other.state}.",
+                    where="--request-id",
+                    remedy="choose another name",
+                )
             if other.rows != content["rows"] or other.kind != content["kind"]:
                 raise DataError(
                     f"There is another request '{name}' already.", where="--request-id", remedy="choose another name"
                 )
             continue
-        if other.state != "rolled back" and (shared := sorted(set(other.rows) & set(content["rows"]))):
+        if other.holds_rows and (shared := sorted(set(other.rows) & set(content["rows"]))):
             raise DataError(
                 f"The row '{shared[0]}' is in the request '{other.id}' already.",
-                where=str(ledger.folder),
-                remedy="leave it out, or roll that request back",
+                where=where,
+                remedy="leave it out, or roll that request back"
+                if other.is_done
+                else "leave it out, or cancel that request",
             )

@@ -10,7 +10,6 @@ from typing import Any
 from unweave import __version__
 from unweave.audit.ledger.history import training_history
 from unweave.audit.ledger.job import Job
-from unweave.audit.ledger.ledger import content_hash
 from unweave.config import load_yaml
 from unweave.digests import MODEL_FILES, matching, named_digests
 from unweave.errors import DataError
@@ -51,8 +50,8 @@ def gather(job: Job) -> dict[str, Path]:
         "unweave": __version__,
         "data": {
             "file": job.ledger.origin().data,
-            "files": job.data_content(),
-            "rows": {row.id: content_hash(row) for row in job.rows},
+            "files": job.ledger.hidden_content(job.data_content()),
+            "rows": {row.id: job.ledger.row_hash(row) for row in job.rows},
         },
         "models": models,
         "options": options_of(job),
@@ -207,7 +206,7 @@ def options_of(job: Job) -> dict[str, Any]:
             "target": of_path(own.target).content,
             "target_reference": of_named_model(own.target_reference).content,
         }
-    return {name: content for name, content in named.items() if content is not None}
+    return {name: job.ledger.hidden_content(content) for name, content in named.items() if content is not None}
 
 
 def changed_files(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:

@@ -6,11 +6,11 @@ from typing import Any
 
 from unweave import progress
 from unweave.audit.ledger.job import Job
+from unweave.audit.ledger.ledger import WORK
 from unweave.store.store import GradientStore
 from unweave.temporary import remove_stale
 from unweave.traces import mentioning, mentions, needles_of
 
-WORK = "work"
 MODELS = ("base", "snapshots", "checkpoints")
 
 
@@ -61,7 +61,7 @@ def _not_reached(job: Job) -> list[dict[str, str]]:
     folders += [data.parent] if (data.parent / "case.json").is_file() else []
     texts = mentioning(folders, needles, apart=[job.work, data])
     found += [{"place": str(path), "what": "holds the text of a row"} for path in texts]
-    shown = needles | {row.id.encode() for row in asked}
+    shown = needles | {job.ledger.own_id(row.id).encode() for row in asked}
     outputs = GradientStore.open(Path(origin.store)).log.outputs() if origin.store else {}
     pages = sorted(path for path in outputs if path.is_file() and path not in texts and mentions(path, shown))
     return found + [{"place": str(path), "what": "a trace that shows a row"} for path in pages]

@@ -1,6 +1,6 @@
 """Carrying out a request, step by step; each step is recorded when its results are on the disk, and a rerun goes on after the last of them.
 
-prepared          the rows to forget, to keep and to test on, as files (removed again at the end: a ledger keeps no forgotten text)
+prepared          the rows to forget, to keep and to test on, as files (removed again however the run ends: a ledger keeps no forgotten text)
 measured before   losses of these rows under the current model
 bound             data, models and files of options, by content
 weighed           influence weights, where they are asked for
@@ -11,7 +11,8 @@ certified         certificate.json and certificate.html
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,20 @@ from unweave import progress
 from unweave.audit.ledger import materials, work
 from unweave.audit.ledger.bound import Bound
 from unweave.audit.ledger.certificate import write_certificate
-from unweave.audit.ledger.config import RollbackConfig, RunConfig
+from unweave.audit.ledger.config import CancelConfig, RollbackConfig, RunConfig
 from unweave.audit.ledger.job import Job, recorded_config
-from unweave.audit.ledger.ledger import LOCK, Ledger
-from unweave.errors import ConfigError, DataError
+from unweave.audit.ledger.ledger import LOCK, WORK, Ledger, Request
+from unweave.audit.ledger.states import CANCEL, CANCELLED, END, ROLL_BACK, START, STEP, after
+from unweave.errors import BusyError, ConfigError, DataError
 from unweave.files import file_digest, locked, read_json
-from unweave.names import require_name
+from unweave.names import fault_of
 from unweave.ranges import require_in_range
 from unweave.temporary import remove_stale
 
-STEPS: dict[str, Callable[[Job], dict[str, Path]]] = {
+Steps = Mapping[str, Callable[[Job], dict[str, Path]]]
+"""Name to what is done, in order; each returns the files that it left."""
+
+STEPS: Steps = {
     "prepared": work.prepare,
     "measured before": work.measure_before,
     materials.STEP: materials.gather,
@@ -39,23 +44,28 @@ STEPS: dict[str, Callable[[Job], dict[str, Path]]] = {
     "store cleaned": work.clean_store,
     "certified": write_certificate,
 }
+BEFORE_STORE = "measured after"
+"""The step before the store is cleaned: once it is recorded, the store may lack the rows."""
 
 
-def run_request(config: RunConfig) -> dict[str, Any]:
+def run_request(config: RunConfig, *, steps: Steps | None = None) -> dict[str, Any]:
     """Carry out a request, or repeat it elsewhere.
 
     Args:
         config: Which, and how.
+        steps: What is done; by default `STEPS`.
 
     Returns:
         The certificate; with `replay`, whether the adapter came out the same.
 
     Raises:
-        DataError: When the request was rolled back, or its rows have changed since.
+        DataError: When the request was given up, or its rows have changed since.
         ConfigError: When the drift budget is used up.
     """
     require_in_range(config)
-    ledger = Ledger(config.ledger)
+    ledger = Ledger(config.ledger, key=config.key)
+    # Where the key lies changes no result.
+    config = replace(config, key=None)
     if config.replay is not None:
         return _replay(ledger, config)
     # Whoever verifies the request later may stand in another folder.
@@ -63,53 +73,69 @@ def run_request(config: RunConfig) -> dict[str, Any]:
         name: path.resolve() for name in ("forget_config", "holdout") if (path := getattr(config, name)) is not None
     }
     config = replace(config, **named)
-    busy = DataError(
-        "Another process is at work on this ledger.", where=str(config.ledger), remedy="wait for it, then run again"
-    )
-    with locked(config.ledger / LOCK, busy):
+    with _alone(ledger):
         request = ledger.request(config.request)
+        # An old ledger may hold what is no name: it is listed, and not carried out.
+        if not request.is_done and (fault := fault_of(request.id)):
+            raise ConfigError(
+                f"The request's id is no name: {request.id!r} {fault}.",
+                where=str(config.ledger),
+                remedy="cancel it (`unweave request cancel`), and add its rows under a name",
+            )
         folder = ledger.request_folder(request.id)
         if request.is_done:
             # A kill between the last event and the end of the run leaves the rows' texts behind.
-            shutil.rmtree(folder / "work", ignore_errors=True)
+            remove(folder / WORK)
             ledger.journal.seal()
             progress.say(f"request {request.id} is {request.state}, nothing to do")
             return read_json(folder / "certificate.json", what="The certificate")
-        if request.state == "rolled back":
+        if after(request.state, START) is None:
             raise DataError(
-                f"The request '{request.id}' was rolled back.", remedy="add it anew, under another --request-id"
+                f"The request '{request.id}' was {request.state}.", remedy="add it anew, under another --request-id"
             )
-        # An old ledger may hold what is no name: it is listed, and not carried out.
-        require_name(request.id, what="The request's id", where=str(config.ledger))
+        ledger.require_key()
         _require_budget(ledger, config)
-        return _carry_out(Job(ledger, request, config, folder, ledger.model()))
+        job = Job(ledger, request, config, folder, ledger.model())
+        try:
+            return _carry_out(job, steps or STEPS)
+        finally:
+            # However it ends: what is needed of the rows' texts when it goes on is made again.
+            remove(job.work)
 
 
-def _carry_out(job: Job) -> dict[str, Any]:
-    journal, request, bound = job.ledger.journal, job.request, job.bound()
+def _alone(ledger: Ledger) -> AbstractContextManager[None]:
+    """Hold the ledger for a command that changes what a request has left."""
+    busy = BusyError(
+        "Another process is at work on this ledger.", where=str(ledger.folder), remedy="wait for it, then run again"
+    )
+    return locked(ledger.folder / LOCK, busy)
+
+
+def _carry_out(job: Job, steps: Steps) -> dict[str, Any]:
+    ledger, request, bound = job.ledger, job.request, job.bound()
     if bound.started is None or bound.started.content != job.started:
         if bound.started is not None:
             progress.say("the request is carried out with other options or inputs than before: starting over")
         bound = _begin(job)
-    for name, step in STEPS.items():
+    for name, step in steps.items():
         known = bound.steps[name].content["files"] if name in bound.steps else None
         if known is not None and _intact(job, known):
             continue
         progress.say(f"request {request.id}: {name}")
         files = step(job)
-        digests = {key: [str(path.relative_to(job.folder)), file_digest(path)] for key, path in files.items()}
+        digests = {key: [str(path.relative_to(job.folder)), _digest(job, path)] for key, path in files.items()}
         if known is None:
-            journal.append("step", request.id, step=name, files=digests)
+            ledger.record(STEP, request.id, step=name, files=digests)
         elif known != digests:
             # What an event has bound stays bound: what comes out otherwise is another attempt.
             progress.say(f"what '{name}' had left was lost, and came out otherwise when made again: starting over")
             _begin(job)
-            return _carry_out(Job(job.ledger, request, job.config, job.folder, job.before))
+            return _carry_out(Job(job.ledger, request, job.config, job.folder, job.before), steps)
     remove_stale(job.folder)
     remove_stale(job.ledger.folder, below=False)
     certificate = read_json(job.folder / "certificate.json", what="The certificate")
-    journal.append(
-        "done",
+    ledger.record(
+        END,
         request.id,
         certificate=file_digest(job.folder / "certificate.json"),
         page=file_digest(job.folder / "certificate.html"),
@@ -117,7 +143,6 @@ def _carry_out(job: Job) -> dict[str, Any]:
         shown=certificate["shown"],
         **{"class": certificate["class"]},
     )
-    shutil.rmtree(job.work, ignore_errors=True)
     if certificate["drift"]["retraining_due"]:
         progress.say("the drift budget is used up: retrain before the next request")
     return certificate
@@ -125,15 +150,41 @@ def _carry_out(job: Job) -> dict[str, Any]:
 
 def _begin(job: Job) -> Bound:
     """Begin an attempt, with nothing of an earlier one left."""
-    shutil.rmtree(job.folder, ignore_errors=True)
-    job.ledger.journal.append("started", job.request.id, **job.started)
+    remove(job.folder)
+    job.ledger.record(START, job.request.id, **job.started)
     return job.bound()
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder of the ledger, if it is there.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        DataError: When something of it stays.
+    """
+    try:
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise DataError(
+            f"The folder can't be removed, and may hold texts of rows: {error.strerror}.",
+            where=str(folder),
+            remedy="remove it, then run again",
+        ) from error
 
 
 def _intact(job: Job, files: dict[str, list[str]]) -> bool:
     return all(
-        (job.folder / name).is_file() and file_digest(job.folder / name) == digest for name, digest in files.values()
+        (job.folder / name).is_file() and _digest(job, job.folder / name) == digest for name, digest in files.values()
     )
+
+
+def _digest(job: Job, path: Path) -> str:
+    """What the journal says of a file; those that hold texts of rows are hashed with the key."""
+    digest = file_digest(path)
+    return job.ledger.hidden(digest, purpose="file") if path.is_relative_to(job.work) else digest
 
 
 def _require_budget(ledger: Ledger, config: RunConfig) -> None:
@@ -161,12 +212,14 @@ def _replay(ledger: Ledger, config: RunConfig) -> dict[str, Any]:
     original = ledger.request_folder(request.id)
     repeated = recorded_config(started.content["config"], ledger=config.ledger, replay=config.replay)
     job = Job(ledger, request, repeated, config.replay, started.content["before"])
-    work.prepare(job)
-    for name in work.WEIGHTS:
-        if (original / name).is_file():
-            shutil.copyfile(original / name, job.folder / name)
-    work.forget(job)
-    shutil.rmtree(job.work)
+    try:
+        work.prepare(job)
+        for name in work.WEIGHTS:
+            if (original / name).is_file():
+                shutil.copyfile(original / name, job.folder / name)
+        work.forget(job)
+    finally:
+        remove(job.work)
     own, other = (file_digest(work.weights_of(folder / "adapter")) for folder in (job.folder, original))
     return {"request": request.id, "folder": str(job.adapter), "same": own == other, "adapter": own, "original": other}
 
@@ -184,23 +237,60 @@ def roll_back(config: RollbackConfig) -> dict[str, Any]:
         DataError: When the request is not the last one carried out.
     """
     ledger = Ledger(config.ledger)
-    busy = DataError(
-        "Another process is at work on this ledger.", where=str(config.ledger), remedy="wait for it, then run again"
-    )
-    with locked(config.ledger / LOCK, busy):
+    with _alone(ledger):
         request, done = ledger.request(config.request), ledger.carried_out()
-        if not request.is_done:
-            raise DataError(f"The request '{request.id}' is {request.state}.", remedy="only what is done can be undone")
+        if after(request.state, ROLL_BACK) is None:
+            raise DataError(
+                f"The request '{request.id}' is {request.state}.",
+                remedy="only what is done can be undone"
+                + ("; give it up with `unweave request cancel`" if after(request.state, CANCEL) else ""),
+            )
         if done[-1].id != request.id:
             raise DataError(
                 f"Later requests build on '{request.id}', the last of them '{done[-1].id}'.",
                 remedy=f"roll '{done[-1].id}' back first",
             )
-        ledger.journal.append("rolled back", request.id, reason=config.reason)
+        ledger.record(ROLL_BACK, request.id, reason=config.reason)
+        if fault_of(request.id) is None:
+            remove(ledger.request_folder(request.id) / WORK)
+    return {"request": request.id, "model": ledger.model(), **_lacking(ledger, request)}
+
+
+def cancel_request(config: CancelConfig) -> dict[str, Any]:
+    """Give up a request that is not done, and remove what its run has left: the rows' texts among it.
+
+    Args:
+        config: The request.
+
+    Returns:
+        What was removed, and what the gradient store may lack since.
+
+    Raises:
+        DataError: When the request is done, or was given up before.
+    """
+    ledger = Ledger(config.ledger)
+    with _alone(ledger):
+        request = ledger.request(config.request)
+        # An id of before ids were names may lead anywhere: nothing is removed there.
+        folder = ledger.request_folder(request.id) if fault_of(request.id) is None else None
+        if request.state != CANCELLED and after(request.state, CANCEL) is None:
+            raise DataError(
+                f"The request '{request.id}' is {request.state}.",
+                where=str(config.ledger),
+                remedy="undo it with `unweave request rollback`" if request.is_done else "there is nothing to cancel",
+            )
+        left = folder is not None and folder.exists()
+        if folder is not None:
+            # First, so that what is cancelled has left nothing.
+            remove(folder)
+        if request.state != CANCELLED:
+            ledger.record(CANCEL, request.id, reason=config.reason)
+    begun = any(event.kind == STEP and event.content.get("step") == BEFORE_STORE for event in request.events)
+    lacking = _lacking(ledger, request) if begun else {"rows_to_cache_again": [], "store": ledger.origin().store}
+    return {"request": request.id, "state": CANCELLED, "removed": str(folder) if left else None, **lacking}
+
+
+def _lacking(ledger: Ledger, request: Request) -> dict[str, Any]:
+    """What the gradient store lacks since a request took its rows out."""
     store = ledger.origin().store
-    return {
-        "request": request.id,
-        "model": ledger.model(),
-        "rows_to_cache_again": sorted(request.rows) if store else [],
-        "store": store,
-    }
+    return {"rows_to_cache_again": ledger.own_ids(request.rows) if store else [], "store": store}

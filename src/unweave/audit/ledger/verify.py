@@ -27,6 +27,8 @@ from unweave.errors import DataError, UnweaveError
 from unweave.files import read_record
 
 LEGACY = "made before certificates bound all files (tokenizer, templates, configs, data by row): it binds less, and less is checked"
+WITHOUT_KEY = "that the data's rows are those of the request, by their hashes; rows whose ids are hashes of their content, in data and store"
+"""What the ledger's key is needed for."""
 
 
 def verify_requests(config: VerifyConfig) -> list[dict[str, Any]]:
@@ -63,11 +65,14 @@ def verify_request(config: VerifyConfig) -> dict[str, Any]:
     Raises:
         DataError: When the request was not carried out: there is nothing to verify.
     """
-    ledger = Ledger(config.ledger)
+    ledger = Ledger(config.ledger, key=config.key, without_key=config.without_key)
     checks = [Check("the journal's chain", "; ".join(ledger.journal.check()) or None)]
     request = ledger.request(config.request)
     late = repeated(ledger.journal.events())
     checks.append(Check("every event says something new", "; ".join(late) or None))
+    ledger.require_key()
+    if ledger.is_blind:
+        checks.append(Check(f"not checked without the key: {WITHOUT_KEY}", partly=True))
     if not request.is_done:
         raise DataError(
             f"The request '{request.id}' is {request.state}: there is nothing to verify.",

@@ -175,5 +175,6 @@ def copies_and_store(job: Job, certificate: Mapping[str, Any], materials: Mappin
     store = certificate["store"]["store"]
     if store is not None:
         opened = GradientStore.open(Path(store))
-        left = sorted((opened.names() | set(texts_by_id(opened.folder))) & set(job.request.rows))
+        stored = opened.names() | set(texts_by_id(opened.folder))
+        left = sorted(row_id for row_id in stored if job.ledger.name_of(row_id) in job.request.rows)
         yield Check("the gradient store", f"row '{left[0]}' is in {store} again" if left else None)

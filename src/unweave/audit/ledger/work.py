@@ -9,9 +9,9 @@ from typing import Any
 
 from unweave import progress
 from unweave.audit.ledger.job import Job, require_unchanged
-from unweave.audit.ledger.ledger import content_hash
 from unweave.audit.ledger.measure import measure
 from unweave.audit.ledger.reach import reach
+from unweave.audit.ledger.records import hide_identity, is_made
 from unweave.audit.ledger.tokens import MEASURED, choose_encoding, encoding_of, lost_rows, require_all
 from unweave.config import load_yaml, to_plain
 from unweave.data.config import AS_WRITTEN, read_own
@@ -104,7 +104,7 @@ def drawn(job: Job, ids: Sequence[str], *, copies: Collection[str], tell: bool =
     """
     # Rows of any request are no witnesses: they are to change, or have.
     known = job.ledger.requests(until=job.begin).values()
-    requested = {row_id for other in known if other.state != "rolled back" for row_id in other.rows}.union(copies)
+    requested = {row_id for other in known if other.holds_rows for row_id in other.rows}.union(copies)
     others = [row_id for row_id in ids if row_id not in requested]
     order = sorted(others, key=lambda row_id: hashlib.blake2b(f"{job.request.id}:{row_id}".encode()).digest())
     keep, test = _sizes(job, len(others), tell=tell)
@@ -167,11 +167,9 @@ def _left_out(job: Job) -> set[str]:
         recipe = read_recipe(job.ledger.origin().model)
     except ConfigError:
         return set()
-    return (
-        {row.id for row in read_beside(recipe.without, recipe)}
-        if recipe.without and recipe.without.is_file()
-        else set()
-    )
+    if not recipe.without or not recipe.without.is_file():
+        return set()
+    return {job.ledger.name_of(row.id) for row in read_beside(recipe.without, recipe)}
 
 
 def held_out_rows(job: Job) -> list[Row]:
@@ -183,7 +181,9 @@ def held_out_rows(job: Job) -> list[Row]:
     Returns:
         The rows; none where no file of them was given.
     """
-    return read_beside(job.config.holdout, job.config, job.ledger.reading()).rows if job.config.holdout else []
+    if job.config.holdout is None:
+        return []
+    return job.ledger.named(read_beside(job.config.holdout, job.config, job.ledger.reading()).rows)
 
 
 def weigh(job: Job) -> dict[str, Path]:
@@ -208,14 +208,18 @@ def weigh(job: Job) -> dict[str, Path]:
             where="--weights",
             remedy="use --weights uniform, or make the ledger with --store",
         )
-    ids = [row.id for name in ("forget", "retain") for row in read_own(job.work / f"{name}.jsonl")]
-    if missing := GradientStore.open(Path(store)).pending(ids):
-        raise StoreError(
-            f"The store lacks {len(missing)} of the rows, such as '{missing[0]}'.",
-            where=store,
-            remedy="cache the training rows (a modification's new rows too), or use --weights uniform",
-        )
-    weighing: Any = {name: job.work / f"{name}.jsonl" for name in ("forget", "retain")}
+    # The store knows rows by their own ids.
+    own = {job.ledger.name_of(row_id): row_id for row_id in GradientStore.open(Path(store)).names()}
+    weighing: Any = {name: job.work / f"weigh.{name}.jsonl" for name in ("forget", "retain")}
+    for name, path in weighing.items():
+        rows = read_own(job.work / f"{name}.jsonl").rows
+        if missing := [row.id for row in rows if row.id not in own]:
+            raise StoreError(
+                f"The store lacks {len(missing)} of the rows, such as '{missing[0]}'.",
+                where=store,
+                remedy="cache the training rows (a modification's new rows too), or use --weights uniform",
+            )
+        write_jsonl(path, [replace(row, id=own[row.id]).to_record() for row in rows])
     out: Any = dict(zip(("out_forget", "out_retain"), (job.folder / name for name in WEIGHTS), strict=True))
     weigh_rows(WeighConfig(method=job.config.weights, store=Path(store), seed=job.config.seed, **weighing, **out))
     return {name: job.folder / name for name in WEIGHTS}
@@ -230,10 +234,12 @@ def forget(job: Job) -> dict[str, Path]:
     Returns:
         All files of its folder: whoever loads it reads more than its weights.
     """
-    if job.config.method == RETRAIN:
-        _retrain(job)
-    else:
-        forget_rows(unlearning(job))
+    if not is_made(job):
+        if job.config.method == RETRAIN:
+            _retrain(job)
+        else:
+            forget_rows(unlearning(job))
+        hide_identity(job)
     return {path.relative_to(job.adapter).as_posix(): path for path in all_files(job.adapter)}
 
 
@@ -307,7 +313,7 @@ def clean_store(job: Job) -> dict[str, Path]:
     if store_folder is not None:
         store = GradientStore.open(Path(store_folder))
         with store.writing():
-            present = store.names() & set(job.request.rows)
+            present = {row_id for row_id in store.names() if job.ledger.name_of(row_id) in job.request.rows}
             if present:
                 store.delete(sorted(present))
         compact_store(GradientStore.open(Path(store_folder)))
@@ -374,7 +380,7 @@ def _retrain(job: Job) -> None:
     for other in [*job.ledger.carried_out(until=job.begin), job.request]:
         new = {row.id: row for row in job.ledger.new_rows(other)}
         gone |= {row_id: new.get(row_id) for row_id in other.rows}
-    without = {row.id for row in read_beside(recipe.without, recipe)} if recipe.without else set()
+    without = {job.ledger.name_of(row.id) for row in read_beside(recipe.without, recipe)} if recipe.without else set()
     rows = [gone.get(row.id, row) for row in job.rows if row.id not in without]
     write_jsonl(job.work / "train.jsonl", [row.to_record() for row in rows if row is not None])
     training = replace(
@@ -411,7 +417,7 @@ def _replacement(job: Job) -> dict[str, Row]:
         return {}
     rows = {row.id: row for row in job.ledger.new_rows(job.request)}
     wanted: dict[str, str] = job.request.events[0].content["replacement_rows"]
-    if {row_id: content_hash(row) for row_id, row in rows.items()} != wanted:
+    if {row_id: job.ledger.row_hash(row) for row_id, row in rows.items()} != wanted:
         raise DataError(
             "The new rows have changed since the request was made.",
             where=job.request.replacement,
