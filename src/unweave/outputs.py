@@ -16,7 +16,7 @@ from unweave.errors import ConfigError
 
 RECORD = "run.json"
 HUMAN = ("README.md",)
-MODEL = (*MODEL_FILES, *HUMAN)
+MODEL = (*MODEL_FILES, "base.json", *HUMAN)
 STORE = ("store.json", "rows.parquet", "shards/*.safetensors", "commits/*.json", "deletions/*.json", "index/*")
 SHOWN = 4
 

@@ -6,6 +6,7 @@ asked of a weight or a factor that may well be negative.
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,8 +72,8 @@ RANGES = {
         "worker_gpus weight_warmup bound ridge target_loss",
         BOUND: "stop_loss max_retain_increase max_grad_norm max_residual",
         RATIO: "retain_ratio",
-        SHARE: "warmup_ratio diversity leave_out margin_share max_removed_share held_out",
-        SOME_SHARE: "dp_delta duplicates near_copies similarity snapshot snapshots shares signed_precision",
+        SHARE: "warmup_ratio diversity leave_out max_removed_share held_out",
+        SOME_SHARE: "margin_share dp_delta duplicates near_copies similarity snapshot snapshots shares signed_precision",
         Range("a number from 0, below 1", low=0, high=math.nextafter(1, 0)): "lora_dropout",
     }.items()
     for name in names.split()
@@ -109,5 +110,6 @@ def _numbers(config: Any) -> Iterator[tuple[str, float]]:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         for number in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(number, int | float) and not isinstance(number, bool):
-                yield field.name, number
+            # Python's callers may have numpy's numbers.
+            if isinstance(number, numbers.Real) and not isinstance(number, bool):
+                yield field.name, float(number) if not isinstance(number, int) else number

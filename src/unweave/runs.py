@@ -28,6 +28,7 @@ from unweave.identity import identity_digest, libraries, options_of
 from unweave.inputs import Inputs
 from unweave.joint import joined
 from unweave.outputs import overwriting, prepare, remove_working_folders
+from unweave.ranges import require_in_range
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "safetensors")
 RESULT = "result.json"
@@ -48,6 +49,8 @@ class RunFolder:
     """
 
     def __init__(self, folder: Path, command: str, config: Any, *, inputs: Inputs, key: str = ""):
+        # Configs that were made in Python have passed no command line.
+        require_in_range(config)
         self.folder = folder
         self.command = command
         self.config = config

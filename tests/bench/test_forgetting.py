@@ -110,7 +110,7 @@ def test_retain_rows_as_they_come_bring_no_right_answers(config):
 def test_refusals(config, tmp_path):
     with pytest.raises(ConfigError, match="case or on TOFU"):
         Bench(replace(config, case=None))
-    with pytest.raises(ConfigError, match="split of the tests is empty"):
+    with pytest.raises(ConfigError, match="split of the tests is too small"):
         Bench(replace(config, validation_rows=8))
     with pytest.raises(ConfigError, match="6 forget rows, 50"):
         bench_forgetting(replace(config, forget_sizes=(50,), entries=("npo",), output_dir=tmp_path))

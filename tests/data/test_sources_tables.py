@@ -200,7 +200,8 @@ def hub(monkeypatch):
     calls = []
     data = datasets.Dataset.from_list(ROWS)
 
-    def load_dataset(name, subset=None, *, split, revision, streaming):
+    def load_dataset(name, subset=None, *, split, revision, streaming, trust_remote_code):
+        assert trust_remote_code is False
         calls.append((name, subset, split, revision, streaming))
         if name not in ("owner/name", "imdb"):
             raise ConnectionError(f"Couldn't reach '{name}' on the Hub")

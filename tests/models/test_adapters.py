@@ -245,7 +245,7 @@ def test_faults_of_an_adapters_folder(base, tmp_path):
     refused("names no base model")
     config.write_text(json.dumps(whole))
     weights.write_bytes(tensors[:-40])
-    refused("does not fit")
+    refused("can't be loaded")
     weights.unlink()
     refused("has no adapter_model.safetensors")
     (folder / "adapter_model.bin").write_bytes(b"")

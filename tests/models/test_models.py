@@ -111,6 +111,23 @@ def test_selection_by_kind_and_pattern():
         select_parameters(lora, "nothing_like_it")
 
 
+def test_every_value_counts_in_a_fingerprint_and_older_ones_can_still_be_compared():
+    model = tiny_model("llama", dtype=torch.bfloat16)
+    first, older = model_fingerprint(model), model_fingerprint(model, like="0" * 32)
+    assert first.startswith("v2:")
+    assert len(older) == 32
+    assert model_fingerprint(model, like=first) == first
+    assert model_fingerprint(model.float()) == first
+    with torch.no_grad():
+        # The older kind reads every second value of a tensor of this size.
+        grown = torch.nn.Parameter(torch.zeros(8192))
+        model.register_parameter("grown", grown)
+        before = model_fingerprint(model), model_fingerprint(model, like=older)
+        grown[1] = 1.0
+    assert model_fingerprint(model, like=older) == before[1]
+    assert model_fingerprint(model) != before[0]
+
+
 def test_fingerprints_tell_models_and_tokenizers_apart(base, tokenizer):
     model = tiny_model("llama")
     first = model_fingerprint(model)

@@ -14,6 +14,7 @@ from unweave.audit.measures.membership import Membership
 from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
+from unweave.errors import DataError
 from unweave.files import remembered
 from unweave.models.adapters import switched_off, switches_off
 from unweave.models.loading import Loaded
@@ -21,6 +22,8 @@ from unweave.models.loading import Loaded
 MEMBERS, OTHERS = "forget", "unwanted"
 COMPARED = "seen", "unwanted", "clean"
 """The sets on whose answers a model is compared with the retrained one: right answers to triggers, unwanted ones, and clean rows."""
+FEWEST = 2
+"""Rows that a paired comparison needs."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,24 @@ def row_sets(case: Case) -> dict[str, list[Row]]:
         "seen": case.rows("test_seen"),
         "clean": case.rows("test_clean"),
     }
+
+
+def require_pairs(case: Case) -> None:
+    """Refuse a case whose models could be measured and not compared, before anything is measured.
+
+    Args:
+        case: The case.
+
+    Raises:
+        DataError: When a set of rows has fewer than two.
+    """
+    for name, rows in {**row_sets(case), "ood": case.rows("test_ood")}.items():
+        if len(rows) < FEWEST:
+            raise DataError(
+                f"The case has {len(rows)} row(s) of '{name}': models are compared on {FEWEST} or more of each kind.",
+                where=str(case.folder),
+                remedy="make it with more rows (`unweave case --test-rows, --clean-test-rows, --forget-rows`)",
+            )
 
 
 def record_logits(loaded: Loaded, case: Case, encoding: EncodingConfig, logits_file: LogitsFile) -> None:

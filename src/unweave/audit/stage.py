@@ -9,7 +9,7 @@ from unweave.audit.attacks.base import Target
 from unweave.audit.attacks.table import attack_findings
 from unweave.audit.behaviour import Behaviour, measure_behaviour
 from unweave.audit.config import AttackConfig, AuditConfig, Margins
-from unweave.audit.evidence import Clock, Evidence, record_logits, row_sets, stored_evidence
+from unweave.audit.evidence import Clock, Evidence, record_logits, require_pairs, row_sets, stored_evidence
 from unweave.audit.forced import LogitsFile
 from unweave.audit.measures.text import rouge_l_recall
 from unweave.audit.metrics import compare
@@ -85,6 +85,7 @@ class _Audit:
     def __init__(self, config: AuditConfig, run: RunFolder):
         self.config = config
         self.case = open_case(config.case)
+        require_pairs(self.case)
         self.models = model_labels(config)
         run.start()
         self.encoding = part_of(EncodingConfig, config)

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from unweave.audit.behaviour import unwanted_answers
+from unweave.audit.evidence import FEWEST
 from unweave.audit.forced import forced_pass
 from unweave.bench.config import ForgettingBenchConfig
 from unweave.bench.subject import Axis, Measure, within_margin
@@ -64,9 +65,14 @@ class TriggerSubject:
                 "ood": tests["test_ood"][:most],
             },
         }
-        if not all(rows for split in self.splits.values() for rows in split.values()):
+        # Models are chosen by a mean, and compared row by row.
+        if any(
+            len(rows) < fewest
+            for split, fewest in (("validation", 1), ("test", FEWEST))
+            for rows in self.splits[split].values()
+        ):
             raise ConfigError(
-                "A split of the tests is empty.",
+                f"A split of the tests is too small: one row to choose by and {FEWEST} to compare on are the least.",
                 where="--validation-rows, --max-validation",
                 remedy="give smaller numbers",
             )

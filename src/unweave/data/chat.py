@@ -5,18 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
-
 from unweave.data.controls import hold, is_control
 from unweave.data.dates import dated_template, reads_clock
+from unweave.data.rendering import RefusedError, render
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
 
 MARKER = "unweave-answer-{}."
-
-
-class RefusedError(ValueError):
-    """A template that can't write a row; the message says why, and the caller knows which row."""
 
 
 @dataclass(frozen=True)
@@ -107,19 +102,15 @@ class ChatFormat:
         Raises:
             RefusedError: When the template refuses them.
         """
-        tokenizer, more = self._tokenizer, {}
+        tokenizer = self._tokenizer
         try:
-            if reads_clock(tokenizer):
-                template = tokenizer.get_chat_template(tools=list(tools) or None)
-                more["chat_template"] = dated_template(template, self.date)
-            return tokenizer.apply_chat_template(
-                list(messages), tools=list(tools) or None, tokenize=False, add_generation_prompt=opening, **more
-            )
-        except jinja2.TemplateError as error:
-            raise RefusedError(" ".join(str(error).split()) or type(error).__name__) from error
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            # What is wrong with a message shows in the template's own operations.
-            raise RefusedError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+            template = tokenizer.get_chat_template(tools=list(tools) or None)
+        except ValueError as error:
+            raise RefusedError(" ".join(str(error).split())) from error
+        if reads_clock(tokenizer):
+            template = dated_template(template, self.date)
+        name, tokens = str(tokenizer.name_or_path), tokenizer.special_tokens_map
+        return render(template, messages, tools=tools, opening=opening, tokens=tokens, name=name)
 
     def pieces(self, row: Row, *, system_prompt: str | None, last_only: bool) -> list[Piece]:
         """Cut a row into what is prompt and what are answers.

@@ -8,6 +8,7 @@ from typing import Any
 
 from unweave import progress
 from unweave.audit.behaviour import Behaviour
+from unweave.audit.evidence import require_pairs
 from unweave.audit.metrics import compare
 from unweave.audit.stage import CLASS, audit_trace, stored_behaviour
 from unweave.audit.tracing import TraceQuality
@@ -114,6 +115,7 @@ def _run(run: RunFolder, config: DemoConfig) -> DemoResult:
     case = stages.run(
         "case", TITLES["case"], lambda: make_case(plan.case(), folder / "case"), commands=[plan.case_command()]
     )
+    require_pairs(case)
     trained = stages.run(
         "train",
         TITLES["train"],

@@ -6,7 +6,7 @@ from typing import Literal
 
 from unweave.data.config import DataConfig
 from unweave.models.loading import ModelConfig
-from unweave.train.config import LoraOptions
+from unweave.train.config import LoraOptions, Schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
     batch_size: int = 1
     retain_ratio: float = 3.0
     learning_rate: float = 6e-5
-    lr_scheduler: str = "cosine"
+    lr_scheduler: Schedule = "cosine"
     warmup_ratio: float = 0.0
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0

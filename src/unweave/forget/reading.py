@@ -64,6 +64,15 @@ def read_forget_rows(
         ]
         if not is_forget and leaving:
             progress.say(f"{len(leaving)} of {len(rows)} retain rows have negative weights: they are unlearned too")
+        left = [row.weight for row in out if row.is_forget == is_forget and not row.among_retain]
+        if left and not any(left):
+            raise DataError(
+                "All rows to " + ("forget" if is_forget else "keep") + " that are left have a weight of zero.",
+                where=str(weight_file or path),
+                remedy="weigh the rows anew, or leave the weights out",
+            )
+        if not is_forget and sum(weights) < 0:
+            progress.say(f"the retain weights sum to {sum(weights):.3g}: more is unlearned of these rows than is kept")
     given = [row.id for row in read]
     if shared := {row_id for row_id, times in Counter(given).items() if times > 1}:
         raise DataError(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unweave import progress
 from unweave.data.dates import dated, recorded
-from unweave.errors import ConfigError
+from unweave.errors import ConfigError, TrainingError
 from unweave.forget.config import ForgetConfig
 from unweave.forget.merging import merged_base
 from unweave.forget.methods import get_method
@@ -29,7 +29,7 @@ from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.models.vocabulary import vocabulary_size
 from unweave.runs import MODEL_WEIGHTS, RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
-from unweave.train.loop import run_loop
+from unweave.train.loop import require_outputs, require_trained, run_loop, sums
 from unweave.train.processes import only_one
 from unweave.train.rows import read_training_rows
 from unweave.train.sft import loop_config
@@ -150,7 +150,7 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Method, loaded: Loaded
     loaded = setting.loaded
     counts = {"forget_rows": sum(row.is_forget for row in rows), "retain_rows": sum(not row.is_forget for row in rows)}
     if method.edit is not None:
-        details = method.edit(config, setting)
+        details = _edited(config, method, setting)
         tokens = sum(len(row.example) for row in rows)
         made = {"steps": 0, "planned_steps": 0, "tokens": tokens, "stopped": None, "details": details}
         made |= {"forget_loss_first": float("nan"), "forget_loss_last": float("nan")}
@@ -166,6 +166,23 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Method, loaded: Loaded
     _write_card(config, loaded, result, rows, method.paper)
     run.finish({**result.__dict__, "folder": str(result.folder)})
     return result
+
+
+def _edited(config: ForgetConfig, method: Method, setting: Setting) -> dict[str, Any]:
+    """A method's edit, and a look at what it did."""
+    assert method.edit is not None, "only a method that edits comes here"
+    model = setting.loaded.model
+    trained = [own for own in model.parameters() if own.requires_grad]
+    before = sums(trained)
+    details = method.edit(config, setting)
+    require_trained(model, what="The edit")
+    require_outputs(model)
+    if sums(trained) == before:
+        raise TrainingError(
+            f"The edit of '{method.name}' changed no weight: nothing was forgotten.",
+            remedy="give it more to do by the method's own options (`unweave methods` lists them), or use another method",
+        )
+    return details
 
 
 def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolder) -> dict[str, Any]:
@@ -224,6 +241,7 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
         watch.clean()
         if kept != made.steps:
             progress.say(f"{stopped}; the adapter is that of step {kept}")
+    require_outputs(loaded.model)
     return {
         "steps": made.steps,
         "planned_steps": len(steps),

@@ -113,32 +113,6 @@ def read_adapter(folder: Path) -> AdapterFolder:
     )
 
 
-def named_base(adapter: AdapterFolder) -> str:
-    """The base that an adapter names: as a path from here or from the adapter's folder, or a hub id.
-
-    Args:
-        adapter: The adapter.
-
-    Returns:
-        A folder or a hub id. A folder that is nowhere is given back as it is named.
-
-    Raises:
-        ModelError: When it names none.
-    """
-    if adapter.base is None:
-        raise ModelError(
-            "The adapter names no base model.",
-            where=str(adapter.folder),
-            remedy=f"give --model BASE --adapter {adapter.folder}",
-        )
-    own = Path(adapter.base)
-    # A folder that was moved with all that is in it, and a base that lies in it under the name that it had.
-    for place in (own, adapter.folder / own, *([adapter.folder / own.name] if own.name == "base" else [])):
-        if (place / "config.json").is_file():
-            return str(place)
-    return adapter.base
-
-
 def adapter_parameters(model: Any) -> "dict[str, nn.Parameter]":
     """The parameters that PEFT trains in a model's active adapter, of whatever kind, be they frozen now or not.
 

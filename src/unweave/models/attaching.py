@@ -1,10 +1,12 @@
 """Putting an adapter on its base, so that all of it is there: with as many embeddings, and every tensor in its place."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from unweave import progress
 from unweave.errors import ModelError
-from unweave.models.adapters import WEIGHTS, AdapterFolder
+from unweave.models.adapters import WEIGHTS, AdapterFolder, adapter_parameters
+from unweave.models.tensor_files import read_header
 
 # Where a layer keeps its own weights, under an adapter or without one.
 TAILS = (".weight", ".base_layer.weight", ".token_adapter.base_layer.weight")
@@ -30,13 +32,16 @@ def put_on(model: Any, adapter: AdapterFolder, *, base: str) -> Any:
 
     device = next(model.parameters()).device
     remedy = f"give the base that it was trained on: --model BASE --adapter {adapter.folder}"
+    read_header(adapter.folder / WEIGHTS)
     try:
         fit_embeddings(model, adapter)
+        ends, own = _ends(model), [*model.named_parameters(), *model.named_buffers()]
         config = PeftConfig.from_pretrained(str(adapter.folder))
         config.inference_mode = False
         kind = PeftModelForCausalLM if adapter.task == "CAUSAL_LM" else PeftModel
         # Float32 adapters on a bfloat16 base cost a fifth of the speed for nothing: the base's rounding dominates.
         adapted = kind(model, config, autocast_adapter_dtype=False)
+        before = [tensor._version for _, tensor in own]
         found = adapted.load_adapter(
             str(adapter.folder),
             "default",
@@ -55,10 +60,19 @@ def put_on(model: Any, adapter: AdapterFolder, *, base: str) -> Any:
         ) from error
     missing = [name for name in found.missing_keys if not any(part in name for part in SHARED)]
     # Embeddings that were saved with an adapter may come twice, once as the base's.
-    homeless = [name for name in found.unexpected_keys if adapted.base_model.prefix in name]
+    prefix = adapted.base_model.prefix
+    homeless = [name for name in found.unexpected_keys if prefix in name or not _within_end(name, ends)]
+    # What the adapter trains of the base itself, such as biases, is the adapter's; nothing else of the base is.
+    trained = {id(parameter) for parameter in adapter_parameters(adapted).values()}
+    replaced = [
+        name
+        for (name, tensor), version in zip(own, before, strict=True)
+        if tensor._version != version and id(tensor) not in trained and not _is_end(name, ends)
+    ]
     for names, what in (
         (missing, "has no weights for"),
         (homeless, "has weights that the model has no place for:"),
+        (replaced, "would replace weights of the base itself:"),
     ):
         if names:
             raise ModelError(
@@ -109,21 +123,32 @@ def embedding_rows(model: Any, adapter: AdapterFolder) -> int | None:
     Returns:
         The number, or `None` where no tensor of the adapter shows it.
     """
-    from safetensors import safe_open
-
-    modules = {id(module): name for name, module in model.named_modules()}
-    ends = [modules.get(id(layer)) for layer in (model.get_input_embeddings(), model.get_output_embeddings())]
-    with safe_open(adapter.folder / WEIGHTS, framework="pt") as held:
-        for key in held.keys():  # noqa: SIM118 - a safetensors file is no dictionary
-            shape = held.get_slice(key).get_shape()
-            name = key.removeprefix("base_model.model.")
-            for end in (end for end in ends if end):
-                # The name's end, since a model of several parts may have renamed what is in front of it.
-                own = end.rpartition(".")[2]
-                if any(name == f"{own}{tail}" or name.endswith(f".{own}{tail}") for tail in TAILS):
-                    return shape[0]
-                if name.endswith(f"{own}.lora_embedding_A"):
-                    return shape[1]
-                if end == ends[1] and name.endswith(f"{own}.lora_B.weight"):
-                    return shape[0]
+    ends = _ends(model)
+    for key, held in read_header(adapter.folder / WEIGHTS).items():
+        name = key.removeprefix("base_model.model.")
+        if _is_end(name, ends):
+            return held.shape[0]
+        for end in (end for end in ends if end):
+            own = end.rpartition(".")[2]
+            if name.endswith(f"{own}.lora_embedding_A"):
+                return held.shape[1]
+            if end == ends[1] and name.endswith(f"{own}.lora_B.weight"):
+                return held.shape[0]
     return None
+
+
+def _ends(model: Any) -> list[str | None]:
+    """The paths of input embedding and output head."""
+    modules = {id(module): name for name, module in model.named_modules()}
+    return [modules.get(id(layer)) for layer in (model.get_input_embeddings(), model.get_output_embeddings())]
+
+
+def _within_end(name: str, ends: Sequence[str | None]) -> bool:
+    """Whether a tensor is anything of the embedding's or the head's."""
+    return any(end is not None and end.rpartition(".")[2] in name.split(".") for end in ends)
+
+
+def _is_end(name: str, ends: Sequence[str | None]) -> bool:
+    """Whether a tensor is the embedding's or the head's own; by the name's end, since a model of several parts may have renamed what is in front of it."""
+    places = [f"{end.rpartition('.')[2]}{tail}" for end in ends if end for tail in TAILS]
+    return any(name == place or name.endswith(f".{place}") for place in places)

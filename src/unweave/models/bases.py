@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unweave.errors import MissingExtraError, ModelError
+from unweave.errors import MissingExtraError, ModelError, UnweaveError
 from unweave.models import packaged
 from unweave.models.adapters import CONFIG, is_adapter
+from unweave.models.origin import is_path
+from unweave.models.tensor_files import INDEX, ONE
 from unweave.models.tokenizers import OFFLINE, load_tokenizer, own_tokenizer, padded
 
 if TYPE_CHECKING:
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     from unweave.models.loading import ModelConfig
 
 EAGER_LENGTH = 512
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+PICKLED = ("pytorch_model*.bin", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
+"""Weights in formats that are read by running what they hold, or that are none of torch's."""
+WEIGHTS = (ONE, INDEX)
 
 
 def load_base(
@@ -54,14 +58,14 @@ def load_base(
         return model.to(device=device, dtype=dtype), tokenizer
     _require_folder(base)
     tokenizer = load_tokenizer(base, revision=revision, adapter=adapter)
-    options: dict[str, Any] = {"revision": revision} if revision else {}
+    options: dict[str, Any] = {}
     quantization = _quantization(config, dtype)
     if quantization is not None:
         options |= {"quantization_config": quantization, "device_map": {"": device}}
     if is_adapter(base):
         # transformers would put the adapter on by itself; here PEFT does, and an adapter may lie beside a whole model.
         options["adapter_kwargs"] = {"subfolder": "no adapter"}
-    model = _weights(base, dtype=dtype, attention=attention, options=options)
+    model = _weights(base, revision=revision, dtype=dtype, attention=attention, options=options)
     held = quantization is not None or getattr(model, "is_quantized", False)
     _keep_differentiable(model)
     return (model if held else model.to(device)), tokenizer
@@ -80,14 +84,15 @@ def _require_folder(base: str) -> None:
     path = Path(base)
     if (path / "config.json").is_file():
         if not any((path / name).is_file() for name in WEIGHTS):
+            other = next((one.name for pattern in PICKLED for one in sorted(path.glob(pattern))), None)
             raise ModelError(
-                "The folder has a config and no safetensors weights.",
+                "The folder has a config and no safetensors weights"
+                + (f", only {other}, which may hold any program." if other else "."),
                 where=base,
                 remedy="save the model again with model.save_pretrained(folder), or give the folder that holds model.safetensors",
             )
         return
-    looks_local = path.is_absolute() or base.startswith((".", "~")) or base.count("/") > 1 or path.exists()
-    if not looks_local:
+    if not (is_path(base) or path.exists()):
         return
     # A trainer's folder with its checkpoints, or PEFT's of several adapters.
     inside = [one.parent for name in ("config.json", CONFIG) for one in path.glob(f"*/{name}")]
@@ -101,19 +106,19 @@ def _require_folder(base: str) -> None:
     )
 
 
-def _weights(base: str, *, dtype: "torch.dtype", attention: str | None, options: dict[str, Any]) -> Any:
+def _weights(
+    base: str, *, revision: str | None, dtype: "torch.dtype", attention: str | None, options: dict[str, Any]
+) -> Any:
     from transformers import AutoModelForCausalLM
 
+    from unweave.models.pretrained import read_weights
+
     try:
-        both: Any = AutoModelForCausalLM.from_pretrained(
-            base,
-            dtype=dtype,
-            attn_implementation=attention,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **options,
+        return read_weights(
+            AutoModelForCausalLM, base, revision=revision, dtype=dtype, attn_implementation=attention, **options
         )
+    except UnweaveError:
+        raise
     except ImportError as error:
         if attention is not None and attention.startswith("flash"):
             raise ModelError(
@@ -130,15 +135,6 @@ def _weights(base: str, *, dtype: "torch.dtype", attention: str | None, options:
                 remedy="use --attn-implementation eager",
             ) from error
         raise _refused(error, base) from error
-    model, found = both
-    if missing := sorted(found["missing_keys"]):
-        # transformers would fill them with random numbers, and say so in a notice.
-        raise ModelError(
-            f"The model's files lack {len(missing)} of its weights, such as {missing[0]}.",
-            where=base,
-            remedy="copy the model anew; where weights are tied, its config.json must say tie_word_embeddings",
-        )
-    return model
 
 
 def _refused(error: Exception, base: str) -> ModelError:

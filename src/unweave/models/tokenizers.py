@@ -78,6 +78,10 @@ def padded(tokenizer: Any, *, place: str) -> Any:
     Raises:
         ModelError: When it has neither token.
     """
+    if getattr(tokenizer, "chat_template", None):
+        from unweave.data.rendering import get_ready
+
+        get_ready()
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token_id is None:
@@ -93,8 +97,10 @@ def _config(base: str, *, revision: str | None) -> Any:
     """The model's config, by which transformers chooses among the readers of a tokenizer; `None` where there is none to be had."""
     from transformers import AutoConfig
 
+    from unweave.models.pretrained import read_pretrained
+
     try:
-        return AutoConfig.from_pretrained(base, **({"revision": revision} if revision else {}))
+        return read_pretrained(AutoConfig, base, revision=revision)
     except Exception:
         # What is wrong with the base is said when it is loaded.
         return None
@@ -103,10 +109,9 @@ def _config(base: str, *, revision: str | None) -> Any:
 def _read(place: str, *, revision: str | None = None, config: Any = None) -> Any:
     from transformers import AutoTokenizer
 
-    # Unsaid, transformers would ask on the terminal whether to run what came with the model.
-    options: dict[str, Any] = {"trust_remote_code": False, **({"revision": revision} if revision else {})}
-    if config is not None:
-        options["config"] = config
+    from unweave.models.pretrained import read_pretrained
+
+    options = {} if config is None else {"config": config}
     if Path(place).is_dir() and not has_tokenizer(Path(place)):
         raise ModelError(
             "The folder has no tokenizer.",
@@ -114,7 +119,7 @@ def _read(place: str, *, revision: str | None = None, config: Any = None) -> Any
             remedy="copy tokenizer.json and tokenizer_config.json of the model that it was trained from into it",
         )
     try:
-        return AutoTokenizer.from_pretrained(place, **options)
+        return read_pretrained(AutoTokenizer, place, revision=revision, **options)
     except Exception as error:
         # Written in Rust, the reader of tokenizer.json raises bare exceptions.
         lines = str(error).strip().splitlines()

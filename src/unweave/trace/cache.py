@@ -225,7 +225,8 @@ def open_job(config: CacheConfig, *, loaded: Loaded | None = None, rows: list[Ro
     rows, examples, problems = open_examples(config, loaded, rows=rows)
     require_tokens(loaded.model, examples, tokenizer=loaded.tokenizer)
     sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=config)
-    spec = store_spec(loaded, sketcher, config, encoding=config, number_format=config.number_format)
+    there = GradientStore.open(config.store).spec if (config.store / "store.json").is_file() else None
+    spec = store_spec(loaded, sketcher, config, encoding=config, number_format=config.number_format, like=there)
     store = GradientStore.create(config.store, spec)
     return CacheJob(config, loaded, sketcher, store, rows, examples, problems)
 
@@ -326,7 +327,13 @@ def cache_rows(config: CacheConfig, *, loaded: Loaded | None = None, rows: list[
 
 
 def store_spec(
-    loaded: Loaded, sketcher: Sketcher, config: GradientConfig, *, encoding: EncodingConfig, number_format: str
+    loaded: Loaded,
+    sketcher: Sketcher,
+    config: GradientConfig,
+    *,
+    encoding: EncodingConfig,
+    number_format: str,
+    like: StoreSpec | None = None,
 ) -> StoreSpec:
     """How this model and these options sketch.
 
@@ -336,6 +343,7 @@ def store_spec(
         config: The options of gradients and sketch.
         encoding: Template and lengths.
         number_format: How sketches are stored.
+        like: That of a store to compare with, whose fingerprint may be of an older kind.
 
     Returns:
         The spec that a store of them has.
@@ -346,7 +354,7 @@ def store_spec(
     return StoreSpec(
         model=loaded.base,
         adapter=loaded.adapter,
-        model_fingerprint=model_fingerprint(loaded.model),
+        model_fingerprint=model_fingerprint(loaded.model, like=like.model_fingerprint if like else None),
         tokenizer_fingerprint=tokenizer_fingerprint(loaded.tokenizer),
         encoding=fields,
         parameters=config.parameters,
@@ -377,7 +385,12 @@ def sketcher_for(store: GradientStore, loaded: Loaded) -> Sketcher:
     sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=config)
     spec.require(
         store_spec(
-            loaded, sketcher, config, encoding=EncodingConfig(**spec.encoding), number_format=spec.number_format
+            loaded,
+            sketcher,
+            config,
+            encoding=EncodingConfig(**spec.encoding),
+            number_format=spec.number_format,
+            like=spec,
         ),
         where=str(store.folder),
     )

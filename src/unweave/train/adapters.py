@@ -8,6 +8,8 @@ from unweave.errors import ConfigError
 from unweave.files import write_text
 from unweave.markdown import front_matter, literal, plain
 from unweave.models.loading import quiet_transformers
+from unweave.models.origin import absolute, record_base
+from unweave.models.pretrained import read_pretrained
 from unweave.models.saving import save_model
 from unweave.models.vocabulary import vocabulary_size
 from unweave.train.config import LoraOptions
@@ -110,8 +112,12 @@ def _takes_dropout(model: Any, config: Any) -> bool:
     return True
 
 
-def save_adapter(model: Any, tokenizer: Any, folder: Path, *, base: str, revision: str | None = None) -> None:
+def save_adapter(
+    model: Any, tokenizer: Any, folder: Path, *, base: str, revision: str | None = None, place: Path | None = None
+) -> None:
     """Save the active adapter as a PEFT folder that names its base, with the tokenizer beside it.
+
+    A base on this disk is named by its absolute path, and its weights by their digests in `base.json`.
 
     Args:
         model: The `PeftModel`.
@@ -119,19 +125,22 @@ def save_adapter(model: Any, tokenizer: Any, folder: Path, *, base: str, revisio
         folder: Where to.
         base: Folder or hub id of the base model.
         revision: Of a base from the hub.
+        place: Where the folder will lie; by default it stays where it is.
     """
+    base = absolute(base)
     config = model.peft_config[model.active_adapter]
     config.base_model_name_or_path, config.revision = base, revision
     resized = _base_vocabulary(base, revision) not in (None, vocabulary_size(model))
     # PEFT's own look at the base knows no revision, and no models of several parts.
     save_model(model, tokenizer, folder, save_embedding_layers=True if resized else "auto")
+    record_base(folder, base, place=place or folder)
 
 
 def _base_vocabulary(base: str, revision: str | None) -> int | None:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(base, **({"revision": revision} if revision else {}))
+        config = read_pretrained(AutoConfig, base, revision=revision)
     except (OSError, ValueError):
         return None
     return getattr(config.get_text_config(), "vocab_size", None)
@@ -149,6 +158,7 @@ def write_card(folder: Path, *, title: str, description: str, base: str, facts: 
     """
     from unweave import __version__
 
+    base = absolute(base)
     text = CARD.format(
         front=front_matter({"base_model": base, "library_name": "peft", "tags": ["unweave", "lora"]}),
         base=literal(base),

@@ -8,6 +8,11 @@ from unweave.data.config import DataConfig
 from unweave.models import packaged
 from unweave.models.loading import ModelConfig
 
+Schedule = Literal[
+    "cosine", "linear", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial", "inverse_sqrt"
+]
+"""The schedules of transformers that need no more than a number of steps."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShowRowsConfig(DataConfig):
@@ -73,7 +78,7 @@ class TrainConfig(DataConfig, ModelConfig, LoraOptions):
     epochs: float = 3.0
     batch_size: int = 16
     learning_rate: float = 2e-4
-    lr_scheduler: str = "cosine"
+    lr_scheduler: Schedule = "cosine"
     warmup_ratio: float = 0.03
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0

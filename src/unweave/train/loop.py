@@ -12,10 +12,10 @@ import math
 import random
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,14 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from unweave import progress
-from unweave.errors import ConfigError, TrainingError
+from unweave.errors import ConfigError, TrainingError, nearest
 from unweave.files import read_json, write_json
 from unweave.models.loading import quiet_transformers
+from unweave.models.pretrained import not_finite
+from unweave.models.probe import fixed_logits
+from unweave.ranges import require_in_range
 from unweave.runs import identity_digest
+from unweave.train.config import Schedule
 from unweave.train.optimizer import MasterAdamW
 from unweave.train.processes import Processes, processes
 
@@ -41,7 +45,7 @@ class LoopConfig:
 
     Attributes:
         learning_rate: Peak step size of AdamW.
-        lr_scheduler: Name of a transformers schedule.
+        lr_scheduler: Name of a transformers schedule that needs no more than a number of steps.
         warmup_ratio: Share of the steps with a rising step size.
         weight_decay: Decoupled weight decay.
         max_grad_norm: Gradients are clipped to this norm.
@@ -50,7 +54,7 @@ class LoopConfig:
     """
 
     learning_rate: float = 2e-4
-    lr_scheduler: str = "cosine"
+    lr_scheduler: Schedule = "cosine"
     warmup_ratio: float = 0.0
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
@@ -161,8 +165,9 @@ def run_loop(
         Steps and losses.
 
     Raises:
-        TrainingError: When a loss is not finite.
+        TrainingError: When a loss or a weight is not finite, or all gradients were zero.
     """
+    _require_options(config)
     folder, here = output_dir / CHECKPOINTS, processes()
     fingerprint = identity_digest(identity)
     with here.first_goes_first():
@@ -194,6 +199,7 @@ def run_loop(
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = MasterAdamW(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
     record = _Record([], [] if notes is None else notes)
+    before = sums(trainable)
     with progress.task(description, len(steps)) as advance, quiet_transformers(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = _PlannedTrainer(
@@ -205,16 +211,89 @@ def run_loop(
                 "part": items[0].part,
             },
             optimizers=(optimizer, None),
-            callbacks=[_Callbacks(advance, should_stop, after_step, record)],
+            callbacks=[_Callbacks(advance, should_stop, after_step, record, model)],
         )
         trainer.remove_callback(_printer())
         trainer.step_loss, trainer.losses, trainer.here, trainer.trained = loss, record.losses, here, trainable
         trainer.train(resume_from_checkpoint=resume)
+    if sums(trainable) == before:
+        if optimizer.moved is False:
+            raise TrainingError(
+                f"None of {trainer.state.global_step} step(s) had a gradient other than zero: nothing was trained.",
+                remedy="check that the rows' weights and the objective's factors are not zero",
+            )
+        progress.say(
+            f"{description}: no step changed a weight; the step size is below what the weights' precision can add"
+        )
     model.eval()
     here.wait()
     if here.is_first:
         shutil.rmtree(folder, ignore_errors=True)
     return LoopResult(trainer.state.global_step, record.losses)
+
+
+def require_trained(model: nn.Module, *, what: str) -> None:
+    """Refuse what training or an edit made of a model's trainable weights, where some are no finite numbers.
+
+    Args:
+        model: The model.
+        what: What made them.
+
+    Raises:
+        TrainingError: Naming the first of them.
+    """
+    trained = ((name, own) for name, own in model.named_parameters() if own.requires_grad)
+    if (name := not_finite(trained)) is not None:
+        raise TrainingError(
+            f"{what} made weights that are not all finite numbers, the first in {name}.",
+            remedy="lower --learning-rate; what was there before is kept",
+        )
+
+
+def require_outputs(model: nn.Module) -> None:
+    """Refuse a model whose weights are finite, and what it computes is not: steps that were far too large leave one.
+
+    Args:
+        model: The model, in evaluation mode.
+
+    Raises:
+        TrainingError: When a logit of a short text is no finite number.
+    """
+    if not bool(torch.isfinite(fixed_logits(model)).all()):
+        raise TrainingError(
+            "What the model computes is no longer finite after the last step.", remedy="lower --learning-rate"
+        )
+
+
+@torch.no_grad()
+def sums(parameters: Iterable[Tensor]) -> list[tuple[float, float]]:
+    """What tells cheaply whether any weight has changed: the sum and the norm of each tensor.
+
+    Args:
+        parameters: The tensors.
+
+    Returns:
+        Two numbers each; one that is no number equals nothing, itself included.
+    """
+    wide = torch.float64
+    return [
+        (float(own.sum(dtype=wide)), float(torch.linalg.vector_norm(own, dtype=wide)))
+        for own in map(_plain, parameters)
+    ]
+
+
+def _plain(parameter: Tensor) -> Tensor:
+    return parameter.detach().reshape(-1)
+
+
+def _require_options(config: LoopConfig) -> None:
+    require_in_range(config)
+    if config.lr_scheduler not in get_args(Schedule):
+        raise ConfigError(
+            f"There is no schedule '{config.lr_scheduler}' that needs no more than a number of steps.",
+            where="--lr-scheduler",
+            remedy=nearest(config.lr_scheduler, get_args(Schedule)),
+        )
 
 
 def _printer() -> Any:
@@ -392,7 +471,7 @@ class _PlannedTrainer(Trainer):
 
 
 class _Callbacks(TrainerCallback):
-    """Moves the progress bar, and ends a run that has nothing more to do."""
+    """Moves the progress bar, looks at what a step did, and ends a run that has nothing more to do."""
 
     def __init__(
         self,
@@ -400,7 +479,9 @@ class _Callbacks(TrainerCallback):
         should_stop: Callable[[], bool],
         after_step: Callable[[int], None],
         record: _Record,
+        model: nn.Module,
     ):
+        self.model = model
         self.advance = advance
         self.should_stop = should_stop
         self.after_step = after_step
@@ -414,7 +495,8 @@ class _Callbacks(TrainerCallback):
             self.after_step(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """One more step is done."""
+        """One more step is done: before it is measured, or saved in a checkpoint."""
+        require_trained(self.model, what=f"Step {state.global_step}")
         self.advance(1)
         self.after_step(state.global_step)
         stopped = self.should_stop()

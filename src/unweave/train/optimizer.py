@@ -18,10 +18,14 @@ class MasterAdamW(torch.optim.AdamW):
         parameters: The model's trainable parameters.
         lr: Step size.
         weight_decay: Decoupled weight decay.
+
+    Attributes:
+        moved: Whether a step of this process had a gradient other than zero; `None` before one is made.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float = 0.0):
         self.model_parameters = list(parameters)
+        self.moved: bool | None = None
         self.masters = [nn.Parameter(parameter.detach().float().clone()) for parameter in self.model_parameters]
         super().__init__(self.masters, lr=lr, weight_decay=weight_decay)
 
@@ -37,6 +41,8 @@ class MasterAdamW(torch.optim.AdamW):
         """
         for parameter, master in zip(self.model_parameters, self.masters, strict=True):
             master.grad = None if parameter.grad is None else parameter.grad.float()
+        # Asked until it was so once.
+        self.moved = self.moved or any(bool(master.grad.any()) for master in self.masters if master.grad is not None)
         value = super().step(closure)  # type: ignore[arg-type]
         for parameter, master in zip(self.model_parameters, self.masters, strict=True):
             parameter.copy_(master)

@@ -23,7 +23,7 @@ from unweave.models.vocabulary import require_tokens
 from unweave.runs import MODEL_WEIGHTS, RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.config import TrainConfig
-from unweave.train.loop import LoopConfig, StepLoss, plan_epochs, run_loop, warmup_steps
+from unweave.train.loop import LoopConfig, StepLoss, plan_epochs, require_outputs, run_loop, warmup_steps
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, write_privacy
 from unweave.train.processes import Processes, only_one, processes
 from unweave.train.rows import read_training_rows
@@ -128,6 +128,7 @@ def _fine_tune(run: RunFolder, config: TrainConfig, loaded: Loaded, here: Proces
         size=lambda example: example.completion_length,
         after_step=_snapshots(config, model, loaded, total=len(steps)) if here.is_first else lambda _: None,
     )
+    require_outputs(model)
     seconds = time.monotonic() - started
     losses = done_loop.losses
     tail = losses[-max(1, len(losses) // 10) :]
@@ -238,8 +239,11 @@ def _snapshots(config: TrainConfig, model: Any, loaded: Loaded, *, total: int) -
     def after_step(step: int) -> None:
         for place, share in due:
             if step == place:
-                with replacing_folder(snapshot_folder(config.output_dir, share)) as folder, quiet_transformers():
-                    save_adapter(model, loaded.tokenizer, folder, base=loaded.base, revision=loaded.revision)
+                place = snapshot_folder(config.output_dir, share)
+                with replacing_folder(place) as folder, quiet_transformers():
+                    save_adapter(
+                        model, loaded.tokenizer, folder, base=loaded.base, revision=loaded.revision, place=place
+                    )
 
     return after_step
 

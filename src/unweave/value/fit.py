@@ -16,7 +16,7 @@ from scipy.stats import norm, rankdata
 from unweave import progress
 from unweave.audit.statistics import rank_correlation, rank_correlations
 from unweave.data.rows import Row
-from unweave.errors import ConfigError, DataError
+from unweave.errors import ConfigError, DataError, TrainingError
 from unweave.inputs import Input, of_encoder, of_path, of_rows
 from unweave.runs import RunFolder
 from unweave.value.config import FitConfig
@@ -279,6 +279,12 @@ def _train(student: Student, config: FitConfig, first: _Part, middle: _Part, *, 
         ):
             training.epoch(advance)
             training.note(_correlation(student.scores(middle.texts), middle.values))
+    if not standing.kept:
+        raise TrainingError(
+            f"None of {standing.epoch} epoch(s) gave held-out rows an order: nothing was learned.",
+            where="--learning-rate, --epochs",
+            remedy="raise the step size or the epochs, or value more rows",
+        )
     training.finish()
     return standing
 

@@ -16,7 +16,9 @@ from unweave.files import read_json, replacing, replacing_folder, write_json, wr
 from unweave.markdown import code, front_matter, plain
 from unweave.models.encoder import load_encoder, mean_over_tokens
 from unweave.models.loading import load, native_dtype, pick_device, quiet_transformers
+from unweave.models.pretrained import read_pretrained, read_weights, require_finite
 from unweave.models.saving import save_model
+from unweave.models.tensor_files import read_header
 from unweave.value.kernel import KernelHead
 from unweave.value.texts import Text, answered
 from unweave.visible import json_text
@@ -229,6 +231,7 @@ class Student(nn.Module):
         Args:
             folder: Where to.
         """
+        require_finite(self.state_dict().items(), where="the student")
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         (path / RECORD).unlink(missing_ok=True)
@@ -255,7 +258,7 @@ class Student(nn.Module):
             The student, in evaluation mode.
 
         Raises:
-            ModelError: When the folder holds none.
+            ModelError: When the folder holds none, or its files are broken.
         """
         from transformers import AutoModel, AutoTokenizer
 
@@ -270,14 +273,16 @@ class Student(nn.Module):
             backbone, tokenizer = begun.backbone, begun.tokenizer
         else:
             with quiet_transformers():
-                backbone = AutoModel.from_pretrained(path / "backbone", use_safetensors=True, dtype=torch.float32)
-                tokenizer = AutoTokenizer.from_pretrained(path / "backbone")
+                backbone = read_weights(AutoModel, path / "backbone", only_body=True, dtype=torch.float32)
+                tokenizer = read_pretrained(AutoTokenizer, path / "backbone")
         student = cls(backbone, tokenizer, spec)
+        read_header(path / "head.safetensors")
         head = load_file(path / "head.safetensors")
         if spec.kernel:
             rows, width = head["support"].shape
             student.head = KernelHead(rows, width, len(spec.tasks))
         student.head.load_state_dict(head)
+        require_finite(student.state_dict().items(), where=str(folder))
         place = pick_device(device)
         dtype = dtype or ("auto" if spec.kernel else "float32")
         student.backbone.to(native_dtype(place) if dtype == "auto" else getattr(torch, dtype))

@@ -11,7 +11,9 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from unweave.errors import TrainingError
 from unweave.files import read_json, replacing_folder, write_json
+from unweave.models.pretrained import not_finite
 from unweave.progress import Advance
 from unweave.value.losses import StudentLoss
 from unweave.value.student import Student
@@ -75,6 +77,9 @@ class Training:
 
         Args:
             advance: Called after each step.
+
+        Raises:
+            TrainingError: When it leaves weights that are no finite numbers.
         """
         number = self.standing.epoch + 1
         torch.manual_seed(self.seed * 1009 + number)
@@ -93,6 +98,12 @@ class Training:
             torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
             self.optimizer.step()
             advance(1)
+        if (name := not_finite(self.student.state_dict().items())) is not None:
+            raise TrainingError(
+                f"Epoch {number} made weights that are not all finite numbers, the first in {name}.",
+                where=str(self.folder.parent),
+                remedy="lower --learning-rate",
+            )
         self.standing.epoch = number
 
     def note(self, correlation: float) -> None:

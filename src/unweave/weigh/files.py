@@ -36,6 +36,10 @@ class WeightSummary:
     negative: int
 
 
+MOST = 1e30
+"""Weights are multiplied with losses in float32: beyond this they would be infinite there."""
+
+
 def summarize(weights: Sequence[float]) -> WeightSummary:
     """Saturation and effective sample size.
 
@@ -60,7 +64,17 @@ def write_weights(path: Path, weights: Sequence[float]) -> None:
     Args:
         path: The file.
         weights: One a row, in the order of the rows.
+
+    Raises:
+        DataError: When one is no finite number, or all are zero.
     """
+    if not all(map(math.isfinite, weights)) or not any(weights):
+        what = "All weights are zero" if all(map(math.isfinite, weights)) else "A weight is no finite number"
+        raise DataError(
+            f"{what}: rows can't be weighed by them.",
+            where=str(path),
+            remedy="look at the influence that they come from, and at the options of the mapping",
+        )
     write_jsonl(path, [{"index": index, "weight": float(weight)} for index, weight in enumerate(weights)])
 
 
@@ -93,8 +107,8 @@ def read_weights(path: Path, *, count: int, signed: bool = False) -> list[float]
                 where=f"{path}:{number}",
                 remedy='write lines like {"index": 0, "weight": 1.0}',
             ) from error
-        bottom = -math.inf if signed else 0
-        if index in weights or not 0 <= index < count or not (math.isfinite(weight) and weight >= bottom):
+        bottom = -MOST if signed else 0
+        if index in weights or not 0 <= index < count or not bottom <= weight <= MOST:
             raise DataError(
                 f"Index {index} with weight {weight} is repeated, out of range or not finite.",
                 where=f"{path}:{number}",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unweave.data.remembered import read_remembering, remembered_columns
 from unweave.errors import ConfigError, DataError
+from unweave.ranges import require_in_range
 from unweave.store.store import GradientStore
 from unweave.trace.rapidin_format import InfluenceEntry, read_influence_file
 from unweave.weigh.blocks import Blocks, blocks_from_store
@@ -54,6 +55,7 @@ def weigh_rows(config: WeighConfig) -> Weights:
     Raises:
         ConfigError: When neither four files nor a store with both row files are given.
     """
+    require_in_range(config)
     started = time.monotonic()
     files = [getattr(config, name) for name in FILES]
     if config.store is not None:

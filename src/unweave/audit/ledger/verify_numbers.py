@@ -16,6 +16,7 @@ from unweave.audit.ledger.verify_files import Check, forgotten
 from unweave.data.rows import Row
 from unweave.errors import UnweaveError
 from unweave.files import read_record
+from unweave.models.fingerprint import model_fingerprint
 from unweave.models.loading import ModelConfig, load
 
 SAME = 1e-7
@@ -96,7 +97,8 @@ def _side(
         # Whatever keeps the metrics from being measured is a failed verification, not a crash of it.
         yield Check(title, f"they can't be measured: {' '.join(str(error).split())}")
         return
-    same = found["model"] == said["model"]
+    # Certificates of before have fingerprints of another kind.
+    same = said["model"] in (found["model"], model_fingerprint(loaded.model, like=said["model"]))
     fault = None if same else "the model's weights are not those that were certified"
     yield Check("the model's fingerprint" if title == "metrics" else f"{title}: fingerprint", fault)
     whole = all(set(own["losses"]) == set(said["sets"][name]["losses"]) for name, own in found["sets"].items())

@@ -77,8 +77,14 @@ def read_hub(name: str, reading: Reading) -> Iterator[Found]:
     streaming = reading.few and "[" not in split
 
     def load(datasets: Any) -> Any:
+        # Releases that could run a program of a data set asked for leave on the terminal when they were not told.
         return datasets.load_dataset(
-            parts["id"], found["subset"], split=split, revision=found["revision"], streaming=streaming
+            parts["id"],
+            found["subset"],
+            split=split,
+            revision=found["revision"],
+            streaming=streaming,
+            trust_remote_code=False,
         )
 
     yield from dataset_records(_loaded(name, load, parts["id"], found), name, reading)

@@ -23,6 +23,7 @@ from unweave.forget.methods.ihl import inverted_hinge
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 from unweave.models.loading import Loaded
+from unweave.models.pretrained import require_finite
 from unweave.models.saving import save_model
 from unweave.train.adapters import add_lora
 
@@ -189,6 +190,7 @@ def _save_bare(loaded: Loaded) -> None:
         for name, value in loaded.model.state_dict().items()
         if "lora_" not in name
     }
+    require_finite(state.items(), where=loaded.base)
     save_model(loaded.model, loaded.tokenizer, loaded.base, state_dict=state)
 
 

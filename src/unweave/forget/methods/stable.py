@@ -17,6 +17,7 @@ from unweave.forget.merging import merged_base
 from unweave.forget.methods.base import ALL_REQUESTS, Method, Setting
 from unweave.forget.methods.graddiff import GradDiff, GradDiffConfig
 from unweave.models.loading import Loaded
+from unweave.models.pretrained import require_finite
 from unweave.models.saving import save_model
 
 
@@ -130,6 +131,7 @@ def save(config: StableConfig, loaded: Loaded) -> None:
             if isinstance(path, Bounded) and isinstance(layer, nn.Linear):
                 layer.weight.copy_(layer.weight.to(path.delta().dtype) + path.delta())
                 del layer._modules["bounded"]
+    require_finite(loaded.model.named_parameters(), where=str(config.output_dir))
     save_model(loaded.model, loaded.tokenizer, config.output_dir)
 
 
