@@ -5,6 +5,7 @@ type that was expected, and all errors of a file come at once. `1e-4` is a float
 """
 
 import dataclasses
+import os
 import re
 import types
 import typing
@@ -19,6 +20,9 @@ from unweave.ranges import require_in_range
 
 T = TypeVar("T")
 SURROGATE = re.compile("[\ud800-\udfff]")
+
+MODELS = ("model", "adapter", "before", "after", "retrained", "others", "target_reference")
+"""Options that are a folder or an id of the hub."""
 
 
 def to_plain(value: Any) -> Any:
@@ -55,6 +59,8 @@ def part_of(kind: type[T], source: Any) -> T:
 def dump_yaml(command: str, config: Any) -> str:
     """A config file that `unweave run` replays.
 
+    Models on this disk are named by absolute paths: from another folder, a relative one would be looked for on the hub, where anyone may own it.
+
     Args:
         command: The subcommand the config belongs to.
         config: The dataclass instance.
@@ -62,7 +68,8 @@ def dump_yaml(command: str, config: Any) -> str:
     Returns:
         The text of the file; its first line is the command that runs it.
     """
-    body = yaml.safe_dump({"command": command, **to_plain(config)}, sort_keys=False, allow_unicode=True, width=110)
+    values = {name: _from_everywhere(value) if name in MODELS else value for name, value in to_plain(config).items()}
+    body = yaml.safe_dump({"command": command, **values}, sort_keys=False, allow_unicode=True, width=110)
     return f"# unweave run THIS_FILE\n{body}"
 
 
@@ -99,6 +106,16 @@ def require_text(config: Any) -> None:
                 where=f"--{field.name.replace('_', '-')}",
                 remedy="give text in UTF-8, or a path of UTF-8",
             )
+
+
+def _from_everywhere(value: Any) -> Any:
+    """A model's name, or a list of them, as it holds from every folder."""
+    from unweave.models.packaged import NAME
+
+    if isinstance(value, list):
+        return [_from_everywhere(item) for item in value]
+    is_here = isinstance(value, str) and value != NAME and Path(value).exists()
+    return os.path.abspath(value) if is_here else value  # noqa: PTH100  # links stay as they are
 
 
 def read_command(path: Path) -> str:

@@ -15,6 +15,7 @@ from unweave import progress
 from unweave.cli.main import main
 from unweave.errors import ModelError
 from unweave.models.loading import ModelConfig, load
+from unweave.train.recipe import read_recipe
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def test_a_relative_base_is_written_absolute_and_with_its_digest(place, tmp_path
         assert str(place / "models" / "base") in (place / "tuned" / "README.md").read_text()
     monkeypatch.chdir(tmp_path)
     assert load("a/tuned").base == str(place / "models" / "base")
+    assert read_recipe("a/tuned").model == str(place / "models" / "base")
 
 
 def test_a_folder_that_is_not_there_is_never_looked_for_on_the_hub(place, monkeypatch):
