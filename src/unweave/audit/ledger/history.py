@@ -18,7 +18,8 @@ from unweave.files import read_record
 from unweave.forget.methods import get_method
 from unweave.inputs import hub_folder
 from unweave.models import packaged
-from unweave.models.adapters import is_adapter, named_base, read_adapter
+from unweave.models.adapters import is_adapter, read_adapter
+from unweave.models.origin import named_base
 from unweave.runs import rows_fingerprint
 from unweave.train.recipe import read_recipe
 from unweave.train.rows import read_training_rows
