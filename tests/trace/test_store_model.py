@@ -69,7 +69,8 @@ def test_options_come_before_the_record(cached):
 def test_a_store_of_before_has_no_record(cached):
     path = cached.store / "store.json"
     said = json.loads(path.read_text())
-    del said["loading"]
+    del said["loading"], said["log"]
+    (cached.store / "log.jsonl").unlink()
     path.write_text(json.dumps(said))
     store = GradientStore.open(cached.store)
     assert store.spec.loading == {}

@@ -72,7 +72,9 @@ def _check(config: StoreConfig) -> tuple[int, Any, str | Sequence[str]]:
 
     store = GradientStore.open(config.store)
     faults, notes = find_faults(store), check_notes(store)
-    lines = [fault.text for fault in faults] or [f"{config.store}: every file matches its digest"]
+    lines = [fault.text for fault in faults] or [
+        f"{config.store}: all shards match their digests, and so do all other files"
+    ]
     if not faults and notes:
         lines = [f"{config.store}: all shards match their digests"]
     lines += [f"note: {note}" for note in notes]

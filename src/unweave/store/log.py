@@ -203,10 +203,32 @@ class Log:
 
     def lost(self) -> list[str]:
         """Files that should be there and are not: without them the store says other things than it did."""
+        if self._lost():
+            # What was taken away since the log was read stands in it now.
+            self.read()
+        return self._lost()
+
+    def _lost(self) -> list[str]:
         self.read()
         return sorted(
             name for name, digests in self._files.items() if None not in digests and not (self.folder / name).is_file()
         )
+
+    def denies(self, path: Path) -> bool:
+        """Whether a file is not what the log says; a store without a log has nothing to say.
+
+        Args:
+            path: The file.
+
+        Returns:
+            False where nothing speaks against it.
+        """
+        if not self.exists():
+            return False
+        now = _digest(path)
+        # Read afterwards: what is being written has its line before it has its name.
+        self.read()
+        return now not in self._files.get(path.relative_to(self.folder).as_posix(), (None,))
 
     def expected(self) -> dict[str, tuple[str | None, ...]]:
         """Name of each file to its digest, or to the two that it may have."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from unweave.errors import DataError, StoreError
 from unweave.files import read_record, remove, watched, write_json
-from unweave.store.log import Log
+from unweave.store.log import LOG, Log
 from unweave.store.pinned import Pinned
 from unweave.store.shards import Commit, records_in, without_superseded
 
@@ -61,19 +61,36 @@ class Records:
         known: dict[Path, Commit] = {}
         for left in range(ATTEMPTS, -1, -1):
             try:
-                deleted = {row_id for path in self.deletions() for row_id in read_deletion(path)}
+                gone = self.deletions()
+                deleted = {row_id for path in gone for row_id in read_deletion(path)}
                 listed = self.committed()
+                denied = self._denied([*gone, *(path for path in listed if path not in known)])
                 known = {path: known.get(path) or read_commit(path) for path in listed}
             except DataError as error:
                 if left and isinstance(error.__cause__, FileNotFoundError):
                     continue
                 raise
+            if denied is not None:
+                if left and (gone, listed) != (self.deletions(), self.committed()):
+                    known = {}
+                    continue
+                error = not_vouched(self.folder, denied)
+                raise error
             commits = without_superseded(list(known.values()))
             absent = self.pinned.take(commits, self.folder / "shards")
             withdrawn = any(not self.commit_path(commit.name).is_file() for commit in absent)
             self._deleted, self._commits = deleted, commits
             if not (withdrawn or _rewritten(listed, self.committed())):
                 break
+
+    def _denied(self, records: Sequence[Path]) -> str | None:
+        """The first of some records that is not what the log says, or that the log names and is not there."""
+        if self.log.promised() and not self.log.exists():
+            return LOG
+        denied = next((path for path in [self.folder / "store.json", *records] if self.log.denies(path)), None)
+        if denied is not None:
+            return denied.relative_to(self.folder).as_posix()
+        return next((name for name in self.log.lost() if name.startswith(("commits/", "deletions/"))), None)
 
     def committed(self) -> list[Path]:
         """The records of commits, those too that a compaction has replaced."""
@@ -279,6 +296,23 @@ class Records:
                     where=str(self.folder),
                     remedy="cache these rows again: what has changed is computed anew",
                 )
+
+
+def not_vouched(folder: Path, name: str) -> StoreError:
+    """The error for a file that is not what it was when unweave wrote it.
+
+    Args:
+        folder: The store's folder.
+        name: The file's name within it.
+
+    Returns:
+        The error.
+    """
+    return StoreError(
+        f"'{name}' is not what the store's log says: what this store tells can't be trusted.",
+        where=str(folder),
+        remedy="run `unweave store check`, which says what is wrong and what to do",
+    )
 
 
 def _rewritten(before: list[Path], after: list[Path]) -> bool:

@@ -30,7 +30,7 @@ from unweave.files import file_digest, locked, read_record, remove, replacing, w
 from unweave.store.format import StoreSpec
 from unweave.store.log import LOG
 from unweave.store.numbers import decode_numbers, encode_numbers, stored_bytes
-from unweave.store.records import Records
+from unweave.store.records import Records, not_vouched
 from unweave.store.shards import (
     BLOCK_BYTES,
     REPAIR,
@@ -42,6 +42,7 @@ from unweave.store.shards import (
     layout_of,
     rows_in,
 )
+from unweave.store.texts import FILE as TEXTS
 from unweave.store.texts import same_text, texts_by_id
 from unweave.temporary import TEMPORARY_PREFIX, remove_stale
 
@@ -347,11 +348,15 @@ class GradientStore(Records):
                 texts = texts_by_id(self.folder, contents)
             except StoreError as error:
                 odd = error
-            if odd is None and contents.keys() <= texts.keys():
+            denied = self.log.denies(self.folder / TEXTS)
+            if odd is None and not denied and contents.keys() <= texts.keys():
                 return texts
             self.refresh()
             if self.contents() == contents:
                 if odd is not None:
+                    raise odd
+                if denied and self.log.denies(self.folder / TEXTS):
+                    odd = not_vouched(self.folder, TEXTS)
                     raise odd
                 return texts
 
