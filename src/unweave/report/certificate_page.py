@@ -7,6 +7,18 @@ from unweave.files import write_text
 from unweave.report.pages import environment
 
 
+def render_certificate_page(certificate: dict[str, Any]) -> str:
+    """The page of a certificate.
+
+    Args:
+        certificate: The certificate.
+
+    Returns:
+        HTML.
+    """
+    return environment().get_template("certificate.html").render(certificate=certificate)
+
+
 def write_certificate_page(path: Path, certificate: dict[str, Any]) -> None:
     """Write the page.
 
@@ -14,4 +26,4 @@ def write_certificate_page(path: Path, certificate: dict[str, Any]) -> None:
         path: The HTML file.
         certificate: The certificate.
     """
-    write_text(path, environment().get_template("certificate.html").render(certificate=certificate))
+    write_text(path, render_certificate_page(certificate))

@@ -14,6 +14,7 @@ from unweave.audit.ledger.ledger import model_files
 from unweave.audit.ledger.materials import before, started_from
 from unweave.audit.ledger.shown import named
 from unweave.audit.ledger.verify_files import Check
+from unweave.report.certificate_page import render_certificate_page
 from unweave.store.store import GradientStore
 from unweave.store.texts import texts_by_id
 
@@ -45,6 +46,10 @@ def derived(job: Job, certificate: Mapping[str, Any], materials: Mapping[str, An
     if not wrong:
         other = f" (by unweave {materials['unweave']}: its sentences are not compared)" if materials and skipped else ""
         yield Check(f"every field of the certificate follows from what the journal binds{other}", None)
+    if not skipped:
+        shown = (job.folder / "certificate.html").read_text(encoding="utf-8")
+        same = shown == render_certificate_page(expected)
+        yield Check("the page", None if same else "it does not show what follows from what the journal binds")
     done = job.bound().done
     assert done is not None, "a request that is done says so"
     for name in ("class", "shown", "drift"):

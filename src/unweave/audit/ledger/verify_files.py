@@ -158,7 +158,8 @@ def data_as_it_was(job: Job, materials: Mapping[str, Any]) -> Iterator[Check]:
     )
     changed = [row_id for row_id in now if row_id in then and now[row_id] != then[row_id]]
     gone, new = [row_id for row_id in then if row_id not in now], [row_id for row_id in now if row_id not in then]
-    lost = [row_id for row_id in gone if row_id not in forgotten(job.ledger)]
+    may_leave = forgotten(job.ledger)
+    lost = [row_id for row_id in gone if row_id not in may_leave]
     kept = [row_id for row_id in then if row_id in now]
     same_order = kept == [row_id for row_id in now if row_id in then]
     if changed:
