@@ -302,6 +302,9 @@ def _pieces(path: Path) -> Iterator[tuple[str, Any]]:
     elif path.suffix == ".db":
         for event in Journal(path).events():
             yield from _flat(f"{event.number}", {**event.content, "kind": event.kind, "request": event.request})
+        yield "faults", Journal(path).check()
+    elif path.suffix == ".seal":
+        yield "", "what the journal's check looks at"
     elif path.suffix in (".json", ".jsonl", ".html", ".md", ".yaml"):
         text = RANDOM_NAME.sub(r"\1", path.read_text(encoding="utf-8"))
         if path.suffix == ".json" and text:

@@ -502,6 +502,26 @@ def test_the_journal_refuses_to_be_changed(tmp_path):
         Journal(tmp_path / "bad.db").events()
 
 
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("database or disk is full", "free some space"),
+        ("attempt to write a readonly database", "permissions"),
+        ("database is locked", "wait"),
+        ("database disk image is malformed", "backup"),
+    ],
+)
+def test_a_ledger_that_can_not_be_written_to_is_not_told_to_be_broken(tmp_path, monkeypatch, said, remedy):
+    def fails(*_, **__):
+        raise sqlite3.OperationalError(said)
+
+    journal = Journal(tmp_path / "j.db")
+    monkeypatch.setattr(sqlite3, "connect", fails)
+    with pytest.raises(DataError, match=said) as raised:
+        journal.append("created")
+    assert remedy in raised.value.remedy
+
+
 # Kills. The child stops itself with SIGKILL right before or right after the event of a step is written.
 
 STOPPING = """

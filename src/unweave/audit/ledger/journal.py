@@ -75,6 +75,15 @@ class Event:
     hash: str
 
 
+REMEDIES = {
+    "disk is full": "free some space and run the same command again",
+    "readonly": "give it a disk and permissions to be written with, and run the same command again",
+    "unable to open": "check the path, and that it can be read and written",
+    "locked": "wait for the process that uses it, then run again",
+}
+"""What SQLite says of a database that is whole, and what to do."""
+
+
 class Journal:
     """The events of one ledger.
 
@@ -214,8 +223,13 @@ class Journal:
                 yield connection
         except sqlite3.DatabaseError as error:
             raise DataError(
-                f"The ledger can't be used: {error}.", where=str(self.path), remedy="restore it from a backup"
+                f"The ledger can't be used: {error}.", where=str(self.path), remedy=_remedy(error)
             ) from error
+
+
+def _remedy(error: sqlite3.DatabaseError) -> str:
+    """What to do: a ledger that can't be written to is no broken one."""
+    return next((remedy for text, remedy in REMEDIES.items() if text in str(error)), "restore it from a backup")
 
 
 def _read(connection: sqlite3.Connection, path: Path) -> list[Event]:
