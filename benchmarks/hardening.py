@@ -1,0 +1,57 @@
+"""What holds when processes are killed, disks are full, bytes flip and two work at once: counts, for `docs/hardening.md`.
+
+    python benchmarks/hardening.py                  benchmarks/results/hardening.json
+    python benchmarks/hardening.py --part kills     this part; the others keep their results
+
+All of it on tiny models with random weights, in forks of a process that has imported what the commands need (`tests/forks.py`, `tests/kills.py`). A part is
+written when it is done; one that fails loses nothing else. Half an hour on one core.
+"""
+
+import argparse
+import importlib
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from result_files import RESULTS, ROOT, load
+from unweave import progress
+from unweave.files import write_json
+from unweave.runs import environment
+
+sys.path.insert(0, str(ROOT))
+
+NAME = "hardening"
+PARTS = ("kills", "outcomes", "flips", "canary", "offline")
+
+
+def main() -> int:
+    """Run the parts, and write the result file as they end."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=PARTS, nargs="*", default=PARTS)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    progress.silence()
+    path = RESULTS / f"{NAME}.json"
+    parts = load(NAME)["parts"] if path.is_file() else {}
+    failed = False
+    for name in options.part:
+        started = time.monotonic()
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                found = importlib.import_module(f"hardening_parts.{name}").run(Path(folder), seed=options.seed)
+        except Exception:  # the other parts are made all the same, and the exit code tells
+            traceback.print_exc()
+            failed = True
+            continue
+        seconds = round(time.monotonic() - started)
+        parts[name] = {**found, "seed": options.seed, "seconds": seconds, "environment": environment()}
+        kept = {one: parts[one] for one in PARTS if one in parts}
+        write_json(path, {"command": "python benchmarks/hardening.py", "parts": kept})
+        print(f"{name}: {seconds} s", flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
