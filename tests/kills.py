@@ -44,6 +44,9 @@ ROWS = "--data {world}/case/train.jsonl"
 REQUEST = (
     "--ledger ledger --method ga --forget-config {world}/ga.yaml --retain-rows 8 --test-rows 8 --dtype float32 --quiet"
 )
+LEDGER = (("ledger", "ledger"), ("ledger.key", "ledger.key"))
+SAME_KEY = "import secrets; secrets.token_bytes = bytes"
+"""A new ledger's key is random: here it is not, so that two runs can be compared."""
 SIDES = "--forget {world}/case/forget.jsonl --retain {world}/case/retain.jsonl"
 
 
@@ -99,11 +102,12 @@ WRITING = {
     "request add": Writing(
         f"request add --ledger ledger {ROWS} --model {{world}}/adapter --rows {{world}}/case/forget.jsonl --request-id one --quiet"
     ),
-    "request run": Writing(f"request run one {REQUEST}", (("ledger", "ledger"), ("store", "store")), codes=(0, 3)),
+    "request run": Writing(f"request run one {REQUEST}", (*LEDGER, ("store", "store")), codes=(0, 3)),
     # Killed after it was done, it is told so.
     "request rollback": Writing(
-        "request rollback one --ledger ledger --quiet", (("done", "ledger"), ("store", "store")), codes=(0, 1)
+        "request rollback one --ledger ledger --quiet", (("done", "ledger"), ("ledger.key", "ledger.key"), ("store", "store")), codes=(0, 1)
     ),
+    "request cancel": Writing("request cancel one --ledger ledger --quiet", LEDGER, codes=(0, 1)),
     "store delete": Writing("store delete store --rows {world}/case/forget.jsonl", (("store", "store"),)),
     "store compact": Writing("store compact store", (("deleted", "store"),)),
     "store merge": Writing("store merge merged --sources {world}/left {world}/right"),
@@ -153,11 +157,12 @@ class World:
     def fill(self, name: str) -> None:
         """Bring what a command changes."""
         for source, target in WRITING[name].brings:
-            shutil.copytree(self.world / source, self.work / target)
+            copy = shutil.copytree if (self.world / source).is_dir() else shutil.copy2
+            copy(self.world / source, self.work / target)
 
     def run(self, forks: Forks, name: str, **options: Any) -> Ended:
         """Run a command where it stands."""
-        return forks.run(self.line(name), folder=self.work, **options)
+        return forks.run(self.line(name), folder=self.work, **{"before": SAME_KEY, **options})
 
     def finish(self, forks: Forks, name: str) -> tuple[Ended, dict[str, Any]]:
         """Run a command to its end; how it ended, and what is there then."""
@@ -246,6 +251,7 @@ def build(folder: Path) -> World:
     asked = {"row_ids": (ids[0], ids[1]), "request_id": "one", "ledger": ledger}
     add_request(AddConfig(data=rows, model=str(world / "adapter"), store=store, **asked, **limits))
     shutil.copytree(ledger, world / "ledger")
+    shutil.copy2(work / "ledger.key", world / "ledger.key")
     run_request(
         RunConfig(
             request="one",

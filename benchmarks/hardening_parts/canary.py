@@ -39,6 +39,7 @@ def run(folder: Path, *, seed: int) -> dict[str, Any]:
         world.clear()
         for name in ("ledger", "store"):
             shutil.copytree(world.world / f"canary-{name}", world.work / name)
+        shutil.copy2(world.world / "canary.key", world.work / "ledger.key")
 
     begin()
     assert all(hits(world.work, own) for own in needles), "text and sketch are there to begin with"
@@ -82,4 +83,5 @@ def prepare(world: World) -> tuple[list[bytes], list[bytes]]:
     add_request(AddConfig(data=data, model=model, store=store, **asked, **limits))
     for path in (store, ledger):
         shutil.copytree(path, world.world / f"canary-{path.name}")
+    shutil.copy2(world.work / "ledger.key", world.world / "canary.key")
     return sorted(text_needles(word)), sorted(sketch_needles(store))
