@@ -29,6 +29,7 @@ from unweave.inputs import Inputs
 from unweave.joint import joined
 from unweave.outputs import overwriting, prepare, remove_working_folders
 from unweave.ranges import require_in_range
+from unweave.temporary import remove_stale
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "safetensors")
 RESULT = "result.json"
@@ -164,6 +165,7 @@ class RunFolder:
         """
         reads = [path for one in self.inputs.values() for path in one.files]
         prepare(self.folder, self.command, self.digest, reads=reads)
+        remove_stale(self.folder, below=False)
         self.result_path.unlink(missing_ok=True)
         write_text(self.folder / "config.yaml", dump_yaml(self.command, self.config))
         record = {

@@ -2,6 +2,8 @@
 
 import json
 import random
+import shlex
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,30 +11,15 @@ import pytest
 from tests.audit.test_ledger import RECORDS, train_in
 from tests.canary import ROW_ID, canary_record, hits, sketch_needles, text_needles
 from tests.folders import write_rows
-from tests.forks import forked
+from tests.forks import Forks
 from unweave.audit.ledger.config import AddConfig, RunConfig
 from unweave.audit.ledger.ledger import add_request
 from unweave.audit.ledger.run import run_request
 from unweave.store.care import check_store
 from unweave.store.store import GradientStore
-from unweave.trace.config import TraceConfig
+from unweave.trace.cache import cache_rows
+from unweave.trace.config import CacheConfig, TraceConfig
 from unweave.trace.stage import trace_answers
-
-# Dies at the n-th change of a file's name, which is where a command has half of what it writes.
-KILL = """
-import os, pathlib, signal
-left, real = [run], {name: getattr(pathlib.Path, name) for name in ("replace", "unlink", "rename", "mkdir")}
-def dying(name):
-    def call(path, *args, **kwargs):
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real[name](path, *args, **kwargs)
-    return call
-if run:
-    for name in real:
-        setattr(pathlib.Path, name, dying(name))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +27,33 @@ def trained(tmp_path_factory):
     return train_in(tmp_path_factory.mktemp("trained"))
 
 
-def killed_and_rerun(rng, most, *arguments):
-    """A command that is killed twice at random moments, and then goes on to its end."""
-    codes, errors = forked(KILL, [rng.randrange(1, most), rng.randrange(1, most), 0], list(map(str, arguments)))
-    assert codes[-1] in (0, 3), errors
-
-
-def test_of_a_forgotten_row_nothing_is_left_in_what_unweave_wrote(trained, tmp_path, monkeypatch):
-    pytest.importorskip("faiss")
-    rng = random.Random(0)
+@pytest.fixture
+def killed_and_rerun(tmp_path, tmp_path_factory, monkeypatch):
+    """Runs a command that is killed twice, each time before a random change to the disk, and then goes on to its end."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.setenv("UNWEAVE_CACHE", str(tmp_path / "cache"))
+    rng = random.Random(0)
+    with Forks(tmp_path_factory.mktemp("scratch")) as forks:
+
+        def run(most, *arguments):
+            line = shlex.join(map(str, arguments))
+            codes = [forks.run(line, folder=tmp_path, at=rng.randrange(1, most)).code for _ in range(2)]
+            assert -signal.SIGKILL in codes, "one of them is killed"
+            ended = forks.run(line, folder=tmp_path)
+            assert ended.code in (0, 3), ended.errors
+
+        yield run
+
+
+def test_of_a_forgotten_row_nothing_is_left_in_what_unweave_wrote(trained, tmp_path, killed_and_rerun):
+    pytest.importorskip("faiss")
     record, word = canary_record()
     data = write_rows(tmp_path / "train.jsonl", [*RECORDS, record])
     store, ledger, inside, outside = (tmp_path / name for name in ("store", "ledger", "store/trace.html", "page.html"))
     model = str(trained / "adapter")
     killed_and_rerun(
-        rng, 40, "cache", "--model", model, "--data", data, "--store", store, "--dimension", 64, "--commit-rows", 20, "--dtype", "float32"
+        80, "cache", "--model", model, "--data", data, "--store", store, "--dimension", 64, "--commit-rows", 20, "--dtype", "float32"
     )  # fmt: skip
     needles = text_needles(word) | sketch_needles(store)
     for page in (inside, outside):
@@ -68,6 +64,10 @@ def test_of_a_forgotten_row_nothing_is_left_in_what_unweave_wrote(trained, tmp_p
     assert {"page.html", "store/rows.parquet", "store/trace.html"} <= set(found), "the search sees what is there"
     assert any(name.startswith("store/index/") for name in found)
     assert any(name.startswith("store/shards/") for name in found)
+    # A store that the ledger does not know.
+    second = tmp_path / "second"
+    cache_rows(CacheConfig(model=model, data=data, store=second, dimension=64, dtype="float32", number_format="int8"))
+    needles |= sketch_needles(second)
     # Another request that was killed half-way, and holds the row among those to be kept.
     options = {"data": data, "model": model, "store": store, "max_removed_share": 0.5, "max_perplexity_change": 10.0}
     add_request(AddConfig(ledger=ledger, row_ids=("r1",), request_id="other", **options))
@@ -77,17 +77,18 @@ def test_of_a_forgotten_row_nothing_is_left_in_what_unweave_wrote(trained, tmp_p
     (work / "retain.jsonl").write_text(json.dumps(record) + "\n")
     (ledger / ".tmp-0-half.jsonl").write_text(json.dumps(record))
     killed_and_rerun(
-        rng, 60, "request", "run", "one", "--ledger", ledger, "--method", "ga", "--forget-config", trained / "ga.yaml",
-        "--retain-rows", 30, "--test-rows", 12, "--dtype", "float32",
+        200, "request", "run", "one", "--ledger", ledger, "--method", "ga", "--forget-config", trained / "ga.yaml",
+        "--retain-rows", 30, "--test-rows", 12, "--dtype", "float32", "--stores", second,
     )  # fmt: skip
     assert hits(tmp_path, needles, apart=[data, outside]) == []
     listed = json.loads((ledger / "requests/one/store.json").read_text())["not_reached"]
     places = {Path(one["place"]) for one in listed}
     assert {data.resolve(), outside.resolve(), Path(model).resolve()} <= places, "what is out of reach is named"
-    opened = GradientStore.open(store)
-    assert check_store(opened) == []
-    assert ROW_ID not in opened.row_ids()
-    assert len(opened.row_ids()) == len(RECORDS)
+    for folder in (store, second):
+        opened = GradientStore.open(folder)
+        assert check_store(opened) == []
+        assert ROW_ID not in opened.row_ids()
+        assert len(opened.row_ids()) == len(RECORDS)
     config = RunConfig(request="one", ledger=ledger, method="ga", forget_config=trained / "ga.yaml", dtype="float32")
     run_request(config)
     assert hits(tmp_path, needles, apart=[data, outside]) == [], "a run of what is done writes nothing"

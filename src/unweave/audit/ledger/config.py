@@ -102,6 +102,7 @@ class RunConfig(ReadingConfig):
         holdout: A file of rows like those to be forgotten that were never trained on, for membership inference.
         margin: The largest change of the loss on other rows that does not matter, in nats a token.
         over_budget: Go on although the drift budget is used up.
+        stores: Further gradient stores that may hold the rows, beside the ledger's own: forgotten rows leave them too.
         replay: Repeat the unlearning of a request that is done in this folder, and compare the result; the ledger stays as it is.
         key: The file of the ledger's key; by default `LEDGER.key` beside the folder.
         seed: Of training.
@@ -121,6 +122,7 @@ class RunConfig(ReadingConfig):
     holdout: Path | None = None
     margin: float = 0.05
     over_budget: bool = False
+    stores: tuple[str, ...] = ()
     replay: Path | None = None
     key: Path | None = None
     seed: int = 0

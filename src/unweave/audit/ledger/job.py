@@ -105,7 +105,7 @@ def recorded_config(options: dict[str, Any], **changes: Any) -> RunConfig:
         The config.
     """
     paths = {name: Path(options[name]) if options[name] else None for name in ("forget_config", "holdout", "replay")}
-    return RunConfig(**{**options, **paths, **changes})
+    return RunConfig(**{**options, **paths, "stores": tuple(options.get("stores", ())), **changes})
 
 
 def require_unchanged(job: Job) -> dict[str, Row]:

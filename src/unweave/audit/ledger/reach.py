@@ -56,12 +56,13 @@ def _not_reached(job: Job) -> list[dict[str, str]]:
         ]
     data = Path(origin.data)
     folders = [job.ledger.folder, *([model] if (model / "run.json").is_file() else [])]
-    folders += [Path(origin.store)] if origin.store else []
+    stores = [Path(place) for place in (*([origin.store] if origin.store else []), *job.config.stores)]
+    folders += stores
     # Copies of rows stand beside each other in the folder of a case.
     folders += [data.parent] if (data.parent / "case.json").is_file() else []
     texts = mentioning(folders, needles, apart=[job.work, data])
     found += [{"place": str(path), "what": "holds the text of a row"} for path in texts]
     shown = needles | {job.ledger.own_id(row.id).encode() for row in asked}
-    outputs = GradientStore.open(Path(origin.store)).log.outputs() if origin.store else {}
+    outputs = {path for store in stores for path in GradientStore.open(store).log.outputs()}
     pages = sorted(path for path in outputs if path.is_file() and path not in texts and mentions(path, shown))
     return found + [{"place": str(path), "what": "a trace that shows a row"} for path in pages]

@@ -177,8 +177,8 @@ def copies_and_store(job: Job, certificate: Mapping[str, Any], materials: Mappin
             f"{named(more)}: the base was trained on it, and the certificate does not say so" if more else None,
             partly=incomplete,
         )
-    store = certificate["store"]["store"]
-    if store is not None:
+    own = certificate["store"]["store"]
+    for store in (*([own] if own is not None else []), *certificate["store"].get("stores", ())):
         opened = GradientStore.open(Path(store))
         stored = opened.names() | set(texts_by_id(opened.folder))
         left = sorted(row_id for row_id in stored if job.ledger.name_of(row_id) in job.request.rows)

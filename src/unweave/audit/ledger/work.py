@@ -310,15 +310,18 @@ def clean_store(job: Job) -> dict[str, Path]:
     """
     store_folder = job.ledger.origin().store
     record: dict[str, Any] = {"store": store_folder, "removed": []}
-    if store_folder is not None:
-        store = GradientStore.open(Path(store_folder))
+    further = [str(Path(place).resolve()) for place in job.config.stores]
+    for place in (*([store_folder] if store_folder is not None else []), *further):
+        store = GradientStore.open(Path(place))
         with store.writing():
             present = {row_id for row_id in store.names() if job.ledger.name_of(row_id) in job.request.rows}
             if present:
                 store.delete(sorted(present))
-        compact_store(GradientStore.open(Path(store_folder)))
+        compact_store(GradientStore.open(Path(place)))
         # Of a run that a kill cut short the rows may be gone already: what counts is that they are.
         record["removed"] = sorted(job.request.rows)
+    if further:
+        record["stores"] = further
     record |= reach(job)
     write_json(job.folder / "store.json", record)
     return {"store": job.folder / "store.json"}
