@@ -109,6 +109,23 @@ def test_a_record_counts_as_long_as_the_config_names_the_same_base(place, tmp_pa
     assert load("tuned").base == str(other)
 
 
+def test_a_run_from_before_bases_were_recorded_still_says_that_its_base_was_a_folder(place):
+    shutil.rmtree(place / "models")
+    for folder in ("tuned", "tuned/snapshots/50"):
+        (place / folder / "base.json").unlink()
+        config = place / folder / "adapter_config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"base_model_name_or_path": "models/base"}))
+        with pytest.raises(ModelError, match="not looked for on the hub"):
+            load(folder)
+    # Of a base that came from the hub it says that.
+    result = json.loads((place / "tuned" / "result.json").read_text())
+    result["identity"]["inputs"]["model"] = {"hub": "models/base", "commit": None}
+    (place / "tuned" / "result.json").write_text(json.dumps(result))
+    with pytest.raises(ModelError, match="can't be loaded") as raised:
+        load("tuned")
+    assert "not looked for" not in str(raised.value)
+
+
 def test_adapters_of_others_have_no_record(tmp_path):
     base = save_model(tmp_path / "base")
     save_with_peft(tmp_path / "adapter", base, peft.LoraConfig(**LORA))

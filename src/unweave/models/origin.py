@@ -104,7 +104,7 @@ def named_base(adapter: AdapterFolder) -> str:
             where=f"{present[0]}, named in {adapter.folder}",
             remedy=f"give the base that it was trained on, or go on with this one: --model {present[0]} --adapter {adapter.folder}",
         )
-    if weights is not None or is_path(adapter.base):
+    if weights is not None or is_path(adapter.base) or _was_here(adapter):
         raise ModelError(
             "The adapter's base model can't be loaded: it is not there, and a folder is not looked for on the hub.",
             where=f"{adapter.base}, named in {adapter.folder}",
@@ -133,6 +133,16 @@ def _record(adapter: AdapterFolder) -> dict[str, Any]:
     path = adapter.folder / RECORD
     found = read_json(path, what="The record of the adapter's base") if path.is_file() else {}
     return found if isinstance(found, dict) and found.get("base") == adapter.base else {}
+
+
+def _was_here(adapter: AdapterFolder) -> bool:
+    """Whether the run that made an adapter, before bases were written down with it, says that the base was on its disk."""
+    folder = adapter.folder.parent.parent if adapter.folder.parent.name == "snapshots" else adapter.folder
+    path = folder / "result.json"
+    found = read_json(path, what="The run's result") if path.is_file() else {}
+    for key in ("identity", "inputs", "model"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return isinstance(found, dict) and bool(found) and not found.keys() & {"hub", "memory"}
 
 
 def _places(adapter: AdapterFolder, record: dict[str, Any]) -> Iterator[Path]:
