@@ -13,9 +13,11 @@ from unweave.audit.ledger.journal import Journal
 from unweave.audit.ledger.ledger import Ledger, list_requests
 from unweave.audit.ledger.selection import select_rows
 from unweave.cli.main import main
+from unweave.config import load_yaml
 from unweave.data.reading import read_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
+from unweave.forget.methods.ga import GaConfig
 
 LONG = {"id": "long", "instruction": "add " * 900, "context": "", "response": "never"}
 WORDY = {"id": "wordy", "instruction": "add 1", "context": "", "response": "yes " * 900}
@@ -157,6 +159,18 @@ def test_a_run_that_shows_nothing_is_done_not_shown_everywhere(world, capsys):
     assert main(["request", "verify", "one", *place]) == 0
     assert "verified; done, not shown" in capsys.readouterr().out
     assert Ledger(world.ledger).model().endswith("one/adapter"), "it was carried out all the same"
+
+
+def test_steps_that_change_nothing_show_nothing(world):
+    begin(world, "r1", "r2")
+    path = world.folder / "still.yaml"
+    path.write_text((world.trained / "ga.yaml").read_text().replace("learning_rate: 0.005", "learning_rate: 1.0e-12"))
+    assert "1.0e-12" in path.read_text()
+    certificate = world.run("one", forget_config=path)
+    assert (certificate["shown"], certificate["state"]) == (False, "done, not shown")
+    path.write_text(path.read_text().replace("1.0e-12", "0.0"))
+    with pytest.raises(ConfigError, match=r"learning_rate can't be 0"):
+        load_yaml(GaConfig, path)
 
 
 def test_journals_of_before_the_verdict_read_as_before(tmp_path):

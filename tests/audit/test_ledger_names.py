@@ -65,3 +65,29 @@ def test_an_old_ledger_with_a_path_is_listed_and_not_carried_out(options, tmp_pa
         assert roll_back(RollbackConfig(ledger=options["ledger"], request=name))["model"] == "some/model"
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "thesis"
     assert (options["ledger"] / "ledger.db").is_file()
+
+
+def test_a_run_that_fails_leaves_no_text_and_its_request_can_be_cancelled(options, tmp_path, capsys):
+    (tmp_path / "model").mkdir()
+    options["model"] = str(tmp_path / "model")
+    add_request(AddConfig(**options, row_ids=("r1",), request_id="one"))
+    place = ["--ledger", str(options["ledger"])]
+    sizes = ["--method", "ga", "--retain-rows", "2", "--test-rows", "2"]
+    assert main(["request", "run", "one", *place, *sizes]) == 1
+    assert "request one: measured before" in capsys.readouterr().err, "the rows' texts were there"
+    content = b"".join(path.read_bytes() for path in options["ledger"].rglob("*") if path.is_file())
+    assert b"add 1" not in content
+    assert not list((options["ledger"] / "requests").rglob("work"))
+    assert main(["request", "cancel", "one", *place, "--reason", "a mistake", "--json"]) == 0
+    assert '"state": "cancelled"' in capsys.readouterr().out
+    assert not (options["ledger"] / "requests" / "one").exists()
+    assert Ledger(options["ledger"]).request("one").events[-1].content["reason"] == "a mistake"
+    assert main(["request", "list", *place]) == 0
+    assert "cancelled" in capsys.readouterr().out
+    assert main(["request", "cancel", "one", *place]) == 0, "again does nothing"
+    for action in ("run", "verify", "rollback"):
+        assert main(["request", action, "one", *place]) == 1
+        assert "cancelled" in capsys.readouterr().err
+    with pytest.raises(DataError, match="There was a request 'one' already; it is cancelled"):
+        add_request(AddConfig(**options, row_ids=("r1",), request_id="one"))
+    assert add_request(AddConfig(**options, row_ids=("r1",), request_id="two"))["added"]

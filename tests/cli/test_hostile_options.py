@@ -88,6 +88,7 @@ COMMANDS = {
     "request run": "r1 --ledger LEDGER",
     "request verify": "r1 --ledger LEDGER",
     "request rollback": "r1 --ledger LEDGER",
+    "request cancel": "r1 --ledger LEDGER",
     "bench forgetting": "--output-dir OUT",
     "report": "--run OUT",
     "store": "info STORE",
