@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
 from unweave.audit.ledger.bound import repeated
 from unweave.audit.ledger.config import VerifyConfig
 from unweave.audit.ledger.job import Job, recorded_config
@@ -133,7 +135,7 @@ def _told(name: str, checks: Iterable[Check]) -> Iterator[Check]:
         yield Check(name, f"it can't be checked: {error.sentence}" + (f" ({error.where})" if error.where else ""))
     except OSError as error:
         yield Check(name, f"it can't be checked: {error.strerror} ({error.filename})")
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, AssertionError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, AssertionError, TemplateError) as error:
         yield Check(
             name, f"it can't be checked, since the certificate or a record lacks or holds what can't be: {error!r}"
         )
