@@ -16,7 +16,7 @@ from unweave.errors import ConfigError
 from unweave.files import locked
 from unweave.inputs import of_path
 from unweave.runs import RunFolder
-from unweave.train import loop
+from unweave.train import loop, sft
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 
@@ -197,3 +197,23 @@ def test_the_second_process_at_a_folder_is_refused(settings, capsys):
     told = capsys.readouterr().err
     assert f"Another process is at work in this output folder. It is process {os.getpid()} on " in told
     assert "choose another output folder" in told
+
+
+def test_a_run_that_is_killed_after_its_training_does_not_train_again(settings, monkeypatch):
+    def dies(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sft, "write_card", dies)
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune(settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._PlannedTrainer, "compute_loss", dies)
+        patch.setattr(outputs.shutil, "rmtree", dies)
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune(settings)
+    assert (settings.output_dir / "result.json").is_file(), "killed while it tidied up"
+    kept = weights(settings.output_dir)
+    fine_tune(settings)
+    assert weights(settings.output_dir) == kept
+    assert not [path for path in settings.output_dir.iterdir() if "checkpoints" in path.name]

@@ -13,6 +13,7 @@ from pathlib import Path
 from unweave import progress
 from unweave.digests import MODEL_FILES, matching
 from unweave.errors import ConfigError
+from unweave.temporary import TEMPORARY_PREFIX
 
 RECORD = "run.json"
 HUMAN = ("README.md",)
@@ -166,21 +167,25 @@ def prepare(folder: Path, command: str, digest: str, *, reads: Sequence[Path]) -
     # What says that the run is complete goes first, and what says whose folder it is goes last: killed in between, this is done again.
     for path in sorted(going, key=lambda path: (path.name == RECORD, not path.name.endswith("result.json"))):
         path.unlink(missing_ok=True)
-    for path in hidden:
-        shutil.rmtree(path)
+    remove_working_folders(folder, owner[0])
     for path in _emptied(folder, going):
         path.rmdir()
 
 
 def remove_working_folders(folder: Path, command: str) -> None:
-    """Remove what a run keeps on its way only, of which a kill right after its result may have left something.
+    """Remove what a run keeps on its way only: when its result is there, or another run takes its place.
 
     Args:
         folder: The output folder.
         command: The command.
     """
     for name in WRITES[command].folders if command in WRITES else ():
-        shutil.rmtree(folder / name, ignore_errors=True)
+        # Under another name first: half of it is gone on from by nobody.
+        going = folder / f"{TEMPORARY_PREFIX}{name.lstrip('.')}"
+        shutil.rmtree(going, ignore_errors=True)
+        if (folder / name).is_dir():
+            (folder / name).rename(going)
+            shutil.rmtree(going, ignore_errors=True)
 
 
 def _is_record(path: Path) -> bool:

@@ -198,12 +198,13 @@ class RunFolder:
         report_problems(problems)
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Record that the run is complete.
+        """Record that the run is complete, and remove what it kept on its way.
 
         Args:
             result: What it gave.
         """
         write_json(self.result_path, {"identity": self.identity(), "result": result})
+        remove_working_folders(self.folder, self.command)
 
 
 def report_problems(problems: Sequence[Problem], *, shown: int = 5) -> None:

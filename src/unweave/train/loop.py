@@ -153,7 +153,7 @@ def run_loop(
         collate: Makes a step's batch.
         loss: The loss of a batch, a scalar.
         config: Step size, schedule, seed.
-        output_dir: Where checkpoints go; they are removed when the run is done.
+        output_dir: Where checkpoints go; they stay until its owner has recorded the run's result, so that a kill in between loses nothing.
         identity: What makes it the same run: a checkpoint of another identity is not continued.
         description: For the progress bar.
         size: What an example counts in its step's loss, where the step is shared among processes: for a mean over tokens, its labelled tokens.
@@ -227,8 +227,6 @@ def run_loop(
         )
     model.eval()
     here.wait()
-    if here.is_first:
-        shutil.rmtree(folder, ignore_errors=True)
     return LoopResult(trainer.state.global_step, record.losses)
 
 
@@ -312,6 +310,8 @@ def _resumable(folder: Path, fingerprint: str) -> str | None:
             shutil.rmtree(last)
             last = get_last_checkpoint(str(folder))
         return last
+    # Its mark first: half of what is left is gone on from by nobody.
+    mark.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     return None
 

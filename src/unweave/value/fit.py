@@ -1,7 +1,6 @@
 """`unweave value fit`: teach a student, stop where held-out rows are ordered best, calibrate what it says, and check it on rows that had no part in that."""
 
 import random
-import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -124,7 +123,6 @@ def _fit(run: RunFolder, config: FitConfig) -> FitResult:
         scores, known = student.scores(parts[1].texts), parts[1].values
     student.spec = replace(calibrated(student, scores, known, parts[2]), fitted_on=len(fitted.texts))
     student.save_pretrained(config.output_dir)
-    shutil.rmtree(config.output_dir / KEPT, ignore_errors=True)
     seconds = round(time.monotonic() - started, 3)
     result = FitResult(
         config.output_dir, len(fitted.texts), standing.epoch, standing.kept, student.spec.metrics, seconds

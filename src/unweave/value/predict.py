@@ -136,7 +136,6 @@ def _predict(run: RunFolder, config: PredictConfig) -> PredictResult:
         rate,
     )
     run.finish({**result.__dict__, "folder": str(result.folder)})
-    shutil.rmtree(folder)
     return result
 
 
