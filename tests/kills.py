@@ -275,9 +275,9 @@ RANDOM_NAME = re.compile(r"\b(\d{6})-[0-9a-f]{8}\b")
 NUMBER = re.compile(r"\b[0-9a-f]{32}\b|\d+(\.\d+)?")
 CLOCKS = (
     r".*\.jsonl?: (.*\.)?(seconds|rows_per_second|started)(\..*)?",
-    # The journal has the time of each event in its hash, and the certificate names the event with which its run began.
-    r".*certificate\.json: ledger\.event",
-    r".*ledger\.db: \d+\.(files\.)?(certificate|page)(\..*)?",
+    # The journal has the time of each event in its hash, the certificate names the event with which its run began, and both hold digests of files with times.
+    r".*certificate\.json: (ledger\.event|model\.after\.digest)",
+    r".*(ledger\.db|certificate\.json): .*\b(certificate|page|certificate\.json|certificate\.html|README\.md|run\.json|result\.json)(\..*)?",
 )
 """What no two runs have in common: times, and digests of what holds times."""
 

@@ -103,9 +103,11 @@ class Journal:
     def seal(self) -> None:
         """Write down the digest of the file's bytes, where the chain is whole and the seal is not of its last event: after a kill between the two."""
         with locked(self._lock):
-            events = self.events()
-            if events and self._sealed().get("head") != events[-1].hash and not self._broken_links():
-                self._write_seal(events[-1])
+            self._seal_again(self.events())
+
+    def _seal_again(self, events: list[Event]) -> None:
+        if events and self._sealed().get("head") != events[-1].hash and not self._broken_links():
+            self._write_seal(events[-1])
 
     def _write_seal(self, last: Event) -> None:
         write_text(self._seal, self._seal_of(last))
@@ -149,6 +151,8 @@ class Journal:
             events = _read(connection, self.path)
             if not condition(events):
                 connection.rollback()
+                # A kill may have come between what is there already and its seal.
+                self._seal_again(events)
                 return None
             time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             previous = events[-1].hash if events else ""

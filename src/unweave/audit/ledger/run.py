@@ -11,8 +11,8 @@ certified         certificate.json and certificate.html
 """
 
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,6 @@ def run_request(config: RunConfig, *, steps: Steps | None = None) -> dict[str, A
         if request.is_done:
             # A kill between the last event and the end of the run leaves the rows' texts behind.
             remove(folder / WORK)
-            ledger.journal.seal()
             progress.say(f"request {request.id} is {request.state}, nothing to do")
             return read_json(folder / "certificate.json", what="The certificate")
         if after(request.state, START) is None:
@@ -103,12 +102,15 @@ def run_request(config: RunConfig, *, steps: Steps | None = None) -> dict[str, A
             remove(job.work)
 
 
-def _alone(ledger: Ledger) -> AbstractContextManager[None]:
-    """Hold the ledger for a command that changes what a request has left."""
+@contextmanager
+def _alone(ledger: Ledger) -> Iterator[None]:
+    """Hold the ledger for a command that changes what a request has left; an event that a kill has left without its seal gets one."""
     busy = BusyError(
         "Another process is at work on this ledger.", where=str(ledger.folder), remedy="wait for it, then run again"
     )
-    return locked(ledger.folder / LOCK, busy)
+    with locked(ledger.folder / LOCK, busy):
+        ledger.journal.seal()
+        yield
 
 
 def _carry_out(job: Job, steps: Steps) -> dict[str, Any]:
