@@ -105,7 +105,7 @@ WRITING = {
     "request run": Writing(f"request run one {REQUEST}", (*LEDGER, ("store", "store")), codes=(0, 3)),
     # Killed after it was done, it is told so.
     "request rollback": Writing(
-        "request rollback one --ledger ledger --quiet", (("done", "ledger"), ("ledger.key", "ledger.key"), ("store", "store")), codes=(0, 1)
+        "request rollback one --ledger ledger --quiet", (("done", "ledger"), ("ledger.key", "ledger.key"), ("done-store", "store")), codes=(0, 1)
     ),
     "request cancel": Writing("request cancel one --ledger ledger --quiet", LEDGER, codes=(0, 1)),
     "store delete": Writing("store delete store --rows {world}/case/forget.jsonl", (("store", "store"),)),
@@ -264,6 +264,7 @@ def build(folder: Path) -> World:
         )
     )
     shutil.copytree(ledger, world / "done")
+    shutil.copytree(store, world / "done-store")
     return made
 
 

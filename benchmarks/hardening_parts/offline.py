@@ -26,8 +26,14 @@ REQUEST = (
     "request run one --ledger ledger --method ga --forget-config {world}/ga.yaml --retain-rows 8 --test-rows 8 --dtype float32 --quiet",
     "request verify one --ledger ledger --quiet",
 )
-CONNECT = re.compile(r"(?:connect|sendto)\(\d+, \{sa_family=(AF_\w+)")
+CONNECT = re.compile(r"(?:connect\(\d+, |sendto\(\d+, .*)\{sa_family=(AF_\w+)")
 SOCKET = re.compile(r"socket\((AF_\w+)")
+CONTROL = """
+import socket
+socket.socket().connect_ex(("127.0.0.1", 9))
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"a", ("127.0.0.1", 9))
+"""
+"""What the watcher must see, for its silence to mean anything."""
 GUARD = """
 import sys
 def note(event, arguments):
@@ -54,9 +60,12 @@ def run(folder: Path, *, seed: int) -> dict[str, Any]:
     base = save_pretrained(world.world / "knowing", make_case(CaseConfig(**SIZES), world.world / "known"))
     sizes = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in SIZES.items())
     lines = [DEMO.format(base=base, sizes=sizes), *(line.format(world=world.world) for line in REQUEST)]
+    seen = CONNECT.findall(_watched([sys.executable, "-c", CONTROL], world.work, folder / "control"))
+    assert seen == ["AF_INET"] * 2, "the watcher sees connections"
     counted: dict[str, dict[str, int]] = {"connections": {}, "sockets": {}}
     for number, line in enumerate(lines):
-        said = _watched(line, world.work, folder / f"calls-{number}")
+        command = [sys.executable, "-m", "unweave.cli.main", *line.split()]
+        said = _watched(command, world.work, folder / f"calls-{number}")
         for kind, pattern in (("connections", CONNECT), ("sockets", SOCKET)):
             for family in pattern.findall(said):
                 counted[kind][family] = counted[kind].get(family, 0) + 1
@@ -70,9 +79,8 @@ def run(folder: Path, *, seed: int) -> dict[str, Any]:
     }
 
 
-def _watched(line: str, folder: Path, log: Path) -> str:
+def _watched(command: list[str], folder: Path, log: Path) -> str:
     """Run a command with nothing that tells libraries to stay offline; what it asked of the network."""
-    command = [sys.executable, "-m", "unweave.cli.main", *line.split()]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
     if shutil.which("strace"):
         command = ["strace", "-f", "--seccomp-bpf", "-e", "trace=socket,connect,sendto", "-o", str(log), *command]
@@ -82,5 +90,5 @@ def _watched(line: str, folder: Path, log: Path) -> str:
         (guard / "sitecustomize.py").write_text(GUARD.format(path=str(log)))
         environment["PYTHONPATH"] = f"{guard}:{environment.get('PYTHONPATH', '')}"
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, 3), f"unweave {line}\n{done.stderr}"
+    assert done.returncode in (0, 3), done.stderr
     return log.read_text() if log.is_file() else ""
