@@ -62,6 +62,12 @@ def test_a_flipped_bit_of_the_journal_is_noticed_where_it_holds_no_event(world):
     assert unnoticed([flip(journal, place, place % 8) for place in places], quickly(world)) == []
 
 
+def test_a_schema_that_is_no_text_any_more_is_noticed(world):
+    journal = world.ledger / "ledger.db"
+    start = journal.read_bytes().index(b"CREATE TABLE")
+    assert unnoticed([flip(journal, start + place, 7) for place in range(0, 60, 6)], quickly(world)) == []
+
+
 @pytest.mark.parametrize("kind", ["truncations", "deletions", "swaps"])
 def test_files_that_are_cut_gone_or_swapped_are_noticed(world, kind):
     damages = {
@@ -71,6 +77,11 @@ def test_files_that_are_cut_gone_or_swapped_are_noticed(world, kind):
     }[kind](everything(world))
     assert len(damages) > 15
     assert unnoticed(damages, quickly(world)) == []
+
+
+def test_a_record_that_lacks_what_every_page_shows_is_noticed(world):
+    path = world.result("one") / "measured.after.json"
+    assert unnoticed([flip(path, path.read_bytes().index(b"exact_memorisation"), 0)], quickly(world)) == []
 
 
 def test_files_that_were_not_there_are_noticed(world):

@@ -225,13 +225,14 @@ class Journal:
             with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
                 connection.execute("PRAGMA synchronous = FULL")
                 yield connection
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            # SQLite quotes a damaged schema in its message, which is then no text, and Python can't make an error of its own of it.
             raise DataError(
                 f"The ledger can't be used: {error}.", where=str(self.path), remedy=_remedy(error)
             ) from error
 
 
-def _remedy(error: sqlite3.DatabaseError) -> str:
+def _remedy(error: Exception) -> str:
     """What to do: a ledger that can't be written to is no broken one."""
     return next((remedy for text, remedy in REMEDIES.items() if text in str(error)), "restore it from a backup")
 
