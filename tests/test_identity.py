@@ -24,6 +24,7 @@ from unweave.cli.main import COMMANDS
 from unweave.config import dump_yaml
 from unweave.demo.config import DemoConfig
 from unweave.demo.pipeline import demo_inputs
+from unweave.errors import ModelError
 from unweave.forget.methods import METHODS
 from unweave.forget.stage import forget_inputs
 from unweave.identity import NO_EFFECT, options_of
@@ -132,7 +133,8 @@ ELSEWHERE = {
 }
 ANEW = {
     "case", "doctor", "rows", "plan", "trace", "weigh", "methods", "report", "run", "value select", "value report", "audit tofu-log", "request add",
-    "request list", "request verify", "request rollback", "store info", "store check", "store repair", "store delete", "store compact", "store merge",
+    "request list", "request verify", "request cancel", "request rollback",
+    "store info", "store check", "store repair", "store delete", "store compact", "store merge",
 }  # fmt: skip
 """Commands that keep nothing of what they have done: each run computes all of it."""
 
@@ -146,6 +148,8 @@ def world(tmp_path_factory):
     model = add_lora(loaded.model, LoraOptions(lora_r=2), seed=0)
     for name in ("adapter", "other", "third"):
         save_adapter(model, loaded.tokenizer, folder / name, base=str(folder / "base"))
+        # As an adapter of another trainer: with this record another base is refused, which the last test is about.
+        (folder / name / "base.json").unlink()
     for name in ("rows", "forget", "task", "values", "f.weights", "r.weights", "answers", "new", "curvature"):
         write_rows(folder / f"{name}.jsonl")
     shutil.copytree(folder / "base", folder / "encoder")
@@ -226,8 +230,11 @@ def changed_value(hint, value):
         return {**(value or {}), "completion": "other"}
     if hint is bool:
         return not value
-    if hint in (int, float):
-        return 1 if value is None or value == float("inf") else value + 1
+    if hint is float:
+        # Shares stay shares.
+        return 0.5 if not value or value == float("inf") else value / 2
+    if hint is int:
+        return 1 if value is None else value + 1
     return f"{value}x"
 
 
@@ -289,6 +296,23 @@ def test_where_things_lie_and_from_where_they_are_named_makes_no_other_run(comma
     assert digest_of(command, kind, inputs, options, Path()) == absolute
     monkeypatch.chdir(world.parent)
     assert digest_of(command, kind, inputs, options, Path(world.name)) == absolute
+
+
+def test_a_run_of_an_adapter_whose_base_has_changed_is_refused(tmp_path):
+    loaded = load(str(save_model(tmp_path / "base")))
+    save_adapter(
+        add_lora(loaded.model, LoraOptions(lora_r=2), seed=0),
+        loaded.tokenizer,
+        tmp_path / "adapter",
+        base=str(tmp_path / "base"),
+    )
+    config = TrainConfig(
+        data=write_rows(tmp_path / "rows.jsonl"), output_dir=tmp_path / "out", model=str(tmp_path / "adapter")
+    )
+    assert train_inputs(config)
+    change(tmp_path / "base/model.safetensors")
+    with pytest.raises(ModelError, match="not what the adapter was trained on"):
+        RunFolder(tmp_path / "out", "train", config, inputs=train_inputs(config))
 
 
 def test_every_command_of_the_command_line_says_what_it_keeps():
