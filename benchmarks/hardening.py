@@ -2,9 +2,10 @@
 
     python benchmarks/hardening.py                  benchmarks/results/hardening.json
     python benchmarks/hardening.py --part kills     this part; the others keep their results
+    python benchmarks/hardening.py --part kills --only train "request run"      these commands; the others keep theirs
 
 All of it on tiny models with random weights, in forks of a process that has imported what the commands need (`tests/forks.py`, `tests/kills.py`). A part is
-written when it is done; one that fails loses nothing else. Half an hour on one core.
+written as it goes on; one that fails loses nothing else. Half an hour on one core.
 """
 
 import argparse
@@ -30,6 +31,7 @@ def main() -> int:
     """Run the parts, and write the result file as they end."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=PARTS, nargs="*", default=PARTS)
+    parser.add_argument("--only", nargs="*", help="of kills and outcomes: these commands")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     progress.silence()
@@ -37,19 +39,26 @@ def main() -> int:
     parts = load(NAME)["parts"] if path.is_file() else {}
     failed = False
     for name in options.part:
-        started = time.monotonic()
+        started, kept = time.monotonic(), parts.get(name, {}).get("commands", {})
+        module = importlib.import_module(f"hardening_parts.{name}")
+        more = {"only": options.only} if options.only and hasattr(module, "COMMANDS") else {}
         try:
             with tempfile.TemporaryDirectory() as folder:
-                found = importlib.import_module(f"hardening_parts.{name}").run(Path(folder), seed=options.seed)
+                for found in module.run(Path(folder), seed=options.seed, **more):
+                    if more:
+                        found["commands"] = {
+                            one: {**kept, **found["commands"]}[one]
+                            for one in module.COMMANDS
+                            if one in kept or one in found["commands"]
+                        }
+                    seconds = round(time.monotonic() - started)
+                    parts[name] = {**found, "seed": options.seed, "seconds": seconds, "environment": environment()}
+                    ordered = {one: parts[one] for one in PARTS if one in parts}
+                    write_json(path, {"command": "python benchmarks/hardening.py", "parts": ordered})
         except Exception:  # the other parts are made all the same, and the exit code tells
             traceback.print_exc()
             failed = True
-            continue
-        seconds = round(time.monotonic() - started)
-        parts[name] = {**found, "seed": options.seed, "seconds": seconds, "environment": environment()}
-        kept = {one: parts[one] for one in PARTS if one in parts}
-        write_json(path, {"command": "python benchmarks/hardening.py", "parts": kept})
-        print(f"{name}: {seconds} s", flush=True)
+        print(f"{name}: {round(time.monotonic() - started)} s", flush=True)
     return int(failed)
 
 

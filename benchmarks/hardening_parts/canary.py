@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ REQUEST = "request run gone --ledger ledger --method ga --forget-config {world}/
 COMPACTION = "store compact store"
 
 
-def run(folder: Path, *, seed: int) -> dict[str, Any]:
+def run(folder: Path, *, seed: int) -> Iterator[dict[str, Any]]:
     """Forget it again and again.
 
     Args:
         folder: An empty folder.
         seed: Of the moments.
 
-    Returns:
+    Yields:
         Kills, files that were searched, and hits.
     """
     rng, world = random.Random(f"{seed} canary"), build(folder)
@@ -59,7 +60,7 @@ def run(folder: Path, *, seed: int) -> dict[str, Any]:
             files += sum(path.is_file() for path in world.work.rglob("*"))
             found += hits(world.work, [*needles[0], *needles[1]])
     print(f"{kills} kills, {files} files, hits: {found}", flush=True)
-    return {"runs": RUNS, "kills": kills, "files": files, "hits": len(found), "where": found}
+    yield {"runs": RUNS, "kills": kills, "files": files, "hits": len(found), "where": found}
 
 
 def prepare(world: World) -> tuple[list[bytes], list[bytes]]:

@@ -1,6 +1,6 @@
 """One bit of one byte, at random places of a store, a ledger and a certificate's files, one at a time: do `store check` and `request verify` notice?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ from unweave.store.store import GradientStore
 FLIPS = 300
 
 
-def run(folder: Path, *, seed: int) -> dict[str, Any]:
+def run(folder: Path, *, seed: int) -> Iterator[dict[str, Any]]:
     """Flip.
 
     Args:
         folder: An empty folder.
         seed: Of the places.
 
-    Returns:
+    Yields:
         What was flipped, and what of that was noticed.
     """
     world = build(folder)
@@ -48,7 +48,7 @@ def run(folder: Path, *, seed: int) -> dict[str, Any]:
         missed = unnoticed(byte_flips(files, FLIPS, seed=seed), lambda is_well=is_well: _told(is_well))
         found[name] = {"files": len(files), "flips": FLIPS, "noticed": FLIPS - len(missed), "missed": missed}
         print(name, found[name], flush=True)
-    return {"kinds": found}
+    yield {"kinds": found}
 
 
 def _verified(ledger: Path) -> bool:

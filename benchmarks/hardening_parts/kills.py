@@ -1,11 +1,14 @@
 """SIGKILL at random moments and right before changes to the disk, the same command again: does it end as an undisturbed run does?"""
 
 import random
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.forks import Forks
 from tests.kills import World, build, differences, unexplained
+
+from unweave.runs import environment
 
 COMMANDS = (
     "cache", "train", "forget", "audit", "request run", "value score", "value fit", "value predict", "store compact", "store merge", "bench forgetting",
@@ -13,20 +16,23 @@ COMMANDS = (
 MOMENTS, POINTS, DRAWS = 20, 10, 4
 
 
-def run(folder: Path, *, seed: int) -> dict[str, Any]:
+def run(folder: Path, *, seed: int, only: Sequence[str] = COMMANDS) -> Iterator[dict[str, Any]]:
     """Kill each command.
 
     Args:
         folder: An empty folder.
         seed: Of the moments.
+        only: The commands.
 
-    Returns:
-        What became of each.
+    Yields:
+        What became of each so far.
     """
-    world = build(folder)
+    world, commit = build(folder), environment()["commit"]
+    found: dict[str, Any] = {}
     with Forks(world.scratch) as forks:
-        found = {name: killed(world, forks, name, random.Random(f"{seed} {name}")) for name in COMMANDS}
-    return {"moments": MOMENTS, "points": POINTS, "commands": found}
+        for name in only:
+            found[name] = {**killed(world, forks, name, random.Random(f"{seed} {name}")), "commit": commit}
+            yield {"moments": MOMENTS, "points": POINTS, "commands": found}
 
 
 def killed(world: World, forks: Forks, name: str, rng: random.Random) -> dict[str, Any]:

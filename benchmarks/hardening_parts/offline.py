@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,14 @@ sys.addaudithook(note)
 """
 
 
-def run(folder: Path, *, seed: int) -> dict[str, Any]:
+def run(folder: Path, *, seed: int) -> Iterator[dict[str, Any]]:
     """Count what is asked of the network.
 
     Args:
         folder: An empty folder.
         seed: Not used: nothing is drawn.
 
-    Returns:
+    Yields:
         Commands, and how often each family of addresses was connected to.
     """
     del seed
@@ -70,7 +71,7 @@ def run(folder: Path, *, seed: int) -> dict[str, Any]:
             for family in pattern.findall(said):
                 counted[kind][family] = counted[kind].get(family, 0) + 1
     print(json.dumps(counted), flush=True)
-    return {
+    yield {
         "watched by": "strace"
         if shutil.which("strace")
         else "an audit hook in every Python process: calls of other programs are not seen",
