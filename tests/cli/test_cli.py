@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.folders import ROWS, save_model, write_rows
+from unweave import outputs, progress
 from unweave.cli.main import COMMANDS, main
 from unweave.store.store import GradientStore
 
@@ -77,6 +78,7 @@ def test_every_command_has_help(command, capsys):
 def test_options_are_read_without_torch():
     code = """
 import sys
+from unweave import outputs, progress
 from unweave.cli.main import main
 for command in ("weigh", "trace", "cache", "train", "audit", "demo"):
     try:
@@ -226,6 +228,20 @@ def test_the_steps_one_by_one(world, tmp_path):
     shard = next((tmp_path / "s/shards").iterdir())
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
     assert run("store", "check", tmp_path / "s").returncode == 1
+
+
+def test_what_a_command_was_told_does_not_outlast_it(tmp_path):
+    for wanted in (False, True):
+        progress.silence(wanted)
+        assert (
+            main(
+                ["train", "--data", str(tmp_path / "no"), "--output-dir", str(tmp_path / "o"), "--quiet", "--overwrite"]
+            )
+            == 1
+        )
+        assert progress.silenced() is wanted
+        assert not outputs.overwriting()
+    progress.silence(False)
 
 
 def test_only_the_methods_own_options_are_offered(capsys):

@@ -11,7 +11,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 
-from unweave import terminal
+from unweave import outputs, progress, terminal
 from unweave.errors import ConfigError, UnweaveError, nearest
 from unweave.faults import explained
 
@@ -73,6 +73,7 @@ def _guarded(command: str, arguments: list[str]) -> int:
     if threading.current_thread() is threading.main_thread():
         # A terminated process must stop as an interrupted one does: with a message, and nothing half written.
         signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    silenced = progress.silenced()
     try:
         code = importlib.import_module(f"unweave.cli.{command}").main(arguments)
         # What a pipe's reader no longer takes must show here, not when the interpreter ends.
@@ -96,6 +97,10 @@ def _guarded(command: str, arguments: list[str]) -> int:
         )
         terminal.print_error(str(known))
         return known.exit_code
+    finally:
+        # A caller from Python goes on after the command, and these were the command's.
+        progress.silence(silenced)
+        outputs.overwrite(False)
     return code
 
 
