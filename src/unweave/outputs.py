@@ -53,7 +53,7 @@ WRITES: dict[str, Writes] = {
         (*MODEL, *_below("base", MODEL), *_below("snapshots/*", MODEL), "privacy.json"), folders=("checkpoints",)
     ),
     "forget": Writes(
-        (*MODEL, *_below("base", MODEL), "privacy.json", "watch.json", ".best.safetensors"), folders=("checkpoints",)
+        (*MODEL, *_below("base", MODEL), "privacy.json", "watch.json"), folders=("checkpoints",)
     ),
     "cache": Writes((), STORE, grows=True),
     "value fit": Writes(("student.json", "head.safetensors", *HUMAN, *_below("backbone", MODEL)), folders=(".fit",)),

@@ -741,7 +741,7 @@ def test_a_run_stops_at_its_target(poisoned, tmp_path):  # noqa: F811
     assert points[-1]["forget_loss"] >= 1.0
     assert all(point["forget_loss"] < 1.0 for point in points[:-1])
     assert losses(result.folder, config.forget, config) == pytest.approx(points[-1]["forget_loss"], rel=1e-3)
-    assert not list(tmp_path.rglob("*.best*"))
+    assert not list(tmp_path.rglob("*best*"))
 
 
 def test_a_run_that_is_killed_after_its_target_does_not_go_beyond_it(poisoned, tmp_path, monkeypatch):  # noqa: F811
@@ -785,7 +785,7 @@ def test_the_target_may_be_the_level_of_held_out_rows(poisoned, tmp_path):  # no
     assert result.details["watched"][-1]["forget_loss"] >= level
 
 
-def test_divergence_goes_back_to_the_best_step(poisoned, tmp_path):  # noqa: F811
+def test_divergence_goes_back_to_the_best_step(poisoned, tmp_path, monkeypatch):  # noqa: F811
     config = settings(
         poisoned, tmp_path, METHODS["ga"].config_type, epochs=200.0, learning_rate=1e-2, check_every=1, max_retain_increase=0.5, stop_loss=1e9
     )  # fmt: skip
@@ -794,6 +794,19 @@ def test_divergence_goes_back_to_the_best_step(poisoned, tmp_path):  # noqa: F81
     points = {point["step"]: point for point in result.details["watched"]}
     assert 0 < result.kept_step < result.steps
     best = points[result.kept_step]
+
+    def dies(*_, **__):
+        raise KeyboardInterrupt
+
+    # Killed when the best step's parameters are in place, and before they are saved.
+    again = replace(config, output_dir=tmp_path / "killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "save_adapter", dies)
+        with pytest.raises(KeyboardInterrupt):
+            forget_rows(again)
+    resumed = forget_rows(again)
+    assert (resumed.kept_step, resumed.steps, resumed.stopped) == (result.kept_step, result.steps, result.stopped)
+    assert losses(again.output_dir, config.forget, config) == pytest.approx(best["forget_loss"], rel=1e-3)
     assert best["retain_loss"] - points[0]["retain_loss"] <= 0.5
     assert losses(result.folder, config.forget, config) == pytest.approx(best["forget_loss"], rel=1e-3)
     assert losses(result.folder, config.retain, config) == pytest.approx(best["retain_loss"], rel=1e-3)

@@ -238,7 +238,6 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
         kept = watch.finish(steps=made.steps, diverged=diverged())
         stopped = watch.reason or stopped
         details |= {"target": watch.target, "watched": [asdict(point) for point in watch.points]}
-        watch.clean()
         if kept != made.steps:
             progress.say(f"{stopped}; the adapter is that of step {kept}")
     require_outputs(loaded.model)

@@ -15,8 +15,11 @@ from unweave.files import read_json, replacing, write_json
 from unweave.forget.config import ForgetConfig
 from unweave.forget.steps import ForgetRow
 from unweave.gradients.scoring import example_losses
+from unweave.train.loop import CHECKPOINTS
 
 EVERY = 5
+BEST = "best.safetensors"
+"""The parameters of the best step: beside the checkpoints, so that it stays as long as they do."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Watch:
         self.pad_token_id, self.every, self.target = pad_token_id, every, target
         self.max_retain_increase = max_retain_increase
         self.fingerprint = fingerprint
-        self._record, self._best_file = folder / "watch.json", folder / ".best.safetensors"
+        self._record, self._best_file = folder / "watch.json", folder / CHECKPOINTS / BEST
         kept = read_json(self._record, what="What the run has seen") if self._record.is_file() else {}
         known = kept.get("fingerprint") == fingerprint
         self.points = [Point(**point) for point in kept["points"]] if known else [self._measure(0)]
@@ -129,10 +132,6 @@ class Watch:
             for name, parameter in self._trained():
                 parameter.copy_(held[name])
         return self.best.step
-
-    def clean(self) -> None:
-        """Remove what was kept for the way back."""
-        self._best_file.unlink(missing_ok=True)
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, own) for name, own in self.model.named_parameters() if own.requires_grad]
