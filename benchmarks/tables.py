@@ -1,4 +1,4 @@
-"""Fill the tables of README.md, docs/forgetting.md and docs/valuing.md from the result files: no number is typed by hand.
+"""Fill the tables of README.md, docs/forgetting.md, docs/valuing.md and docs/hardening.md from the result files: no number is typed by hand.
 
 python benchmarks/tables.py           rewrites them
 python benchmarks/tables.py --check   fails when one of them is out of date
@@ -9,6 +9,7 @@ import re
 import sys
 from typing import Any
 
+import hardening_tables
 import valuing_tables
 from result_files import ROOT, load, machine, ranged, shown
 
@@ -405,9 +406,13 @@ def main() -> int:
         "quality": quality,
         "lds": lds,
         **valuing_tables.TABLES,
+        **hardening_tables.TABLES,
     }
     stale = False
-    for path in (ROOT / "README.md", ROOT / "docs" / "forgetting.md", ROOT / "docs" / "valuing.md"):
+    for path in (
+        ROOT / "README.md",
+        *(ROOT / "docs" / f"{name}.md" for name in ("forgetting", "valuing", "hardening")),
+    ):
         before = path.read_text(encoding="utf-8")
         text = before
         for name, table in tables.items():
