@@ -176,6 +176,8 @@ def _kill(child: int) -> None:
 def _child(job: dict[str, Any], printed: Path, errors: Path, told: Path) -> None:
     """Runs the command; never returns."""
     os.chdir(job["folder"])
+    # As at a terminal, also where the tests run in the background of a shell, which lets such processes ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, printed, os.O_WRONLY), (2, errors, os.O_WRONLY)):
         os.dup2(os.open(path, flags | os.O_CREAT | (os.O_TRUNC if number else 0), 0o600), number)
     code = 1
