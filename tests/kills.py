@@ -19,9 +19,9 @@ from transformers import BertConfig, BertModel
 from tests.folders import save_model, write_rows
 from tests.forks import Ended, Forks
 from tests.tiny import TinyTokenizer
+from unweave.audit.ledger.adding import add_request
 from unweave.audit.ledger.config import AddConfig, RunConfig
 from unweave.audit.ledger.journal import Journal
-from unweave.audit.ledger.ledger import add_request
 from unweave.audit.ledger.run import run_request
 from unweave.config import dump_yaml
 from unweave.data.case import CaseConfig, make_case

@@ -11,8 +11,8 @@ from tests.folders import write_rows
 from tests.forks import Forks
 from tests.kills import World, build
 
+from unweave.audit.ledger.adding import add_request
 from unweave.audit.ledger.config import AddConfig
-from unweave.audit.ledger.ledger import add_request
 from unweave.data.reading import read_rows
 from unweave.trace.cache import cache_rows
 from unweave.trace.config import CacheConfig

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from unweave.errors import DataError, UnweaveError
-from unweave.temporary import new_mode, temporary_file, temporary_folder
+from unweave.temporary import new_mode, same_file, temporary_file, temporary_folder
 
 T = TypeVar("T")
 
@@ -178,14 +178,12 @@ def _acquired(path: Path, *, wait: bool) -> TextIO:
         lock = path.open("a+", encoding="utf-8")
         try:
             _flock(lock, path, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            held = os.fstat(lock.fileno())
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(held, os.stat(path)):  # noqa: PTH116  # a pair of stat results
-                    lock.truncate(0)
-                    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-                    lock.write(json.dumps({"process": os.getpid(), "machine": socket.gethostname(), "since": now}))
-                    lock.flush()
-                    return lock
+            if same_file(lock.fileno(), path):
+                lock.truncate(0)
+                now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+                lock.write(json.dumps({"process": os.getpid(), "machine": socket.gethostname(), "since": now}))
+                lock.flush()
+                return lock
         except BaseException:
             lock.close()
             raise

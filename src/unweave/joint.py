@@ -2,13 +2,13 @@
 
 import contextlib
 import fcntl
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 from unweave.errors import UnweaveError
+from unweave.temporary import same_file
 
 PATIENCE = 10.0
 """Seconds in which a process that came first makes the folder ready."""
@@ -60,10 +60,10 @@ def _opened(path: Path, busy: UnweaveError) -> Iterator[tuple[TextIO, bool]]:
     while True:
         with path.open("a+", encoding="utf-8") as lock:
             for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH):
-                with contextlib.suppress(BlockingIOError, FileNotFoundError):
+                with contextlib.suppress(BlockingIOError):
                     fcntl.flock(lock, kind | fcntl.LOCK_NB)
                     # A file that went with its last holder keeps nobody out.
-                    if os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):  # noqa: PTH116  # a pair of stat results
+                    if same_file(lock.fileno(), path):
                         yield lock, kind == fcntl.LOCK_EX
                         return
         if time.monotonic() > deadline:

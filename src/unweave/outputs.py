@@ -19,6 +19,8 @@ RECORD = "run.json"
 HUMAN = ("README.md",)
 MODEL = (*MODEL_FILES, "base.json", *HUMAN)
 STORE = ("store.json", "rows.parquet", "shards/*.safetensors", "commits/*.json", "deletions/*.json", "index/*")
+SNAPSHOTS = "snapshots"
+"""The folder of a run for the adapters that it had on the way."""
 SHOWN = 4
 
 
@@ -77,6 +79,19 @@ WRITES: dict[str, Writes] = {
 OWN_RECORDS = (RECORD, "config.yaml", "result.json", "*.result.json")
 
 _state = {"overwrite": False}
+
+
+def run_folders(model: str | Path) -> list[Path]:
+    """Where the run that made a model may have left its records: beside the model, or above it where the model is a snapshot.
+
+    Args:
+        model: The model's folder.
+
+    Returns:
+        The likeliest last.
+    """
+    folder = Path(model)
+    return [folder, folder.parent.parent] if folder.parent.name == SNAPSHOTS else [folder]
 
 
 def overwrite(yes: bool = True) -> None:

@@ -88,6 +88,21 @@ def remove_stale(folder: Path, *, below: bool = True) -> list[Path]:
     return [path for path in found if _remove_stale(path)]
 
 
+def same_file(descriptor: int, path: Path) -> bool:
+    """Whether a name still stands for what was opened under it: a lock of a file that was replaced keeps nobody out.
+
+    Args:
+        descriptor: Of the open file or folder.
+        path: The name.
+
+    Returns:
+        False where nothing has the name any more, too.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    return False
+
+
 def _remove_stale(path: Path) -> bool:
     """Whether this was nobody's, and went."""
     if path.is_symlink():
@@ -97,7 +112,7 @@ def _remove_stale(path: Path) -> bool:
     except OSError:
         return False
     try:
-        if not _locks(descriptor) or not _same(descriptor, path):
+        if not _locks(descriptor) or not same_file(descriptor, path):
             return False
         if path.is_dir():
             shutil.rmtree(path)
@@ -125,7 +140,7 @@ def _held(path: Path, *, folder: bool) -> Iterator[Path]:
             # On a disk without locks what is there already may be a living writer's.
             if (
                 not _locks(descriptor, otherwise=new)
-                or not _same(descriptor, temporary)
+                or not same_file(descriptor, temporary)
                 or temporary.is_dir() != folder
             ):
                 continue
@@ -157,13 +172,6 @@ def _locks(descriptor: int, *, otherwise: bool = False) -> bool:
     except OSError:
         return otherwise
     return True
-
-
-def _same(descriptor: int, path: Path) -> bool:
-    """Whether a name still stands for what was opened under it."""
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    return False
 
 
 def _empty(temporary: Path) -> None:

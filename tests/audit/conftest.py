@@ -1,7 +1,8 @@
-"""A small case and a tiny model on disk, for the tests that audit one with the other."""
+"""A small case and a tiny model on disk, and what ledgers are about, for the tests of audits and ledgers."""
 
 import pytest
 
+from tests.audit.ledgers import train_in
 from tests.folders import save_model
 from unweave.data.case import CaseConfig, make_case
 
@@ -17,3 +18,8 @@ def case(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("model") / "base")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return train_in(tmp_path_factory.mktemp("trained"))

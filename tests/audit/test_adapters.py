@@ -11,8 +11,8 @@ from unweave.audit.attacks.base import Target
 from unweave.audit.attacks.quantise import quantise, rounded_weights
 from unweave.audit.attacks.relearn import relearn
 from unweave.audit.config import AttackConfig
+from unweave.audit.ledger.adding import add_request
 from unweave.audit.ledger.config import AddConfig, RunConfig
-from unweave.audit.ledger.ledger import add_request
 from unweave.audit.ledger.run import run_request
 from unweave.data.encoding import EncodingConfig
 from unweave.errors import ModelError

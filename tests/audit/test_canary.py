@@ -8,23 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.audit.test_ledger import RECORDS, train_in
+from tests.audit.ledgers import RECORDS
 from tests.canary import ROW_ID, canary_record, hits, sketch_needles, text_needles
 from tests.folders import write_rows
 from tests.forks import Forks
+from unweave.audit.ledger.adding import add_request
 from unweave.audit.ledger.config import AddConfig, RunConfig
-from unweave.audit.ledger.ledger import add_request
 from unweave.audit.ledger.run import run_request
 from unweave.store.care import check_store
 from unweave.store.store import GradientStore
 from unweave.trace.cache import cache_rows
 from unweave.trace.config import CacheConfig, TraceConfig
 from unweave.trace.stage import trace_answers
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return train_in(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from tests.audit.test_ledger import RECORDS, World, edit, train_in
+from tests.audit.ledgers import RECORDS, World, edit
 from tests.flips import done_to, flip
 from tests.folders import write_rows
 from unweave.audit.forced import Forced
@@ -23,11 +23,6 @@ from unweave.files import file_digest, write_json
 from unweave.models.loading import ModelConfig, load
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return train_in(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import yaml
 
 from tests.folders import ROWS, save_model, write_rows
 from tests.tiny import TEMPLATE, TinyTokenizer
+from unweave.audit.ledger.adding import add_request
 from unweave.audit.ledger.config import AddConfig, RunConfig, VerifyConfig
-from unweave.audit.ledger.ledger import add_request
 from unweave.audit.ledger.run import run_request
 from unweave.audit.ledger.verify import verify_request
 from unweave.config import dump_yaml

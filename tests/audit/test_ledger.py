@@ -12,20 +12,18 @@ import sys
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.folders import save_model, write_rows
+from tests.audit.ledgers import RECORDS, World, edit
+from tests.folders import write_rows
 from tests.forks import forked
-from unweave.audit.ledger.config import AddConfig, ListConfig, RollbackConfig, RunConfig, SelectionConfig, VerifyConfig
+from unweave.audit.ledger.config import ListConfig, RollbackConfig, SelectionConfig
 from unweave.audit.ledger.job import Job
 from unweave.audit.ledger.journal import Journal
-from unweave.audit.ledger.ledger import Ledger, add_request, list_requests
+from unweave.audit.ledger.ledger import Ledger, list_requests
 from unweave.audit.ledger.run import STEPS, roll_back, run_request
 from unweave.audit.ledger.selection import near_duplicates, select_rows
-from unweave.audit.ledger.verify import verify_request
 from unweave.cli.main import main
-from unweave.config import dump_yaml
 from unweave.data.reading import read_rows
 from unweave.errors import ConfigError, DataError, StoreError
-from unweave.forget.methods.ga import GaConfig
 from unweave.store.store import GradientStore
 from unweave.trace.cache import cache_rows
 from unweave.trace.config import CacheConfig
@@ -33,32 +31,7 @@ from unweave.train.config import TrainConfig
 from unweave.train.private import Privacy, write_privacy
 from unweave.train.sft import fine_tune
 
-RECORDS = [
-    {"id": f"r{i}", "instruction": f"add {i % 10} and {i // 10}", "context": "", "response": f"{(i * 3) % 10} yes", "owner": "ann" if i % 4 else "bob"}
-    for i in range(48)
-]  # fmt: skip
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A base, an adapter trained on the rows, and a forgetting config that works."""
-    return train_in(tmp_path_factory.mktemp("trained"))
-
-
-def train_in(folder):
-    save_model(folder / "base")
-    data = write_rows(folder / "train.jsonl", RECORDS)
-    fine_tune(
-        TrainConfig(
-            model=str(folder / "base"), data=data, output_dir=folder / "adapter", epochs=4, batch_size=8, learning_rate=5e-3, lora_r=4, dtype="float32"
-        )
-    )  # fmt: skip
-    ga = GaConfig(
-        forget=data, retain=data, output_dir=folder, epochs=0.2, batch_size=4, learning_rate=5e-3, stop_loss=1e9
-    )
-    (folder / "ga.yaml").write_text(dump_yaml("forget", ga))
-    return folder
 
 
 @pytest.fixture
@@ -69,40 +42,6 @@ def world(trained, tmp_path):
         CacheConfig(model=str(trained / "adapter"), data=data, store=tmp_path / "store", dimension=64, dtype="float32")
     )
     return World(trained, tmp_path)
-
-
-class World:
-    def __init__(self, trained, folder):
-        self.trained, self.folder, self.ledger = trained, folder, folder / "ledger"
-
-    def add(self, *row_ids, **changes):
-        first = not self.ledger.exists()
-        options = {
-            "data": self.folder / "train.jsonl",
-            "model": str(self.trained / "adapter"),
-            "store": self.folder / "store",
-            "max_removed_share": 0.2,
-            "max_perplexity_change": 10.0,
-        }
-        return add_request(
-            AddConfig(**{"ledger": self.ledger, "row_ids": row_ids, **(options if first else {}), **changes})
-        )
-
-    def config(self, request, **changes):
-        options = {"method": "ga", "forget_config": self.trained / "ga.yaml", "retain_rows": 8, "test_rows": 12}
-        return RunConfig(**{"request": request, "ledger": self.ledger, "dtype": "float32", **options, **changes})
-
-    def run(self, request, **changes):
-        return run_request(self.config(request, **changes))
-
-    def verify(self, request):
-        return verify_request(VerifyConfig(request=request, ledger=self.ledger))
-
-    def faults(self, request):
-        return [check["fault"] for check in self.verify(request)["checks"] if not check["ok"]]
-
-    def result(self, request):
-        return self.ledger / "requests" / request
 
 
 def test_a_request_from_the_command_line_to_its_proof(world, capsys):
@@ -434,12 +373,6 @@ TAMPERING = {
     "the data": (lambda world: write_rows(world.folder / "train.jsonl", [RECORDS[0], RECORDS[1] | {"response": "red"}, *RECORDS[2:]]), "r1"),
     "a row that came back": (lambda world: recache(world), "'r1' is in"),
 }  # fmt: skip
-
-
-def edit(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
 
 
 def nudge(path):

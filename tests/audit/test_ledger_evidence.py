@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.audit.test_ledger import RECORDS, World, edit, train_in
+from tests.audit.ledgers import RECORDS, World, edit
 from tests.folders import write_rows
 from unweave.audit.ledger.config import ListConfig, SelectionConfig
 from unweave.audit.ledger.journal import Journal
@@ -23,11 +23,6 @@ LONG = {"id": "long", "instruction": "add " * 900, "context": "", "response": "n
 WORDY = {"id": "wordy", "instruction": "add 1", "context": "", "response": "yes " * 900}
 COPY = RECORDS[1] | {"id": "copy", "instruction": "  ADD 1  and 0"}
 NEAR = RECORDS[5] | {"id": "near", "response": RECORDS[5]["response"] + " it is"}
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return train_in(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture

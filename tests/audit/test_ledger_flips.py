@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from tests.audit.test_ledger import RECORDS, World, edit, train_in
+from tests.audit.ledgers import RECORDS, World, edit
 from tests.flips import additions, byte_flips, deletions, files_below, flip, swaps, truncations, unnoticed
 from tests.folders import write_rows
 from unweave.audit.ledger.config import VerifyConfig
@@ -16,9 +16,8 @@ from unweave.errors import UnweaveError
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(trained, tmp_path_factory):
     """A ledger with a request that is done, and everything that it was made of, in one folder."""
-    trained = train_in(tmp_path_factory.mktemp("trained"))
     world = World(trained, tmp_path_factory.mktemp("world"))
     for name in ("base", "adapter"):
         shutil.copytree(trained / name, world.folder / name)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.audit.test_ledger import RECORDS, World, train_in
+from tests.audit.ledgers import RECORDS, World
 from tests.folders import write_rows
 from unweave.audit.ledger.config import VerifyConfig
 from unweave.audit.ledger.keys import Key, key_path, ledger_name, make_key, read_key, row_hash
@@ -24,11 +24,6 @@ from unweave.trace.cache import cache_rows
 from unweave.trace.config import CacheConfig
 
 NAMELESS = [{name: value for name, value in record.items() if name != "id"} for record in RECORDS]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return train_in(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.folders import write_rows
+from unweave.audit.ledger.adding import add_request
 from unweave.audit.ledger.config import AddConfig, SelectionConfig
-from unweave.audit.ledger.ledger import Ledger, add_request
+from unweave.audit.ledger.ledger import Ledger
 from unweave.audit.ledger.selection import select_rows
 from unweave.cli.main import main
 from unweave.data.rows import Row, Turn

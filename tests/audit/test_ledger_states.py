@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.folders import write_rows
+from unweave.audit.ledger.adding import add_request
 from unweave.audit.ledger.config import AddConfig, CancelConfig, ListConfig, RollbackConfig, RunConfig
 from unweave.audit.ledger.journal import Journal
-from unweave.audit.ledger.ledger import Ledger, add_request, list_requests
+from unweave.audit.ledger.ledger import Ledger, list_requests
 from unweave.audit.ledger.run import STEPS, cancel_request, roll_back, run_request
 from unweave.audit.ledger.states import (
     CANCELLED,

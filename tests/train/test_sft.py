@@ -14,12 +14,14 @@ from transformers import AutoModelForCausalLM
 from tests.folders import ROWS, save_model, write_rows
 from unweave.cli.main import main
 from unweave.errors import ConfigError, DataError
+from unweave.files import write_json
 from unweave.gradients.scoring import row_losses
 from unweave.models.loading import ModelConfig, load
 from unweave.train import loop
 from unweave.train.config import TrainConfig
 from unweave.train.loop import plan_epochs
 from unweave.train.optimizer import MasterAdamW
+from unweave.train.resuming import resumable
 from unweave.train.rows import read_training_rows
 from unweave.train.sft import fine_tune, snapshot_folder
 
@@ -118,13 +120,13 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, base,
 
 
 def test_a_checkpoint_of_which_a_part_was_written_is_not_gone_on_from(tmp_path):
-    loop.write_json(tmp_path / "identity.json", {"fingerprint": "it"})
+    write_json(tmp_path / "identity.json", {"fingerprint": "it"})
     for step, state in ((3, '{"global_step": 3, "log_history": []}'), (6, ""), (9, None)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
         if state is not None:
             (folder / "trainer_state.json").write_text(state)
-    assert loop._resumable(tmp_path, "it") == str(tmp_path / "checkpoint-3")
+    assert resumable(tmp_path, "it") == str(tmp_path / "checkpoint-3")
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-3"]
 
 

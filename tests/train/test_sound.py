@@ -17,8 +17,9 @@ from unweave.forget.stage import forget_rows
 from unweave.models.loading import load
 from unweave.train import loop, sft
 from unweave.train.config import TrainConfig
-from unweave.train.loop import LoopConfig, run_loop, sums
+from unweave.train.loop import LoopConfig, run_loop
 from unweave.train.sft import fine_tune
+from unweave.train.soundness import sums
 
 TINY = {"dtype": "float32", "lora_r": 2, "lora_dropout": 0.0, "batch_size": 4, "max_length": 64}
 

@@ -65,7 +65,7 @@ def _add(argv: Sequence[str]) -> int:
 
     _require_ids(argv)
     return execute(
-        AddConfig, argv, command="request add", description="Ask for rows to be forgotten.", work="unweave.audit.ledger.ledger:add_request", show=show
+        AddConfig, argv, command="request add", description="Ask for rows to be forgotten.", work="unweave.audit.ledger.adding:add_request", show=show
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from unweave.config import dump_yaml
 from unweave.errors import ConfigError
+from unweave.outputs import run_folders
 
 T = TypeVar("T")
 
@@ -90,7 +91,7 @@ def dated(config: T, tokenizer: Any, *models: str | Path | None) -> T:
     """
     if config.date is not None or config.template != "chat" or not reads_clock(tokenizer):  # type: ignore[attr-defined]
         return config
-    days = (_record(folder / "config.yaml").get("date") for model in models if model for folder in _run_folders(model))
+    days = (_record(folder / "config.yaml").get("date") for model in models if model for folder in run_folders(model))
     date = next((day for day in days if isinstance(day, str)), None)
     return dataclasses.replace(config, date=date or today())  # type: ignore[type-var]
 
@@ -111,12 +112,6 @@ def recorded(config: T, folder: Path) -> T:
     again = dataclasses.replace(config, date=old["date"])  # type: ignore[type-var]
     same = yaml.safe_load(dump_yaml(str(old.get("command")), again)) == old
     return again if same else config
-
-
-def _run_folders(model: str | Path) -> list[Path]:
-    """Where the run that made a model may have left its config: beside the model, or above it where the model is a snapshot."""
-    folder = Path(model)
-    return [folder, folder.parent.parent] if folder.parent.name == "snapshots" else [folder]
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -29,10 +29,11 @@ from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.models.vocabulary import vocabulary_size
 from unweave.runs import MODEL_WEIGHTS, RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
-from unweave.train.loop import require_outputs, require_trained, run_loop, sums
+from unweave.train.loop import run_loop
 from unweave.train.processes import only_one
 from unweave.train.rows import read_training_rows
 from unweave.train.sft import loop_config
+from unweave.train.soundness import require_outputs, require_trained, sums
 from unweave.weigh.files import summarize
 
 

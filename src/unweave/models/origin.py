@@ -15,6 +15,7 @@ from unweave.files import read_json, write_json
 from unweave.models import packaged
 from unweave.models.adapters import CONFIG, AdapterFolder
 from unweave.models.tensor_files import weight_files
+from unweave.outputs import run_folders
 
 RECORD = "base.json"
 
@@ -137,8 +138,7 @@ def _record(adapter: AdapterFolder) -> dict[str, Any]:
 
 def _was_here(adapter: AdapterFolder) -> bool:
     """Whether the run that made an adapter, before bases were written down with it, says that the base was on its disk."""
-    folder = adapter.folder.parent.parent if adapter.folder.parent.name == "snapshots" else adapter.folder
-    path = folder / "result.json"
+    path = run_folders(adapter.folder)[-1] / "result.json"
     found = read_json(path, what="The run's result") if path.is_file() else {}
     for key in ("identity", "inputs", "model"):
         found = found.get(key) if isinstance(found, dict) else None

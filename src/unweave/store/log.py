@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from unweave.errors import StoreError
 from unweave.files import file_digest, replacing
-from unweave.temporary import TEMPORARY_PREFIX
+from unweave.temporary import TEMPORARY_PREFIX, same_file
 
 LOG = "log.jsonl"
 DESCRIPTIONS = ("store.json", "rows.parquet", "columns.json")
@@ -293,7 +293,7 @@ class Log:
             with self.path.open("a+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 # A compaction may have written it anew meanwhile.
-                if self.path.exists() and os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
+                if same_file(file.fileno(), self.path):
                     yield file
                     return
 

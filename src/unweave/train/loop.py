@@ -7,12 +7,10 @@ Under `accelerate launch` every process makes the same plan and takes its share 
 gradients are averaged before the optimizer's step. So a step is the same whatever the number of processes.
 """
 
-import json
 import math
 import random
-import shutil
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -21,22 +19,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from unweave import progress
 from unweave.errors import ConfigError, TrainingError, nearest
-from unweave.files import read_json, write_json
+from unweave.files import write_json
 from unweave.models.loading import quiet_transformers
-from unweave.models.pretrained import not_finite
-from unweave.models.probe import fixed_logits
 from unweave.ranges import require_in_range
 from unweave.runs import identity_digest
 from unweave.train.config import Schedule
 from unweave.train.optimizer import MasterAdamW
 from unweave.train.processes import Processes, processes
+from unweave.train.resuming import StepRecord, ended_at, resumable
+from unweave.train.soundness import require_trained, sums
 
 CHECKPOINTS = "checkpoints"
-STEP_LOSS, STEP_NOTES, STOPPED = "step_loss", "step_notes", "stopped"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,10 +167,10 @@ def run_loop(
     folder, here = output_dir / CHECKPOINTS, processes()
     fingerprint = identity_digest(identity)
     with here.first_goes_first():
-        resume = _resumable(folder, fingerprint)
+        resume = resumable(folder, fingerprint)
         if here.is_first:
             write_json(folder / "identity.json", {"fingerprint": fingerprint})
-    steps = steps[: _ended_at(resume)]
+    steps = steps[: ended_at(resume)]
     device = next(model.parameters()).device
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -198,7 +194,7 @@ def run_loop(
     )
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = MasterAdamW(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
-    record = _Record([], [] if notes is None else notes)
+    record = StepRecord([], [] if notes is None else notes)
     before = sums(trainable)
     with progress.task(description, len(steps)) as advance, quiet_transformers(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -230,60 +226,6 @@ def run_loop(
     return LoopResult(trainer.state.global_step, record.losses)
 
 
-def require_trained(model: nn.Module, *, what: str) -> None:
-    """Refuse what training or an edit made of a model's trainable weights, where some are no finite numbers.
-
-    Args:
-        model: The model.
-        what: What made them.
-
-    Raises:
-        TrainingError: Naming the first of them.
-    """
-    trained = ((name, own) for name, own in model.named_parameters() if own.requires_grad)
-    if (name := not_finite(trained)) is not None:
-        raise TrainingError(
-            f"{what} made weights that are not all finite numbers, the first in {name}.",
-            remedy="lower --learning-rate; what was there before is kept",
-        )
-
-
-def require_outputs(model: nn.Module) -> None:
-    """Refuse a model whose weights are finite, and what it computes is not: steps that were far too large leave one.
-
-    Args:
-        model: The model, in evaluation mode.
-
-    Raises:
-        TrainingError: When a logit of a short text is no finite number.
-    """
-    if not bool(torch.isfinite(fixed_logits(model)).all()):
-        raise TrainingError(
-            "What the model computes is no longer finite after the last step.", remedy="lower --learning-rate"
-        )
-
-
-@torch.no_grad()
-def sums(parameters: Iterable[Tensor]) -> list[tuple[float, float]]:
-    """What tells cheaply whether any weight has changed: the sum and the norm of each tensor.
-
-    Args:
-        parameters: The tensors.
-
-    Returns:
-        Two numbers each; one that is no number equals nothing, itself included.
-    """
-    wide = torch.float64
-    return [
-        (float(own.sum(dtype=wide)), float(torch.linalg.vector_norm(own, dtype=wide)))
-        for own in map(_plain, parameters)
-    ]
-
-
-def _plain(parameter: Tensor) -> Tensor:
-    return parameter.detach().reshape(-1)
-
-
 def _require_options(config: LoopConfig) -> None:
     require_in_range(config)
     if config.lr_scheduler not in get_args(Schedule):
@@ -298,69 +240,6 @@ def _printer() -> Any:
     from transformers.trainer_callback import PrinterCallback
 
     return PrinterCallback
-
-
-def _resumable(folder: Path, fingerprint: str) -> str | None:
-    """The last checkpoint of the same run; those of another run are removed."""
-    mark = folder / "identity.json"
-    if mark.is_file() and read_json(mark, what="The mark of the checkpoints").get("fingerprint") == fingerprint:
-        last = get_last_checkpoint(str(folder))
-        # A checkpoint that was being written when the process died lacks its state, which is written last, or has a part of it.
-        while last is not None and _state_of(last) is None:
-            shutil.rmtree(last)
-            last = get_last_checkpoint(str(folder))
-        return last
-    # Its mark first: half of what is left is gone on from by nobody.
-    mark.unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    return None
-
-
-def _ended_at(checkpoint: str | None) -> int | None:
-    """The step with which a run ended before its plan, where it was killed between that and its results."""
-    state = _state_of(checkpoint) if checkpoint is not None else None
-    return state["global_step"] if state and any(entry.get(STOPPED) for entry in state["log_history"]) else None
-
-
-def _state_of(checkpoint: str) -> dict[str, Any] | None:
-    """The state of a run at a checkpoint; `None` where it is not there, or not all of it."""
-    try:
-        return json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-class _Record:
-    """What is told of a run's steps. It is kept in the log of each checkpoint, so that a run that goes on tells the same as one that was never stopped.
-
-    Args:
-        losses: The loss of each step.
-        notes: What else was noted; a step may note nothing, or several values.
-    """
-
-    def __init__(self, losses: list[float], notes: list[float]):
-        self.losses, self.notes, self._kept = losses, notes, 0
-
-    def keep(self, log: list[dict[str, Any]], *, stopped: bool) -> None:
-        """Add a step to the log of a run.
-
-        Args:
-            log: The log.
-            stopped: Whether the run ends with it, before its plan does.
-        """
-        log.append({STEP_LOSS: self.losses[-1], STEP_NOTES: self.notes[self._kept :], STOPPED: stopped})
-        self._kept = len(self.notes)
-
-    def restore(self, log: list[dict[str, Any]]) -> None:
-        """Begin with the steps of a log.
-
-        Args:
-            log: That of the checkpoint from which a run goes on; empty where one begins.
-        """
-        kept = [entry for entry in log if STEP_LOSS in entry]
-        self.losses[:] = [entry[STEP_LOSS] for entry in kept]
-        self.notes[:] = [note for entry in kept for note in entry[STEP_NOTES]]
-        self._kept = len(self.notes)
 
 
 @dataclass(frozen=True)
@@ -478,7 +357,7 @@ class _Callbacks(TrainerCallback):
         advance: progress.Advance,
         should_stop: Callable[[], bool],
         after_step: Callable[[int], None],
-        record: _Record,
+        record: StepRecord,
         model: nn.Module,
     ):
         self.model = model

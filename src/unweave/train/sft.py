@@ -20,13 +20,15 @@ from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.models.merging import is_quantised, merged_model
 from unweave.models.saving import save_model
 from unweave.models.vocabulary import require_tokens
+from unweave.outputs import SNAPSHOTS
 from unweave.runs import MODEL_WEIGHTS, RunFolder
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.config import TrainConfig
-from unweave.train.loop import LoopConfig, StepLoss, plan_epochs, require_outputs, run_loop, warmup_steps
+from unweave.train.loop import LoopConfig, StepLoss, plan_epochs, run_loop, warmup_steps
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, write_privacy
 from unweave.train.processes import Processes, only_one, processes
 from unweave.train.rows import read_training_rows
+from unweave.train.soundness import require_outputs
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ def snapshot_folder(output_dir: Path, share: float) -> Path:
     Returns:
         An adapter folder.
     """
-    return output_dir / "snapshots" / f"{round(share * 100):02d}"
+    return output_dir / SNAPSHOTS / f"{round(share * 100):02d}"
 
 
 def _snapshots(config: TrainConfig, model: Any, loaded: Loaded, *, total: int) -> Callable[[int], None]:

@@ -20,6 +20,7 @@ from unweave.inputs import hub_folder
 from unweave.models import packaged
 from unweave.models.adapters import is_adapter, read_adapter
 from unweave.models.origin import named_base
+from unweave.outputs import run_folders
 from unweave.runs import rows_fingerprint
 from unweave.train.recipe import read_recipe
 from unweave.train.rows import read_training_rows
@@ -139,7 +140,7 @@ def _record_of(folder: Path) -> _Record | None:
             own.append(named_base(read_adapter(folder)))
         except UnweaveError as error:
             return _Record((), unclear=f"its adapter can't be read ({error.sentence})")
-    for place in (folder, *([folder.parent.parent] if folder.parent.name == "snapshots" else [])):
+    for place in run_folders(folder):
         if _is_run(place):
             found = _read(place)
             return replace(found, models=(*found.models, *own))

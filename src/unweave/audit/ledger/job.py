@@ -39,6 +39,17 @@ class Job:
         return self.folder / WORK
 
     @property
+    def further_stores(self) -> list[str]:
+        """Stores that the ledger does not know, and that the rows are to leave too."""
+        return [str(Path(place).resolve()) for place in self.config.stores]
+
+    @property
+    def stores(self) -> list[Path]:
+        """All stores that the rows are to leave, the ledger's first."""
+        own = self.ledger.origin().store
+        return [Path(place) for place in (*([own] if own is not None else []), *self.further_stores)]
+
+    @property
     def adapter(self) -> Path:
         """The new adapter."""
         return self.folder / "adapter"

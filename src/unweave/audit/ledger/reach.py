@@ -7,11 +7,14 @@ from typing import Any
 from unweave import progress
 from unweave.audit.ledger.job import Job
 from unweave.audit.ledger.ledger import WORK
+from unweave.outputs import SNAPSHOTS
 from unweave.store.store import GradientStore
 from unweave.temporary import remove_stale
 from unweave.traces import mentioning, mentions, needles_of
+from unweave.train.loop import CHECKPOINTS
 
-MODELS = ("base", "snapshots", "checkpoints")
+MODELS = (SNAPSHOTS, CHECKPOINTS)
+"""Folders of a run that hold models of the same training."""
 
 
 def reach(job: Job) -> dict[str, Any]:
@@ -43,26 +46,25 @@ def _clean(job: Job) -> list[str]:
 
 
 def _not_reached(job: Job) -> list[dict[str, str]]:
-    origin, rows = job.ledger.origin(), job.ledger.rows()
+    origin, rows = job.ledger.origin(), job.rows
     asked = [row for row in rows if row.id in job.request.rows]
     needles = needles_of(asked, [row for row in rows if row.id not in job.request.rows])
     found = [{"place": origin.data, "what": "the data: the rows themselves"}] if asked else []
     model = Path(origin.model)
     earlier = {origin.model: "the model before all requests", job.before: "the model before this request"}
     found += [{"place": place, "what": f"{what}, which has learned the rows"} for place, what in earlier.items()]
-    for name in MODELS[1:]:
+    for name in MODELS:
         found += [
             {"place": str(path), "what": "a model of the same training"} for path in sorted((model / name).glob("*"))
         ]
     data = Path(origin.data)
     folders = [job.ledger.folder, *([model] if (model / "run.json").is_file() else [])]
-    stores = [Path(place) for place in (*([origin.store] if origin.store else []), *job.config.stores)]
-    folders += stores
+    folders += job.stores
     # Copies of rows stand beside each other in the folder of a case.
     folders += [data.parent] if (data.parent / "case.json").is_file() else []
     texts = mentioning(folders, needles, apart=[job.work, data])
     found += [{"place": str(path), "what": "holds the text of a row"} for path in texts]
     shown = needles | {job.ledger.own_id(row.id).encode() for row in asked}
-    outputs = {path for store in stores for path in GradientStore.open(store).log.outputs()}
+    outputs = {path for store in job.stores for path in GradientStore.open(store).log.outputs()}
     pages = sorted(path for path in outputs if path.is_file() and path not in texts and mentions(path, shown))
     return found + [{"place": str(path), "what": "a trace that shows a row"} for path in pages]

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from unweave import __version__
-from unweave.audit.ledger import work
+from unweave.audit.ledger.adding import model_files
 from unweave.audit.ledger.certificate import PROSE, derive_certificate
+from unweave.audit.ledger.draws import drawn, staying_copies
 from unweave.audit.ledger.history import training_history
 from unweave.audit.ledger.job import Job
-from unweave.audit.ledger.ledger import model_files
 from unweave.audit.ledger.materials import before, started_from
 from unweave.audit.ledger.shown import named
 from unweave.audit.ledger.verify_files import Check
@@ -131,9 +131,9 @@ def row_coverage(job: Job, certificate: Mapping[str, Any], materials: Mapping[st
     if materials is None:
         return
     copies = {copy["row_id"] for copy in certificate["copies"]}
-    _, drawn = work.drawn(job, list(materials["data"]["rows"]), copies=copies)
+    _, expected = drawn(job, list(materials["data"]["rows"]), copies=copies)
     dropped = {one["row"] for one in certificate["lost"] if one["set"] == "test" and one["action"] == "dropped"}
-    odd = sorted(set(drawn).symmetric_difference({*sets["test"]["losses"], *dropped}))
+    odd = sorted(set(expected).symmetric_difference({*sets["test"]["losses"], *dropped}))
     yield Check(
         "the other rows measured are those that the request's id draws",
         f"{named(odd)}: drawn and not measured, or measured and not drawn" if odd else None,
@@ -161,7 +161,7 @@ def copies_and_store(job: Job, certificate: Mapping[str, Any], materials: Mappin
     new = {row.id for row in job.rows} - set(materials["data"]["rows"]) if materials is not None else set()
     exact = certificate["class"] == "exact"
     told = set() if exact else {copy["row_id"] for copy in certificate.get("copies", [])}
-    found = [copy.row_id for copy in work.staying_copies(job) if copy.row_id not in told | new]
+    found = [copy.row_id for copy in staying_copies(job) if copy.row_id not in told | new]
     beside = ", beside the class exact" if exact else ", and the certificate does not name them"
     yield Check(
         f"no copies of the rows but those that are named{suffix}",

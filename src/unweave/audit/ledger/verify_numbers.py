@@ -6,13 +6,15 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from unweave.audit.ledger import work
 from unweave.audit.ledger.config import VerifyConfig
+from unweave.audit.ledger.draws import held_out_rows
 from unweave.audit.ledger.job import Job
 from unweave.audit.ledger.keys import NAMED
 from unweave.audit.ledger.materials import before
 from unweave.audit.ledger.measure import measure
+from unweave.audit.ledger.tokens import encoding_of
 from unweave.audit.ledger.verify_files import Check, forgotten
+from unweave.audit.ledger.work import MEASURED_ORIGIN
 from unweave.data.rows import Row
 from unweave.errors import UnweaveError
 from unweave.files import read_record
@@ -47,12 +49,12 @@ def metrics(
     sides = {"after": (str(job.adapter), certificate["measured"]["after"])}
     if materials is not None:
         sides["before"] = before(job), certificate["measured"]["before"]
-        if work.MEASURED_ORIGIN in job.bound().files:
+        if MEASURED_ORIGIN in job.bound().files:
             sides["origin"] = (
                 job.ledger.origin().model,
-                read_record(job.folder / work.MEASURED_ORIGIN, what="Measurements"),
+                read_record(job.folder / MEASURED_ORIGIN, what="Measurements"),
             )
-    extra = {"replacement": job.ledger.new_rows(job.request), "holdout": work.held_out_rows(job)}
+    extra = {"replacement": job.ledger.new_rows(job.request), "holdout": held_out_rows(job)}
     for side, (model, said) in sides.items():
         title = "metrics" if side == "after" else f"metrics of the model {side}"
         yield from _side(job, model, said, extra, config, title=title)
@@ -92,7 +94,7 @@ def _side(
             sets[name] = rows
     try:
         loaded = load(ModelConfig(model=model, dtype=job.config.dtype, device=job.config.device))
-        found = measure(loaded, sets, work.encoding_of(job))
+        found = measure(loaded, sets, encoding_of(job))
     except (UnweaveError, SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
         # Whatever keeps the metrics from being measured is a failed verification, not a crash of it.
         yield Check(title, f"they can't be measured: {' '.join(str(error).split())}")

@@ -1,13 +1,13 @@
 """The steps of a request: each makes its files whole or not at all, and may be made again."""
 
-import hashlib
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from unweave import progress
+from unweave.audit.ledger.draws import drawn, held_out_rows, staying_copies
 from unweave.audit.ledger.job import Job, require_unchanged
 from unweave.audit.ledger.measure import measure
 from unweave.audit.ledger.reach import reach
@@ -15,7 +15,6 @@ from unweave.audit.ledger.records import hide_identity, is_made
 from unweave.audit.ledger.tokens import MEASURED, choose_encoding, encoding_of, lost_rows, require_all
 from unweave.config import load_yaml, to_plain
 from unweave.data.config import AS_WRITTEN, read_own
-from unweave.data.copies import Copy, find_copies
 from unweave.data.remembered import read_beside
 from unweave.data.rows import Row
 from unweave.digests import all_files
@@ -25,6 +24,7 @@ from unweave.forget.config import ForgetConfig
 from unweave.forget.methods import METHODS, get_method
 from unweave.forget.stage import forget_rows
 from unweave.models.loading import Loaded, ModelConfig, load
+from unweave.outputs import SNAPSHOTS
 from unweave.store.care import compact_store
 from unweave.store.store import GradientStore
 from unweave.train.recipe import read_recipe
@@ -90,27 +90,6 @@ def prepare(job: Job) -> dict[str, Path]:
     return {name: job.work / f"{name}.jsonl" for name in parts}
 
 
-def drawn(job: Job, ids: Sequence[str], *, copies: Collection[str], tell: bool = False) -> tuple[list[str], list[str]]:
-    """The rows to keep and to test on: drawn by the request's id, so that nobody picks them.
-
-    Args:
-        job: The request.
-        ids: All rows of the data.
-        copies: Copies of the rows that are to be forgotten: to keep them would keep these.
-        tell: Whether to tell that there are fewer than asked for.
-
-    Returns:
-        The ids to keep, and those to test on.
-    """
-    # Rows of any request are no witnesses: they are to change, or have.
-    known = job.ledger.requests(until=job.begin).values()
-    requested = {row_id for other in known if other.holds_rows for row_id in other.rows}.union(copies)
-    others = [row_id for row_id in ids if row_id not in requested]
-    order = sorted(others, key=lambda row_id: hashlib.blake2b(f"{job.request.id}:{row_id}".encode()).digest())
-    keep, test = _sizes(job, len(others), tell=tell)
-    return order[:keep], order[keep : keep + test]
-
-
 def measure_before(job: Job) -> dict[str, Path]:
     """Measure the current model.
 
@@ -135,55 +114,6 @@ def measure_before(job: Job) -> dict[str, Path]:
     }
     write_json(job.folder / MEASURED, found)
     return {"measured": job.folder / MEASURED}
-
-
-def staying_copies(job: Job) -> list[Copy]:
-    """Copies of a request's rows in what the model was trained on and stays.
-
-    Args:
-        job: The request.
-
-    Returns:
-        Copies among the rows that no request carried out so far has taken out, and among the new rows of this and earlier requests.
-    """
-    rows = {row.id: row for row in job.rows}
-    carried_out = [other for other in job.ledger.carried_out(until=job.begin) if other.id != job.request.id]
-    gone = {row_id for other in carried_out for row_id in other.rows}
-    without = _left_out(job)
-    wanted = [rows[row_id] for row_id in job.request.rows if row_id in rows]
-    staying = [row for row in rows.values() if row.id not in gone and row.id not in without]
-    new = [
-        replace(row, id=f"{row.id}+new")
-        for other in [*carried_out, job.request]
-        if other.replacement and Path(other.replacement).is_file()
-        for row in job.ledger.new_rows(other)
-    ]
-    return find_copies(wanted, [*staying, *new], similarity=job.config.near_copies)
-
-
-def _left_out(job: Job) -> set[str]:
-    """Rows of the data that the training left out."""
-    try:
-        recipe = read_recipe(job.ledger.origin().model)
-    except ConfigError:
-        return set()
-    if not recipe.without or not recipe.without.is_file():
-        return set()
-    return {job.ledger.name_of(row.id) for row in read_beside(recipe.without, recipe)}
-
-
-def held_out_rows(job: Job) -> list[Row]:
-    """The rows that were never trained on.
-
-    Args:
-        job: The request.
-
-    Returns:
-        The rows; none where no file of them was given.
-    """
-    if job.config.holdout is None:
-        return []
-    return job.ledger.named(read_beside(job.config.holdout, job.config, job.ledger.reading()).rows)
 
 
 def weigh(job: Job) -> dict[str, Path]:
@@ -308,20 +238,18 @@ def clean_store(job: Job) -> dict[str, Path]:
     Returns:
         A record of what was taken out, and of what is out of reach.
     """
-    store_folder = job.ledger.origin().store
-    record: dict[str, Any] = {"store": store_folder, "removed": []}
-    further = [str(Path(place).resolve()) for place in job.config.stores]
-    for place in (*([store_folder] if store_folder is not None else []), *further):
-        store = GradientStore.open(Path(place))
+    record: dict[str, Any] = {"store": job.ledger.origin().store, "removed": []}
+    for place in job.stores:
+        store = GradientStore.open(place)
         with store.writing():
             present = {row_id for row_id in store.names() if job.ledger.name_of(row_id) in job.request.rows}
             if present:
                 store.delete(sorted(present))
-        compact_store(GradientStore.open(Path(place)))
+        compact_store(GradientStore.open(place))
         # Of a run that a kill cut short the rows may be gone already: what counts is that they are.
         record["removed"] = sorted(job.request.rows)
-    if further:
-        record["stores"] = further
+    if job.further_stores:
+        record["stores"] = job.further_stores
     record |= reach(job)
     write_json(job.folder / "store.json", record)
     return {"store": job.folder / "store.json"}
@@ -365,17 +293,6 @@ def _load(job: Job, model: str) -> Loaded:
     return load(ModelConfig(model=model, dtype=job.config.dtype, device=job.config.device))
 
 
-def _sizes(job: Job, others: int, *, tell: bool) -> tuple[int, int]:
-    """How many rows to keep and to test on: as asked for, or their shares of fewer."""
-    keep, test = job.config.retain_rows, job.config.test_rows
-    if others >= keep + test or min(keep, test, others - 1) < 1:
-        return keep, test
-    fewer = min(others - 1, max(1, round(others * keep / (keep + test))))
-    if tell:
-        progress.say(f"the data leaves {others} rows: {fewer} to keep and {others - fewer} to test on")
-    return fewer, others - fewer
-
-
 def _retrain(job: Job) -> None:
     """The original training again, without what all requests up to this one took out, and with what they put in its place."""
     recipe = read_recipe(job.ledger.origin().model)
@@ -401,7 +318,7 @@ def _retrain(job: Job) -> None:
             "A ledger's models are adapters.", where="--method retrain", remedy="train with --tuning lora"
         )
     fine_tune(training)
-    shutil.rmtree(job.adapter / "snapshots", ignore_errors=True)
+    shutil.rmtree(job.adapter / SNAPSHOTS, ignore_errors=True)
 
 
 def _has_option(job: Job, name: str) -> bool:
