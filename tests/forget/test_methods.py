@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import fields, replace
 
 import pytest
@@ -39,7 +40,6 @@ from unweave.gradients.scoring import row_losses
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.trace.preconditioners.base import Problem
 from unweave.trace.preconditioners.gauss_newton import gauss_newton
-from unweave.train import loop
 from unweave.train.rows import read_training_rows
 from unweave.train.sft import loop_config
 from unweave.weigh.controls import loreun_weights
@@ -760,7 +760,7 @@ def test_a_run_that_is_killed_after_its_target_does_not_go_beyond_it(poisoned, t
                 stage, "loop_config", lambda given, own=checkpoints: replace(loop_config(given), checkpoints=own)
             )
             with patch.context() as inner:
-                inner.setattr(loop.shutil, "rmtree", lambda *_, **__: None)
+                inner.setattr(shutil, "rmtree", lambda *_, **__: None)
                 inner.setattr(stage.Watch, "finish", dies)
                 folder = tmp_path / f"killed-{checkpoints}"
                 with pytest.raises(KeyboardInterrupt):
