@@ -1,4 +1,4 @@
-"""Unlearning: each objective is its formula, draws hold their ratio, and a tiny poisoned model forgets and keeps."""
+"""Unlearning from files to an adapter: a tiny poisoned model forgets and keeps."""
 
 import json
 import math
@@ -10,99 +10,21 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from tests.folders import ROWS, save_model, write_rows
-from tests.tiny import random_examples, tiny_model
 from unweave.errors import ConfigError, DataError
 from unweave.forget import stage
-from unweave.forget.methods import METHODS, get_method
-from unweave.forget.methods.base import Setting
+from unweave.forget.methods import get_method
 from unweave.forget.methods.ga import GaConfig
 from unweave.forget.methods.graddiff import GradDiffConfig
 from unweave.forget.methods.rapidun import RapidUnConfig
 from unweave.forget.stage import forget_rows
-from unweave.forget.steps import Drawn, ForgetRow, collate_step, plan_draws
-from unweave.forget.view import Reference, StepView
 from unweave.gradients.scoring import row_losses
-from unweave.models.loading import Loaded, ModelConfig, load
+from unweave.models.loading import ModelConfig, load
 from unweave.train.config import TrainConfig
 from unweave.train.rows import read_training_rows
 from unweave.train.sft import fine_tune
 from unweave.weigh.files import write_weights
 
 PATHS = {"forget": "f", "retain": "r", "output_dir": "o"}
-
-
-def row_loss(model, example):
-    ids = torch.tensor([example.input_ids])
-    log_probabilities = torch.log_softmax(model(input_ids=ids).logits[0, :-1], dim=-1)
-    picked = -log_probabilities[torch.arange(len(example) - 1), ids[0, 1:]]
-    return picked[example.prompt_length - 1 :].mean()
-
-
-@pytest.fixture
-def drawn():
-    examples = random_examples([6, 9, 5, 7, 8])
-    rows = (
-        ForgetRow(examples[0], examples[1], 1.5, True),
-        ForgetRow(examples[2], None, 0.5, True),
-        ForgetRow(examples[3], None, 2.0, False),
-        ForgetRow(examples[4], None, 0.25, False),
-    )
-    return Drawn(rows, 0.5)
-
-
-def loss_of(method, options, drawn):
-    model = tiny_model("llama")
-    step = collate_step(drawn, pad_token_id=0, with_clean=METHODS[method].uses_clean)
-    setting = Setting(Loaded(model, None, "tiny", None), drawn.rows)
-    objective = METHODS[method].build(METHODS[method].config_type(**PATHS, **options), setting)
-    return (
-        objective.loss(StepView(model, step, Reference(model))),
-        [row_loss(model, row.example) for row in drawn.rows],
-        row_loss(model, drawn.rows[0].clean),
-    )
-
-
-def test_rapidun_loss_is_its_formula(drawn):
-    loss, rows, clean = loss_of("rapidun", {"ascent": 1.0, "descent": 0.5}, drawn)
-    expected = (1.5 * (0.5 * clean - rows[0]) + 0.5 * -rows[1] + 2.0 * rows[2] + 0.25 * rows[3]) / 4
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
-
-
-def test_rapidun_weights_warm_up_from_one(drawn):
-    loss, rows, clean = loss_of("rapidun", {"weight_warmup": 1.0}, drawn)
-    expected = (1.25 * (0.5 * clean - rows[0]) + 0.75 * -rows[1] + 1.5 * rows[2] + 0.625 * rows[3]) / 4
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
-
-
-def test_ga_loss_is_its_formula(drawn):
-    forget_only = Drawn(drawn.rows[:2], 0.0)
-    loss, rows, _ = loss_of("ga", {}, forget_only)
-    assert loss.item() == pytest.approx((-(1.5 * rows[0] + 0.5 * rows[1]) / 2).item(), rel=1e-6)
-
-
-def test_graddiff_loss_is_its_formula(drawn):
-    loss, rows, _ = loss_of("graddiff", {"gamma": 0.7, "alpha": 2.0}, drawn)
-    expected = 2.0 * (2.0 * rows[2] + 0.25 * rows[3]) / 2 - 0.7 * (1.5 * rows[0] + 0.5 * rows[1]) / 2
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
-
-
-@pytest.mark.parametrize("ratio", [3.0, 1.0, 0.0])
-def test_draws_hold_the_ratio(ratio, drawn):
-    forget, retain = list(drawn.rows[:2]), list(drawn.rows[2:])
-    steps = plan_draws(forget, retain if ratio else [], retain_ratio=ratio, batch_size=8, epochs=100.0, seed=3)
-    rows = [row for step in steps for row in step.rows]
-    share = sum(row.is_forget for row in rows) / len(rows)
-    assert share == pytest.approx(1 / (1 + ratio), abs=0.01)
-    assert len(rows) == 100 * (4 if ratio else 2)
-    for step in steps[:-1]:
-        assert abs(sum(row.is_forget for row in step.rows) - 8 / (1 + ratio)) <= 1
-    assert [step.progress for step in steps] == sorted(step.progress for step in steps)
-    assert len({id(row) for row in rows}) == (4 if ratio else 2)
-
-
-def test_impossible_plans_are_refused(drawn):
-    with pytest.raises(ConfigError, match="batches of 0 rows"):
-        plan_draws(list(drawn.rows[:2]), list(drawn.rows[2:]), retain_ratio=3.0, batch_size=0, epochs=1.0, seed=0)
 
 
 @pytest.fixture(scope="module")

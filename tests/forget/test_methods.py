@@ -24,17 +24,15 @@ from unweave.forget.methods.base import Setting
 from unweave.forget.methods.curvature import diagonal_fisher, problem_of
 from unweave.forget.methods.fast_ntk import FastNtkConfig
 from unweave.forget.methods.fisher import FisherConfig
-from unweave.forget.methods.idk import IdkConfig, preferred_answers
 from unweave.forget.methods.llmeraser import LlmEraserConfig, right_hand_side
 from unweave.forget.methods.npo import NpoConfig
 from unweave.forget.methods.reglu import RegluConfig
-from unweave.forget.methods.rmu import RmuConfig
 from unweave.forget.methods.ssd import SsdConfig
 from unweave.forget.methods.stable import Bounded, StableConfig
 from unweave.forget.solver import adam_on_quadratic, hessian
 from unweave.forget.stage import forget_rows
-from unweave.forget.steps import Drawn, ForgetRow, Role, collate_step
-from unweave.forget.view import Reference, StepView
+from unweave.forget.steps import ForgetRow
+from unweave.forget.view import Reference
 from unweave.forget.watch import mean_loss, watched_rows
 from unweave.gradients.scoring import row_losses
 from unweave.models.loading import Loaded, ModelConfig, load
@@ -42,7 +40,6 @@ from unweave.trace.preconditioners.base import Problem
 from unweave.trace.preconditioners.gauss_newton import gauss_newton
 from unweave.train.rows import read_training_rows
 from unweave.train.sft import loop_config
-from unweave.weigh.controls import loreun_weights
 
 BETA = 0.3
 
@@ -80,192 +77,15 @@ class Scene:
         places = [position - 1 for position in example.label_positions]
         return whole[places], ids[0, list(example.label_positions)]
 
-    def loss(self, method, **options):
-        """The same in one group, in several, and in several joined in one pass."""
-        found = [self.loss_in(method, *cut, **options) for cut in ((300, False), (0, False), (0, True))]
-        assert found[1:] == pytest.approx(found[:1] * 2, rel=1e-5, abs=1e-7)
-        return found[0]
-
-    def loss_in(self, method, overhead, joined, **options):
-        kind = METHODS[method]
-        config = kind.config_type(**PATHS, **options)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("unweave.forget.steps.PASS_OVERHEAD", overhead)
-            patch.setattr("unweave.forget.steps.BLOCK_OVERHEAD", overhead)
-            step = collate_step(Drawn(self.rows, 0.5), pad_token_id=0, with_clean=kind.uses_clean, joined=joined)
-        assert (len(step.groups) > 1) == (overhead == 0 and not joined)
-        assert bool(step.groups[0].blocks) == joined
-        setting = Setting(Loaded(self.model, TinyTokenizer.make(), "tiny", "own"), self.rows)
-        with torch.enable_grad():
-            found = kind.build(config, setting).loss(StepView(self.model, step, self.reference))
-        found.backward()
-        assert any(parameter.grad is not None for parameter in self.model.parameters())
-        self.model.zero_grad()
-        return found.item()
-
 
 def nll(pair):
     logits, targets = pair
     return functional.cross_entropy(logits, targets, reduction="none")
 
 
-def balanced(forget, retain):
-    """Weighted means over the two rows of each kind: weights 1.5 and 0.5, 2 and 0.25."""
-    return (1.5 * forget[0] + 0.5 * forget[1]) / 2 + (2.0 * retain[0] + 0.25 * retain[1]) / 2
-
-
 @pytest.fixture
 def scene():
     return Scene()
-
-
-def retained(scene):
-    return [nll(scene.now[index]).mean() for index in (2, 3)]
-
-
-def test_npo(scene):
-    gaps = [nll(scene.now[i]).sum() - nll(scene.before[i]).sum() for i in (0, 1)]
-    expected = balanced([-2 / BETA * functional.logsigmoid(BETA * gap) for gap in gaps], retained(scene))
-    assert scene.loss("npo", beta=BETA) == pytest.approx(expected.item(), rel=1e-6)
-
-
-def test_npo_is_gradient_difference_for_a_small_beta(scene):
-    # -(2/beta) log sigmoid(beta x) = 2 log(2)/beta - x + O(beta).
-    beta = 1e-4
-    gaps = [nll(scene.now[i]).sum() - nll(scene.before[i]).sum() for i in (0, 1)]
-    expected = balanced([2 * math.log(2) / beta - gap for gap in gaps], retained(scene))
-    assert scene.loss("npo", beta=beta) == pytest.approx(expected.item(), rel=1e-6)
-
-
-def test_rapiduns_bound_lets_the_ascent_fade(scene):
-    means = [nll(scene.now[i]).mean() for i in (0, 1)]
-    rises = [mean - nll(scene.before[i]).mean() for i, mean in enumerate(means)]
-    kept, clean = retained(scene), nll(scene.clean_now).mean()
-
-    def expected(unwanted):
-        return 1.5 * (0.5 * clean - 3 * unwanted[0]) / 4 - 0.5 * 3 * unwanted[1] / 4 + (2 * kept[0] + kept[1] / 4) / 4
-
-    bounded = expected([2 * 0.7 * functional.logsigmoid(rise / 0.7) for rise in rises])
-    assert scene.loss("rapidun", ascent=3.0, bound=0.7) == pytest.approx(bounded.item(), rel=1e-6)
-    # A large bound is plain ascent, but for a constant: 2 b log sigmoid(x / b) = x - 2 b log 2 + O(1 / b).
-    plain = expected([rise - 2 * 1e6 * math.log(2) for rise in rises])
-    assert scene.loss("rapidun", ascent=3.0, bound=1e6) == pytest.approx(plain.item(), rel=1e-6)
-
-
-def test_simnpo(scene):
-    means = [nll(scene.now[i]).mean() for i in (0, 1)]
-    forget = [-2 / 4.5 * functional.logsigmoid(4.5 * (value - 0.2)) * 0.125 for value in means]
-    assert scene.loss("simnpo", delta=0.2) == pytest.approx(balanced(forget, retained(scene)).item(), rel=1e-6)
-
-
-def test_wga(scene):
-    forget = [-((-nll(scene.now[i])).exp() ** 2 * nll(scene.now[i])).mean() for i in (0, 1)]
-    assert scene.loss("wga", beta=2.0) == pytest.approx(balanced(forget, retained(scene)).item(), rel=1e-6)
-
-
-def test_undial(scene):
-    forget = []
-    for i in (0, 1):
-        logits, targets = scene.before[i]
-        goal = torch.softmax(logits - 10 * functional.one_hot(targets, logits.shape[1]), dim=-1)
-        forget.append(-(goal * torch.log_softmax(scene.now[i][0], dim=-1)).sum(dim=-1).mean())
-    assert scene.loss("undial") == pytest.approx(balanced(forget, retained(scene)).item(), rel=1e-6)
-
-
-def test_ihl(scene):
-    forget = []
-    for i in (0, 1):
-        chances = torch.softmax(scene.now[i][0], dim=-1)
-        own = chances[torch.arange(len(chances)), scene.now[i][1]]
-        others = chances.clone()
-        others[torch.arange(len(chances)), scene.now[i][1]] = 0
-        forget.append((1 + own - others.max(dim=-1).values).mean())
-    assert scene.loss("ihl") == pytest.approx(balanced(forget, retained(scene)).item(), rel=1e-6)
-
-
-def test_graddiff_with_kl_on_the_retain_rows(scene):
-    retain = []
-    for i in (2, 3):
-        before, now = (torch.log_softmax(side[i][0], dim=-1) for side in (scene.before, scene.now))
-        retain.append((before.exp() * (before - now)).sum(dim=-1).mean())
-    expected = balanced([-nll(scene.now[i]).mean() for i in (0, 1)], retain)
-    assert scene.loss("graddiff", retain_loss="kl") == pytest.approx(expected.item(), rel=1e-6)
-
-
-def test_idk(scene):
-    # The first row has a preferred answer; the second has none, so that its pair is itself and its loss the constant of a pair without a gap.
-    gap = (nll(scene.now[0]).sum() - nll(scene.before[0]).sum()) - (
-        nll(scene.clean_now).sum() - nll(scene.clean_before).sum()
-    )
-    forget = [-2 / BETA * functional.logsigmoid(BETA * value) for value in (gap, torch.zeros(()))]
-    assert scene.loss("idk", beta=BETA) == pytest.approx(balanced(forget, retained(scene)).item(), rel=1e-6)
-
-
-@pytest.mark.parametrize("schedule", ["static", "dynamic"])
-def test_loreun(scene, schedule):
-    side = scene.before if schedule == "static" else scene.now
-    config = METHODS["loreun"].config_type(**PATHS)
-    weights = loreun_weights([float(nll(side[i]).mean()) for i in (0, 1)], config)
-    forget = [-weight * nll(scene.now[i]).mean() for i, weight in zip((0, 1), weights, strict=True)]
-    assert scene.loss("loreun", schedule=schedule) == pytest.approx(balanced(forget, retained(scene)).item(), rel=1e-5)
-    assert weights[0] != weights[1]
-
-
-def test_rmu(scene):
-    config = RmuConfig(**PATHS, layer=1, seed=4)
-    direction = torch.rand(24, generator=torch.Generator().manual_seed(4))
-    target = 2.0 * direction / direction.norm()
-
-    def states(example):
-        with torch.no_grad():
-            return (
-                scene.model(input_ids=torch.tensor([example.input_ids]), output_hidden_states=True)
-                .hidden_states[1][0]
-                .float()
-            )
-
-    forget = [(states(scene.rows[i].example) - target).square().mean() for i in (0, 1)]
-    now = [states(scene.rows[i].example) for i in (2, 3)]
-    with scene.reference.active():
-        before = [states(scene.rows[i].example) for i in (2, 3)]
-    retain = [(one - two).square().mean() for one, two in zip(now, before, strict=True)]
-    assert scene.loss("rmu", layer=1, seed=4) == pytest.approx(balanced(forget, retain).item(), rel=1e-5)
-    with pytest.raises(ConfigError, match="2 layers"):
-        scene.loss("rmu", layer=3)
-    assert config.steering == 2.0
-
-
-def test_the_reference_is_the_model_before_and_leaves_no_trace(scene):
-    now = {name: parameter.clone() for name, parameter in scene.model.named_parameters()}
-    with scene.reference.active():
-        assert torch.allclose(scene.logits(scene.rows[0].example)[0], scene.before[0][0])
-        assert not torch.is_grad_enabled()
-    assert all(torch.equal(parameter, now[name]) for name, parameter in scene.model.named_parameters())
-
-
-def test_reference_losses_are_computed_once_a_row(scene):
-    step = collate_step(Drawn(scene.rows, 0.0), pad_token_id=0, with_clean=True)
-    first = scene.reference.sums(scene.model, step)
-    calls = []
-    handle = scene.model.register_forward_hook(lambda *_: calls.append(1))
-    again = scene.reference.sums(scene.model, step)
-    handle.remove()
-    assert calls == []
-    assert torch.equal(first, again)
-    by_role = dict(zip(step.roles.tolist(), first.tolist(), strict=True))
-    assert by_role[int(Role.CLEAN)] == pytest.approx(float(nll(scene.clean_before).sum()), rel=1e-5)
-
-
-def test_preferred_answers_come_from_the_file_or_our_own(tmp_path):
-    rows = [type("R", (), {"id": str(i)})() for i in range(20)]
-    assert len(set(preferred_answers(IdkConfig(**PATHS), rows).values())) > 1
-    (tmp_path / "a.txt").write_text("no idea\n\n")
-    assert set(preferred_answers(IdkConfig(**PATHS, answers=tmp_path / "a.txt"), rows).values()) == {"no idea"}
-    for name, text in (("absent.txt", None), ("empty.txt", "\n")):
-        if text is not None:
-            (tmp_path / name).write_text(text)
-        with pytest.raises(DataError, match=r"not found|no answers"):
-            preferred_answers(IdkConfig(**PATHS, answers=tmp_path / name), rows)
 
 
 # Edits.
@@ -585,7 +405,7 @@ def test_fast_ntk_is_the_difference_of_two_ridge_regressions(scene):
 # On a trained model, from files to an adapter.
 
 TRAINED = {
-    "npo": {}, "simnpo": {"gamma": 1.0}, "idk": {}, "wga": {}, "undial": {"learning_rate": 3e-3}, "ihl": {}, "loreun": {}, "rmu": {"layer": 1},
+    "npo": {}, "simnpo": {"gamma": 1.0}, "idk": {}, "wga": {}, "undial": {"learning_rate": 3e-3}, "ihl": {}, "loreun": {}, "rmu": {},
     "stable": {"gain": 0.3}, "reglu": {"lora_r": 4, "epochs": 20.0},
     "graddiff": {}, "fisher": {"noise": 3e-5}, "ssd": {"selection": 1.5}, "llmeraser": {"training_rows": 8, "damping": 0.1}, "fast-ntk": {},
 }  # fmt: skip
@@ -602,27 +422,6 @@ def test_every_method_makes_an_adapter_that_has_changed(poisoned, tmp_path, meth
     if method not in ("fisher", "ssd", "fast-ntk", "rmu", "llmeraser"):
         assert after > before + 0.05, "the unwanted answers became less likely"
     assert forget_rows(config).steps == result.steps, "not repeated"
-
-
-def test_retrain_is_the_training_without_the_rows(poisoned, tmp_path):  # noqa: F811
-    from safetensors.torch import load_file
-
-    from unweave.train.recipe import read_recipe
-    from unweave.train.sft import fine_tune
-
-    kind = METHODS["retrain"].config_type
-    config = kind(
-        model=str(poisoned / "adapter"), forget=poisoned / "forget.jsonl", output_dir=tmp_path / "r", dtype="float32"
-    )
-    result = forget_rows(config)
-    assert result.method == "retrain"
-    assert result.retain_rows == 6
-    recipe = read_recipe(poisoned / "adapter")
-    direct = fine_tune(
-        type(recipe)(**{**recipe.__dict__, "without": poisoned / "forget.jsonl", "output_dir": tmp_path / "d"})
-    )
-    own, other = (load_file(folder / "adapter_model.safetensors") for folder in (result.folder, direct.folder))
-    assert all(torch.equal(own[name], other[name]) for name in own)
 
 
 def test_edits_need_an_adapter(poisoned, tmp_path):  # noqa: F811

@@ -24,6 +24,7 @@ from unweave.data.encoding import EncodingConfig
 from unweave.errors import ConfigError, nearest
 from unweave.files import locked, remembered, write_jsonl
 from unweave.forget.methods import get_method
+from unweave.forget.methods.base import Method
 from unweave.forget.stage import forget_rows
 from unweave.identity import identity_digest
 from unweave.inputs import Input, of_case, of_named_model, of_path, of_store
@@ -232,7 +233,6 @@ class Bench:
         for path, rows in zip((forget, retain), self.subject.rows(size, seed), strict=True):
             write_jsonl(path, [row.to_record() for row in rows])
         files = self._weigh(weights, forget, retain, folder, seed) if weights else {}
-        total = size + self.config.retain_rows
         config = method.config_type(
             **{
                 **self.encoding.__dict__,
@@ -243,10 +243,8 @@ class Bench:
                 "retain": retain,
                 "output_dir": folder / "unlearned",
                 "adapter_mode": "continue",
-                "batch_size": self.config.batch_size,
-                "epochs": self.config.steps * self.config.batch_size / (total if method.uses_retain else size),
-                "stop_loss": 1e9,
                 "seed": seed,
+                **(self._steps(method, size) if method.build is not None else {}),
                 **files,
                 **options,
             }
@@ -264,6 +262,12 @@ class Bench:
             "told": told,
             **measures,
         }
+
+    def _steps(self, method: Method, size: int) -> dict[str, Any]:
+        """The options that give a method that trains its number of steps."""
+        sizes = {"batch_size": self.config.batch_size, "forget": size, "retain": self.config.retain_rows}
+        epochs = method.epochs_of(self.config.steps, method.config_type, **sizes)
+        return {"batch_size": self.config.batch_size, "epochs": epochs, "stop_loss": 1e9}
 
     def _weigh(self, weights: str, forget: Path, retain: Path, folder: Path, seed: int) -> dict[str, Any]:
         if self.config.store is None:

@@ -7,6 +7,9 @@ from typing import Any
 from unweave.cli.common import execute, option_value, print_pairs
 from unweave.config import read_value
 
+OWN_LINES = ("watched", "cautions", "never_drawn")
+"""Details that are told in lines of their own."""
+
 
 def main(argv: Sequence[str]) -> int:
     """Unlearn rows.
@@ -59,8 +62,14 @@ def told(result: Any) -> dict[str, str]:
             lines[f"{kind} rows"] = f"{_from_to(*values)}, before and after"
     if result.stopped:
         lines["stopped"] = result.stopped
-    rest = {name: value for name, value in result.details.items() if name != "watched" and value is not None}
-    return lines | {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in rest.items()}
+    for kind, count in result.details.get("never_drawn", {}).items():
+        if count:
+            lines[f"{kind} rows never drawn"] = f"{count:,}"
+    rest = {name: value for name, value in result.details.items() if name not in OWN_LINES and value is not None}
+    lines |= {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in rest.items()}
+    if cautions := result.details.get("cautions"):
+        lines["cautions"] = " ".join(cautions)
+    return lines
 
 
 def _from_to(first: float, last: float) -> str:

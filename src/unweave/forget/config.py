@@ -8,12 +8,16 @@ from unweave.data.config import DataConfig
 from unweave.models.loading import ModelConfig
 from unweave.train.config import LoraOptions, Schedule
 
+Sampling = Literal["cycle", "replacement"]
+"""How rows are drawn."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
     """Take the influence of rows out of a model.
 
-    Defaults are RapidUn's (arXiv 2512.04457, section 4 and its published config).
+    Each step holds forget and retain rows: a row alone in its step has its gradient clipped and divided by its size, and no weight or factor of it is left.
+    RapidUn's own setting, which has one row a step, is the method `rapidun-published`.
 
     Attributes:
         forget: The rows to forget; their completion is the unwanted one, and a clean one may stand beside it.
@@ -24,9 +28,11 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
         retain_weights: Weights of the retain rows; a row with a negative one is unlearned with the forget rows.
         adapter_mode: `continue` trains the model's own adapter on; `new` merges it into the base, saves that as `base/`, and trains a
             fresh adapter on it. A model without an adapter gets a new one.
-        epochs: An epoch draws as many rows as there are forget and retain rows together.
+        epochs: An epoch draws as many rows as there are forget and retain rows together; where only one kind is drawn, as there are of it.
         batch_size: Rows a step.
-        retain_ratio: Retain rows drawn for each forget row, with replacement.
+        retain_ratio: Retain rows drawn for each forget row.
+        sampling: `cycle`: each set in a random order, and none of its rows a second time before all were drawn. `replacement`: each draw from the whole set,
+            as in RapidUn's published runs; some rows are never drawn then.
         learning_rate: Peak step size of AdamW.
         stop_loss: Stop when the mean loss of the forget rows in a step exceeds this, in nats a token; by default the logarithm of the
             vocabulary's size, above which a model is worse than guessing and has diverged.
@@ -49,10 +55,11 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
     forget_weights: Path | None = None
     retain_weights: Path | None = None
     adapter_mode: Literal["new", "continue"] = "new"
-    epochs: float = 2.0
-    batch_size: int = 1
+    epochs: float = 1.0
+    batch_size: int = 8
     retain_ratio: float = 3.0
-    learning_rate: float = 6e-5
+    sampling: Sampling = "cycle"
+    learning_rate: float = 5e-4
     lr_scheduler: Schedule = "cosine"
     warmup_ratio: float = 0.0
     weight_decay: float = 0.0

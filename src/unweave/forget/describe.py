@@ -47,7 +47,7 @@ def own_options(method: Method) -> dict[str, Any]:
 
 def _inputs(method: Method) -> list[str]:
     inputs = ["forget rows"]
-    if method.uses_retain:
+    if method.draws_retain(method.config_type):
         inputs.append("retain rows")
     if method.uses_clean and method.clean_answers is None:
         inputs.append("clean answers where there are any")

@@ -80,7 +80,7 @@ def read_forget_rows(
             where=f"{config.forget}, {config.retain}",
             remedy="keep the two sets apart",
         )
-    if method.uses_retain and all(row.is_forget for row in out):
+    if method.draws_retain(config) and all(row.is_forget for row in out):
         raise DataError(
             "No row to keep is left: all retain rows have negative weights.",
             where=str(config.retain_weights or config.retain),

@@ -1,9 +1,10 @@
 """The unlearning run: weighted rows in, a standard PEFT adapter out."""
 
+import contextlib
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,23 @@ from unweave import progress
 from unweave.data.dates import dated, recorded
 from unweave.errors import ConfigError, TrainingError
 from unweave.forget.config import ForgetConfig
-from unweave.forget.merging import merged_base
+from unweave.forget.effect import drawn_cautions, plan_cautions, require_effect, without_effect
 from unweave.forget.methods import get_method
 from unweave.forget.methods.base import Method, Setting
 from unweave.forget.reading import read_forget_rows
-from unweave.forget.steps import ForgetRow, Role, StepBatch, collate_step, plan_draws
+from unweave.forget.steps import ForgetRow, Role, StepBatch, collate_step, never_drawn, plan_draws
 from unweave.forget.target import has_target, target_loss
+from unweave.forget.trainable import trainable
 from unweave.forget.view import Reference, StepView
 from unweave.forget.watch import EVERY, Watch, watched_rows
 from unweave.identity import NO_EFFECT
 from unweave.inputs import Input, of_model, of_named_model, of_paths, of_rows
-from unweave.models.adapters import train_adapter
 from unweave.models.blocks import can_join
+from unweave.models.evaluation import without_dropout
 from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.models.vocabulary import vocabulary_size
 from unweave.runs import MODEL_WEIGHTS, RunFolder
-from unweave.train.adapters import add_lora, save_adapter, write_card
+from unweave.train.adapters import save_adapter, write_card
 from unweave.train.loop import run_loop
 from unweave.train.processes import only_one
 from unweave.train.rows import read_training_rows
@@ -54,7 +56,8 @@ class ForgetResult:
         forget_loss_last: The same in the last.
         stopped: Why it ended early; `None` when all steps were made.
         kept_step: The step that the adapter is of: the last one, or the best of a run that diverged while it was watched.
-        details: What else the method has to tell.
+        details: What else the method has to tell. `cautions`: sentences on what had no effect, or could not have; `never_drawn`: how many rows to forget and to
+            keep were in no step.
     """
 
     folder: Path
@@ -92,7 +95,8 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
             f"The method '{config.method}' takes {method.config_type.__name__}, not {type(config).__name__}.",
             remedy="use the method's own config",
         )
-    if method.uses_retain and config.retain is None:
+    require_effect(config, method)
+    if method.draws_retain(config) and config.retain is None:
         raise ConfigError(f"The method '{config.method}' needs rows to keep.", where="--retain", remedy="give them")
     if config.retain_weights is not None and config.retain is None:
         raise ConfigError(
@@ -146,7 +150,8 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Method, loaded: Loaded
     rows, problems, read = read_forget_rows(config, loaded, method)
     run.start(loaded, rows=read, problems=problems)
     started = time.monotonic()
-    prepare = method.prepare or _trainable
+    cautions = _said(without_effect(config, method))
+    prepare = method.prepare or trainable
     setting = prepare(config, Setting(loaded, rows))
     loaded = setting.loaded
     counts = {"forget_rows": sum(row.is_forget for row in rows), "retain_rows": sum(not row.is_forget for row in rows)}
@@ -157,6 +162,7 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Method, loaded: Loaded
         made |= {"forget_loss_first": float("nan"), "forget_loss_last": float("nan")}
     else:
         made = _train(config, method, setting, run)
+    made["details"] = {**made["details"], "cautions": [*cautions, *made["details"].get("cautions", [])]}
     seconds = round(time.monotonic() - started, 3)
     with quiet_transformers():
         if method.save is not None:
@@ -190,16 +196,19 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
     """The training loop of a method with an objective, watched where that is asked for."""
     assert method.build is not None, "a method trains, edits, or trains anew"
     loaded, rows = setting.loaded, setting.rows
-    drawn_as_retain = [row for row in rows if row.among_retain or not row.is_forget] if method.uses_retain else []
+    keeps = method.draws_retain(config)
+    drawn_as_retain = [row for row in rows if row.among_retain or not row.is_forget] if keeps else []
     steps = plan_draws(
-        [row for row in rows if row.is_forget and not (method.uses_retain and row.among_retain)],
+        [row for row in rows if row.is_forget and not (keeps and row.among_retain)],
         drawn_as_retain,
-        retain_ratio=config.retain_ratio if method.uses_retain else 0.0,
+        retain_ratio=config.retain_ratio if keeps else 0.0,
         batch_size=config.batch_size,
         epochs=config.epochs,
         seed=config.seed,
+        sampling=config.sampling,
     )
     objective, reference = method.build(config, setting), Reference(loaded.model)
+    cautions = _said([*objective.cautions(), *plan_cautions(config, method, steps, rows)])
     watch = _watch(config, setting, run)
     limit = config.stop_loss if config.stop_loss is not None else math.log(vocabulary_size(loaded.model))
     watched: list[float] = []
@@ -209,32 +218,37 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
     def step_loss(model: nn.Module, step: StepBatch) -> Tensor:
         view = StepView(model, step.to(next(model.parameters()).device), reference)
         loss = objective.loss(view)
-        # Objectives on hidden states or whole distributions have no token losses at hand: those are left to the watch.
-        unwanted = view.step.mask(Role.UNWANTED)
-        if "losses" in view.__dict__ and unwanted.any():
-            watched.append(float((view.losses.means().detach() * unwanted).sum() / unwanted.sum()))
+        # Objectives on hidden states have no token losses at hand: those are left to the watch.
+        unwanted, told = view.step.mask(Role.UNWANTED), view.told_losses
+        if told is not None and unwanted.any():
+            watched.append(float((told.means() * unwanted).sum() / unwanted.sum()))
         return loss
 
     def diverged() -> bool:
         return bool(watched) and watched[-1] > limit
 
-    made = run_loop(
-        loaded.model,
-        [[step] for step in steps],
-        collate=lambda step: collate_step(
-            step[0], pad_token_id=loaded.tokenizer.pad_token_id, with_clean=method.uses_clean, joined=joined
-        ),
-        loss=step_loss,
-        config=loop_config(config),
-        output_dir=config.output_dir,
-        identity=run.identity(),
-        description=f"forget with {method.name}",
-        should_stop=lambda: diverged() or (watch is not None and watch.should_stop()),
-        after_step=watch.after_step if watch else lambda _: None,
-        notes=watched,
-    )
+    with without_dropout(loaded.model) if method.compares(config) else contextlib.nullcontext():
+        made = run_loop(
+            loaded.model,
+            [[step] for step in steps],
+            collate=lambda step: collate_step(
+                step[0], pad_token_id=loaded.tokenizer.pad_token_id, with_clean=method.uses_clean, joined=joined
+            ),
+            loss=step_loss,
+            config=loop_config(config),
+            output_dir=config.output_dir,
+            identity=run.identity(),
+            description=f"forget with {method.name}",
+            should_stop=lambda: diverged() or (watch is not None and watch.should_stop()),
+            after_step=watch.after_step if watch else lambda _: None,
+            notes=watched,
+        )
     stopped = f"the forget rows' loss passed {limit:.2f} nats a token" if diverged() else None
     kept, details = made.steps, method.tell(config, setting) if method.tell else {}
+    sets = {"forget": [row for row in rows if row.is_forget], "retain": drawn_as_retain}
+    never = {name: never_drawn(steps[: made.steps], own) for name, own in sets.items()}
+    cautions += _said(drawn_cautions(never, {name: len(own) for name, own in sets.items()}))
+    details |= {"never_drawn": never, "cautions": cautions}
     if watch is not None:
         kept = watch.finish(steps=made.steps, diverged=diverged())
         stopped = watch.reason or stopped
@@ -274,6 +288,7 @@ def _watch(config: ForgetConfig, setting: Setting, run: RunFolder) -> Watch | No
 def _trained_anew(config: ForgetConfig, method: Method) -> ForgetResult:
     """Retraining: a training run's result, told as an unlearning run's."""
     assert method.train is not None, "only a method that trains anew comes here"
+    cautions = _said(without_effect(config, method))
     found = method.train(config)
     nan = float("nan")
     return ForgetResult(
@@ -289,18 +304,14 @@ def _trained_anew(config: ForgetConfig, method: Method) -> ForgetResult:
         forget_loss_last=nan,
         stopped=None,
         kept_step=found.steps,
+        details={"cautions": cautions},
     )
 
 
-def _trainable(config: ForgetConfig, setting: Setting) -> Setting:
-    """The model with the adapter that is to be trained, and what that adapter's base is."""
-    loaded = setting.loaded
-    if loaded.adapter is not None and config.adapter_mode == "continue":
-        train_adapter(loaded.model, where=loaded.adapter)
-        return setting
-    merged = merged_base(config, loaded)
-    adapted = add_lora(merged.model, config, seed=config.seed)
-    return replace(setting, loaded=replace(merged, model=adapted))
+def _said(cautions: list[str]) -> list[str]:
+    for caution in cautions:
+        progress.say(f"caution: {caution}")
+    return cautions
 
 
 def _write_card(

@@ -1,8 +1,8 @@
 """What an unlearning step sees: drawn rows, their sequences, and which sequence is what."""
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from unweave.data.batches import BLOCK_OVERHEAD, PASS_OVERHEAD, Batch, collate, join, length_groups
 from unweave.data.encoding import Example
 from unweave.errors import ConfigError
+from unweave.forget.config import Sampling
 
 
 class Role(IntEnum):
@@ -47,6 +48,7 @@ class StepBatch:
 
     Attributes:
         groups: Their tokens, in batches of like length, or all in one.
+        examples: The same, one a sequence, in the order of the groups.
         roles: The `Role` of each sequence, counted through all groups.
         weights: The weight of the row that each sequence belongs to.
         rows: Rows drawn; a forget row with a clean answer has two sequences.
@@ -54,6 +56,7 @@ class StepBatch:
     """
 
     groups: tuple[Batch, ...]
+    examples: tuple[Example, ...]
     roles: Int[Tensor, " S"]
     weights: Float[Tensor, " S"]
     rows: int
@@ -85,7 +88,7 @@ class StepBatch:
             A step whose tensors are there.
         """
         groups = tuple(batch.to(device) for batch in self.groups)
-        return StepBatch(groups, self.roles.to(device), self.weights.to(device), self.rows, self.progress)
+        return replace(self, groups=groups, roles=self.roles.to(device), weights=self.weights.to(device))
 
 
 @dataclass(frozen=True)
@@ -125,16 +128,21 @@ def plan_draws(
     batch_size: int,
     epochs: float,
     seed: int,
+    sampling: Sampling = "cycle",
 ) -> list[Drawn]:
-    """Draw the rows of all steps, with replacement, `retain_ratio` retain rows for each forget row (RapidUn, METHODS section 2).
+    """Draw the rows of all steps, `retain_ratio` retain rows for each forget row.
+
+    In cycles each set is dealt out in a new random order until none of its rows is left, and then again: after as many draws as a set has rows, each of
+    them was drawn once. RapidUn (arXiv 2512.04457) draws with replacement: of n rows and n draws, n/e are never drawn on average.
 
     Args:
         forget: Forget rows.
         retain: Retain rows; may be empty when the ratio is 0.
         retain_ratio: Retain rows for each forget row.
         batch_size: Rows a step.
-        epochs: An epoch draws as many rows as both sets have.
+        epochs: An epoch draws as many rows as both sets have, or as the one that is drawn from.
         seed: Of the draws.
+        sampling: `cycle`, or `replacement`.
 
     Returns:
         The steps. The ratio holds over the whole run and, up to one row, in each step.
@@ -149,14 +157,41 @@ def plan_draws(
             remedy="give numbers above 0",
         )
     rng = random.Random(seed)
-    total = max(1, round(epochs * (len(forget) + (len(retain) if retain_ratio else 0))))
     share = 1.0 / (1.0 + retain_ratio) if retain else 1.0
+    size = (len(forget) if share else 0) + (len(retain) if share < 1 else 0)
+    total = max(1, round(epochs * size))
     # Error diffusion spreads the forget rows evenly; the phase is random, so that batches do not all begin alike.
     phase = rng.random()
     flags = [int((index + 1) * share + phase) > int(index * share + phase) for index in range(total)]
-    drawn = [rng.choice(forget) if flag else rng.choice(retain) for flag in flags]
+    deal = _cycles if sampling == "cycle" else _replaced
+    forgotten, kept = deal(forget, rng), deal(retain, rng)
+    drawn = [next(forgotten) if flag else next(kept) for flag in flags]
     starts = range(0, total, batch_size)
     return [Drawn(tuple(drawn[start : start + batch_size]), start / total) for start in starts]
+
+
+def never_drawn(steps: Sequence[Drawn], rows: Sequence[ForgetRow]) -> int:
+    """How many rows no step has seen.
+
+    Args:
+        steps: The steps that were made.
+        rows: The rows that they were drawn from.
+
+    Returns:
+        Their number.
+    """
+    seen = {row.example.row_id for step in steps for row in step.rows}
+    return sum(row.example.row_id not in seen for row in rows)
+
+
+def _cycles(rows: Sequence[ForgetRow], rng: random.Random) -> Iterator[ForgetRow]:
+    while True:
+        yield from rng.sample(rows, len(rows))
+
+
+def _replaced(rows: Sequence[ForgetRow], rng: random.Random) -> Iterator[ForgetRow]:
+    while True:
+        yield rng.choice(rows)
 
 
 def collate_step(drawn: Drawn, *, pad_token_id: int, with_clean: bool, joined: bool = False) -> StepBatch:
@@ -179,4 +214,5 @@ def collate_step(drawn: Drawn, *, pad_token_id: int, with_clean: bool, joined: b
     order = [index for group in indices for index in group]
     roles = torch.tensor([int(sequences[index][1]) for index in order])
     weights = torch.tensor([sequences[index][2] for index in order])
-    return StepBatch((join(groups),) if joined else groups, roles, weights, len(drawn.rows), drawn.progress)
+    examples = tuple(sequences[index][0] for index in order)
+    return StepBatch((join(groups),) if joined else groups, examples, roles, weights, len(drawn.rows), drawn.progress)

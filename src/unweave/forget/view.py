@@ -2,33 +2,35 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unweave.data.batches import Batch
 from unweave.forget.steps import Role, StepBatch
-from unweave.gradients.loss import TokenLosses, grouped_token_losses, labelled_logits
+from unweave.gradients.loss import TokenLosses, answer_tokens, cross_entropies, labelled_logits
+from unweave.gradients.scoring import example_losses
+from unweave.models.evaluation import evaluating
 from unweave.models.hidden import hidden_states
 
 
 class Reference:
-    """The model before forgetting, for no second copy: the trainable parameters as they were, put in place for as long as they are needed.
+    """The model before forgetting, for no second copy: the trainable parameters as they were, put in place for as long as they are needed, without dropout.
 
     Args:
         model: The model, before the first step.
     """
 
     def __init__(self, model: nn.Module):
+        self._model = model
         self._pairs = [(own, own.detach().clone()) for own in model.parameters() if own.requires_grad]
         self._sums: dict[tuple[str, int], float] = {}
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """The model as it was; nothing in the block is differentiated.
+        """The model as it was, in evaluation; nothing in the block is differentiated. Parameters and modes are put back.
 
         Yields:
             Nothing.
@@ -37,28 +39,34 @@ class Reference:
         try:
             for own, before in self._pairs:
                 own.data = before
-            with torch.no_grad():
+            with evaluating(self._model), torch.no_grad():
                 yield
         finally:
             for (own, _), values in zip(self._pairs, now, strict=True):
                 own.data = values
 
-    def sums(self, model: nn.Module, step: StepBatch) -> Float[Tensor, " S"]:
-        """The summed loss of each sequence under the model before; each row's is computed once in a run.
+    def sums(self, step: StepBatch, dtype: torch.dtype = torch.float32) -> Float[Tensor, " S"]:
+        """The summed loss of each sequence of a forget row under the model before; each is computed once in a run.
 
         Args:
-            model: The model.
             step: The step.
+            dtype: Of the result.
 
         Returns:
-            Nats.
+            Nats; 0 for sequences of retain rows, which no objective compares so.
         """
-        keys = list(zip(step.row_ids, step.roles.tolist(), strict=True))
-        if any(key not in self._sums for key in keys):
+        keys = [(example.row_id, int(role)) for example, role in zip(step.examples, step.roles.tolist(), strict=True)]
+        new = {
+            key: example
+            for key, example in zip(keys, step.examples, strict=True)
+            if key[1] != Role.RETAIN and key not in self._sums
+        }
+        if new:
             with self.active():
-                found = grouped_token_losses(model, step.groups).sums().tolist()
-            self._sums |= dict(zip(keys, found, strict=True))
-        return torch.tensor([self._sums[key] for key in keys], device=step.roles.device)
+                # Padding is masked: any token will do.
+                found = example_losses(self._model, list(new.values()), pad_token_id=0).sums
+            self._sums |= dict(zip(new, found, strict=True))
+        return torch.tensor([self._sums.get(key, 0.0) for key in keys], dtype=dtype, device=step.roles.device)
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,32 @@ class Labelled:
     segments: Int[Tensor, " N"]
 
 
+@dataclass(frozen=True)
+class TokenStates:
+    """Hidden states of the answers' tokens of a step.
+
+    Attributes:
+        states: In float32 or wider.
+        segments: Which sequence of the step each belongs to.
+        size: Sequences in the step.
+    """
+
+    states: Float[Tensor, "N H"]
+    segments: Int[Tensor, " N"]
+    size: int
+
+    def means(self, values: Float[Tensor, " N"]) -> Float[Tensor, " S"]:
+        """The mean of a value over the tokens of each sequence.
+
+        Args:
+            values: One a token.
+
+        Returns:
+            One a sequence.
+        """
+        return TokenLosses(values, self.segments, self.size).means()
+
+
 class StepView:
     """One step, seen lazily: what an objective does not ask for is not computed.
 
@@ -89,16 +123,27 @@ class StepView:
         self.model = model
         self.step = step
         self.reference = reference
+        self._states: dict[int, TokenStates] = {}
 
     @cached_property
     def losses(self) -> TokenLosses:
-        """Token losses of all sequences, attached to the graph."""
-        return grouped_token_losses(self.model, self.step.groups)
+        """Token losses of all sequences, attached to the graph, from the logits that `labelled` holds."""
+        groups = zip(self.labelled, self.step.groups, strict=True)
+        return self.per_sequence(
+            [cross_entropies(part.logits, part.targets, first=group.row_ids[0]) for part, group in groups]
+        )
 
     @cached_property
     def labelled(self) -> list[Labelled]:
-        """The labelled logits, a part for each group of sequences, attached to the graph."""
+        """The labelled logits, a part for each group of sequences, attached to the graph; one forward pass, whatever is made of them."""
         return self._labelled()
+
+    @property
+    def told_losses(self) -> TokenLosses | None:
+        """Token losses with nothing attached, where an objective has made the logits that they take; `None` where it looks at hidden states alone."""
+        if "labelled" not in self.__dict__:
+            return None
+        return replace(self.losses, nll=self.losses.nll.detach())
 
     def reference_labelled(self) -> list[Labelled]:
         """The same under the model before forgetting, detached.
@@ -110,31 +155,33 @@ class StepView:
             return self._labelled()
 
     def reference_sums(self) -> Float[Tensor, " S"]:
-        """The summed loss of each sequence under the model before forgetting."""
-        return self.reference.sums(self.model, self.step)
+        """The summed loss of each sequence of a forget row under the model before forgetting."""
+        return self.reference.sums(self.step, self.losses.nll.dtype)
 
-    def hidden(self, layer: int) -> list[tuple[Float[Tensor, "B T H"], Batch]]:
-        """The hidden states behind a layer, attached to the graph; computed once, for all parts of an objective.
+    def answer_states(self, layer: int) -> TokenStates:
+        """The hidden states of the answers' tokens behind a layer, attached to the graph; computed once, for all parts of an objective.
 
         Args:
-            layer: From 1.
+            layer: From 0, as the model counts its layers: behind layer l stands `hidden_states[l + 1]`.
 
         Returns:
-            States and batch of each group.
+            The states.
         """
-        return [(states[layer], group) for states, group in zip(self._hidden, self.step.groups, strict=True)]
+        if layer not in self._states:
+            self._states[layer] = self._answer_states(layer)
+        return self._states[layer]
 
-    def reference_hidden(self, layer: int) -> list[Float[Tensor, "B T H"]]:
+    def reference_answer_states(self, layer: int) -> TokenStates:
         """The same under the model before forgetting, detached.
 
         Args:
-            layer: From 1.
+            layer: From 0.
 
         Returns:
-            States of each group.
+            The states, in the order of `answer_states`.
         """
         with self.reference.active():
-            return [hidden_states(self.model, group)[layer] for group in self.step.groups]
+            return self._answer_states(layer)
 
     def per_sequence(self, values: list[Float[Tensor, " _"]]) -> TokenLosses:
         """Token values of all groups as if they were losses, so that sums and means by sequence come the same way.
@@ -162,9 +209,15 @@ class StepView:
         mask = self.step.mask(role)
         return (self.step.weights * mask * values).sum() / mask.sum().clamp(min=1)
 
-    @cached_property
-    def _hidden(self) -> list[tuple[Tensor, ...]]:
-        return [hidden_states(self.model, group) for group in self.step.groups]
+    def _answer_states(self, layer: int) -> TokenStates:
+        states, segments, start = [], [], 0
+        for group in self.step.groups:
+            mask = answer_tokens(group)
+            found = hidden_states(self.model, group)[layer + 1][mask]
+            states.append(found.to(torch.promote_types(found.dtype, torch.float32)))
+            segments.append(group.segments[mask] + start)
+            start += len(group)
+        return TokenStates(torch.cat(states), torch.cat(segments), start)
 
     def _labelled(self) -> list[Labelled]:
         parts, start = [], 0

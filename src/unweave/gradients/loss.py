@@ -59,19 +59,33 @@ def token_losses(model: nn.Module, batch: Batch) -> TokenLosses:
 
     Returns:
         The losses, attached to the graph when gradients are on.
-
-    Raises:
-        ModelError: When a loss is not finite.
     """
     logits, targets, segments = labelled_logits(model, batch)
+    return TokenLosses(cross_entropies(logits, targets, first=batch.row_ids[0]), segments, len(batch))
+
+
+def cross_entropies(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"], *, first: str) -> Float[Tensor, " N"]:
+    """-log softmax(logits)[target] of each labelled token.
+
+    Args:
+        logits: From `labelled_logits`.
+        targets: The tokens that they predict.
+        first: The first row that they are of, for a message.
+
+    Returns:
+        Nats, in float32 or wider, attached to the graph when gradients are on.
+
+    Raises:
+        ModelError: When one is not finite.
+    """
     nll = _ChunkedCrossEntropy.apply(logits, targets)
     assert isinstance(nll, Tensor)
     if not torch.isfinite(nll.detach()).all():
         raise ModelError(
-            f"A loss is not finite, in the batch of row {batch.row_ids[0]}.",
+            f"A loss is not finite, in the batch of row {first}.",
             remedy="use --dtype float32, and check the weights for NaN",
         )
-    return TokenLosses(nll, segments, len(batch))
+    return nll
 
 
 def labelled_logits(
@@ -109,7 +123,7 @@ def grouped_token_losses(model: nn.Module, groups: Sequence[Batch]) -> TokenLoss
 
 
 def predicting_positions(batch: Batch) -> tuple[Bool[Tensor, "B T"], Int[Tensor, " N"], Int[Tensor, " N"]]:
-    """Where the model predicts a labelled token: the position before it, in the same example.
+    """Where the model predicts an answer's token: the position before it.
 
     Args:
         batch: The batch.
@@ -117,11 +131,25 @@ def predicting_positions(batch: Batch) -> tuple[Bool[Tensor, "B T"], Int[Tensor,
     Returns:
         The mask of these positions, the token that each predicts, and the example that each belongs to, both in the mask's order.
     """
-    following = batch.labels.roll(-1, dims=1)
-    same_example = batch.segments.roll(-1, dims=1) == batch.segments
-    mask = (following != IGNORE) & same_example & (batch.segments >= 0)
-    mask[:, -1] = False
-    return mask, following[mask], batch.segments[mask]
+    answers = answer_tokens(batch)
+    return answers.roll(-1, dims=1), batch.labels[answers], batch.segments[answers]
+
+
+def answer_tokens(batch: Batch) -> Bool[Tensor, "B T"]:
+    """Which tokens a loss or a score looks at: the labelled ones that something of their own row stands before.
+
+    The first token of a row is never among them. Nothing predicts it, and its state is that of an attention sink in many models, hundreds of times as
+    large as any other.
+
+    Args:
+        batch: The batch.
+
+    Returns:
+        A mask.
+    """
+    mask = (batch.labels != IGNORE) & (batch.segments >= 0) & (batch.segments.roll(1, dims=1) == batch.segments)
+    mask[:, 0] = False
+    return mask
 
 
 @contextlib.contextmanager

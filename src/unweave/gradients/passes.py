@@ -3,16 +3,16 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from unweave.data.batches import Batch
 from unweave.gradients.capture import Collector, Consumer, captured, watched
 from unweave.gradients.layout import ExampleLayout
 from unweave.gradients.loss import TokenLosses, token_losses
+from unweave.models.evaluation import evaluating
 from unweave.models.selection import SelectedParameter, gradient_shape
 
 Reduction = Literal["mean", "sum"]
@@ -128,42 +128,11 @@ def frozen_in_evaluation(model: nn.Module) -> Iterator[None]:
         Nothing.
     """
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    modes = [(module, module.training) for module in model.modules()]
-    with contextlib.ExitStack() as stack:
+    with evaluating(model):
         try:
-            model.eval()
             for parameter, _ in flags:
                 parameter.requires_grad_(False)
-            for module, mode in modes:
-                if mode and getattr(module, "gradient_checkpointing", False):
-                    stack.enter_context(_checkpointing(module))
             yield
         finally:
             for parameter, flag in flags:
                 parameter.requires_grad_(flag)
-            for module, mode in modes:
-                module.training = mode
-
-
-@contextlib.contextmanager
-def _checkpointing(module: nn.Module) -> Iterator[None]:
-    """Gradient checkpointing works only in training mode: the layer gets it back, without dropout; what is inside it stays in evaluation."""
-    changed = {name: value for name, value in vars(module).items() if "drop" in name and isinstance(value, float)}
-    function = vars(module).get("_gradient_checkpointing_func")
-    if function is not None:
-        # Reentrant checkpoints pass on no gradient to what is inside when their inputs need none.
-        changed["_gradient_checkpointing_func"] = function
-    module.training = True
-    try:
-        for name in changed:
-            setattr(module, name, 0.0)
-        if function is not None:
-            module._gradient_checkpointing_func = _checkpoint  # type: ignore[assignment]
-        yield
-    finally:
-        for name, value in changed.items():
-            setattr(module, name, value)
-
-
-def _checkpoint(function: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
-    return checkpoint(function, *inputs, use_reentrant=False, **options)

@@ -188,6 +188,7 @@ def _unlearn(
         "out_retain": folder / "retain.weights.jsonl",
     }
     weighed = weigh_rows(WeighConfig(**weighing, **weights))
+    sizes = {"batch_size": unlearning.batch_size, "forget": size, "retain": retain}
     result = forget_rows(
         replace(
             unlearning,
@@ -195,7 +196,7 @@ def _unlearn(
             retain=retain_file,
             forget_weights=weights["out_forget"],
             retain_weights=weights["out_retain"],
-            epochs=config.steps * unlearning.batch_size / (size + retain),
+            epochs=get_method(unlearning.method).epochs_of(config.steps, unlearning, **sizes),
             output_dir=folder / "unlearned",
             seed=seed,
             **AS_WRITTEN,

@@ -28,6 +28,7 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         rapidun.METHOD,
+        rapidun.PUBLISHED,
         ga.METHOD,
         graddiff.METHOD,
         npo.METHOD,

@@ -1,6 +1,6 @@
 """Objectives of two parts: one on the forget rows, which a method brings, and one on the retain rows, which all of them share."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unweave.forget.config import ForgetConfig
-from unweave.forget.methods.base import Setting
+from unweave.forget.methods.base import Objective, Setting
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 
@@ -19,8 +19,8 @@ class BalancedConfig(ForgetConfig):
 
     Attributes:
         gamma: Factor of the forget part.
-        alpha: Factor of the retain part.
-        retain_loss: `nll`: the loss of the retain rows. `kl`: KL(model before || model) on their answers' tokens.
+        alpha: Factor of the retain part; with 0 no retain row is drawn or needed.
+        retain_loss: `nll`: the loss of the retain rows. `kl`: KL(model before || model) on their answers' tokens, for another forward pass a step.
         retain_ratio: One retain row for each forget row, as in TOFU (arXiv 2401.06121).
     """
 
@@ -30,7 +30,7 @@ class BalancedConfig(ForgetConfig):
     retain_ratio: float = 1.0
 
 
-class Balanced(ABC):
+class Balanced(Objective):
     """The frame; a method adds `forget_part`.
 
     Args:

@@ -1,5 +1,6 @@
 """What an unlearning method is: a config, and either the loss of a step or an edit of the parameters."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -30,6 +31,14 @@ class Objective(Protocol):
             A scalar.
         """
         ...
+
+    def cautions(self) -> list[str]:
+        """What is to be said of a run before its first step, the model being as it was: of rows, say, that the method can do nothing for.
+
+        Returns:
+            Sentences.
+        """
+        return []
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,12 @@ class Method:
         search: What `unweave bench forgetting` tries: option to values, besides the default of every other option.
         search_without_clean: The same where no forget row has a clean answer, if that differs.
         cost: What a step costs, in forward and backward passes, beside plain training's one of each.
+        compares: Whether its loss compares the model with the one before: then both are without dropout (as in TRL's DPO), and the loss of the model to itself
+            is what the formula says.
+        narrows: Whether it trains no more than `lora_targets` of an adapter that is there, too.
+        weighs: Whether it weighs the forget rows by itself.
+        uses_weights: Whether it uses weights of rows; by default methods with an objective do. Others refuse a file of them.
+        ignores: Options of all methods that have no effect here, beside those that no method of its kind uses.
     """
 
     name: str
@@ -90,3 +105,40 @@ class Method:
     search: Mapping[str, tuple[Any, ...]] = field(default_factory=lambda: {"learning_rate": (5e-5, 1e-4, 2e-4, 4e-4)})
     search_without_clean: Mapping[str, tuple[Any, ...]] | None = None
     cost: str = "one forward and one backward pass a step"
+    compares: Callable[[Any], bool] = lambda config: getattr(config, "retain_loss", None) == "kl"
+    narrows: bool = False
+    weighs: bool = False
+    uses_weights: bool | None = None
+    ignores: tuple[str, ...] = ()
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether files of weights have an effect."""
+        return self.build is not None if self.uses_weights is None else self.uses_weights
+
+    def draws_retain(self, config: Any) -> bool:
+        """Whether retain rows are in its steps: not where it needs none, and not where their part counts nothing.
+
+        Args:
+            config: The run's.
+
+        Returns:
+            Whether they are.
+        """
+        return self.uses_retain and getattr(config, "alpha", 1.0) != 0
+
+    def epochs_of(self, steps: int, config: Any, *, batch_size: int, forget: int, retain: int) -> float:
+        """The epochs in which a run makes so many steps.
+
+        Args:
+            steps: Steps.
+            config: The run's, or its type, for what is drawn.
+            batch_size: Rows a step.
+            forget: Forget rows.
+            retain: Retain rows.
+
+        Returns:
+            The epochs, a fraction.
+        """
+        kept = retain if self.draws_retain(config) else 0
+        return steps * batch_size / (kept + (0 if math.isinf(config.retain_ratio) else forget))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from unweave.forget.config import ForgetConfig
-from unweave.forget.methods.base import Method, Setting
+from unweave.forget.methods.base import Method, Objective, Setting
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 from unweave.train.private import read_privacy
@@ -27,7 +27,7 @@ class Dp2Config(ForgetConfig):
         method: The unlearning method.
         adapter_mode: The private adapter is trained on.
         epochs: Half of the training's, whose default is 3.
-        retain_ratio: Infinite: no forget row is drawn.
+        retain_ratio: Infinite: no forget row is drawn, and an epoch is one pass over the retain rows.
     """
 
     method: str = "dp2"
@@ -38,7 +38,7 @@ class Dp2Config(ForgetConfig):
     retain_ratio: float = math.inf
 
 
-class Dp2:
+class Dp2(Objective):
     """The objective.
 
     Args:
@@ -89,6 +89,7 @@ METHOD = Method(
     paper="DP2Unlearning, arXiv 2504.13774",
     config_type=Dp2Config,
     build=Dp2,
+    ignores=("forget_weights",),
     tell=lambda config, setting: guarantee(config, sum(row.is_forget for row in setting.rows)),
     cost="one forward and one backward pass a step, over half of the training's steps; the training before it, per-sample gradients",
     search={"learning_rate": (1e-4, 2e-4, 4e-4)},

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unweave.forget.config import ForgetConfig
-from unweave.forget.methods.base import Method, Setting
+from unweave.forget.methods.base import Method, Objective, Setting
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 
@@ -23,7 +23,7 @@ class GaConfig(ForgetConfig):
     retain_ratio: float = 0.0
 
 
-class Ga:
+class Ga(Objective):
     """The objective.
 
     Args:

@@ -102,7 +102,8 @@ METHOD = Method(
     build=Idk,
     uses_clean=True,
     clean_answers=preferred_answers,
-    cost="two sequences a forget row; one more forward pass for each in a run",
+    cost="one forward and one backward pass a step, with two sequences a forget row; one more forward pass for each of them in a run",
+    compares=lambda _: True,
     requests=ALL_REQUESTS,
     search={"learning_rate": (1e-4, 3e-4, 1e-3), "beta": (0.1, 0.5)},
 )

@@ -11,7 +11,11 @@ from unweave.forget.methods.base import ALL_REQUESTS, Method, Setting
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 from unweave.gradients.scoring import example_losses
+from unweave.models.evaluation import evaluating
 from unweave.weigh.controls import loreun_weights
+
+ALIKE = 1.1
+"""Weights whose largest is less than this many times their smallest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +68,35 @@ class LoReUn(Balanced):
             weights[unwanted] = torch.tensor(found, dtype=means.dtype, device=means.device)
         return -view.masked_mean(weights * means, Role.UNWANTED)
 
+    def cautions(self) -> list[str]:
+        """See `Objective.cautions`.
+
+        Returns:
+            The weights, where they are all alike, as of rows that are all known by heart.
+        """
+        self._static = _weights(self.config, self.setting)
+        least, most = min(self._static.values()), max(self._static.values())
+        if most >= ALIKE * least:
+            return []
+        return [
+            f"loreun's weights of the forget rows lie between {least:.2f} and {most:.2f}, their losses being alike: this is gradient difference. "
+            "A lower --loreun-tau tells them apart."
+        ]
+
     def _of_row(self, view: StepView) -> dict[str, float]:
         """Static weights by row, from the losses of all forget rows under the model before."""
         if not self._static:
-            examples = [row.example for row in self.setting.rows if row.is_forget]
-            pad = self.setting.loaded.tokenizer.pad_token_id
             with view.reference.active():
-                losses = example_losses(view.model, examples, pad_token_id=pad)
-            self._static = dict(zip(losses.row_ids, loreun_weights(losses.means(), self.config), strict=True))
+                self._static = _weights(self.config, self.setting)
         return self._static
+
+
+def _weights(config: LoReUnConfig, setting: Setting) -> dict[str, float]:
+    """Static weights by row, from the losses of all forget rows under the model as it is, without dropout."""
+    examples = [row.example for row in setting.rows if row.is_forget]
+    with evaluating(setting.loaded.model):
+        losses = example_losses(setting.loaded.model, examples, pad_token_id=setting.loaded.tokenizer.pad_token_id)
+    return dict(zip(losses.row_ids, loreun_weights(losses.means(), config), strict=True))
 
 
 METHOD = Method(
@@ -81,6 +105,8 @@ METHOD = Method(
     paper="arXiv 2507.22499",
     config_type=LoReUnConfig,
     build=LoReUn,
+    weighs=True,
+    cost="one forward and one backward pass a step; one more forward pass for each forget row in a run",
     requests=ALL_REQUESTS,
     search={"learning_rate": (1e-4, 3e-4, 1e-3), "gamma": (0.3, 1.0)},
 )

@@ -49,6 +49,7 @@ METHOD = Method(
     config_type=NpoConfig,
     build=Npo,
     cost="one forward and one backward pass a step; one more forward pass for each forget row in a run",
+    compares=lambda _: True,
     requests=ALL_REQUESTS,
     search={"learning_rate": (1e-4, 3e-4, 1e-3), "beta": (0.1, 0.5)},
 )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from unweave.forget.config import ForgetConfig
 from unweave.forget.methods.base import ALL_REQUESTS, Method
@@ -17,10 +17,16 @@ class RetrainConfig(ForgetConfig):
     Attributes:
         method: The unlearning method.
         recipe: config.yaml of the training run; by default the one beside the model.
+        seed: In the place of the recipe's.
+        dtype: In the place of the recipe's.
+        device: In the place of the recipe's.
     """
 
     method: str = "retrain"
     recipe: Path | None = None
+    seed: int | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    device: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 def train(config: RetrainConfig) -> TrainResult:
@@ -34,7 +40,8 @@ def train(config: RetrainConfig) -> TrainResult:
     """
     recipe = read_recipe(config.recipe or config.adapter or config.model)
     changes: dict[str, Any] = {"without": config.forget, "output_dir": config.output_dir, "snapshots": ()}
-    return fine_tune(replace(recipe, **changes, seed=config.seed, dtype=config.dtype, device=config.device))
+    given = {name: getattr(config, name) for name in ("seed", "dtype", "device")}
+    return fine_tune(replace(recipe, **changes, **{name: value for name, value in given.items() if value is not None}))
 
 
 METHOD = Method(

@@ -6,24 +6,24 @@ import torch
 from torch import Tensor
 
 from unweave.forget.methods.balanced import Balanced, BalancedConfig
-from unweave.forget.methods.base import ALL_REQUESTS, Method
+from unweave.forget.methods.base import Method
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 
 
 @dataclass(frozen=True, kw_only=True)
 class UndialConfig(BalancedConfig):
-    """The forget part is the cross-entropy to softmax(logits before - beta onehot(y)) on the answer's tokens: a fixed target, nothing to diverge to.
+    """The forget part is the cross-entropy to softmax(logits before - beta onehot(y)) on the answer's tokens (equations 3 and 4): a fixed target.
 
     Attributes:
         method: The unlearning method.
         beta: How much the memorised token's logit is lowered (the paper: 10).
-        learning_rate: Peak step size of AdamW (published runs with LoRA: 1e-4).
+        alpha: Factor of the retain part (the paper: there is none).
     """
 
     method: str = "undial"
     beta: float = 10.0
-    learning_rate: float = 1e-4
+    alpha: float = 0.0
 
 
 class Undial(Balanced):
@@ -58,6 +58,6 @@ METHOD = Method(
     config_type=UndialConfig,
     build=Undial,
     cost="two forward passes and one backward pass a step",
-    requests=ALL_REQUESTS,
+    compares=lambda _: True,
     search={"learning_rate": (1e-4, 3e-4, 1e-3), "beta": (3.0, 10.0)},
 )
