@@ -69,12 +69,12 @@ def measure(model: Path, sets: dict[str, list[Row]]) -> dict[str, Any]:
     return found | {"verbatim": sum(begins)}
 
 
-def forget(name: str, folder: Path, options: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+def forget(name: str, model: Path, folder: Path, options: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     """A run with nothing but rows, and what was given."""
     kind = METHODS[name].config_type
     out = folder / "unlearned"
     shutil.rmtree(out, ignore_errors=True)
-    given: dict[str, Any] = {"model": str(folder / "model"), "forget": folder / "forget.jsonl", "output_dir": out}
+    given: dict[str, Any] = {"model": str(model), "forget": folder / "forget.jsonl", "output_dir": out}
     if name != "retrain":
         given |= {**ENCODING.__dict__, "retain": folder / "retain.jsonl"}
     known = {field.name for field in fields(kind)}
@@ -91,6 +91,9 @@ def main() -> None:
     parser.add_argument("--case", choices=FIRST, default="reported")
     parser.add_argument("--folder", type=Path, default=Path("runs/bench/defaults"))
     parser.add_argument(
+        "--model", type=Path, help="a model that has learned the rows already, in the place of one trained here"
+    )
+    parser.add_argument(
         "--result",
         type=Path,
         help="by default benchmarks/results/defaults.json, of the other case defaults_chosen.json",
@@ -105,19 +108,21 @@ def main() -> None:
     folder = options.folder / options.case
     path = options.result or RESULTS / ("defaults.json" if options.case == "reported" else "defaults_chosen.json")
     sets = rows_of(options.data / "full.jsonl", options.case, folder)
-    fine_tune(TrainConfig(**ENCODING.__dict__, **TRAINING, data=folder / "train.jsonl", output_dir=folder / "model"))
+    model = options.model or folder / "model"
+    if options.model is None:
+        fine_tune(TrainConfig(**ENCODING.__dict__, **TRAINING, data=folder / "train.jsonl", output_dir=model))
     result = read_json(path, what="The result") if path.is_file() else {"methods": {}}
     result |= {
         "command": "python benchmarks/defaults.py", "environment": environment(), "case": options.case, "rows": ROWS, "forget_rows": FORGOTTEN,
         "training": TRAINING, "verbatim_words": WORDS,
     }  # fmt: skip
     if "before" not in result:
-        result["before"] = measure(folder / "model", sets)
+        result["before"] = measure(model, sets)
         print("before", result["before"], flush=True)
     for name in options.methods:
         label, started = " ".join([name, *options.set]), time.monotonic()
         try:
-            out, told = forget(name, folder, changed)
+            out, told = forget(name, model, folder, changed)
             row = {**measure(out, sets), **told}
         except UnweaveError as error:
             row = {"refused": str(error)}
