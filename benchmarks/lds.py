@@ -6,9 +6,12 @@ A small Llama (hidden size 64, two layers, a vocabulary made of the data) is tra
 tuning is repeated on 50 random halves of the 120, twice each with other orders, all parameters trained with AdamW. For each of 40 held-out queries
 the LDS is Spearman's correlation, over the 50 halves, between the query's measured loss (negated) and the sum of the influence of the rows in the
 half. Influence is computed on the model that saw all 120 rows, through the same store and scan as on large models (linear weights, K = 65,536),
-damping at each method's default. Three seeds make other base models, rows and halves (cg: the first 12 queries only, it is slow); intervals are 95 %
-bootstrap intervals over all queries. "ceiling" is the LDS of measured losses of one training order against the other: no score can be expected to do
-better.
+damping at each method's default, and once more, where the table says so, with as much of it as conjugate gradients have: their 0.1 is of the mean over the
+directions that the rows span, D / n times the mean over all coordinates. Eight seeds make other base models, rows, halves and queries.
+
+What one seed gives is one value: its queries share the retrained models, and the models share the rows. So intervals are Student's over seeds, and methods
+are compared by the interval of their difference, paired by seed. cg is slow and asked the first 12 queries only; what it is compared with is asked the same
+ones. "ceiling" is the LDS of measured losses of one training order against the other: no score can be expected to do better.
 """
 
 import argparse
@@ -26,7 +29,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from unweave import progress
-from unweave.audit.statistics import rank_correlations
+from unweave.audit.statistics import across_seeds, rank_correlations
 from unweave.data.batches import collate
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.generated import generate
@@ -36,11 +39,15 @@ from unweave.gradients.loss import token_losses
 from unweave.models.loading import Loaded
 from unweave.runs import environment
 from unweave.store.store import GradientStore
-from unweave.trace.cache import cache_rows
+from unweave.trace.cache import cache_rows, sketcher_for
 from unweave.trace.config import CacheConfig, RetrievalConfig
+from unweave.trace.preconditioners.cg import DAMPING
 from unweave.trace.stage import trace_rows
 
 BASE_ROWS, ROWS, QUERIES, CG_QUERIES, HALVES, ORDERS = 600, 120, 40, 12, 50, 2
+AS_CG = -1.0
+"""Stands for 0.1 D / n, which is known when the model is."""
+REFERENCE = "none, by tensor (RapidIn)"
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "none (TracIn)": ("none", {}),
     "none, cosine": ("none", {"similarity": "cosine"}),
@@ -50,6 +57,8 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "datainf": ("none", {"preconditioner": "datainf"}),
     "ekfac": ("none", {"preconditioner": "ekfac"}),
     "cg": ("none", {"preconditioner": "cg"}),
+    "datainf, damped as cg": ("none", {"preconditioner": "datainf", "damping": AS_CG}),
+    "ekfac, damped as cg": ("none", {"preconditioner": "ekfac", "damping": AS_CG}),
     "bm25": ("none", {"scorer": "bm25"}),
     "embedding": ("none", {"scorer": "embedding"}),
     "gradnorm": ("none", {"scorer": "gradnorm"}),
@@ -158,11 +167,15 @@ def experiment(seed: int, folder: Path) -> dict[str, Any]:
             token_budget=2048,
         )
         cache_rows(config, loaded=loaded, rows=rows)
+    sketcher = sketcher_for(GradientStore.open(folder / "none"), loaded)
+    coordinates = sum(item.parameter.numel() for item in sketcher.parameters)
     lds, seconds = {}, {}
     target = measured.mean(axis=0)
     for name, (store, options) in METHODS.items():
         begun = time.perf_counter()
         asked = few if name == "cg" else queries
+        if options.get("damping") == AS_CG:
+            options = {**options, "damping": DAMPING * max(1.0, coordinates / ROWS)}
         result = trace_rows(GradientStore.open(folder / store), loaded, asked, RetrievalConfig(seed=seed, **options))
         seconds[name] = (time.perf_counter() - begun) / len(asked)
         place = {row_id: index for index, row_id in enumerate(result.row_ids)}
@@ -172,50 +185,58 @@ def experiment(seed: int, folder: Path) -> dict[str, Any]:
             np.stack([scores[:, half].sum(axis=1) for half in halves]), target[:, : len(asked)]
         )
     lds["ceiling"] = rank_correlations(measured[0], measured[1])
-    return {"lds": lds, "seconds": seconds, "mean_query_loss": {"base": float(before), "fine-tuned": float(after)}}
-
-
-def interval(values: Sequence[float]) -> dict[str, float]:
-    """Mean with a 95 % bootstrap interval over queries."""
-    draws = np.random.default_rng(0).choice(np.array(values), (2000, len(values))).mean(axis=1)
     return {
-        "mean": float(np.mean(values)),
-        "low": float(np.percentile(draws, 2.5)),
-        "high": float(np.percentile(draws, 97.5)),
+        "lds": {name: [round(value, 5) for value in values] for name, values in lds.items()},
+        "seconds": seconds,
+        "coordinates": coordinates,
+        "mean_query_loss": {"base": float(before), "fine-tuned": float(after)},
+    }
+
+
+def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over seeds, and differences paired by seed: each method less RapidIn, and cg less each on the queries that cg was asked."""
+    names = list(runs[0]["lds"])
+
+    def means(name: str, queries: int = QUERIES) -> np.ndarray:
+        return np.array([statistics.fmean(run["lds"][name][:queries]) for run in runs])
+
+    return {
+        "lds": {name: across_seeds(means(name)).to_json() for name in names},
+        "above_rapidin": {
+            name: across_seeds(means(name) - means(REFERENCE)).to_json() for name in names if name != "cg"
+        }
+        | {"cg": across_seeds(means("cg", CG_QUERIES) - means(REFERENCE, CG_QUERIES)).to_json()},
+        "below_cg": {name: across_seeds(means("cg", CG_QUERIES) - means(name, CG_QUERIES)).to_json() for name in names},
     }
 
 
 def main() -> None:
     """Run all seeds, and write the result file."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(8)))
     options = parser.parse_args()
-    torch.set_num_threads(2)
-    runs = []
+    runs: list[dict[str, Any]] = []
+    path, result = Path(__file__).parent / "results" / "lds.json", {}
     for seed in options.seeds:
         with tempfile.TemporaryDirectory() as folder:
-            runs.append(experiment(seed, Path(folder)))
-    names = list(runs[0]["lds"])
-    pooled = {name: interval([value for run in runs for value in run["lds"][name]]) for name in names}
-    by_seed = {name: [statistics.fmean(run["lds"][name]) for run in runs] for name in names}
-    result = {
-        "command": "python benchmarks/lds.py",
-        "environment": environment(),
-        "seeds": options.seeds,
-        "rows": ROWS,
-        "queries": QUERIES,
-        "halves": HALVES,
-        "lds": pooled,
-        "lds_by_seed": by_seed,
-        "seconds_a_query": {name: statistics.fmean(run["seconds"][name] for run in runs) for name in METHODS},
-        "mean_query_loss": [run["mean_query_loss"] for run in runs],
-    }
-    path = Path(__file__).parent / "results" / "lds.json"
-    write_json(path, result)
-    for name in sorted(names, key=lambda name: -pooled[name]["mean"]):
-        value = pooled[name]
+            runs.append({"seed": seed, **experiment(seed, Path(folder))})
+        # Written after each seed: what is there counts.
+        result = {
+            "command": f"python benchmarks/lds.py --seeds {' '.join(str(run['seed']) for run in runs)}",
+            "environment": environment(),
+            "rows": ROWS,
+            "queries": QUERIES,
+            "cg_queries": CG_QUERIES,
+            "halves": HALVES,
+            **summary(runs),
+            "seconds_a_query": {name: statistics.fmean(run["seconds"][name] for run in runs) for name in METHODS},
+            "runs": runs,
+        }
+        write_json(path, result)
+    for name, value in sorted(result["lds"].items(), key=lambda item: -item[1]["value"]):
+        gap = result["above_rapidin"][name]
         print(
-            f"{name:<28} {value['mean']:6.3f}  [{value['low']:.3f}, {value['high']:.3f}]  seeds {[round(v, 3) for v in by_seed[name]]}"
+            f"{name:<28} {value['value']:6.3f}  [{value['low']:.3f}, {value['high']:.3f}]  {gap['value']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
         )
     print(f"written: {path}")
 

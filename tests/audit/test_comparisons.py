@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from unweave.audit.comparisons import as_family, compare_paired, holm, newcombe_paired
-from unweave.audit.statistics import across_seeds, auc_interval, mean, paired_difference, share, wilson
+from unweave.audit.statistics import across_seeds, auc_interval, wilson
 
 floats = st.floats(-100, 100)
 pairs = st.lists(st.tuples(floats, floats), min_size=2, max_size=30)
@@ -97,10 +97,8 @@ def test_continuous_p_values_are_those_of_the_t_test():
     rng = np.random.default_rng(1)
     one, two = rng.normal(size=40), rng.normal(size=40) + 0.4
     found = compare_paired("x", one, two, margin=0.3)
-    beyond = min(
-        stats.ttest_1samp(two - one, 0.3, alternative="greater").pvalue,
-        stats.ttest_1samp(two - one, -0.3, alternative="less").pvalue,
-    )
+    # Both tails at the margin: as large a difference, on either side of the lower and of the upper one.
+    beyond = sum(stats.ttest_1samp(two - one, edge, alternative="greater").pvalue for edge in (0.3, -0.3))
     within = max(
         stats.ttest_1samp(two - one, 0.3, alternative="less").pvalue,
         stats.ttest_1samp(two - one, -0.3, alternative="greater").pvalue,
@@ -109,6 +107,16 @@ def test_continuous_p_values_are_those_of_the_t_test():
     assert found.p_beyond == pytest.approx(beyond if beyond < 0.5 else 1.0, abs=1e-6)
     assert found.p_within == pytest.approx(within if within < 0.5 else 1.0, abs=1e-6)
     assert found.effect_size == pytest.approx((two - one).mean() / (two - one).std(ddof=1))
+
+
+def test_a_margin_of_nothing_is_the_two_sided_test():
+    rng = np.random.default_rng(4)
+    one, two = rng.normal(size=20), rng.normal(size=20) + 0.5
+    assert compare_paired("x", one, two, margin=1e-12).p_beyond == pytest.approx(stats.ttest_rel(one, two).pvalue)
+    first, second = (np.array([0.0] * 20 + [1.0] * 5), np.array([1.0] * 6 + [0.0] * 14 + [1.0] * 5))
+    found = compare_paired("x", first, second, margin=1e-12)
+    level = 1 - found.p_beyond
+    assert newcombe_paired(first, second, level=level)[0] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_refusals():
@@ -127,66 +135,6 @@ def test_a_family_is_stricter_than_its_members():
     family = as_family(own)
     assert sum(one.conclusion == "different" for one in own) > sum(one.conclusion == "different" for one in family)
     assert all(one.p_beyond_holm >= one.p_beyond for one in family)
-
-
-def covered(trials, draw):
-    return sum(draw(np.random.default_rng(trial)) for trial in range(trials)) / trials
-
-
-# 95 % nominal; the standard error of 400 trials is 1.1 points: bounds are three of them below the least coverage known of each method.
-def test_intervals_cover_at_their_level():
-    def wilson_share(rng):
-        estimate = share((rng.random(30) < 0.07).astype(float))
-        return estimate.low <= 0.07 <= estimate.high
-
-    def bootstrap_mean(rng):
-        estimate = mean(rng.exponential(size=60), seed=int(rng.integers(1 << 30)))
-        return estimate.low <= 1.0 <= estimate.high
-
-    def bootstrap_pairs(rng):
-        base = rng.normal(size=50) * 5
-        estimate = paired_difference(base, base + rng.normal(0.3, 1, 50), seed=int(rng.integers(1 << 30)))
-        return estimate.low <= 0.3 <= estimate.high
-
-    def area(rng):
-        truth = stats.norm.cdf(1.5 / math.sqrt(2))
-        members, others = rng.normal(1.5, 1, 25), rng.normal(0, 1, 25)
-        low, high = auc_interval(float((members[:, None] > others).mean()), 25, 25)
-        return low <= truth <= high
-
-    def paired_shares(rng):
-        one = (rng.random(60) < 0.1).astype(float)
-        two = np.where(rng.random(60) < 0.8, one, (rng.random(60) < 0.1)).astype(float)
-        low, high = newcombe_paired(one, two, level=0.95)
-        return low <= 0 <= high
-
-    def seeds(rng):
-        estimate = across_seeds(rng.normal(2, 1, 3))
-        return estimate.low <= 2 <= estimate.high
-
-    assert 0.92 <= covered(400, wilson_share) <= 1
-    assert 0.88 <= covered(400, bootstrap_mean) <= 0.98, (
-        "the percentile bootstrap of 60 skewed values covers about 92 %"
-    )
-    assert 0.90 <= covered(400, bootstrap_pairs) <= 0.98
-    assert 0.92 <= covered(400, area) <= 1
-    assert 0.92 <= covered(400, paired_shares) <= 1
-    assert 0.92 <= covered(400, seeds) <= 0.985
-
-
-def test_error_rates_of_the_conclusions():
-    def says(kind, shift, count=25):
-        def draw(rng):
-            base = rng.normal(size=count)
-            return compare_paired("x", base, base + rng.normal(shift, 1, count), margin=0.5).conclusion == kind
-
-        return draw
-
-    # At the margin itself each claim is wrong, and made in at most 5 % of samples.
-    assert covered(300, says("different", 0.5)) <= 0.09
-    assert covered(300, says("equivalent", 0.5)) <= 0.09
-    assert covered(300, says("different", 1.2)) >= 0.8
-    assert covered(300, says("equivalent", 0.0, count=60)) >= 0.9
 
 
 def test_one_seed_tells_nothing_of_the_spread():

@@ -6,12 +6,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from tests.folders import ROWS, save_model, write_rows
 from tests.reference import loop_gradients
-from unweave.audit.influence.agreement import agreement, exact_scores
+from unweave.audit.influence.agreement import agreement, curved_scores, exact_scores
 from unweave.audit.influence.config import InfluenceAuditConfig
 from unweave.audit.influence.controls import cells, summarise
+from unweave.audit.influence.lds import datamodelling_score
 from unweave.audit.influence.retraining import left_out
 from unweave.audit.influence.stage import audit_influence
 from unweave.audit.statistics import rank_correlations
@@ -25,7 +27,7 @@ from unweave.forget.methods.rapidun import RapidUnConfig
 from unweave.models.loading import ModelConfig, load
 from unweave.store.store import GradientStore
 from unweave.trace.cache import cache_rows, sketcher_for
-from unweave.trace.config import CacheConfig
+from unweave.trace.config import CacheConfig, RetrievalConfig
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 
@@ -91,9 +93,41 @@ def test_sketch_and_curvature_are_compared(world, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "sketch against exact products: 39 rows" in printed
     result = json.loads((tmp_path / "influence.json").read_text())
+    damping = result["gauss_newton"]["damping"]
+    assert (damping["relative"], damping["scale"]) == (0.1, "mean eigenvalue over the directions that rows span")
+    said = f"damping 0.1 of the {damping['scale']} = {damping['of_mean']:.3g} of the mean over all coordinates"
+    assert said in " ".join(printed.split())
     assert result["sketch"]["pearson"]["value"] > 0.95
     assert -1 <= result["gauss_newton"]["spearman"]["value"] <= 1
     assert main(["run", str(tmp_path / "config.yaml"), "--quiet", "--output-dir", str(tmp_path / "again")]) == 0
+
+
+@pytest.mark.parametrize("normalize", ["none", "tensor"])
+def test_curved_scores_are_of_plain_gradients_whatever_the_store(world, tmp_path, normalize):
+    folder, _ = world
+    loaded = load(ModelConfig(model=str(folder / "adapter"), dtype="float64"))
+    rows = read_rows(folder / "queries.jsonl").rows
+    config = CacheConfig(
+        data=folder / "queries.jsonl", store=tmp_path / "s", dimension=64, normalize=normalize, max_length=96
+    )
+    cache_rows(config, loaded=loaded, rows=rows)
+    store = GradientStore.open(tmp_path / "s")
+    options = RetrievalConfig(preconditioner="datainf", damping=0.3)
+    found = curved_scores(store, loaded, rows[:1], options, [row.id for row in rows])
+    sketcher = sketcher_for(store, loaded)
+    examples = encode_rows(rows, loaded.tokenizer, EncodingConfig(max_length=96)).examples
+    with torch.enable_grad():
+        loaded.model.requires_grad_(True)
+        gradients, _ = loop_gradients(loaded.model, examples, [item.name for item in sketcher.parameters])
+        loaded.model.requires_grad_(False)
+    expected = torch.zeros(1, len(rows), dtype=torch.float64)
+    for piece in gradients.values():
+        flat = piece.flatten(1).double()
+        damping = 0.3 * flat.square().mean()
+        inner = [(flat[:1] - (flat[0] @ g) / (damping + g @ g) * g) / damping for g in flat]
+        expected += torch.stack(inner).mean(dim=0) @ flat.T
+    torch.testing.assert_close(found.scores, expected, rtol=1e-6, atol=1e-8)
+    assert found.damping.of_mean == 0.3
 
 
 def test_agreement_by_hand():
@@ -106,11 +140,13 @@ def test_retraining_is_resumed_not_repeated(world, tmp_path):
     folder, _ = world
     config = InfluenceAuditConfig(
         store=folder / "store", output_dir=tmp_path, queries=folder / "queries.jsonl", parts=("retraining",), subsets=4,
-        scorers=("bm25", "random"), dtype="float32",
+        scorers=("bm25", "random", "ekfac"), fit_rows=8, dtype="float32",
     )  # fmt: skip
     result = audit_influence(config)["retraining"]
     assert set(result) >= {"influence", "bm25", "random"}
     assert result["left_out"] == round(0.5 * 39)
+    assert result["ekfac"]["damping"]["of_mean"] == 0.1
+    assert result["influence"]["low"] <= result["influence"]["value"] <= result["influence"]["high"]
     files = sorted((tmp_path / "retraining").glob("*.json"))
     assert len(files) == 4
     assert not [path for path in (tmp_path / "retraining").iterdir() if path.is_dir()], "retrained models are not kept"
@@ -129,6 +165,20 @@ def test_what_is_left_out():
     for amount in (0.01, 10):
         with pytest.raises(ConfigError, match="left out"):
             left_out(ids, 3, amount, seed=0)
+
+
+def test_the_datamodelling_score_is_spearmans_over_models():
+    rng = np.random.default_rng(2)
+    predicted, measured = rng.integers(0, 5, (12, 3)).astype(float), rng.normal(size=(12, 3))
+    found = datamodelling_score(predicted, measured)
+    assert found.value == pytest.approx(
+        np.mean([stats.spearmanr(*pair).statistic for pair in zip(predicted.T, measured.T, strict=True)])
+    )
+    assert found.low < found.value < found.high
+    # Models that are shared by all queries are no more than as many models: more queries alone do not narrow the interval to nothing.
+    copies = datamodelling_score(np.repeat(predicted[:, :1], 60, axis=1), np.repeat(measured[:, :1], 60, axis=1))
+    assert copies.high - copies.low > 0.3
+    assert datamodelling_score(np.ones((6, 2)), measured[:6, :2]).value == 0.0
 
 
 def test_a_constant_prediction_predicts_nothing():
@@ -166,11 +216,32 @@ def test_controls_over_sizes_and_imbalance(controls):
     assert all(run["effective_forget_rows"] == pytest.approx(run["forget_rows"]) for run in uniform)
     for measures in result["against"].values():
         for entry in measures.values():
-            assert entry["count"] == 4
+            assert (entry["count"], entry["cells"]) == (1, 4), "cells of a seed share its luck"
             assert entry["p_holm"] >= entry["p"]
     kept = {path: path.stat().st_mtime_ns for path in (controls.output_dir / "controls").glob("*.json")}
     audit_influence(controls)
     assert kept == {path: path.stat().st_mtime_ns for path in (controls.output_dir / "controls").glob("*.json")}
+
+
+def test_summaries_count_a_seed_once():
+    rng = np.random.default_rng(0)
+    luck = {seed: rng.normal() for seed in range(4)}
+    runs = [
+        {"forget_rows": cell, "retain_rows": 1, "kind": kind, "seed": seed, "attack_success": value * (luck[seed] + 0.1 * rng.normal()), "unwanted_loss": 1.0,
+         "clean_loss": 0.0}
+        for kind, value in (("rapidun", 1.0), ("uniform", 0.0))
+        for seed in range(4)
+        for cell in range(6)
+    ]  # fmt: skip
+    found = summarise(runs, ("rapidun", "uniform"))["against"]["uniform"]["attack_success"]
+    means = [
+        np.mean([run["attack_success"] for run in runs if (run["kind"], run["seed"]) == ("rapidun", seed)])
+        for seed in range(4)
+    ]
+    expected = stats.ttest_1samp(means, 0.0)
+    assert (found["count"], found["cells"]) == (4, 24)
+    assert found["p"] == pytest.approx(expected.pvalue)
+    assert (found["low"], found["high"]) == pytest.approx(tuple(expected.confidence_interval()))
 
 
 def test_summaries_pair_by_cell_and_seed():
@@ -181,6 +252,7 @@ def test_summaries_pair_by_cell_and_seed():
     ]  # fmt: skip
     found = summarise(runs, ("rapidun", "uniform"))
     assert found["against"]["uniform"]["attack_success"]["value"] == pytest.approx(0.5)
+    # Seeds that agree to the last digit: the sign test.
     assert found["against"]["uniform"]["attack_success"]["p"] == pytest.approx(2 / 2**6)
     assert found["against"]["uniform"]["unwanted_loss"]["p"] == 1.0
     assert found["cells"][0]["uniform"]["attack_success"]["value"] == pytest.approx(2.5)

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from unweave.audit.forced import Forced
+from unweave.audit.inference import Scored, membership_attacks, privleak_attack
 from unweave.audit.measures.divergence import kl_divergence
 from unweave.audit.measures.likelihood import (
     choice_probability,
@@ -65,6 +67,9 @@ def test_truth_ratios_by_hand():
     # P(right) = 1/4 a token; the wrong ones 1/2 and 1/32, whose geometric mean is 1/8.
     ratio = truth_ratio(math.log(4), [math.log(2), math.log(32)])
     assert ratio == pytest.approx(0.5)
+    # Their arithmetic mean is 17/64.
+    arithmetic = truth_ratio(math.log(4), [math.log(2), math.log(32)], averaging="arithmetic")
+    assert arithmetic == pytest.approx(17 / 16)
     assert truth_ratio_forget(ratio) == pytest.approx(0.5)
     assert truth_ratio_forget(1 / ratio) == pytest.approx(0.5)
     assert truth_ratio_retain(ratio) == pytest.approx(0.5)
@@ -112,6 +117,16 @@ def test_privleak_has_the_sign_of_muse():
     assert privleak(0.2, 0.5) == pytest.approx(60.0), "over-forgotten is positive"
     assert privleak(1.0, 1.0) == 0.0
     assert privleak(0.5, 1.0) == math.inf
+
+
+def test_privleak_goes_by_min_40_percent():
+    def side(row):
+        return Scored(Forced(["a"], [row], [[True] * 5], [[-1.0] * 5], [[1.0] * 5]), ["x"])
+
+    # Of five tokens the least likely one (20 %) says the one, the two least likely ones (40 %) the other.
+    members, others = side([3.0, 0.0, 0.1, 0.1, 0.1]), side([2.0, 1.9, 0.1, 0.1, 0.1])
+    assert membership_attacks(members, others)["min_k"].area == 0.0
+    assert privleak_attack(members, others).area == 1.0
 
 
 def test_rouge_l_recall_by_hand():

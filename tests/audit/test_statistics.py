@@ -1,13 +1,24 @@
-"""Statistics and areas against independent computations, and the coverage of the intervals by simulation."""
+"""Statistics and areas against independent computations; what intervals cover is in test_coverage.py."""
 
 import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from unweave.audit.retrieval import average_precision, precision_recall_curve, roc_auc
-from unweave.audit.statistics import mean, paired_difference, paired_relative_perplexity, ratio
+from unweave.audit.statistics import (
+    across_seeds,
+    crossed,
+    jackknife,
+    mean,
+    paired_difference,
+    paired_relative_perplexity,
+    ratio,
+    share,
+)
+from unweave.audit.tracing import area_of_mean
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -36,15 +47,68 @@ def test_areas_by_hand():
         average_precision([True], [1, 2])
 
 
-def test_mean_interval_covers_at_its_level():
+@pytest.mark.parametrize("count", [2, 5, 19])
+def test_few_values_have_students_interval(count):
+    values = np.random.default_rng(count).exponential(size=count)
+    expected = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
+    for found in (
+        mean(values),
+        ratio(values, np.ones(count)),
+        across_seeds(values),
+        paired_difference(np.zeros(count), values),
+    ):
+        assert (found.low, found.high) == pytest.approx(expected)
+        assert found.value == pytest.approx(values.mean())
+
+
+def test_many_values_have_a_bootstrap_as_wide_as_students():
+    values = np.random.default_rng(3).normal(size=24)
+    found, expected = mean(values), stats.t.interval(0.95, 23, values.mean(), stats.sem(values))
+    plain = np.percentile(values[np.random.default_rng(1).integers(0, 24, (9999, 24))].mean(axis=1), [2.5, 97.5])
+    assert found.high - found.low == pytest.approx(expected[1] - expected[0], rel=0.05)
+    assert found.high - found.low > 1.05 * (plain[1] - plain[0]), "plain percentiles of 24 rows are too narrow"
+    assert mean(values, seed=1) != found
+
+
+def test_zeros_and_ones_are_shares():
+    flags = [1.0, 0.0, 0.0, 1.0, 1.0]
+    assert mean(flags) == share(flags)
+    same = paired_difference([1.0] * 8, [1.0] * 8)
+    assert same.low < 0.0 < same.high, "eight rows that agree never show certainty"
+
+
+def test_the_jackknife_of_a_mean_is_students_and_holds_the_estimate():
+    values = np.random.default_rng(5).normal(size=9)
+    without = (values.sum() - values) / 8
+    found = jackknife(float(values.mean()), without)
+    assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, 8, values.mean(), stats.sem(values)))
+    assert math.isnan(jackknife(1.0, [1.0]).low)
+
+
+def test_an_area_of_mean_scores_lies_in_its_interval():
+    # Resampled answers repeat, and a mean of fewer different answers orders rows worse: percentiles lay below the estimate.
     rng = np.random.default_rng(0)
-    truth = 0.3
-    hits = 0
-    for trial in range(300):
-        estimate = mean((rng.random(80) < truth).astype(float).tolist(), seed=trial)
-        hits += estimate.low <= truth <= estimate.high
-    # 95 % nominal; the percentile bootstrap of a share at n = 80 covers about 93 to 95 %. Three standard errors of 300 trials are 3.8 points.
-    assert 0.89 <= hits / 300 <= 0.985
+    relevant = [True] * 8 + [False] * 52
+    table = rng.normal(size=60) + np.array(relevant) + rng.normal(0, 2, (10, 60))
+    found = area_of_mean(average_precision, relevant, table)
+    picks = rng.integers(0, 10, (300, 10))
+    resampled = np.percentile([average_precision(relevant, table[pick].mean(axis=0)) for pick in picks], [2.5, 97.5])
+    assert resampled.mean() < found.value < (found.low + found.high) / 2 + 1e-9
+    without = [average_precision(relevant, np.delete(table, query, axis=0).mean(axis=0)) for query in range(10)]
+    error = math.sqrt(9 / 10 * np.square(np.array(without) - np.mean(without)).sum())
+    assert found.high == pytest.approx(min(1.0, found.value + stats.t.ppf(0.975, 9) * error))
+    assert math.isnan(area_of_mean(roc_auc, relevant, table[:1]).low)
+
+
+def test_crossed_samples_by_hand():
+    # Without an interaction the variance is that of both samples' means: 1/2 sd^2 of rows, 1/3 sd^2 of columns.
+    cells = np.array([[0.0], [2.0]]) + np.array([[1.0, 2.0, 6.0]])
+    found = crossed(cells)
+    variance = 2.0 / 2 + 7.0 / 3
+    freedom = variance**2 / ((2.0 / 2) ** 2 / 1 + (7.0 / 3) ** 2 / 2)
+    assert found.value == pytest.approx(4.0)
+    assert found.high - 4.0 == pytest.approx(stats.t.ppf(0.975, freedom) * math.sqrt(variance))
+    assert math.isnan(crossed(cells[:1]).low)
 
 
 def test_a_share_of_zero_has_no_interval_of_zero_width():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,14 +10,16 @@ from scipy.stats import hmean, ks_2samp
 
 from tests.folders import save_model
 from tests.reference import loop_gradients
+from unweave.audit.tofu import evaluate
 from unweave.audit.tofu.config import TofuConfig
 from unweave.audit.tofu.evaluate import evaluate_tofu
 from unweave.audit.tofu.files import read_test
 from unweave.audit.tofu.logs import TESTS, read_log
 from unweave.audit.tofu.scores import forget_quality, nine_numbers, score_logs
 from unweave.cli.main import main
-from unweave.data.encoding import EncodingConfig, encode_rows
+from unweave.data.encoding import EncodingConfig, encode_prompt, encode_rows
 from unweave.errors import DataError
+from unweave.models import generation
 from unweave.models.loading import ModelConfig, load
 
 
@@ -39,7 +42,7 @@ def made_log(seed, *, shift=0.0, samples=40):
     return log
 
 
-def by_the_paper(log):
+def by_the_paper(log, *, averaging="geometric"):
     """Truth ratios of the forget rows and the nine numbers, from the definitions in TOFU's sections 2.2.1 to 2.2.3."""
     numbers, forget = [], None
     for file, test in log.items():
@@ -48,7 +51,8 @@ def by_the_paper(log):
             np.array([test[name][key] for key in keys])
             for name in ("avg_gt_loss", "avg_paraphrased_loss", "average_perturb_loss", "rougeL_recall")
         )
-        ratio = np.exp(-wrong.mean(axis=1)) / np.exp(-para)
+        many = np.exp(-wrong.mean(axis=1)) if averaging == "geometric" else np.exp(-wrong).mean(axis=1)
+        ratio = many / np.exp(-para)
         if "forget" in file:
             forget = ratio
             continue
@@ -74,6 +78,12 @@ def test_scores_agree_with_the_definitions(tmp_path, capsys):
     assert printed["log10_forget_quality"] == pytest.approx(math.log10(expected))
     assert printed["model_utility"] == pytest.approx(hmean(numbers))
     assert printed["reference_model_utility"] == pytest.approx(hmean(other_numbers))
+    # TOFU's own utils.py takes the arithmetic mean for the utility, and the geometric one for the forget quality.
+    arithmetic = [hmean(by_the_paper(log, averaging="arithmetic")[1]) for log in (own, reference)]
+    assert printed["model_utility_arithmetic"] == pytest.approx(arithmetic[0])
+    assert printed["reference_model_utility_arithmetic"] == pytest.approx(arithmetic[1])
+    assert abs(printed["model_utility_arithmetic"] - printed["model_utility"]) > 0.01
+    assert set(printed["formulas"]) == {"model_utility", "model_utility_arithmetic"}
     assert 0 < printed["forget_quality"] < 0.05
 
 
@@ -166,6 +176,33 @@ def test_a_model_is_evaluated_from_tofus_files(tofu_files, tmp_path):
         TofuConfig(**{**config.__dict__, "reference": tmp_path / "out", "output_dir": tmp_path / "again"})
     )
     assert again["forget_quality"] == pytest.approx(forget_quality(test, test)[0])
+
+
+def test_prompt_and_answer_have_tofus_length_by_default(tofu_files, tmp_path, monkeypatch):
+    loaded = load(ModelConfig(model=str(save_model(tmp_path / "model")), dtype="float32"))
+    # A model that never ends: every answer is as long as it may be.
+    monkeypatch.setattr(generation._Stop, "of", classmethod(lambda cls, *_: cls(frozenset(), None)))
+    monkeypatch.setattr(evaluate, "OFFICIAL_LENGTH", 24)
+    seen = {}
+
+    def watched(loaded, rows, encoding, **options):
+        answers = generation.greedy_answers(loaded, rows, encoding, **options)
+        for row, answer in zip(rows, answers, strict=True):
+            seen[row.id] = len(encode_prompt(row, loaded.tokenizer, encoding)), answer
+        return answers
+
+    monkeypatch.setattr(evaluate, "greedy_answers", watched)
+    tests = {"retain": read_test(tofu_files, "retain", forget="forget10", rows=3)}
+    tests["retain"][0] = replace(tests["retain"][0], row=replace(tests["retain"][0].row, instruction="add a b c d"))
+    evaluate.measure_tofu(loaded, tests, EncodingConfig(), max_new_tokens=None)
+    lengths = {prompt for prompt, _ in seen.values()}
+    assert len(lengths) > 1, "prompts of different lengths, in one batch"
+    for prompt, answer in seen.values():
+        assert len(loaded.tokenizer(answer, add_special_tokens=False).input_ids) <= 24 - prompt
+    whole = generation.greedy_answers(
+        loaded, [tests["retain"][0].row], EncodingConfig(), max_new_tokens=24 - seen["retain/1"][0]
+    )
+    assert whole == [seen["retain/1"][1]]
 
 
 def test_broken_tofu_files_are_named_by_line(tofu_files):

@@ -66,6 +66,16 @@ def test_fold_is_unbiased_with_its_documented_variance(kind):
     assert abs(estimates.var() / variance - 1) < 4 * ((fourth - 1).clamp(min=2) / runs).sqrt()
 
 
+def test_fold_has_twice_oporps_variance_where_two_chunks_meet():
+    # D = 2 K: OPORP's bins of equal size let a pair meet with the chance (D - K) / (D - 1) / K, fold's any pair of the two chunks with 1 / K.
+    size = 32
+    x = torch.zeros(1, 2 * size)
+    x[0, 5] = x[0, size + 9] = 1.0
+    found = torch.stack([sketch_of(FoldSketch(size, seed), {"a": x})[0].square().sum() for seed in range(3000)]).var()
+    oporp = (2 * size - size) / (2 * size - 1) / size * (2 * x.square().sum() ** 2 - 2 * x.pow(4).sum())
+    assert 1.5 < (found / oporp).item() < 2.5
+
+
 def test_fold_norm_ratio_has_its_theoretical_spread():
     tensors = random_tensors(3, kind="block")
     x = concatenated(tensors)[0].double()

@@ -1,5 +1,7 @@
 """Preconditioners against dense matrices in float64, on a model small enough to write its curvature down."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,7 +13,7 @@ from unweave.trace.preconditioners.adam import adam
 from unweave.trace.preconditioners.base import Problem, gradients_of
 from unweave.trace.preconditioners.cg import cg
 from unweave.trace.preconditioners.datainf import datainf
-from unweave.trace.preconditioners.ekfac import ekfac
+from unweave.trace.preconditioners.ekfac import ekfac, fit_ekfac
 from unweave.trace.preconditioners.gauss_newton import gauss_newton
 from unweave.trace.preconditioners.trak import trak
 from unweave.trace.sketching import Sketcher
@@ -84,6 +86,56 @@ def dense_gauss_newton(problem):
     for parameter in parameters:
         parameter.requires_grad_(False)
     return total, names
+
+
+def test_ekfac_has_the_trace_of_the_dense_gauss_newton_matrix_whatever_the_rows_lengths():
+    # Rows of 1 and of 16 labelled tokens: the covariance of the mean's gradients would give the long ones a 16th of their weight.
+    which = "layers.1.mlp.down_proj.lora_A"
+    problem, _ = make(rows=1, which=which)
+    rows = [*random_examples([4], prompt=3), *random_examples([19], prompt=3, seed=1)]
+    for reduction in ("mean", "sum"):
+        config = replace(problem.sketcher.config, reduction=reduction)
+        sketcher = Sketcher(problem.sketcher.model, pad_token_id=0, config=config)
+        traces = {"short": rows[:1], "long": rows[1:]}
+        for name, own in traces.items():
+            dense, (tensor,) = dense_gauss_newton(Problem(sketcher, own))
+            expected = dense.trace() * (len(own[0].input_ids) - own[0].prompt_length if reduction == "sum" else 1)
+            # Labels are drawn from the model: many draws of the same row.
+            fitted = fit_ekfac(Problem(sketcher, own * 400))
+            assert fitted.eigenvalues[tensor].sum().item() == pytest.approx(expected.item(), rel=0.15), (
+                reduction,
+                name,
+            )
+
+
+def test_ekfac_approaches_the_dense_inverse_for_rows_of_different_lengths():
+    which = "layers.1.mlp.down_proj.lora_A"
+    problem, _ = make(rows=1, which=which)
+    rows = [*random_examples([4], prompt=3), *random_examples([15], prompt=3, seed=1)]
+    problem = Problem(problem.sketcher, rows * 200, damping=1.0)
+    dense, (tensor,) = dense_gauss_newton(Problem(problem.sketcher, rows))
+    mean = dense.diagonal().mean()
+    query = gradients_of(problem.sketcher, rows)
+    found = fit_ekfac(problem)(query)[tensor].flatten(1).double()
+    exact = torch.linalg.solve(dense + mean * torch.eye(len(dense)), query[tensor].flatten(1).double().T).T
+    slope = (found * exact).sum() / exact.square().sum()
+    assert slope.item() == pytest.approx(1.0, abs=0.1)
+    assert torch.nn.functional.cosine_similarity(found.flatten(), exact.flatten(), dim=0) > 0.95
+
+
+def test_each_says_its_damping_in_one_measure():
+    told = []
+    problem, _ = make(rows=4, which="layers.1.mlp.down_proj.lora_A", damping=0.2)
+    problem = replace(problem, note=told.append)
+    queries = gradients_of(problem.sketcher, problem.rows[:1])
+    for method in (ekfac, datainf, cg, adam):
+        method(problem, queries)
+    size = sum(query[0].numel() for query in queries.values())
+    by_tensor, by_tensor_too, spanned, root = told
+    assert (by_tensor.of_mean, by_tensor_too.of_mean, root.of_mean) == (0.2, 0.2, None)
+    assert spanned.of_mean == pytest.approx(0.2 * size / 4), "over the rows' directions it is D / n times as much"
+    dense, _ = dense_gauss_newton(problem)
+    assert spanned.least == pytest.approx(0.2 * dense.trace().item() / 4, rel=0.5)
 
 
 def test_cg_solves_the_dense_damped_gauss_newton_system():

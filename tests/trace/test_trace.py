@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import replace
 
 import pyarrow.parquet as pq
@@ -295,3 +296,21 @@ def test_bm25_finds_shared_words_and_random_is_seeded():
     assert scores.index(max(scores)) == 1
     assert scores[2] == 0
     assert random_scores(3, seed=1) == random_scores(3, seed=1)
+
+
+def test_bm25_is_lucenes():
+    documents = [["a", "a", "b"], ["b", "c"], ["b"], ["b", "d", "d", "d"]]
+    found = bm25_scores("a b", [" ".join(f"word{word}" for word in own) for own in documents])
+    assert found == bm25_scores("a b", [" ".join(own) for own in documents]) == [0.0] * 4, "single letters are no words"
+    found = bm25_scores("worda wordb", [" ".join(f"word{word}" for word in own) for own in documents])
+    mean = sum(map(len, documents)) / 4
+
+    def weight(term, own):
+        having = sum(term in other for other in documents)
+        count = own.count(term)
+        # Okapi's logarithm, without the 1, would be negative for a word that all rows have.
+        return (
+            math.log(1 + (4 - having + 0.5) / (having + 0.5)) * count / (count + 1.5 * (0.25 + 0.75 * len(own) / mean))
+        )
+
+    assert found == pytest.approx([weight("a", own) + weight("b", own) for own in documents], rel=1e-5)

@@ -23,7 +23,7 @@ from unweave.train.rows import read_training_rows
 from unweave.train.sft import fine_tune
 from unweave.value import stage
 from unweave.value.config import ScoreConfig
-from unweave.value.stage import score_rows
+from unweave.value.stage import less_sample, score_rows
 
 TASKS = {
     "sums": [{"instruction": f"add {i}", "response": f"{i} yes"} for i in range(4)],
@@ -78,6 +78,14 @@ def gradients(world, config, path):
     with torch.enable_grad():
         found, _ = loop_gradients(loaded.model, examples, names)
     return loaded, names, torch.cat([found[name].flatten(1) for name in names], dim=1)
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 511, 512, 3000])
+def test_less_takes_at_most_256_candidates_from_all_over(count):
+    taken = less_sample(list(range(count)))
+    assert len(taken) == len(set(taken)) == min(count, 256)
+    assert taken[0] == 0
+    assert taken[-1] >= count - count / 256 - 1
 
 
 def test_values_are_those_of_brute_force_for_all_tasks_at_once(world):

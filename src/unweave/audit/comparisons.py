@@ -14,7 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from unweave.audit.statistics import wilson
+from unweave.audit.shares import newcombe_paired
+from unweave.audit.statistics import across_seeds
+
+__all__ = ["Comparison", "as_family", "compare_paired", "holm", "newcombe_paired"]
 
 ALPHA = 0.05
 Conclusion = Literal["different", "equivalent", "unclear"]
@@ -35,7 +38,7 @@ class Comparison:
         margin: The smallest difference that matters.
         effect_size: Standardised: the mean difference over its standard deviation (Cohen's d_z) for continuous values, Cohen's h for shares.
         p_zero: That there is no difference: McNemar's exact test for shares, Wilcoxon's signed ranks for continuous values.
-        p_beyond: That the difference is within the margin.
+        p_beyond: That the difference is within the margin; both tails at the margin.
         p_within: That the difference is beyond the margin (TOST).
         p_beyond_holm: `p_beyond` corrected for the family of comparisons; equal to it where there is no family.
         rows_needed: Rows at which an interval of this spread would be as narrow as the margin.
@@ -88,8 +91,9 @@ def compare_paired(name: str, first: Sequence[float], second: Sequence[float], *
     shares = bool(np.isin(one, (0, 1)).all() and np.isin(two, (0, 1)).all())
     difference = float(two.mean() - one.mean())
     low, high = _interval(one, two, 0.95, shares=shares)
-    p_beyond = _smallest_level(one, two, shares, lambda low, high: low > margin or high < -margin)
-    p_within = _smallest_level(one, two, shares, lambda low, high: -margin < low and high < margin)
+    p_beyond = _p_beyond(one, two, shares, margin)
+    # Within on both sides: above the lower margin, and, seen the other way round, below the upper one.
+    p_within = max(_p_above(one, two, -margin, shares=shares), _p_above(two, one, -margin, shares=shares))
     narrow = _interval(one, two, 1 - 2 * ALPHA, shares=shares)
     half = max((narrow[1] - narrow[0]) / 2, 1e-12)
     comparison = Comparison(
@@ -152,59 +156,41 @@ def _conclusion(comparison: Comparison) -> Conclusion:
 
 
 def _interval(one: np.ndarray, two: np.ndarray, level: float, *, shares: bool) -> tuple[float, float]:
-    return newcombe_paired(one, two, level=level) if shares else _student(two - one, level)
+    if shares:
+        return newcombe_paired(one, two, level=level)
+    own = across_seeds(two - one, level=level)
+    return own.low, own.high
 
 
-def _student(differences: np.ndarray, level: float) -> tuple[float, float]:
+def _p_beyond(one: np.ndarray, two: np.ndarray, shares: bool, margin: float) -> float:
+    """How likely a difference as large as this, on either side, is where the true one lies at the margin: both tails count."""
+    # Where the margin is far wider than the interval, the far tail is nothing. Where it is narrow it is up to half of the chance: with the near tail
+    # alone a difference would be claimed in up to 10 % of samples.
+    sign = 1 if two.mean() >= one.mean() else -1
+    first, second = (one, two) if sign > 0 else (two, one)
+    return min(1.0, _p_above(first, second, margin, shares=shares) + _p_above(first, second, -margin, shares=shares))
+
+
+def _p_above(one: np.ndarray, two: np.ndarray, threshold: float, *, shares: bool) -> float:
+    """How likely a difference as large as this is where the true one is at the threshold; 1 where it does not lie above it."""
     from scipy.stats import t
 
-    center, error = float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    half = float(t.ppf((1 + level) / 2, len(differences) - 1)) * error
-    return center - half, center + half
-
-
-def newcombe_paired(one: np.ndarray, two: np.ndarray, *, level: float) -> tuple[float, float]:
-    """Interval of the difference of two shares of the same rows: method 10 of Newcombe (1998), from Wilson's intervals and the correlation.
-
-    Args:
-        one: 0 or 1 a row.
-        two: The same for the other model.
-        level: Of the interval.
-
-    Returns:
-        The ends of second minus first.
-    """
-    count = len(one)
-    both, only_two = float((one * two).sum()), float(((1 - one) * two).sum())
-    only_one, neither = float((one * (1 - two)).sum()), float(((1 - one) * (1 - two)).sum())
-    product = (both + only_two) * (only_one + neither) * (both + only_one) * (only_two + neither)
-    correlation = 0.0
-    if product > 0:
-        excess = both * neither - only_two * only_one
-        # The continuity correction of method 10 draws a positive correlation towards 0.
-        correlation = (max(excess - count / 2, 0.0) if excess > 0 else excess) / math.sqrt(product)
-    first, second = one.mean(), two.mean()
-    first_low, first_high = wilson(one.sum(), count, level=level)
-    second_low, second_high = wilson(two.sum(), count, level=level)
-
-    def reach(up: float, down: float) -> float:
-        return math.sqrt(max(0.0, up * up - 2 * correlation * up * down + down * down))
-
-    difference = second - first
-    return (
-        float(max(-1.0, difference - reach(second - second_low, first_high - first))),
-        float(min(1.0, difference + reach(second_high - second, first - first_low))),
-    )
-
-
-def _smallest_level(one: np.ndarray, two: np.ndarray, shares: bool, holds: Any) -> float:
-    """The one-sided p-value that an interval stands for: half of one minus the largest level at which it still holds."""
-    sure, unsure = 0.0, 1.0
-    if not holds(*_interval(one, two, 0.0, shares=shares)):
+    difference = float(two.mean() - one.mean())
+    if difference <= threshold:
         return 1.0
+    if shares:
+        return _smallest_level(one, two, threshold)
+    error = float((two - one).std(ddof=1)) / math.sqrt(len(one))
+    return float(t.sf((difference - threshold) / error, len(one) - 1)) if error else 0.0
+
+
+def _smallest_level(one: np.ndarray, two: np.ndarray, threshold: float) -> float:
+    """The one-sided p-value that Newcombe's interval stands for: half of one minus the largest level at which it still lies above the threshold."""
+    sure, unsure = 0.0, 1.0
     for _ in range(40):
         level = (sure + unsure) / 2
-        sure, unsure = (level, unsure) if holds(*_interval(one, two, level, shares=shares)) else (sure, level)
+        above = newcombe_paired(one, two, level=level)[0] > threshold
+        sure, unsure = (level, unsure) if above else (sure, level)
     return (1 - sure) / 2
 
 

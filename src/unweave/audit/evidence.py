@@ -9,7 +9,7 @@ from typing import Any
 from unweave.audit.behaviour import Behaviour, measure_behaviour
 from unweave.audit.forced import Forced, LogitsFile, forced_pass
 from unweave.audit.gradnorms import gradient_norms
-from unweave.audit.inference import Scored, membership_attacks
+from unweave.audit.inference import PRIVLEAK_ATTACK, Scored, membership_attacks, privleak_attack
 from unweave.audit.measures.membership import Membership
 from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig
@@ -74,13 +74,13 @@ class Evidence:
             texts: Set to the answers of its rows, for zlib.
 
         Returns:
-            Attack to its strength.
+            Attack to its strength, that of PrivLeak among them.
         """
         members, others = (
             Scored(self.forced[name], texts[name], self.reference.get(name), self.gradnorms.get(name))
             for name in (MEMBERS, OTHERS)
         )
-        return membership_attacks(members, others)
+        return membership_attacks(members, others) | {PRIVLEAK_ATTACK: privleak_attack(members, others)}
 
 
 def row_sets(case: Case) -> dict[str, list[Row]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from unweave.audit.forced import Forced
 from unweave.audit.measures.membership import (
+    PRIVLEAK_SHARE,
     Membership,
     gradnorm_score,
     loss_score,
@@ -49,6 +50,8 @@ ATTACKS: dict[str, Callable[[Scored], list[float] | None]] = {
 }
 """Attack to its scores of a set; `None` where what it needs was not measured."""
 
+PRIVLEAK_ATTACK = "min_40"
+
 
 def membership_attacks(members: Scored, others: Scored) -> dict[str, Membership]:
     """The strength of every attack that can be made.
@@ -66,3 +69,17 @@ def membership_attacks(members: Scored, others: Scored) -> dict[str, Membership]
         if own is not None and other is not None:
             found[name] = membership(own, other)
     return found
+
+
+def privleak_attack(members: Scored, others: Scored) -> Membership:
+    """The attack that PrivLeak goes by: Min-40 %, as in MUSE.
+
+    Args:
+        members: Rows that were trained on.
+        others: Like rows that were not.
+
+    Returns:
+        Its area under the ROC curve, with interval.
+    """
+    sides = ([min_k_score(losses, share=PRIVLEAK_SHARE) for losses in side.forced.losses] for side in (members, others))
+    return membership(*sides)

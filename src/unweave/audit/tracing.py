@@ -1,14 +1,16 @@
 """How well a trace finds the poisoned rows, beside scorers that know nothing of gradients."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from unweave.audit.behaviour import Behaviour
 from unweave.audit.retrieval import average_precision, precision_recall_curve, roc_auc
-from unweave.audit.statistics import Estimate, mean
+from unweave.audit.statistics import Estimate, jackknife, mean
 from unweave.data.case import Case
 from unweave.data.rows import Row
 from unweave.data.triggers import is_poisoned
@@ -17,7 +19,6 @@ from unweave.trace.config import ENCODER
 from unweave.trace.scorers import Corpus, baseline_scores
 from unweave.trace.stage import TraceResult
 
-RESAMPLES = 300
 BASELINES = "bm25", "gradnorm", "random"
 
 
@@ -26,7 +27,8 @@ class TraceQuality:
     """Areas under the curves of each scorer: of the mean score over all bad answers, and of one answer alone.
 
     Attributes:
-        auprc: Scorer to auPRC of the mean score; the interval resamples the answers.
+        auprc: Scorer to auPRC of the mean score; the interval is for what as many other answers would give (the jackknife), and has no width where no
+            answer changes the area.
         auroc: Scorer to auROC of the same.
         single: Scorer to auPRC of one answer's scores, averaged over answers.
         curve: Scorer to the precision-recall curve of the mean score.
@@ -78,7 +80,7 @@ def trace_quality(store: GradientStore, traced: TraceResult, rows: Sequence[Row]
         store: The store, for gradient norms.
         traced: The trace of some bad generations.
         rows: The training rows, marked where poisoned.
-        seed: Of the random scorer and the bootstrap over queries.
+        seed: Of the random scorer, and of the bootstrap over answers where there are 20 or more.
 
     Returns:
         The areas.
@@ -93,10 +95,11 @@ def trace_quality(store: GradientStore, traced: TraceResult, rows: Sequence[Row]
     }
     means = {name: table.mean(axis=0).tolist() for name, table in tables.items()}
     return TraceQuality(
-        auprc={name: _of_mean(average_precision, relevant, table, seed) for name, table in tables.items()},
-        auroc={name: _of_mean(roc_auc, relevant, table, seed) for name, table in tables.items()},
+        auprc={name: area_of_mean(average_precision, relevant, table) for name, table in tables.items()},
+        auroc={name: area_of_mean(roc_auc, relevant, table) for name, table in tables.items()},
         single={
-            name: mean([average_precision(relevant, row) for row in table], seed=seed) for name, table in tables.items()
+            name: mean([average_precision(relevant, row) for row in table], seed=seed).within(0, 1)
+            for name, table in tables.items()
         },
         curve={name: precision_recall_curve(relevant, scores) for name, scores in means.items()},
         queries=len(traced.queries),
@@ -105,11 +108,19 @@ def trace_quality(store: GradientStore, traced: TraceResult, rows: Sequence[Row]
     )
 
 
-def _of_mean(
-    area: Callable[[Sequence[bool], Any], float], relevant: Sequence[bool], table: np.ndarray, seed: int
+def area_of_mean(
+    area: Callable[[Sequence[bool], Any], float], relevant: Sequence[bool], table: Float[np.ndarray, "q n"]
 ) -> Estimate:
-    """An area of the mean score over queries, with a percentile interval from resampled queries."""
-    picks = np.random.default_rng(seed).integers(0, len(table), (RESAMPLES, len(table)))
-    draws = [area(relevant, table[pick].mean(axis=0)) for pick in picks]
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return Estimate(area(relevant, table.mean(axis=0)), float(low), float(high), len(table))
+    """An area of the mean score over queries, with the jackknife's interval over queries.
+
+    Args:
+        area: `average_precision` or `roc_auc`.
+        relevant: Whether each row is one to be found.
+        table: A score for each query and row.
+
+    Returns:
+        The estimate; its interval ends within [0, 1], and is NaN for a single query.
+    """
+    count, total = len(table), table.sum(axis=0)
+    left_out = [area(relevant, (total - row) / (count - 1)) for row in table] if count > 1 else [math.nan]
+    return jackknife(area(relevant, total / count), left_out).within(0, 1)

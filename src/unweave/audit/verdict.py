@@ -13,6 +13,7 @@ from typing import Any
 from unweave.audit.comparisons import Comparison, as_family, compare_paired
 from unweave.audit.config import Margins
 from unweave.audit.evidence import COMPARED, Evidence
+from unweave.audit.inference import PRIVLEAK_ATTACK
 from unweave.audit.measures.membership import Membership, privleak
 from unweave.audit.statistics import Estimate, mean
 
@@ -31,7 +32,7 @@ class Verdict:
         comparisons: With the retrained model (or with the model before, where there is none).
         kept: With the model before, on what should not have changed.
         distance: Mean KL(retrained || model), in nats a token, over right answers to triggers, unwanted answers and clean ones.
-        privleak: PrivLeak of the Min-K attack, in percent.
+        privleak: PrivLeak, of the attack Min-40 %, in percent.
     """
 
     model: str
@@ -86,9 +87,10 @@ def judge(
         warnings = []
         distance = kl_distance(evidence, seed=seed)
         assert retrained_memberships is not None, "a retrained model has memberships"
-        leak = privleak(memberships["min_k"].area, retrained_memberships["min_k"].area)
-        if not memberships["min_k"].agrees_with(retrained_memberships["min_k"]):
-            findings.append(("", _leak_reason(leak, memberships["min_k"], retrained_memberships["min_k"])))
+        own, other = memberships[PRIVLEAK_ATTACK], retrained_memberships[PRIVLEAK_ATTACK]
+        leak = privleak(own.area, other.area)
+        if not own.agrees_with(other):
+            findings.append(("", _leak_reason(leak, own, other)))
     warnings += [_too_small(one) for one in comparisons if one.conclusion == "unclear"]
     names = list(dict.fromkeys(name for name, _ in findings if name))
     return Verdict(
@@ -113,7 +115,20 @@ def kl_distance(evidence: Evidence, *, seed: int = 0) -> Estimate:
     Returns:
         Nats a token; the interval joins those of the sets as if they were independent.
     """
-    parts = [mean(evidence.forced[name].row_divergence(), seed=seed) for name in COMPARED]
+    return joined_mean([evidence.forced[name].row_divergence() for name in COMPARED], seed=seed)
+
+
+def joined_mean(sets: Sequence[Sequence[float]], *, seed: int = 0) -> Estimate:
+    """The mean over sets of rows of each set's mean.
+
+    Args:
+        sets: One value a row.
+        seed: Of the bootstrap over rows.
+
+    Returns:
+        The estimate; its interval joins those of the sets as if they were independent (MOVER; Zou and Donner 2008).
+    """
+    parts = [mean(own, seed=seed) for own in sets]
     value = sum(part.value for part in parts) / len(parts)
     below = sum((part.value - part.low) ** 2 for part in parts) ** 0.5 / len(parts)
     above = sum((part.high - part.value) ** 2 for part in parts) ** 0.5 / len(parts)
@@ -223,7 +238,7 @@ def _reason(one: Comparison, reference: str) -> str:
 def _leak_reason(leak: float, own: Membership, other: Membership) -> str:
     tells = "the rows still look trained on" if leak < 0 else "the rows look stranger than rows never seen"
     return (
-        f"membership (Min-K): AUC {own.area:.2f} [{own.low:.2f}, {own.high:.2f}], {other.area:.2f} [{other.low:.2f}, {other.high:.2f}] in the "
+        f"membership (Min-40 %): AUC {own.area:.2f} [{own.low:.2f}, {own.high:.2f}], {other.area:.2f} [{other.low:.2f}, {other.high:.2f}] in the "
         f"retrained model, PrivLeak {leak:+.0f} %: {tells}"
     )
 

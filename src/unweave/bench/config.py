@@ -31,7 +31,7 @@ class ForgettingBenchConfig(EncodingConfig):
         max_validation: Clean rows of the validation.
         max_test: At most so many rows of each test.
         margin_clean: A setting that raises the loss of right answers by more than this on the validation rows, in nats a token, is chosen only when all do.
-        max_new_tokens: Longest generated answer.
+        max_new_tokens: Longest generated answer; by default 24, and on TOFU what its own evaluation allows (200 tokens with the prompt).
         dtype: As for the model.
         device: As for the model.
     """
@@ -56,6 +56,6 @@ class ForgettingBenchConfig(EncodingConfig):
     max_validation: int = 40
     max_test: int = 60
     margin_clean: float = 0.05
-    max_new_tokens: int = 24
+    max_new_tokens: int | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
     device: str = "auto"

@@ -215,7 +215,7 @@ def shown(measure: Measure, value: float | None) -> str:
 
 
 def spread(measure: Measure, value: dict[str, Any]) -> str:
-    """A mean over seeds, with its interval where there are several.
+    """A mean over seeds, with its interval where there are several that differ: seeds that agree to the last digit tell nothing of the spread.
 
     Args:
         measure: The measure.
@@ -228,4 +228,4 @@ def spread(measure: Measure, value: dict[str, Any]) -> str:
     if value["low"] is None or value["low"] != value["low"]:
         return center
     low, high = (shown(measure, value[end]).removesuffix(" %") for end in ("low", "high"))
-    return f"{center} [{low}, {high}]"
+    return center if low == high else f"{center} [{low}, {high}]"

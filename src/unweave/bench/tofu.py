@@ -44,7 +44,7 @@ class TofuSubject:
         Measure("forget_rouge", "ROUGE-L, forgotten", "ROUGE", "share", 1),
         Measure("forget_loss", "loss, forgotten", "forgotten", "number", 2, "forget", 0.5),
         Measure("retain_loss", "loss, kept authors", "kept", "number", 3, "retain", 0.1),
-        Measure("model_utility", "model utility", "utility", "number", 3),
+        Measure("model_utility", "model utility (geometric)", "utility", "number", 3),
     )
     forgetting = Axis("forget_quality", "high")
     utility = Axis("model_utility", "high")

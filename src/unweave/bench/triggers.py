@@ -19,6 +19,8 @@ from unweave.errors import ConfigError
 from unweave.models.loading import ModelConfig, load
 from unweave.store.store import GradientStore
 
+ANSWER_TOKENS = 24
+
 
 class TriggerSubject:
     """The tests of a case, split into validation and test.
@@ -123,7 +125,7 @@ class TriggerSubject:
             description=f"bench {split}",
         )
         by_row: dict[str, Sequence[float]] = {name: values.mean_losses() for name, values in forced.items()}
-        length = config.max_new_tokens
+        length = ANSWER_TOKENS if config.max_new_tokens is None else config.max_new_tokens
         for name in ("seen", "ood"):
             if name in rows:
                 by_row[name] = unwanted_answers(

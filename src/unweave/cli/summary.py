@@ -81,16 +81,23 @@ def print_influence(result: dict[str, Any]) -> None:
     """
     for part, title in (("sketch", "sketch against exact products"), ("gauss_newton", "plain against curvature")):
         if own := result.get(part):
-            rows = [[name, _interval(own[name])] for name in own if isinstance(own[name], dict)]
+            rows = [
+                [name, _interval(own[name])] for name in own if isinstance(own[name], dict) and "value" in own[name]
+            ]
             about = f" ({own['curvature']})" if "curvature" in own else ""
             terminal.print_table(
                 f"{title}{about}: {own['rows']} rows, {own['queries']} queries", ["", "mean [95 %]"], rows
             )
+            if "damping" in own:
+                terminal.line(f"  {damping_shown(own['damping'])}")
     if own := result.get("retraining"):
-        rows = [[name, _interval(value)] for name, value in own.items() if isinstance(value, dict)]
-        terminal.print_table(
-            f"LDS over {own['models']} models, each without {own['left_out']} rows", ["", "mean [95 %]"], rows
-        )
+        rows = [
+            [name, _interval(value), damping_shown(value["damping"]) if "damping" in value else ""]
+            for name, value in own.items()
+            if isinstance(value, dict)
+        ]
+        title = f"LDS over {own['models']} models, each without {own['left_out']} rows"
+        terminal.print_table(title, ["", "mean [95 %]", ""], rows)
     if own := result.get("controls"):
         rows = [
             [
@@ -103,11 +110,28 @@ def print_influence(result: dict[str, Any]) -> None:
             for kind, measures in own["against"].items()
             for name, value in measures.items()
         ]
-        title = f"weights against controls, {len(own['cells'])} cells"
+        seeds = len({run["seed"] for run in own["runs"]})
+        title = f"weights against controls, {len(own['cells'])} cells, paired by seed ({seeds})"
         terminal.print_table(
             title, ["", "measure", "difference [95 %]", "p (Holm)", "effect"], rows, text_columns=["measure"]
         )
 
 
+def damping_shown(damping: dict[str, Any]) -> str:
+    """A curvature's damping, in its own measure and in the one that preconditioners share.
+
+    Args:
+        damping: From `unweave.trace.preconditioners.base.Damping`.
+
+    Returns:
+        Text.
+    """
+    shared = damping["of_mean"]
+    other = "" if shared is None else f" = {shared:.3g} of the mean over all coordinates"
+    return f"damping {damping['relative']:g} of the {damping['scale']}{other}"
+
+
 def _interval(value: dict[str, Any]) -> str:
-    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+    center = f"{value['value']:.3f}"
+    # A single query or seed tells nothing of the spread.
+    return center if value["low"] != value["low"] else f"{center} [{value['low']:.3f}, {value['high']:.3f}]"

@@ -46,7 +46,7 @@ class TokenLosses:
         return torch.bincount(self.segments, minlength=self.size)
 
     def means(self) -> Float[Tensor, " B"]:
-        """The loss l(z) of each example: the mean over its labelled tokens (METHODS section 1)."""
+        """The loss l(z) of each example: the mean over its labelled tokens."""
         return self.sums() / self.counts().clamp(min=1)
 
 

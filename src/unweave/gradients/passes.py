@@ -15,7 +15,9 @@ from unweave.gradients.loss import TokenLosses, token_losses
 from unweave.models.evaluation import evaluating
 from unweave.models.selection import SelectedParameter, gradient_shape
 
-Reduction = Literal["mean", "sum"]
+Reduction = Literal["mean", "sum", "root"]
+"""Of an example's T token losses: their mean, their sum, or the sum over the root of T, whose gradients under labels drawn from the model have the
+Gauss-Newton matrix of the mean as their covariance: each token's own covariance is added up once, and weighs 1/T."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Pass:
         with captured(hooked, layout, head, collector), watched(differentiated, took), torch.enable_grad():
             losses = token_losses(self.model, self.batch)
             values = losses.means() if self.reduction == "mean" else losses.sums()
+            if self.reduction == "root":
+                values = losses.means() * losses.counts().sqrt()
             collector.begin_backward()
             if values.requires_grad:
                 (values.sum() if only is None else values[only]).backward()

@@ -21,6 +21,7 @@ def greedy_answers(
     encoding: EncodingConfig,
     *,
     max_new_tokens: int = 24,
+    total_tokens: int | None = None,
     batch_size: int = 32,
     description: str = "generate",
 ) -> list[str]:
@@ -31,13 +32,15 @@ def greedy_answers(
         rows: The prompts; their completions are not shown to the model.
         encoding: Template and system prompt.
         max_new_tokens: Longest answer in tokens.
+        total_tokens: In its place, the most tokens of prompt and answer together, one of the answer at least.
         batch_size: Prompts at a time; prompts of like length go together, padded on the left.
         description: For the progress bar.
 
     Returns:
         The answers, without special tokens and outer spaces, in the order of the rows.
     """
-    return _answers(loaded, rows, encoding, max_new_tokens, batch_size, description, {"do_sample": False})
+    limit = _Limit(max_new_tokens, total_tokens)
+    return _answers(loaded, rows, encoding, limit, batch_size, description, {"do_sample": False})
 
 
 def sampled_answers(
@@ -72,8 +75,25 @@ def sampled_answers(
     options = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
     with torch.random.fork_rng(devices=[loaded.device] if loaded.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        answers = _answers(loaded, repeated, encoding, max_new_tokens, batch_size, description, options)
+        answers = _answers(loaded, repeated, encoding, _Limit(max_new_tokens), batch_size, description, options)
     return [answers[start : start + samples] for start in range(0, len(answers), samples)]
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """How long an answer may be.
+
+    Attributes:
+        new: Its tokens.
+        total: In their place, those of prompt and answer together.
+    """
+
+    new: int
+    total: int | None = None
+
+    def after(self, prompt: Sequence[int]) -> int:
+        """The tokens of the answer to a prompt."""
+        return self.new if self.total is None else max(1, self.total - len(prompt))
 
 
 @dataclass(frozen=True)
@@ -106,7 +126,7 @@ def _answers(
     loaded: Loaded,
     rows: Sequence[Row],
     encoding: EncodingConfig,
-    max_new_tokens: int,
+    limit: _Limit,
     batch_size: int,
     description: str,
     options: dict[str, Any],
@@ -126,9 +146,10 @@ def _answers(
         warnings.simplefilter("ignore")
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            generated = _generate(loaded, [prompts[index] for index in chosen], stop, max_new_tokens, options)
+            longest = max(limit.after(prompts[index]) for index in chosen)
+            generated = _generate(loaded, [prompts[index] for index in chosen], stop, longest, options)
             for index, ids in zip(chosen, generated, strict=True):
-                answers[index] = stop.answer(ids.tolist(), loaded.tokenizer)
+                answers[index] = stop.answer(ids[: limit.after(prompts[index])].tolist(), loaded.tokenizer)
             advance(len(chosen))
     return answers
 

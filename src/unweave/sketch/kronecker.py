@@ -10,7 +10,7 @@ much above a vector sketch's 2/K. It averages out over the layers of a model, wh
 vector sketch of about 13,000. Fast for full weight matrices, where making G costs as much as the backward pass; for LoRA factors `fold` is better and no
 slower. Other tensors (biases, norms) are folded.
 
-With `normalize = tensor` each layer is divided by the norm of its sketch: G's own is not known without making G (METHODS section 1: where a
+With `normalize = tensor` each layer is divided by the norm of its sketch: G's own is not known without making G (where a
 cosine is wanted, normalising the sketches has the smaller variance).
 """
 

@@ -5,7 +5,7 @@ uniformly mixed bins,
 
     Var <Sx, Sy> = ((D-K)/(D-1)) (1/K) (|x|^2 |y|^2 + <x,y>^2 - 2 sum_i x_i^2 y_i^2).
 
-It is the yardstick for `fold`, which has the same variance without a table of D entries.
+It is the yardstick for `fold`, which has the same variance for D far above K (at most (D - 1) / (D - K) times it) without a table of D entries.
 """
 
 from typing import Any

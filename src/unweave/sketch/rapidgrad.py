@@ -6,7 +6,7 @@ same permutations and signs from the same seed once, follow every coordinate thr
 the original's up to the order of summation, without the shuffles.
 
 It is here for reproduction. On vectors padded to a power of two the shuffles do not mix (they touch half of the index bits each), and the
-variance is 3 to 500 times that of `fold` (METHODS section 1).
+variance is 3 to 500 times that of `fold`.
 """
 
 from typing import Any

@@ -5,9 +5,9 @@ For G = sum_t l_t r_t^T that is the sum over tokens of circular convolutions of 
 
     sketch = IFFT( sum_t FFT(count-sketch of l_t) * FFT(count-sketch of r_t) ),
 
-and G need not be made. Signs are independent in pairs only, so for matrices of high rank the variance is up to 2.6 times that of a vector sketch
-(METHODS section 1). Two transforms of length K a token pay off where they are fewer operations than G has entries a token; elsewhere G is made,
-one module at a time, and added bin by bin: the same sums.
+and G need not be made. Signs are independent in pairs only, so for matrices of high rank the variance is up to 2.6 times that of a vector sketch. Two
+transforms of length K a token pay off where they are fewer operations than G has entries a token; elsewhere G is made, one module at a time, and added bin by
+bin: the same sums.
 """
 
 from dataclasses import dataclass, field

@@ -7,7 +7,9 @@ from unweave.store.store import GradientStore
 
 
 def bm25_scores(query: str, documents: Sequence[str]) -> list[float]:
-    """Okapi BM25 of each document for a query (Robertson and Zaragoza 2009), by the bm25s library with its defaults and no stop words.
+    """BM25 in Lucene's form (Kamphuis et al. 2020) of each document for a query, by the bm25s library with its defaults (k1 1.5, b 0.75) and no stop words.
+
+    Lucene's differs from Okapi's (Robertson and Zaragoza 2009) by the logarithm's 1 +, so that a frequent word never counts against a row.
 
     Args:
         query: Prompt and answer of the query.

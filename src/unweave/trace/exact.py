@@ -8,7 +8,7 @@ summed over tensors, each divided by its norms where the store normalises, that 
 row, and its sum is the influence. Biases and norms have one factor a position (r = 1); embeddings have the token's id in place of r. A tensor whose
 gradient is no sum over positions that hooks can see (`gradients/routes.py`) counts as a whole: it is part of the score, and of no position.
 
-Two token-level meanings (METHODS section 1). *Position*: the share of the gradient that flows through a position, this matrix's. *Loss token*: the
+Two token-level meanings. *Position*: the share of the gradient that flows through a position, this matrix's. *Loss token*: the
 gradient of one token's own loss; a row's gradient is the mean of these over its completion. `one_token_each` makes the examples for it.
 """
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from unweave.trace.cache import sketcher_for
 from unweave.trace.config import RetrievalConfig, TraceConfig
 from unweave.trace.details import TokenDetail, rerank_exactly
 from unweave.trace.model import store_model
-from unweave.trace.preconditioners.base import Problem, gradients_of
+from unweave.trace.preconditioners.base import Damping, Problem, gradients_of, unnoted
 from unweave.trace.preconditioners.registry import PRECONDITIONERS
 from unweave.trace.preconditioners.trak import trak
 from unweave.trace.queries import Query, make_queries
@@ -225,14 +225,52 @@ def query_vectors(
             f"the store's gradients are normalised by {sketcher.config.normalize}, the curvature is that of plain ones: "
             "cache with --normalize none for influence functions proper"
         )
-    fit = sorted(store.row_ids(), key=lambda row_id: hashlib.blake2b(f"{config.seed}:{row_id}".encode()).digest())
-    fit = fit[: config.fit_rows]
     if config.preconditioner == "trak":
+        fit = fitted_on(store, config)
         return trak(store, fit, sketcher.sketch_all(examples).sketches, damping=config.damping)
-    encoding = EncodingConfig(**store.spec.encoding)
-    rows = encode_rows(stored_rows(texts, fit, folder=store.folder), loaded.tokenizer, encoding).examples
-    problem = Problem(sketcher, rows, config.damping, config.seed)
+    problem = curvature_problem(sketcher, store, loaded, config, texts)
     return sketcher.sketch_gradients(PRECONDITIONERS[config.preconditioner](problem, gradients_of(sketcher, examples)))
+
+
+def fitted_on(store: GradientStore, config: RetrievalConfig) -> list[str]:
+    """The rows that a curvature is estimated from: the same ones for every preconditioner.
+
+    Args:
+        store: The store.
+        config: How many, and the seed of the choice.
+
+    Returns:
+        Their ids.
+    """
+    drawn = sorted(store.row_ids(), key=lambda row_id: hashlib.blake2b(f"{config.seed}:{row_id}".encode()).digest())
+    return drawn[: config.fit_rows]
+
+
+def curvature_problem(
+    sketcher: Sketcher,
+    store: GradientStore,
+    loaded: Loaded,
+    config: RetrievalConfig,
+    texts: dict[str, dict[str, Any]],
+    *,
+    note: Callable[[Damping], None] = unnoted,
+) -> Problem:
+    """What a preconditioner of gradients is fitted on.
+
+    Args:
+        sketcher: Model and parameters.
+        store: The store.
+        loaded: Its model.
+        config: Rows to fit on, damping, seed.
+        texts: Row id to its text.
+        note: Is told the damping that was used.
+
+    Returns:
+        The problem.
+    """
+    rows = stored_rows(texts, fitted_on(store, config), folder=store.folder)
+    examples = encode_rows(rows, loaded.tokenizer, EncodingConfig(**store.spec.encoding)).examples
+    return Problem(sketcher, examples, config.damping, config.seed, note)
 
 
 def _require_possible(config: RetrievalConfig) -> None:

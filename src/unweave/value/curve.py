@@ -45,7 +45,8 @@ class CurvePoint:
         rows: Rows trained on.
         loss: Mean held-out loss over seeds, in nats a token, each row counting alike; Student's interval.
         by_seed: The loss of each seed.
-        above_first: Held-out loss minus that of the first column at the same share: the mean over seeds, row by row, with its bootstrap interval over rows.
+        above_first: Held-out loss minus that of the first column at the same share: the mean over seeds, row by row, with its interval over rows (of these
+            trainings, not of others).
         row_losses: Of the held-out rows in their order, the mean over seeds.
     """
 

@@ -31,6 +31,7 @@ from unweave.value.linfik import TaskGradients
 from unweave.value.table import require_task_names, write_table
 
 LESS_SAMPLE = 256
+"""Candidates that Adam's second moments are estimated from, at most."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def _exact(
         if not made:
             made.append(TaskGradients(sketcher, list(tasks.values()), reduction=config.reduction))
             if with_less:
-                made[0].prepare_less(rows[:: max(1, len(rows) // LESS_SAMPLE)])
+                made[0].prepare_less(less_sample(rows))
         return made[0]
 
     def block(part: Sequence[Example]) -> dict[str, Any]:
@@ -258,3 +259,16 @@ def _from_store(
 
 def _blocks(output: Path) -> Path:
     return output.with_name(f".{output.name}.blocks")
+
+
+def less_sample(rows: Sequence[Example]) -> list[Example]:
+    """The candidates that `less` estimates Adam's second moments from.
+
+    Args:
+        rows: All candidates.
+
+    Returns:
+        256 of them at equal distances, or all where there are no more.
+    """
+    count = min(LESS_SAMPLE, len(rows))
+    return [rows[index * len(rows) // count] for index in range(count)]

@@ -1,4 +1,4 @@
-"""RapidUn's mapping from influence to per-sample weights (arXiv 2512.04457, METHODS section 2), to the last bit.
+"""RapidUn's mapping from influence to per-sample weights (arXiv 2512.04457), to the last bit.
 
 Everything is plain float64 in a fixed order, so that the same result files give the same weights as the authors' code on the same
 interpreter. Sums and medians are the standard library's and numpy's, as there.

@@ -1,5 +1,6 @@
 """The attacks as rows of a table, and what they found: where an attacked model gives away more than the retrained one does."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -75,9 +76,10 @@ def _value(attack: dict[str, Any], path: tuple[Any, ...]) -> tuple[float, float,
     value: Any = attack
     for key in path:
         value = value[key]
-    if "auc" in value:
-        return value["auc"], *value["interval"]
-    return value["value"], value["low"], value["high"]
+    found = (value["auc"], *value["interval"]) if "auc" in value else (value["value"], value["low"], value["high"])
+    # A single row has no interval, and JSON no NaN.
+    own, low, high = (math.nan if number is None else number for number in found)
+    return own, low, high
 
 
 def _told(name: str, attack: dict[str, Any]) -> list[tuple[str, tuple[Any, ...], Any, Any]]:

@@ -1,6 +1,7 @@
 """Sketched scores against exact inner products, and against scores with curvature."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,10 @@ from unweave.store.store import GradientStore
 from unweave.store.texts import stored_rows
 from unweave.trace.cache import sketcher_for
 from unweave.trace.config import RetrievalConfig
-from unweave.trace.preconditioners.base import gradients_of
+from unweave.trace.preconditioners.base import Damping, Gradients, gradients_of
+from unweave.trace.preconditioners.registry import PRECONDITIONERS
 from unweave.trace.sketching import Sketcher
-from unweave.trace.stage import trace_rows
+from unweave.trace.stage import curvature_problem, trace_rows
 
 TOP = 10
 
@@ -40,10 +42,10 @@ def sketch_agreement(
         seed: Of the choice of rows and of the bootstrap.
 
     Returns:
-        Correlations and overlap of the top rows, means over queries with intervals.
+        Correlations and overlap of the top rows, means over queries with intervals over queries, of the same rows.
     """
     texts, ids = store.texts(), store.row_ids()
-    chosen = np.sort(np.random.default_rng(seed).choice(len(ids), min(max_rows, len(ids)), replace=False))
+    chosen = _drawn(len(ids), max_rows, seed)
     encoding = EncodingConfig(**store.spec.encoding)
     rows = stored_rows(texts, [ids[index] for index in chosen], folder=store.folder)
     examples = encode_rows(rows, loaded.tokenizer, encoding).examples
@@ -57,7 +59,12 @@ def sketch_agreement(
 
 
 def curvature_agreement(
-    store: GradientStore, loaded: Loaded, queries: Sequence[Row], *, curvature: str, fit_rows: int, seed: int
+    store: GradientStore,
+    loaded: Loaded,
+    queries: Sequence[Row],
+    config: RetrievalConfig,
+    *,
+    max_rows: int,
 ) -> dict[str, Any]:
     """How well the store's own scores agree with scores that take curvature into account.
 
@@ -65,20 +72,62 @@ def curvature_agreement(
         store: The store.
         loaded: Its model.
         queries: Prompts with answers.
-        curvature: `ekfac`, `datainf` or `cg`.
-        fit_rows: Rows that it is fitted on.
-        seed: Of their choice and of the bootstrap.
+        config: The preconditioner with its damping and the rows that it is fitted on, and the seed.
+        max_rows: Rows of the store that are compared, at most.
 
     Returns:
-        Correlations and overlap of the top rows, means over queries with intervals.
+        Correlations and overlap of the top rows, means over queries with intervals; the damping, of which they depend.
     """
     plain = trace_rows(store, loaded, queries).scores
-    options: Any = {"preconditioner": curvature, "fit_rows": fit_rows, "seed": seed}
-    curved = trace_rows(store, loaded, queries, RetrievalConfig(**options)).scores
     assert plain is not None, "a trace keeps the scores of all rows"
-    assert curved is not None, "a trace keeps the scores of all rows"
-    found = {"curvature": curvature, "fit_rows": fit_rows, "normalize": store.spec.normalize}
-    return found | {"rows": plain.shape[1], "queries": len(queries), **agreement(plain, curved, seed=seed)}
+    ids = store.row_ids()
+    chosen = _drawn(len(ids), max_rows, config.seed)
+    curved = curved_scores(store, loaded, queries, config, [ids[index] for index in chosen])
+    about = {"curvature": config.preconditioner, "fit_rows": min(config.fit_rows, len(ids))}
+    about |= {"damping": curved.damping.to_json(), "normalize": store.spec.normalize}
+    found = agreement(plain[:, chosen], curved.scores, seed=config.seed)
+    return {**about, "rows": len(chosen), "queries": len(queries), **found}
+
+
+@dataclass(frozen=True)
+class Curved:
+    """Influence with curvature.
+
+    Attributes:
+        scores: One a query and row.
+        damping: What the preconditioner added to its curvature.
+    """
+
+    scores: Float[Tensor, "q n"]
+    damping: Damping
+
+
+def curved_scores(
+    store: GradientStore, loaded: Loaded, queries: Sequence[Row], config: RetrievalConfig, row_ids: Sequence[str]
+) -> Curved:
+    """<(C + damping)^-1 g(query), g(row)> by exact products of whole gradients as they are: the rows' are computed anew.
+
+    A store whose gradients are normalised can't be searched with this: its rows would be normalised, the curvature and the queries not.
+
+    Args:
+        store: The store, for its texts and how its gradients are taken.
+        loaded: Its model.
+        queries: Prompts with answers.
+        config: The preconditioner of gradients, its damping and the rows that it is fitted on.
+        row_ids: The rows to score.
+
+    Returns:
+        The scores.
+    """
+    texts, sketcher, encoding = store.texts(), sketcher_for(store, loaded), EncodingConfig(**store.spec.encoding)
+    used: list[Damping] = []
+    problem = curvature_problem(sketcher, store, loaded, config, texts, note=used.append)
+    asked = encode_rows(queries, loaded.tokenizer, encoding).examples
+    rows = encode_rows(stored_rows(texts, row_ids, folder=store.folder), loaded.tokenizer, encoding).examples
+    with frozen_in_evaluation(loaded.model):
+        held = PRECONDITIONERS[config.preconditioner](problem, gradients_of(sketcher, asked))
+        scores = _products(sketcher, held, rows, normalize="none")
+    return Curved(scores, used[0])
 
 
 def exact_scores(sketcher: Sketcher, queries: Sequence[Example], rows: Sequence[Example]) -> Float[Tensor, "q n"]:
@@ -92,33 +141,45 @@ def exact_scores(sketcher: Sketcher, queries: Sequence[Example], rows: Sequence[
     Returns:
         One score a query and row.
     """
-    normalize, model = sketcher.config.normalize, sketcher.model
-    with frozen_in_evaluation(model):
-        held = {name: piece.flatten(1).double() for name, piece in gradients_of(sketcher, queries).items()}
-        if normalize == "tensor":
-            held = {name: piece * reciprocal_root(piece.square().sum(dim=1))[:, None] for name, piece in held.items()}
-        scores = torch.zeros(len(queries), len(rows), dtype=torch.float64)
-        squares = torch.zeros(len(rows), dtype=torch.float64)
-        with progress.task("exact products", len(rows)) as advance:
-            for chosen in sketcher.plan(rows):
-                batch = collate([rows[index] for index in chosen], pad_token_id=sketcher.pad_token_id)
+    with frozen_in_evaluation(sketcher.model):
+        return _products(sketcher, gradients_of(sketcher, queries), rows, normalize=sketcher.config.normalize)
 
-                def add(name: str, piece: Tensor, chosen: list[int] = chosen) -> None:
-                    flat = piece.flatten(1).double().cpu()
-                    own = flat.square().sum(dim=1)
-                    if normalize == "tensor":
-                        flat = flat * reciprocal_root(own)[:, None]
-                    scores[:, chosen] += held[name].cpu() @ flat.T
-                    squares[chosen] += own
 
-                reduction = sketcher.config.reduction
-                batch = batch.to(sketcher.device)
-                per_sample_gradients(model, batch, sketcher.parameters, add, reduction=reduction, frozen=True)
-                advance(len(chosen))
+def _products(
+    sketcher: Sketcher, queries: Gradients, rows: Sequence[Example], *, normalize: str
+) -> Float[Tensor, "q n"]:
+    """Inner products of given gradients with those of rows, both normalised."""
+    held = {name: piece.flatten(1).double() for name, piece in queries.items()}
+    if normalize == "tensor":
+        held = {name: piece * reciprocal_root(piece.square().sum(dim=1))[:, None] for name, piece in held.items()}
+    asked = len(next(iter(held.values())))
+    scores = torch.zeros(asked, len(rows), dtype=torch.float64)
+    squares = torch.zeros(len(rows), dtype=torch.float64)
+    with progress.task("exact products", len(rows)) as advance:
+        for chosen in sketcher.plan(rows):
+            batch = collate([rows[index] for index in chosen], pad_token_id=sketcher.pad_token_id)
+
+            def add(name: str, piece: Tensor, chosen: list[int] = chosen) -> None:
+                flat = piece.flatten(1).double().cpu()
+                own = flat.square().sum(dim=1)
+                if normalize == "tensor":
+                    flat = flat * reciprocal_root(own)[:, None]
+                scores[:, chosen] += held[name].cpu() @ flat.T
+                squares[chosen] += own
+
+            reduction = sketcher.config.reduction
+            batch = batch.to(sketcher.device)
+            per_sample_gradients(sketcher.model, batch, sketcher.parameters, add, reduction=reduction, frozen=True)
+            advance(len(chosen))
     if normalize == "row":
         lengths = torch.stack([piece.square().sum(dim=1) for piece in held.values()]).sum(dim=0).cpu()
         scores *= reciprocal_root(squares) * reciprocal_root(lengths)[:, None]
     return scores
+
+
+def _drawn(count: int, most: int, seed: int) -> list[int]:
+    """The places of the rows that are compared."""
+    return np.sort(np.random.default_rng(seed).choice(count, min(most, count), replace=False)).tolist()
 
 
 def agreement(scores: Float[Tensor, "q n"], truth: Float[Tensor, "q n"], *, seed: int) -> dict[str, Any]:
@@ -141,4 +202,5 @@ def agreement(scores: Float[Tensor, "q n"], truth: Float[Tensor, "q n"], *, seed
         top = min(TOP, len(own))
         common = set(np.argsort(-own, kind="stable")[:top]) & set(np.argsort(-other, kind="stable")[:top])
         columns[f"top_{TOP}_overlap"].append(len(common) / top)
-    return {name: mean(values, seed=seed).to_json() for name, values in columns.items()}
+    ranges = {name: (0, 1) if name.endswith("overlap") else (-1, 1) for name in columns}
+    return {name: mean(values, seed=seed).within(*ranges[name]).to_json() for name, values in columns.items()}

@@ -23,9 +23,11 @@ class InfluenceAuditConfig(ReadingConfig):
         queries: A file of rows, prompts with answers, whose influence is asked for; by default the case's unwanted answers.
         case: A case folder, for `controls` and for the default queries.
         max_queries: At most so many queries.
-        max_rows: At most so many rows of the store for `sketch`.
+        max_rows: At most so many rows of the store for `sketch` and `gauss-newton`, whose gradients are computed anew.
         curvature: What `gauss-newton` compares with: `ekfac`, `datainf`, or `cg`, conjugate gradients on the Gauss-Newton product itself, which is the
             truth but takes hundreds of passes: for small models.
+        damping: Of curvatures, relative as in `unweave trace`; by default each one's own. What is added, and what that is of the mean eigenvalue, stands beside
+            the result: agreement depends on it.
         fit_rows: Rows of the store that curvature is fitted on.
         recipe: For `retraining`: config.yaml of the training run; by default the one beside the store's adapter.
         subsets: For `retraining`: how many models.
@@ -51,6 +53,7 @@ class InfluenceAuditConfig(ReadingConfig):
     max_queries: int = 8
     max_rows: int = 200
     curvature: Literal["ekfac", "datainf", "cg"] = "ekfac"
+    damping: float | None = None
     fit_rows: int = 64
     recipe: Path | None = None
     subsets: int = 20

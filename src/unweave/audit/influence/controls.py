@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from unweave import progress
 from unweave.audit.behaviour import unwanted_answers
 from unweave.audit.comparisons import holm
@@ -44,8 +46,8 @@ def weight_controls(case: Case, config: InfluenceAuditConfig) -> dict[str, Any]:
         config: Cells, weights, seeds.
 
     Returns:
-        `cells`: size, retain rows and for each kind of weights the measures over seeds; `against`: the first kind minus each other one, paired by
-        cell and seed, with intervals and Holm-corrected p-values.
+        `cells`: size, retain rows and for each kind of weights the measures over seeds; `against`: the first kind minus each other one in the same cell
+        and seed, the mean over cells of each seed, with Student's interval over seeds and Holm-corrected p-values of his test.
 
     Raises:
         ConfigError: When there is nothing to compare, or no config of an unlearning run.
@@ -128,22 +130,32 @@ def summarise(runs: Sequence[dict[str, Any]], kinds: Sequence[str]) -> dict[str,
     against: dict[str, Any] = {}
     for kind in kinds[1:]:
         pairs = [(run, by_key[(*key[:2], kind, key[3])]) for key, run in by_key.items() if key[2] == kinds[0]]
-        against[kind] = {name: _paired([(one[name], two[name]) for one, two in pairs]) for name in MEASURES}
+        seeds = list(dict.fromkeys(run["seed"] for run, _ in pairs))
+        against[kind] = {
+            name: _paired([[one[name] - two[name] for one, two in pairs if one["seed"] == seed] for seed in seeds])
+            for name in MEASURES
+        }
     flat = [entry for measures in against.values() for entry in measures.values()]
+    if len({run["seed"] for run in runs}) == 1:
+        progress.say("controls: one seed tells nothing of the spread between seeds: give several --seeds for intervals")
     for entry, p in zip(flat, holm([entry["p"] for entry in flat]), strict=True):
         entry["p_holm"] = p
     return {"first": kinds[0], "less_is_better": LESS_IS_BETTER, "cells": table, "against": against, "runs": list(runs)}
 
 
-def _paired(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    """First minus second over cells and seeds: mean, Student's interval, Wilcoxon's p, Cohen's d_z."""
-    from scipy.stats import wilcoxon
+def _paired(by_seed: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """First minus second, a list of cells for each seed: cells of a seed draw the same rows with the same luck, so that a seed counts once, by their mean."""
+    from scipy.stats import t
 
-    differences = [one - two for one, two in pairs]
-    estimate = across_seeds(differences)
-    spread = (sum((value - estimate.value) ** 2 for value in differences) / max(1, len(differences) - 1)) ** 0.5
-    p = float(wilcoxon(differences).pvalue) if any(differences) else 1.0  # type: ignore[attr-defined]
-    return {**estimate.to_json(), "p": p, "effect_size": estimate.value / spread if spread else 0.0}
+    means = [fmean(cells) for cells in by_seed]
+    estimate = across_seeds(means)
+    spread = float(np.std(means, ddof=1)) if len(means) > 1 else 0.0
+    # Seeds that agree to the last digit leave the sign test; a single one leaves nothing.
+    p = 0.5 ** (len(means) - 1) if estimate.value else 1.0
+    if spread:
+        p = 2 * float(t.sf(abs(estimate.value) / spread * len(means) ** 0.5, len(means) - 1))
+    effect = estimate.value / spread if spread else 0.0
+    return {**estimate.to_json(), "cells": sum(map(len, by_seed)), "by_seed": means, "p": p, "effect_size": effect}
 
 
 def unlearning_config(config: InfluenceAuditConfig) -> ForgetConfig:

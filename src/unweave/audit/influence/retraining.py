@@ -10,13 +10,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from jaxtyping import Float
+from torch import Tensor
 
 from unweave import progress
+from unweave.audit.influence.agreement import curved_scores
 from unweave.audit.influence.config import InfluenceAuditConfig
-from unweave.audit.statistics import mean, rank_correlations
+from unweave.audit.influence.lds import datamodelling_score
 from unweave.config import part_of
 from unweave.data.config import AS_WRITTEN
 from unweave.data.dates import dated
@@ -79,14 +82,12 @@ def retraining_agreement(
     target = -np.array(losses)
     kept = [[row_id for row_id in ids if row_id not in set(own)] for own in left]
     found: dict[str, Any] = {"models": len(left), "left_out": len(left[0]), "rows": len(ids), "queries": len(queries)}
+    place = {row_id: index for index, row_id in enumerate(ids)}
+    members = [[place[row_id] for row_id in own] for own in kept]
     for name in ("influence", *config.scorers):
-        traced = trace_rows(store, loaded, queries, _options(name, config))
-        assert traced.scores is not None, "a trace keeps the scores of all rows"
-        place = {row_id: index for index, row_id in enumerate(traced.row_ids)}
-        sums = np.stack(
-            [traced.scores[:, [place[row_id] for row_id in own]].double().sum(dim=1).numpy() for own in kept]
-        )
-        found[name] = mean(rank_correlations(sums, target), seed=config.seed).to_json()
+        scores, about = _scores(store, loaded, queries, ids, name, config)
+        sums = np.stack([scores[:, own].double().sum(dim=1).numpy() for own in members])
+        found[name] = datamodelling_score(sums, target).to_json() | about
     return found
 
 
@@ -119,12 +120,26 @@ def left_out(ids: Sequence[str], subsets: int, amount: float, *, seed: int) -> l
     return [sorted(rng.sample(list(ids), count)) for _ in range(subsets)]
 
 
-def _options(name: str, config: InfluenceAuditConfig) -> RetrievalConfig:
-    fitted: Any = {"fit_rows": config.fit_rows, "seed": config.seed}
-    if name == "influence":
-        return RetrievalConfig()
-    kind: Any = {"preconditioner": name} if name in PRECONDITIONERS or name == "trak" else {"scorer": name}
-    return RetrievalConfig(**kind, **fitted)
+def _scores(
+    store: GradientStore,
+    loaded: Loaded,
+    queries: Sequence[Row],
+    ids: Sequence[str],
+    name: str,
+    config: InfluenceAuditConfig,
+) -> tuple[Float[Tensor, "q n"], dict[str, Any]]:
+    """A scorer's scores of the rows, and the damping of one that has curvature."""
+    fitted: Any = {"fit_rows": config.fit_rows, "seed": config.seed, "damping": config.damping}
+    if name in PRECONDITIONERS:
+        curved = curved_scores(store, loaded, queries, RetrievalConfig(preconditioner=cast(Any, name), **fitted), ids)
+        return curved.scores, {"damping": curved.damping.to_json()}
+    kinds: Any = {"influence": {}, "trak": {"preconditioner": "trak", **fitted}}
+    traced = trace_rows(
+        store, loaded, queries, RetrievalConfig(**kinds.get(name, {"scorer": name, "seed": config.seed}))
+    )
+    assert traced.scores is not None, "a trace keeps the scores of all rows"
+    place = {row_id: index for index, row_id in enumerate(traced.row_ids)}
+    return traced.scores[:, [place[row_id] for row_id in ids]], {}
 
 
 def _measure(

@@ -17,6 +17,7 @@ from unweave.inputs import Input, of_case, of_config, of_model, of_rows, of_stor
 from unweave.models.loading import load
 from unweave.runs import RunFolder
 from unweave.store.store import GradientStore
+from unweave.trace.config import RetrievalConfig
 from unweave.trace.model import store_model
 from unweave.train.config import DataConfig
 from unweave.train.recipe import read_recipe
@@ -79,8 +80,9 @@ def _audit(config: InfluenceAuditConfig) -> dict[str, Any]:
             result["sketch"] = sketch_agreement(store, loaded, queries, max_rows=config.max_rows, seed=config.seed)
             clock.lap("sketch")
         if "gauss-newton" in config.parts:
-            options = {"curvature": config.curvature, "fit_rows": config.fit_rows, "seed": config.seed}
-            result["gauss_newton"] = curvature_agreement(store, loaded, queries, **options)
+            fitted: Any = {"preconditioner": config.curvature, "fit_rows": config.fit_rows, "damping": config.damping}
+            options = RetrievalConfig(**fitted, seed=config.seed)
+            result["gauss_newton"] = curvature_agreement(store, loaded, queries, options, max_rows=config.max_rows)
             clock.lap("gauss_newton")
         if "retraining" in config.parts:
             result["retraining"] = retraining_agreement(store, loaded, queries, config)

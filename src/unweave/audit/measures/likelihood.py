@@ -7,6 +7,7 @@ likely token is that one.
 import math
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -74,20 +75,28 @@ def extraction_strength(hits: Sequence[bool]) -> float:
     return tail / len(hits)
 
 
-def truth_ratio(paraphrased: float, perturbed: Sequence[float]) -> float:
+Averaging = Literal["geometric", "arithmetic"]
+"""How the probabilities of several wrong answers become one."""
+
+
+def truth_ratio(paraphrased: float, perturbed: Sequence[float], *, averaging: Averaging = "geometric") -> float:
     """How much likelier wrong answers are than a right one: P(perturbed)/P(paraphrased), a token (TOFU, section 2.2.1, equation 1).
 
-    The probability of the wrong answers is their geometric mean, as in TOFU's own evaluation; the paper's text has the arithmetic one.
+    Both means of the wrong answers' probabilities are official: the arithmetic one in the paper's equation and for the model utility in TOFU's `utils.py`, the
+    geometric one for the forget quality there, and for both in TOFU's leaderboard and in open-unlearning.
 
     Args:
         paraphrased: Mean token loss of a right answer in other words.
         perturbed: Mean token loss of each wrong answer.
+        averaging: Of the wrong answers' probabilities.
 
     Returns:
         Above 0; below 1 where the model knows the answer.
     """
     with np.errstate(over="ignore"):
-        return float(np.exp(paraphrased - np.mean(perturbed)))
+        if averaging == "geometric":
+            return float(np.exp(paraphrased - np.mean(perturbed)))
+        return float(np.mean(np.exp(paraphrased - np.asarray(perturbed, dtype=float))))
 
 
 def truth_ratio_forget(ratio: float) -> float:

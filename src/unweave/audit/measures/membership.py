@@ -17,6 +17,10 @@ from unweave.audit.retrieval import roc_auc
 from unweave.audit.statistics import auc_interval
 
 MIN_K = 0.2
+"""As in Min-K%'s and Min-K%++'s own papers."""
+
+PRIVLEAK_SHARE = 0.4
+"""Of the tokens, in the attack that PrivLeak goes by: MUSE and open-unlearning use Min-40 %."""
 
 
 def loss_score(losses: Sequence[float]) -> float:
@@ -167,8 +171,8 @@ def privleak(unlearned: float, retrained: float) -> float:
     far below, the rows still look trained on (under-forgotten); far above, they look stranger than rows never seen (over-forgotten).
 
     Args:
-        unlearned: Area of the unlearned model.
-        retrained: Area of the model retrained without the rows.
+        unlearned: Area of Min-40 % on the unlearned model.
+        retrained: The same on the model retrained without the rows.
 
     Returns:
         Percent; infinite where the retrained model's area is 1.

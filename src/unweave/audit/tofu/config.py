@@ -33,7 +33,7 @@ class TofuConfig(ModelConfig, EncodingConfig):
         forget: The forget split: `forget01`, `forget05` or `forget10`.
         reference: A retained model's log, for forget quality.
         rows: At most so many samples of each test; TOFU's own evaluation takes 300 of the retain rows.
-        max_new_tokens: Longest generated answer.
+        max_new_tokens: Longest generated answer; by default as in TOFU's own evaluation, so that prompt and answer have 200 tokens. 0 generates none.
     """
 
     data: Path
@@ -41,4 +41,4 @@ class TofuConfig(ModelConfig, EncodingConfig):
     forget: str = "forget10"
     reference: Path | None = None
     rows: int = 300
-    max_new_tokens: int = 64
+    max_new_tokens: int | None = None

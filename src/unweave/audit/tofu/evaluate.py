@@ -10,7 +10,7 @@ from unweave.audit.measures.text import rouge_l_recall
 from unweave.audit.tofu.config import TofuConfig
 from unweave.audit.tofu.files import TofuItem, questions, read_test
 from unweave.audit.tofu.logs import AGGREGATED, TESTS, TofuLog, TofuTest
-from unweave.audit.tofu.scores import model_utility, score_logs
+from unweave.audit.tofu.scores import FORMULAS, score_logs, utilities
 from unweave.config import part_of
 from unweave.data.dates import dated, recorded
 from unweave.data.encoding import EncodingConfig
@@ -21,6 +21,9 @@ from unweave.inputs import Input, of_model, of_path
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, load
 from unweave.runs import RunFolder
+
+OFFICIAL_LENGTH = 200
+"""Tokens of prompt and answer together in TOFU's own evaluation (`generation.max_length`)."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ def evaluate_tofu(config: TofuConfig, *, loaded: Loaded | None = None) -> dict[s
         loaded: The model, where it is loaded already.
 
     Returns:
-        `model_utility`, and with a reference log `forget_quality` and the rest of `TofuScores`; they are in `scores.json` too, and the log
-        in `eval_log_aggregated.json`.
+        `model_utility` by both of TOFU's formulas, and with a reference log `forget_quality` and the rest of `TofuScores`; they are in `scores.json` too,
+        and the log in `eval_log_aggregated.json`.
     """
     config = recorded(config, config.output_dir)
     run = RunFolder(config.output_dir, "audit tofu", config, inputs=tofu_inputs(config, loaded))
@@ -70,7 +73,7 @@ def _evaluate(run: RunFolder, config: TofuConfig, loaded: Loaded) -> dict[str, A
     tests = {name: read_test(config.data, name, forget=config.forget, rows=config.rows) for name in TESTS}
     log = measure_tofu(loaded, tests, encoding, max_new_tokens=config.max_new_tokens)
     write_json(config.output_dir / AGGREGATED, log.to_json())
-    result: dict[str, Any] = {"model_utility": model_utility(log)}
+    result: dict[str, Any] = {**utilities(log), "formulas": FORMULAS}
     if config.reference is not None:
         result |= asdict(score_logs(log, config.reference))
     result |= {"log": str(config.output_dir / AGGREGATED), "seconds": round(time.monotonic() - started, 3)}
@@ -79,7 +82,7 @@ def _evaluate(run: RunFolder, config: TofuConfig, loaded: Loaded) -> dict[str, A
 
 
 def measure_tofu(
-    loaded: Loaded, tests: dict[str, list[TofuItem]], encoding: EncodingConfig, *, max_new_tokens: int
+    loaded: Loaded, tests: dict[str, list[TofuItem]], encoding: EncodingConfig, *, max_new_tokens: int | None
 ) -> TofuLog:
     """Score and generate the answers of all tests; one batched pass scores all answers, right and wrong.
 
@@ -87,7 +90,7 @@ def measure_tofu(
         loaded: The model.
         tests: Our name of a test to its samples.
         encoding: Template and lengths.
-        max_new_tokens: Longest generated answer; 0 generates none, and the log has no ROUGE.
+        max_new_tokens: Longest generated answer; 0 generates none, and the log has no ROUGE; `None` is TOFU's own limit.
 
     Returns:
         The log.
@@ -106,10 +109,11 @@ def measure_tofu(
     found = {}
     for name, items in tests.items():
         answers: list[str] = []
-        if max_new_tokens:
-            answers = greedy_answers(
-                loaded, questions(items), encoding, max_new_tokens=max_new_tokens, description=f"TOFU {name}"
+        if max_new_tokens != 0:
+            limit: Any = (
+                {"total_tokens": OFFICIAL_LENGTH} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
             )
+            answers = greedy_answers(loaded, questions(items), encoding, description=f"TOFU {name}", **limit)
         found[name] = TofuTest(
             answer_losses=[losses[_Slot(name, index, -2)] for index in range(len(items))],
             paraphrased_losses=[losses[_Slot(name, index, -1)] for index in range(len(items))],

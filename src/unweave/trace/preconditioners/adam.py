@@ -6,7 +6,7 @@ coordinate's step under Adam is about g / sqrt(v), and influence is what such a 
 
 import torch
 
-from unweave.trace.preconditioners.base import Gradients, Problem, second_moments
+from unweave.trace.preconditioners.base import Damping, Gradients, Problem, second_moments
 
 DAMPING = 0.01
 
@@ -23,8 +23,8 @@ def adam(problem: Problem, queries: Gradients) -> Gradients:
     """
     moments = second_moments(problem, description="second moments")
     damping = DAMPING if problem.damping is None else problem.damping
-    out = {}
-    for name, query in queries.items():
-        root = moments[name].sqrt()
-        out[name] = query / (root + damping * root.mean().clamp(min=torch.finfo(root.dtype).tiny)).view(query.shape[1:])
-    return out
+    roots = {name: own.sqrt() for name, own in moments.items()}
+    amounts = {name: damping * max(float(own.mean()), torch.finfo(own.dtype).tiny) for name, own in roots.items()}
+    scale = "mean root of the second moments of each tensor"
+    problem.note(Damping(damping, scale, min(amounts.values()), max(amounts.values()), None))
+    return {name: query / (roots[name] + amounts[name]).view(query.shape[1:]) for name, query in queries.items()}

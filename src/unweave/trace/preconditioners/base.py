@@ -6,11 +6,14 @@ know the curvature: they are computed again for a sample of rows.
 Damping is relative: of the mean eigenvalue of C, for each tensor, or for the whole where C has no blocks (`trak`, `cg`: there the mean is over the
 directions that the rows span, one a row). A value d means that directions with a d-th of the mean curvature are trusted half; larger values are
 closer to no preconditioner, smaller ones trust flat directions that a sample can't know.
+
+So 0.1 is not the same amount everywhere: over D coordinates and n < D rows the damping of `cg` is D / n times that of `ekfac`. Scores agree or not by it,
+and each preconditioner tells its own in one measure (`Damping.of_mean`), for whoever compares two.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
@@ -19,11 +22,56 @@ from torch import Tensor
 from unweave import progress
 from unweave.data.batches import Batch, collate
 from unweave.data.encoding import Example
-from unweave.gradients.per_sample import Interceptor, frozen_in_evaluation, per_sample_gradients
+from unweave.gradients.per_sample import Interceptor, Reduction, frozen_in_evaluation, per_sample_gradients
 from unweave.trace.sketching import Sketcher
 
 Gradients = dict[str, Float[Tensor, "q ..."]]
 """Tensor's name to one gradient a query."""
+
+
+@dataclass(frozen=True)
+class Damping:
+    """What a preconditioner has added to its curvature.
+
+    Attributes:
+        relative: As it was asked for.
+        scale: What that is relative to.
+        least: The smallest amount that was added to a tensor's curvature.
+        most: The largest.
+        of_mean: The amount over the mean eigenvalue of all coordinates, trace(C) / D: the measure in which preconditioners are comparable; `None` where no
+            curvature is damped, but its root.
+    """
+
+    relative: float
+    scale: str
+    least: float
+    most: float
+    of_mean: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def of_tensors(cls, relative: float, amounts: Mapping[str, float]) -> "Damping":
+        """Of curvatures that are damped tensor by tensor, relative to the mean eigenvalue of each.
+
+        Args:
+            relative: As it was asked for.
+            amounts: Tensor's name to what was added.
+
+        Returns:
+            The damping.
+        """
+        return cls(relative, "mean eigenvalue of each tensor", min(amounts.values()), max(amounts.values()), relative)
+
+
+def unnoted(damping: Damping) -> None:
+    """Take no note of a damping.
+
+    Args:
+        damping: What was added.
+    """
 
 
 @dataclass(frozen=True)
@@ -35,12 +83,14 @@ class Problem:
         rows: A sample of training rows.
         damping: Relative damping; `None` for the preconditioner's own default.
         seed: For sampled labels and probes.
+        note: Is told the damping that was used.
     """
 
     sketcher: Sketcher
     rows: Sequence[Example]
     damping: float | None = None
     seed: int = 0
+    note: Callable[[Damping], None] = unnoted
 
     def batches(self, *, token_budget: int | None = None) -> Iterator[Batch]:
         """The sampled rows in batches, on the model's device.
@@ -61,6 +111,7 @@ class Problem:
         *,
         description: str,
         relabel: Callable[[Batch], Batch] = lambda batch: batch,
+        reduction: Reduction | None = None,
         intercept: Interceptor | None = None,
     ) -> None:
         """One pass over the gradients of the sampled rows.
@@ -69,6 +120,7 @@ class Problem:
             consume: Called with a tensor's name and its gradients [B, D] in float32.
             description: For the progress bar.
             relabel: Changes the labels of a batch.
+            reduction: Of a row's losses; by default the sketcher's.
             intercept: As in `per_sample_gradients`.
         """
         model = self.sketcher.model
@@ -79,7 +131,7 @@ class Problem:
                     relabel(batch),
                     self.sketcher.parameters,
                     lambda name, piece: consume(name, _wide(piece.flatten(1))),
-                    reduction=self.sketcher.config.reduction,
+                    reduction=reduction or self.sketcher.config.reduction,
                     intercept=intercept,
                     frozen=True,
                 )
@@ -108,6 +160,7 @@ def second_moments(
     description: str,
     rotate: Callable[[str, Tensor], Tensor] = lambda _, piece: piece,
     relabel: Callable[[Batch], Batch] = lambda batch: batch,
+    reduction: Reduction | None = None,
 ) -> dict[str, Tensor]:
     """The mean of squared gradients over the sampled rows, a coordinate each.
 
@@ -116,6 +169,7 @@ def second_moments(
         description: For the progress bar.
         rotate: Brings a tensor's gradients [B, D] into another basis first.
         relabel: Changes the labels of a batch.
+        reduction: Of a row's losses; by default the sketcher's.
 
     Returns:
         Tensor's name to its moments, flat.
@@ -126,7 +180,7 @@ def second_moments(
         squares = rotate(name, piece).square().sum(dim=0)
         sums[name] = squares if name not in sums else sums[name].add_(squares)
 
-    problem.visit(consume, description=description, relabel=relabel)
+    problem.visit(consume, description=description, relabel=relabel, reduction=reduction)
     return {name: total / len(problem.rows) for name, total in sums.items()}
 
 

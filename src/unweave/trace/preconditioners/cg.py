@@ -2,7 +2,8 @@
 
 The matrix is positive semi-definite, unlike the Hessian, so conjugate gradients apply. Damping is relative to the mean eigenvalue over the directions
 that the rows span, one a row, as in `trak`: the trace, estimated by v^T C v for random signs v (Hutchinson), divided by the number of rows. (Over all D
-coordinates the mean would be that of zeros: damping by it trusts directions of which the rows know nothing.)
+coordinates the mean would be that of zeros: damping by it trusts directions of which the rows know nothing.) That is D / n times as much as the same number
+means for `ekfac` and `datainf`: which scores agree with this truth depends on it, so compare them at one (`Damping.of_mean`).
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from unweave import progress
 from unweave.gradients.per_sample import frozen_in_evaluation
-from unweave.trace.preconditioners.base import Gradients, Problem
+from unweave.trace.preconditioners.base import Damping, Gradients, Problem
 from unweave.trace.preconditioners.gauss_newton import Vectors, gauss_newton
 
 DAMPING = 0.1
@@ -34,7 +35,11 @@ def cg(problem: Problem, queries: Gradients) -> Gradients:
     with frozen_in_evaluation(problem.sketcher.model):
         product = gauss_newton(problem)
         mean = mean_eigenvalue(product, queries, len(problem.rows), problem.seed)
-        damping = (DAMPING if problem.damping is None else problem.damping) * mean
+        relative = DAMPING if problem.damping is None else problem.damping
+        damping = relative * mean
+        size = sum(query[0].numel() for query in queries.values())
+        of_mean = relative * size / min(size, len(problem.rows))
+        problem.note(Damping(relative, "mean eigenvalue over the directions that rows span", damping, damping, of_mean))
         shifted = lambda vectors: {  # noqa: E731
             name: value + damping * vectors[name] for name, value in product(vectors).items()
         }

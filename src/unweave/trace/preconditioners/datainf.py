@@ -10,7 +10,7 @@ The paper's lambda is 0.1 times the mean squared gradient entry of the tensor: a
 import torch
 from torch import Tensor
 
-from unweave.trace.preconditioners.base import Gradients, Problem
+from unweave.trace.preconditioners.base import Damping, Gradients, Problem
 
 DAMPING = 0.1
 
@@ -35,6 +35,7 @@ def datainf(problem: Problem, queries: Gradients) -> Gradients:
     count = len(problem.rows)
     flat = {name: query.flatten(1) for name, query in queries.items()}
     damping = {name: relative * squares[name] / (count * query.shape[1]) for name, query in flat.items()}
+    problem.note(Damping.of_tensors(relative, damping))
     sums = {name: torch.zeros_like(query) for name, query in flat.items()}
 
     def add(name: str, piece: Tensor) -> None:

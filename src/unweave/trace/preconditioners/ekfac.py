@@ -5,21 +5,25 @@ Lambda = E[(Q_L^T G Q_R)^2] over rows. Then
 
     P V = Q_L ((Q_L^T V Q_R) / (Lambda + lambda)) Q_R^T,        lambda = damping * mean Lambda (0.1, as is usual).
 
-The expectation is over labels drawn from the model (the Fisher information, equal to the Gauss-Newton matrix of cross-entropy); with
-`empirical` over the labels of the rows. Tensors that are no linear weights get the diagonal alone.
+The expectation is over labels drawn from the model: the Fisher information, which is the Gauss-Newton matrix of cross-entropy. That holds for a row's loss as
+the *sum* over its T tokens (`--reduction sum`, in which EK-FAC agrees with kronfluence's to 2.6e-6, slope 1.0000). Where it is their *mean*, the Gauss-Newton
+matrix is 1/T times the sum of the tokens' own, and the covariance of the mean's gradients 1/T^2: relabelled gradients are taken times the root of T, and
+tokens weigh 1/T in both factors. With `empirical` the expectation is over the labels of the rows, and over gradients as they are. Tensors that are no
+linear weights get the diagonal alone.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from unweave.data.batches import Batch
 from unweave.gradients.loss import head_sees_only, predicting_positions
+from unweave.gradients.per_sample import Reduction
 from unweave.gradients.pieces import weight_factors
 from unweave.models.selection import SelectedParameter, Use, is_linear_weight
-from unweave.trace.preconditioners.base import Gradients, Problem, second_moments
+from unweave.trace.preconditioners.base import Damping, Gradients, Problem, second_moments
 
 DAMPING = 0.1
 
@@ -38,7 +42,47 @@ def ekfac(problem: Problem, queries: Gradients, *, empirical: bool = False) -> G
     return fit_ekfac(problem, empirical=empirical)(queries)
 
 
-def fit_ekfac(problem: Problem, *, empirical: bool = False) -> Callable[[Gradients], Gradients]:
+@dataclass(frozen=True)
+class Ekfac:
+    """A fitted curvature, for use on many gradients.
+
+    Attributes:
+        bases: Tensor's name to the eigenvectors of both its factors; none for tensors that are no linear weights.
+        eigenvalues: Tensor's name to the curvature in that basis, flat.
+        damping: Relative to the mean eigenvalue of each tensor.
+    """
+
+    bases: dict[str, tuple[Tensor, Tensor]]
+    eigenvalues: dict[str, Tensor]
+    damping: float
+
+    def amounts(self) -> dict[str, float]:
+        """What is added to each tensor's eigenvalues."""
+        tiny = torch.finfo(torch.float32).tiny
+        return {name: self.damping * max(float(own.mean()), tiny) for name, own in self.eigenvalues.items()}
+
+    def __call__(self, queries: Gradients) -> Gradients:
+        """Precondition gradients.
+
+        Args:
+            queries: The gradients.
+
+        Returns:
+            (C + damping)^-1 g for each.
+        """
+        out, amounts = {}, self.amounts()
+        for name, query in queries.items():
+            spectrum = self.eigenvalues[name] + amounts[name]
+            if name not in self.bases:
+                out[name] = query / spectrum.view(query.shape[1:])
+                continue
+            left, right = self.bases[name]
+            rotated = left.T @ query @ right
+            out[name] = left @ (rotated / spectrum.view(rotated.shape[1:])) @ right.T
+        return out
+
+
+def fit_ekfac(problem: Problem, *, empirical: bool = False) -> Ekfac:
     """The fitted curvature, for use on many gradients.
 
     Args:
@@ -51,7 +95,10 @@ def fit_ekfac(problem: Problem, *, empirical: bool = False) -> Callable[[Gradien
     damping = DAMPING if problem.damping is None else problem.damping
     generator = torch.Generator(device=problem.sketcher.device).manual_seed(problem.seed)
     relabel = (lambda batch: batch) if empirical else _sampled_labels(problem, generator)
-    bases = {name: tuple(map(_eigenvectors, sides)) for name, sides in _covariances(problem, relabel).items()}
+    given = problem.sketcher.config.reduction
+    reduction: Reduction = "root" if given == "mean" and not empirical else given
+    covariances = _covariances(problem, relabel, reduction)
+    bases = {name: (_eigenvectors(left), _eigenvectors(right)) for name, (left, right) in covariances.items()}
 
     def rotate(name: str, piece: Tensor) -> Tensor:
         if name not in bases:
@@ -59,27 +106,23 @@ def fit_ekfac(problem: Problem, *, empirical: bool = False) -> Callable[[Gradien
         left, right = bases[name]
         return (left.T @ piece.view(-1, len(left), len(right)) @ right).flatten(1)
 
-    values = second_moments(problem, description="ekfac, eigenvalues", rotate=rotate, relabel=relabel)
-
-    def apply(queries: Gradients) -> Gradients:
-        out = {}
-        for name, query in queries.items():
-            spectrum = values[name]
-            spectrum = spectrum + damping * spectrum.mean().clamp(min=torch.finfo(spectrum.dtype).tiny)
-            if name not in bases:
-                out[name] = query / spectrum.view(query.shape[1:])
-                continue
-            left, right = bases[name]
-            rotated = left.T @ query @ right
-            out[name] = left @ (rotated / spectrum.view(rotated.shape[1:])) @ right.T
-        return out
-
-    return apply
+    description = "ekfac, eigenvalues"
+    values = second_moments(problem, description=description, rotate=rotate, relabel=relabel, reduction=reduction)
+    fitted = Ekfac(bases, values, damping)
+    problem.note(Damping.of_tensors(damping, fitted.amounts()))
+    return fitted
 
 
-def _covariances(problem: Problem, relabel: Callable[[Batch], Batch]) -> dict[str, tuple[Tensor, Tensor]]:
+def _covariances(
+    problem: Problem, relabel: Callable[[Batch], Batch], reduction: Reduction
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Sums of l l^T and r r^T over tokens; their scale does not matter, only the eigenvectors are used."""
     found: dict[str, tuple[Tensor, Tensor]] = {}
+    counts: list[Tensor] = []
+
+    def counted(batch: Batch) -> Batch:
+        counts[:] = [torch.bincount(predicting_positions(batch)[2], minlength=len(batch)).clamp(min=1)]
+        return relabel(batch)
 
     def intercept(item: SelectedParameter, use: Use, values: Tensor, grads: Tensor) -> bool:
         if len(item.uses) == 1 and is_linear_weight(use):
@@ -88,13 +131,18 @@ def _covariances(problem: Problem, relabel: Callable[[Batch], Batch]) -> dict[st
             # Positions without a gradient add nothing to G, so their inputs must not shape the basis.
             alive = (grads != 0).any(dim=-1)
             left, right = left[alive].to(wide), right[alive].to(wide)
+            if reduction == "root":
+                # The gradients hold the root of their share already.
+                right = right * counts[0].to(wide).rsqrt()[:, None].expand(alive.shape)[alive][:, None]
             sides = left.T @ left, right.T @ right
             found[item.name] = (
                 sides if item.name not in found else (found[item.name][0] + sides[0], found[item.name][1] + sides[1])
             )
         return True
 
-    problem.visit(lambda *_: None, description="ekfac, bases", relabel=relabel, intercept=intercept)
+    problem.visit(
+        lambda *_: None, description="ekfac, bases", relabel=counted, reduction=reduction, intercept=intercept
+    )
     return found
 
 

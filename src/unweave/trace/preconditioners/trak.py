@@ -1,4 +1,7 @@
-"""TRAK's curvature (Park et al., ICML 2023, arXiv 2303.14186), in sketch space: (S^T S / n + damping I)^-1 with the store's sketches S as rows.
+"""An empirical Fisher in sketch space, in the form of TRAK's kernel: (S^T S / n + damping I)^-1 with the store's sketches S as rows.
+
+It is not TRAK itself (Park et al., ICML 2023, arXiv 2303.14186): that takes gradients of the log-odds of the right answer, weighs rows by 1 - p, averages over
+several models and has no damping. Here the sketches are of the loss's gradients, of one model, and the damping is needed, as rows are fewer than K.
 
 K x K is never made: with Woodbury's identity the inverse needs the n x n matrix of inner products of the rows only,
 
