@@ -300,9 +300,9 @@ def test_bm25_finds_shared_words_and_random_is_seeded():
 
 def test_bm25_is_lucenes():
     documents = [["a", "a", "b"], ["b", "c"], ["b"], ["b", "d", "d", "d"]]
-    found = bm25_scores("a b", [" ".join(f"word{word}" for word in own) for own in documents])
-    assert found == bm25_scores("a b", [" ".join(own) for own in documents]) == [0.0] * 4, "single letters are no words"
-    found = bm25_scores("worda wordb", [" ".join(f"word{word}" for word in own) for own in documents])
+    texts = [" ".join(f"word{word}" for word in own) for own in documents]
+    assert bm25_scores("a b", texts) == [0.0] * 4, "single letters are no words"
+    found = bm25_scores("worda wordb", texts)
     mean = sum(map(len, documents)) / 4
 
     def weight(term, own):

@@ -27,7 +27,7 @@ def compare(
         change = paired_difference(before.unwanted[test], after.unwanted[test], seed=seed)
         metrics["asr"][test] = _entry({name: model.attack_success(test) for name, model in models.items()}, change)
     metrics["unwanted_probability"] = _entry(
-        {name: mean(model.unwanted_probability, seed=seed) for name, model in models.items()},
+        {name: mean(model.unwanted_probability, seed=seed).within(0, 1) for name, model in models.items()},
         paired_difference(before.unwanted_probability, after.unwanted_probability, seed=seed),
     )
     relative = paired_relative_perplexity(before.clean_nll, after.clean_nll, before.clean_tokens, seed=seed)

@@ -178,7 +178,7 @@ class _Audit:
         for test, answers in own.behaviour.answers.items():
             rows = self.case.rows(f"test_{test}")
             values = [rouge_l_recall(row.completion, answer) for row, answer in zip(rows, answers, strict=True)]
-            found[test] = mean(values, seed=self.config.seed).to_json()
+            found[test] = mean(values, seed=self.config.seed).within(0, 1).to_json()
         return found
 
     def conclude(self) -> dict[str, Any]:

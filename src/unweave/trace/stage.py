@@ -1,8 +1,7 @@
 """Trace generations to the training rows that they come from."""
 
-import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave import progress
-from unweave.data.encoding import EncodingConfig, encode_rows
+from unweave.data.encoding import EncodingConfig
 from unweave.data.questions import read_questions
 from unweave.data.remembered import remembered_columns
 from unweave.data.rows import Row, Turn, content_id
@@ -22,19 +21,16 @@ from unweave.models.vocabulary import require_tokens
 from unweave.store.outputs import remember_output
 from unweave.store.shards import BLOCK_BYTES
 from unweave.store.store import GradientStore
-from unweave.store.texts import shared_system, stored_rows
+from unweave.store.texts import shared_system
 from unweave.trace.cache import sketcher_for
 from unweave.trace.config import RetrievalConfig, TraceConfig
+from unweave.trace.curvature import query_vectors
 from unweave.trace.details import TokenDetail, rerank_exactly
 from unweave.trace.model import store_model
-from unweave.trace.preconditioners.base import Damping, Problem, gradients_of, unnoted
-from unweave.trace.preconditioners.registry import PRECONDITIONERS
-from unweave.trace.preconditioners.trak import trak
 from unweave.trace.queries import Query, make_queries
 from unweave.trace.rapidin_format import write_influence_file
 from unweave.trace.retrieval import Ranking, influence_scores, rank, search
 from unweave.trace.scorers import Corpus, baseline_scores, documents_of
-from unweave.trace.sketching import Sketcher
 
 SYSTEM_SHOWN = 60
 
@@ -194,83 +190,6 @@ def trace_queries(
         round(time.monotonic() - started, 3),
         details,
     )
-
-
-def query_vectors(
-    sketcher: Sketcher,
-    store: GradientStore,
-    loaded: Loaded,
-    queries: Sequence[Query],
-    config: RetrievalConfig,
-    texts: dict[str, dict[str, Any]],
-) -> Float[Tensor, "q K"]:
-    """The vectors that a store is searched with.
-
-    Args:
-        sketcher: Makes sketches like the store's.
-        store: The store.
-        loaded: Its model.
-        queries: The queries.
-        config: The preconditioner and its options.
-        texts: Row id to its text.
-
-    Returns:
-        One sketch a query.
-    """
-    examples = [query.example for query in queries]
-    if config.preconditioner == "none":
-        return sketcher.sketch_all(examples).sketches
-    if sketcher.config.normalize != "none":
-        progress.say(
-            f"the store's gradients are normalised by {sketcher.config.normalize}, the curvature is that of plain ones: "
-            "cache with --normalize none for influence functions proper"
-        )
-    if config.preconditioner == "trak":
-        fit = fitted_on(store, config)
-        return trak(store, fit, sketcher.sketch_all(examples).sketches, damping=config.damping)
-    problem = curvature_problem(sketcher, store, loaded, config, texts)
-    return sketcher.sketch_gradients(PRECONDITIONERS[config.preconditioner](problem, gradients_of(sketcher, examples)))
-
-
-def fitted_on(store: GradientStore, config: RetrievalConfig) -> list[str]:
-    """The rows that a curvature is estimated from: the same ones for every preconditioner.
-
-    Args:
-        store: The store.
-        config: How many, and the seed of the choice.
-
-    Returns:
-        Their ids.
-    """
-    drawn = sorted(store.row_ids(), key=lambda row_id: hashlib.blake2b(f"{config.seed}:{row_id}".encode()).digest())
-    return drawn[: config.fit_rows]
-
-
-def curvature_problem(
-    sketcher: Sketcher,
-    store: GradientStore,
-    loaded: Loaded,
-    config: RetrievalConfig,
-    texts: dict[str, dict[str, Any]],
-    *,
-    note: Callable[[Damping], None] = unnoted,
-) -> Problem:
-    """What a preconditioner of gradients is fitted on.
-
-    Args:
-        sketcher: Model and parameters.
-        store: The store.
-        loaded: Its model.
-        config: Rows to fit on, damping, seed.
-        texts: Row id to its text.
-        note: Is told the damping that was used.
-
-    Returns:
-        The problem.
-    """
-    rows = stored_rows(texts, fitted_on(store, config), folder=store.folder)
-    examples = encode_rows(rows, loaded.tokenizer, EncodingConfig(**store.spec.encoding)).examples
-    return Problem(sketcher, examples, config.damping, config.seed, note)
 
 
 def _require_possible(config: RetrievalConfig) -> None:

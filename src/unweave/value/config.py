@@ -32,7 +32,7 @@ class ScoreConfig(DataConfig, ModelConfig):
         token_budget: Tokens a batch, padding included.
         block_rows: Rows that are kept on the disk at a time: what a kill can lose at most.
         baselines: What else to score the rows by, beside the values: `random`, `length`, `perplexity`, `ifd` (instruction-following difficulty), `gradnorm`;
-            for each task `bm25`, `embedding`, `less` (cosine with Adam's second moments), `tracin` (at another checkpoint).
+            for each task `bm25` (Lucene's form), `embedding`, `less` (cosine with Adam's second moments), `tracin` (at another checkpoint).
         tracin_model: For `tracin`: the model at the end of training on the candidates.
         encoder: For `embedding`: a sentence encoder.
         seed: For `random`.

@@ -32,5 +32,5 @@ def sampling(target: Target) -> dict[str, Any]:
         "samples": target.config.samples,
         "temperature": target.config.temperature,
         "any": share([max(own) for own in flags]).to_json(),
-        "each": mean([sum(own) / len(own) for own in flags], seed=target.seed).to_json(),
+        "each": mean([sum(own) / len(own) for own in flags], seed=target.seed).within(0, 1).to_json(),
     }

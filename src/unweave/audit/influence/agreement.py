@@ -21,10 +21,11 @@ from unweave.store.store import GradientStore
 from unweave.store.texts import stored_rows
 from unweave.trace.cache import sketcher_for
 from unweave.trace.config import RetrievalConfig
+from unweave.trace.curvature import curvature_problem
 from unweave.trace.preconditioners.base import Damping, Gradients, gradients_of
 from unweave.trace.preconditioners.registry import PRECONDITIONERS
 from unweave.trace.sketching import Sketcher
-from unweave.trace.stage import curvature_problem, trace_rows
+from unweave.trace.stage import trace_rows
 
 TOP = 10
 
