@@ -181,12 +181,16 @@ def _probe_truth(count: int, shift: float) -> float:
 
 AREAS = {"auPRC": average_precision, "auROC": roc_auc}
 RELEVANT = [True] * 8 + [False] * 52
+FAMILIES = np.array([0, 1, 2, 3] * 2 + [-1] * 52)
 
 
 def _tables(rng: Rng, queries: int) -> np.ndarray:
-    """Scores of 60 rows: what a row has for all answers, and what it has for one. The rows are the same in every repetition."""
-    own = np.random.default_rng(7).normal(size=60) + 1.2 * np.array(RELEVANT)
-    return own + rng.normal(0, 2, (queries, 60))
+    """Scores of 60 rows, of which eight are to be found, two of a family: an answer is of one family, finds its rows well and the others not at all.
+
+    Percentiles of resampled answers cover 0.78 to 0.90 here, and up to one in seven does not hold the estimate: a family that is not drawn is not found.
+    """
+    own = np.random.default_rng(7).normal(size=60) * 0.3
+    return own + 3.0 * (rng.integers(0, 4, (queries, 1)) == FAMILIES) + 2.0 * rng.normal(size=(queries, 60))
 
 
 def mean_score(kind: str, queries: int) -> Callable[[Rng], bool]:
@@ -216,11 +220,14 @@ def datamodelling(models: int, queries: int) -> Callable[[Rng], bool]:
 
 
 def _retrained(rng: Rng, models: int, queries: int) -> tuple[np.ndarray, np.ndarray]:
-    """Models without half of 24 rows; a query's loss is a sum over rows, the luck of the model on all queries, and noise. Half of the sum is predicted."""
+    """Models without half of 24 rows. A row has an effect on all queries and one on each; half of what it does is predicted, the model's luck is shared.
+
+    An interval over queries alone covers 0.62 to 0.69 here.
+    """
     members = np.argsort(rng.random((models, 24)), axis=1) < 12
-    known, unknown = rng.normal(size=(2, 24, queries))
-    strength = rng.uniform(0.3, 1.5, queries)
-    luck = 4 * rng.normal(size=(models, 1))
+    common = np.random.default_rng(5).normal(size=(24, 1))
+    known, unknown = common + rng.normal(size=(24, queries)), rng.normal(size=(24, queries))
+    strength, luck = rng.uniform(0.3, 1.5, queries), 5 * rng.normal(size=(models, 1))
     measured = members @ (known * strength + unknown) + luck + 2 * rng.normal(size=(models, queries))
     return (members @ known).astype(float), measured
 
@@ -351,7 +358,7 @@ CASES = [
         for n in (6, 20)
     ),
     Case(STUDENT, "auPRC of one answer", "10 answers", one_answer(10)),
-    Case("two-way jackknife", "LDS", "20 models, 8 queries", datamodelling(20, 8), bounds=(0.92, 0.985), because="safe for few models", repetitions=60),
+    Case("two-way jackknife", "LDS", "20 models, 8 queries", datamodelling(20, 8), repetitions=60),
     Case("two-way jackknife", "LDS", "50 models, 40 queries", datamodelling(50, 40), repetitions=0),
     Case("two-way random effects", "(what the LDS rests on)", "20 models, 8 queries", two_samples(20, 8)),
     Case(STUDENT, "agreement of scores", "8 queries", over_queries(8)),
