@@ -42,7 +42,8 @@ TINY = "--dtype float32 --max-length 96 --quiet"
 ADAPTED = f"--model {{world}}/adapter {TINY}"
 ROWS = "--data {world}/case/train.jsonl"
 REQUEST = (
-    "--ledger ledger --method ga --forget-config {world}/ga.yaml --retain-rows 8 --test-rows 8 --dtype float32 --quiet"
+    "--ledger ledger --method ga --forget-config {world}/ga.yaml --retain-rows 8 --test-rows 8 --dtype float32 "
+    "--target-loss 0.1 --margin 0.5 --quiet"
 )
 LEDGER = (("ledger", "ledger"), ("ledger.key", "ledger.key"))
 SAME_KEY = "import secrets; secrets.token_bytes = bytes"
@@ -261,6 +262,8 @@ def build(folder: Path) -> World:
             retain_rows=8,
             test_rows=8,
             dtype="float32",
+            target_loss=0.1,
+            margin=0.5,
         )
     )
     shutil.copytree(ledger, world / "done")
@@ -275,10 +278,11 @@ RANDOM_NAME = re.compile(r"\b(\d{6})-[0-9a-f]{8}\b")
 """A shard's: its unit, and a random part, so that two writers never choose the same."""
 NUMBER = re.compile(r"\b[0-9a-f]{32}\b|\d+(\.\d+)?")
 CLOCKS = (
-    r".*\.jsonl?: (.*\.)?(seconds|rows_per_second|started)(\..*)?",
+    r".*\.jsonl?: (.*\.)?(seconds|minutes|rows_per_second|started)(\..*)?",
     # The journal has the time of each event in its hash, the certificate names the event with which its run began, and both hold digests of files with times.
     r".*certificate\.json: (ledger\.event|model\.after\.digest)",
-    r".*(ledger\.db|certificate\.json): .*\b(certificate|page|certificate\.json|certificate\.html|README\.md|run\.json|result\.json)(\..*)?",
+    r".*(ledger\.db|certificate\.json): .*\b(certificate|page|measured|criteria|(certificate|measured\.before|criteria|attempts|run|result)\.json"
+    r"|certificate\.html|README\.md)(\..*)?",
 )
 """What no two runs have in common: times, and digests of what holds times."""
 

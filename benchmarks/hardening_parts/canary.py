@@ -18,7 +18,10 @@ from unweave.trace.cache import cache_rows
 from unweave.trace.config import CacheConfig
 
 RUNS, KILLS = 12, 3
-REQUEST = "request run gone --ledger ledger --method ga --forget-config {world}/ga.yaml --retain-rows 8 --test-rows 8 --dtype float32 --quiet"
+REQUEST = (
+    "request run gone --ledger ledger --method ga --forget-config {world}/ga.yaml --retain-rows 8 --test-rows 8 --dtype float32 "
+    "--target-loss 0.1 --margin 0.5 --quiet"
+)
 COMPACTION = "store compact store"
 
 

@@ -24,7 +24,8 @@ DEMO = (
     "--dimension 4096 --max-new-tokens 16 --quiet"
 )
 REQUEST = (
-    "request run one --ledger ledger --method ga --forget-config {world}/ga.yaml --retain-rows 8 --test-rows 8 --dtype float32 --quiet",
+    "request run one --ledger ledger --method ga --forget-config {world}/ga.yaml --retain-rows 8 --test-rows 8 --dtype float32 "
+    "--target-loss 0.1 --margin 0.5 --quiet",
     "request verify one --ledger ledger --quiet",
 )
 CONNECT = re.compile(r"(?:connect\(\d+, |sendto\(\d+, .*)\{sa_family=(AF_\w+)")

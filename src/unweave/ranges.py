@@ -67,7 +67,7 @@ RANGES = {
         "max_rows max_test max_validation poisoned_rows relearn_rows relearn_steps rerank retain_rows rows samples steps test_rows trace_queries "
         "training_rows validation_rows budget_rows budget_tokens",
         POSITIVE: "epochs forget_epochs learning_rate forget_learning_rate train_learning_rate relearn_rate solver_rate learning_rates lora_alpha "
-        "loreun_tau tau_f tau_r temperature margin margin_clean margin_forget dp_clip dp_epsilon memory_gib max_gib worker_cpus pool signed_ridge",
+        "loreun_tau tau_f tau_r temperature max_minutes margin margin_clean margin_forget dp_clip dp_epsilon memory_gib max_gib worker_cpus pool signed_ridge",
         NOT_NEGATIVE: "weight_decay damping noise tolerance max_inverse max_perplexity_change loreun_wmin loreun_wmax wmin_f wmax_f wmin_r wmax_r "
         "worker_gpus weight_warmup bound ridge target_loss",
         BOUND: "stop_loss max_retain_increase max_grad_norm max_residual",

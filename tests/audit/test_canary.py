@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.audit.ledgers import RECORDS
+from tests.audit.ledgers import EASY, RECORDS, WORDS
 from tests.canary import ROW_ID, canary_record, hits, sketch_needles, text_needles
 from tests.folders import write_rows
 from tests.forks import Forks
@@ -73,7 +73,7 @@ def test_of_a_forgotten_row_nothing_is_left_in_what_unweave_wrote(trained, tmp_p
     (ledger / ".tmp-0-half.jsonl").write_text(json.dumps(record))
     killed_and_rerun(
         200, "request", "run", "one", "--ledger", ledger, "--method", "ga", "--forget-config", trained / "ga.yaml",
-        "--retain-rows", 30, "--test-rows", 12, "--dtype", "float32", "--stores", second,
+        "--retain-rows", 30, "--test-rows", 12, "--dtype", "float32", *WORDS, "--stores", second,
     )  # fmt: skip
     assert hits(tmp_path, needles, apart=[data, outside]) == []
     listed = json.loads((ledger / "requests/one/store.json").read_text())["not_reached"]
@@ -84,7 +84,9 @@ def test_of_a_forgotten_row_nothing_is_left_in_what_unweave_wrote(trained, tmp_p
         assert check_store(opened) == []
         assert ROW_ID not in opened.row_ids()
         assert len(opened.row_ids()) == len(RECORDS)
-    config = RunConfig(request="one", ledger=ledger, method="ga", forget_config=trained / "ga.yaml", dtype="float32")
+    config = RunConfig(
+        request="one", ledger=ledger, method="ga", forget_config=trained / "ga.yaml", dtype="float32", **EASY
+    )
     run_request(config)
     assert hits(tmp_path, needles, apart=[data, outside]) == [], "a run of what is done writes nothing"
 

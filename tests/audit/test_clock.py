@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 
+from tests.audit.ledgers import EASY
 from tests.folders import ROWS, save_model, write_rows
 from tests.tiny import TEMPLATE, TinyTokenizer
 from unweave.audit.ledger.adding import add_request
@@ -93,7 +94,7 @@ def test_a_certificate_holds_on_every_other_day(tuned, data, tmp_path, another_d
     )
     another_day()
     config = {"request": "one", "ledger": ledger, "method": "ga", "forget_config": tmp_path / "ga.yaml"}
-    config |= {"retain_rows": 8, "test_rows": 8, "dtype": "float32"}
+    config |= {"retain_rows": 8, "test_rows": 8, "dtype": "float32", **EASY}
     run_request(RunConfig(**config))
     assert measured_date(ledger) == FIRST
     another_day()

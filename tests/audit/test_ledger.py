@@ -12,7 +12,7 @@ import sys
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.audit.ledgers import RECORDS, World, edit
+from tests.audit.ledgers import RECORDS, WORDS, World, edit
 from tests.folders import write_rows
 from tests.forks import forked
 from unweave.audit.ledger.config import ListConfig, RollbackConfig, SelectionConfig
@@ -86,6 +86,7 @@ def test_a_request_from_the_command_line_to_its_proof(world, capsys):
         "12",
         "--dtype",
         "float32",
+        *WORDS,
     ]
     assert main(["request", "run", "one", *place, *options, "--json"]) == 0
     certificate = json.loads(capsys.readouterr().out)
@@ -246,7 +247,7 @@ def test_a_request_by_every_method_that_can_express_it(world, method, kind):
         with pytest.raises(ConfigError, match="'ga' can't express a correction"):
             world.run("fix")
         return
-    certificate = world.run("fix", method=method, forget_config=None)
+    certificate = world.run("fix", method=method, forget_config=None, margin=50.0)
     sets = {side: certificate["measured"][side]["sets"]["replacement"] for side in ("before", "after")}
     assert sets["after"]["perplexity"] < sets["before"]["perplexity"], "the new answers became likelier"
     assert world.verify("fix")["ok"]
@@ -486,6 +487,7 @@ def arguments(world):
         "12",
         "--dtype",
         "float32",
+        *WORDS,
     ]
     return [str(word) for word in ("request", "run", "one", "--ledger", world.ledger, *options, "--json")]
 

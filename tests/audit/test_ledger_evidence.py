@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.audit.ledgers import RECORDS, World, edit
+from tests.audit.ledgers import RECORDS, WORDS, World, edit
 from tests.folders import write_rows
 from unweave.audit.ledger.config import ListConfig, SelectionConfig
 from unweave.audit.ledger.journal import Journal
@@ -141,7 +141,7 @@ def test_a_new_row_that_says_the_same_is_a_copy(world):
 def test_a_run_that_shows_nothing_is_done_not_shown_everywhere(world, capsys):
     begin(world, "r1", "r2")
     place = ["--ledger", str(world.ledger)]
-    options = ["--method", "rapidun", "--retain-rows", "8", "--test-rows", "12", "--dtype", "float32"]
+    options = ["--method", "rapidun", "--retain-rows", "8", "--test-rows", "12", "--dtype", "float32", *WORDS]
     assert main(["request", "run", "one", *place, *options]) == 3
     assert "request one: done, not shown (empirical)" in capsys.readouterr().out
     assert main(["request", "run", "one", *place, *options]) == 3, "a rerun says the same"

@@ -18,14 +18,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.folders import write_rows
 from unweave.audit.ledger.adding import add_request
+from unweave.audit.ledger.certificate import VERDICT
 from unweave.audit.ledger.config import AddConfig, CancelConfig, ListConfig, RollbackConfig, RunConfig
 from unweave.audit.ledger.journal import Journal
 from unweave.audit.ledger.ledger import Ledger, list_requests
-from unweave.audit.ledger.run import STEPS, cancel_request, roll_back, run_request
+from unweave.audit.ledger.run import JUDGED, REPORTED, STEPS, cancel_request, roll_back, run_request
 from unweave.audit.ledger.states import (
     CANCELLED,
     DONE,
     GIVEN_UP,
+    NOT_FORGOTTEN,
     NOT_SHOWN,
     OPEN,
     ROLLED_BACK,
@@ -48,13 +50,14 @@ class Kill(BaseException):
 
 @dataclass
 class Known:
-    """A request as the model has it: its rows and state, and of its attempt what it began with and the steps that are on the disk."""
+    """A request as the model has it: its rows and state, and of its attempt what it began with, the steps that are on the disk, and what came out."""
 
     rows: frozenset
     state: str = OPEN
     began: tuple | None = None
     steps: list = field(default_factory=list)
     texts: bool = False
+    came: str = DONE
 
 
 class Requests(RuleBasedStateMachine):
@@ -94,12 +97,13 @@ class Requests(RuleBasedStateMachine):
         return None
 
     @rule(
-        name=NAMES, seed=st.integers(0, 1), shown=st.booleans(), end=st.sampled_from(["well", "well", "fails", "killed in", "killed before", "killed after"]),
+        name=NAMES, seed=st.integers(0, 1), came=st.sampled_from([DONE, DONE, NOT_SHOWN, NOT_FORGOTTEN]),
+        end=st.sampled_from(["well", "well", "fails", "killed in", "killed before", "killed after"]),
         at=st.integers(0, len(STEPS) + 1), meanwhile=st.sampled_from(["nothing", "run", "cancel", "roll back", "add"]), other=NAMES,
         rows=st.sets(st.integers(0, 4), min_size=1, max_size=2),
     )  # fmt: skip
     @precondition(lambda self: self.known)
-    def run(self, name, seed, shown, end, at, meanwhile, other, rows):
+    def run(self, name, seed, came, end, at, meanwhile, other, rows):
         config = RunConfig(ledger=self.ledger, request=name, seed=seed)
         own = self.known.get(name)
         if own is None:
@@ -108,14 +112,28 @@ class Requests(RuleBasedStateMachine):
             return refused(run_request, config, f"was {own.state}")
         if own.state in (DONE, NOT_SHOWN):
             made = []
-            assert run_request(config, steps=self.steps(made, shown))["of"] == sorted(own.rows)
+            assert run_request(config, steps=self.steps(made, came))["of"] == sorted(own.rows)
             assert made == []
             own.texts = False
             return None
         began = (seed, self.current())
+        if own.state == NOT_FORGOTTEN and own.began == began:
+            made = []
+            assert run_request(config, steps=self.steps(made, came))["state"] == NOT_FORGOTTEN
+            assert made == [], "the same attempt ends as it did"
+            own.texts = False
+            return None
+        if own.state == NOT_FORGOTTEN:
+            own.began = None
         due = list(STEPS) if own.began != began else [step for step in STEPS if step not in own.steps]
         if own.began == began and "prepared" not in due and not own.texts:
             due = ["prepared", *due]
+        # A kill after the criteria were found unmet, and before the end was recorded: the verdict is on the disk, and stands.
+        if "judged" not in due:
+            came = own.came
+        if came == NOT_FORGOTTEN:
+            kept = due.index("store cleaned") if "store cleaned" in due else len(due)
+            due = [*due[:kept], *([] if REPORTED in own.steps else [REPORTED])]
         made: list[str] = []
 
         def now(step, job):
@@ -147,7 +165,7 @@ class Requests(RuleBasedStateMachine):
         outcome = "well"
         with mock.patch.object(Journal, "append_if", append_if):
             try:
-                certificate = run_request(config, steps=self.steps(made, shown, now))
+                certificate = run_request(config, steps=self.steps(made, came, now))
                 assert certificate["began"] == list(began)
             except Kill:
                 outcome = "killed"
@@ -159,17 +177,21 @@ class Requests(RuleBasedStateMachine):
         assert made == due[: len(made)], "what is on the disk is not made again, and nothing else is left out"
         if "started" in appended:
             own.began, own.steps, own.state, own.texts = began, [], RUNNING, False
-        own.steps = list(dict.fromkeys([*own.steps, *(step for step in appended if step in STEPS)]))
+        own.steps = list(dict.fromkeys([*own.steps, *(step for step in appended if step in (*STEPS, REPORTED))]))
+        if "judged" in appended:
+            own.came = came
         own.texts = (own.texts or "prepared" in made) if outcome == "killed" else False
         if "done" in appended:
-            own.state = DONE if shown else NOT_SHOWN
+            own.state = NOT_SHOWN if came == NOT_SHOWN else DONE
             self.done.append(name)
+        if NOT_FORGOTTEN in appended:
+            own.state = NOT_FORGOTTEN
         if outcome == "well":
-            assert own.state in (DONE, NOT_SHOWN)
+            assert own.state == came
             assert made == due
         return None
 
-    def steps(self, made, shown, now=lambda *_: None):
+    def steps(self, made, came, now=lambda *_: None):
         def step_of(step):
             def make(job):
                 made.append(step)
@@ -182,23 +204,27 @@ class Requests(RuleBasedStateMachine):
                 if step == "forgotten":
                     write_text(job.adapter / "adapter_model.safetensors", f"{job.config.seed} {job.before}")
                     return {"weights": job.adapter / "adapter_model.safetensors"}
-                if step == "certified":
+                if step == JUDGED:
+                    write_json(job.folder / VERDICT, {"forgotten": came != NOT_FORGOTTEN})
+                    return {"verdict": job.folder / VERDICT}
+                if step in ("certified", REPORTED):
+                    name = "certificate" if step == "certified" else "report"
                     content = (job.adapter / "adapter_model.safetensors").read_text().split()
                     write_json(
-                        job.folder / "certificate.json",
+                        job.folder / f"{name}.json",
                         {
-                            "class": "empirical", "shown": shown, "drift": {"retraining_due": False}, "of": sorted(job.request.rows),
+                            "class": "empirical", "state": came, "shown": came == DONE, "drift": {"retraining_due": False}, "of": sorted(job.request.rows),
                             "began": [int(content[0]), content[1]],
                         },
                     )  # fmt: skip
-                    write_text(job.folder / "certificate.html", "page")
-                    return {"certificate": job.folder / "certificate.json", "page": job.folder / "certificate.html"}
+                    write_text(job.folder / f"{name}.html", "page")
+                    return {name: job.folder / f"{name}.json", "page": job.folder / f"{name}.html"}
                 write_text(job.folder / f"{step}.json", "{}")
                 return {"file": job.folder / f"{step}.json"}
 
             return make
 
-        return {step: step_of(step) for step in STEPS}
+        return {step: step_of(step) for step in (*STEPS, REPORTED)}
 
     def kill(self):
         shutil.copytree(self.ledger, self.before_kill)
@@ -295,13 +321,15 @@ def test_the_documentation_shows_the_table():
 
 
 @pytest.mark.parametrize("state", [state for state in TABLE if state is not None])
-@pytest.mark.parametrize("kind", ["added", "started", "step", "done", "rolled back", "cancelled", "unheard of"])
+@pytest.mark.parametrize(
+    "kind", ["added", "started", "step", "done", "rolled back", "cancelled", "not forgotten", "unheard of"]
+)
 def test_an_event_that_can_not_be_is_not_appended_and_counts_for_nothing(tmp_path, state, kind):
     ledger = Ledger(tmp_path, create=True)
     asked = {"kind": "removal", "rows": {"a": "h"}, "replacement": None, "reason": ""}
     ways = {
         OPEN: [], RUNNING: ["started"], DONE: ["started", "done"], NOT_SHOWN: ["started", "not"], ROLLED_BACK: ["started", "done", "rolled back"],
-        CANCELLED: ["cancelled"],
+        CANCELLED: ["cancelled"], NOT_FORGOTTEN: ["started", "not forgotten"],
     }  # fmt: skip
     ledger.record("added", "one", asked=asked)
     for way in ways[state]:
@@ -319,5 +347,5 @@ def test_an_event_that_can_not_be_is_not_appended_and_counts_for_nothing(tmp_pat
     assert len(ledger.journal.events()) == events + 1
     request = ledger.request("one")
     # A journal that has lost the start of an attempt is read all the same, and `verify` tells of the loss.
-    lost = {(OPEN, "step"): RUNNING, (OPEN, "done"): DONE}
+    lost = {(OPEN, "step"): RUNNING, (OPEN, "done"): DONE, (OPEN, "not forgotten"): NOT_FORGOTTEN}
     assert (request.state, request.reason) == (lost.get((state, kind), state), "")

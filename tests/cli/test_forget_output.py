@@ -9,10 +9,8 @@ NAN = float("nan")
 
 
 def test_a_training_method_tells_steps_and_losses():
-    points = [
-        {"step": 0, "forget_loss": 0.5, "retain_loss": 0.3},
-        {"step": 15, "forget_loss": 2.25, "retain_loss": 0.875},
-    ]
+    effect = {"forget_rows": 4, "forget_loss": [0.5, 2.25], "forget_begins": [4, 1]}
+    effect |= {"retain_rows": 8, "retain_loss": [0.3, 0.875], "retain_begins": [8, 7]}
     plain = ForgetResult(Path("o"), "npo", 40, 1200, 20, 20, 20_480, 41.23, 0.5, 2.0, None, 20, {})
     assert told(plain) == {
         "method": "npo",
@@ -22,12 +20,12 @@ def test_a_training_method_tells_steps_and_losses():
         "forget rows": "loss 0.500 -> 2.000 nats a token, first and last step",
     }
     gone_back = ForgetResult(
-        Path("o"), "ga", 4, 8, 17, 20, 99, 1.0, 0.5, 9.0, "diverged at step 17", 15, {"watched": points}
+        Path("o"), "ga", 4, 8, 17, 20, 99, 1.0, 0.5, 9.0, "diverged at step 17", 15, {"watched": [], "effect": effect}
     )
     lines = told(gone_back)
     assert lines["steps"] == "17 of 20, 99 tokens; the adapter is that of step 15"
-    assert lines["forget rows"] == "loss 0.500 -> 2.250 nats a token, before and after"
-    assert lines["retain rows"] == "loss 0.300 -> 0.875 nats a token, before and after"
+    assert lines["forget rows"] == "loss 0.500 -> 2.250 nats a token; answers that begin as the rows' do 4 -> 1 of 4"
+    assert lines["retain rows"] == "loss 0.300 -> 0.875 nats a token; answers that begin as the rows' do 8 -> 7 of 8"
     assert lines["stopped"] == "diverged at step 17"
     assert "watched" not in lines
 

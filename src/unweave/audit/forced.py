@@ -43,6 +43,7 @@ class Forced:
         deviations: Its standard deviation.
         divergence: KL(reference || model) at each token; empty without a reference.
         agreement: Whether model and reference have the same most likely token; empty without a reference.
+        logits: The largest size of a logit at each token: what a loss's rounding is measured against.
         problems: Rows that were cut or had no room.
     """
 
@@ -53,6 +54,7 @@ class Forced:
     deviations: list[list[float]]
     divergence: list[list[float]] = field(default_factory=list)
     agreement: list[list[bool]] = field(default_factory=list)
+    logits: list[list[float]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def mean_losses(self) -> list[float]:
@@ -253,9 +255,12 @@ def _places(examples: Sequence[Example], is_compared: Sequence[bool]) -> dict[in
 
 def _token_values(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"]) -> dict[str, Tensor]:
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    parts: dict[str, list[Tensor]] = {"losses": [], "hits": [], "means": [], "deviations": []}
+    parts: dict[str, list[Tensor]] = {"losses": [], "hits": [], "means": [], "deviations": [], "logits": []}
     for start in range(0, len(targets), CHUNK):
-        own = torch.log_softmax(logits[start : start + CHUNK].to(wide), dim=-1)
+        raw = logits[start : start + CHUNK].to(wide)
+        # A logit of minus infinity rules a token out, and rounds to nothing else.
+        parts["logits"].append(raw.abs().nan_to_num(posinf=0.0).amax(dim=-1))
+        own = torch.log_softmax(raw, dim=-1)
         wanted = targets[start : start + CHUNK]
         parts["losses"].append(-own.gather(1, wanted[:, None]).squeeze(1))
         parts["hits"].append(own.argmax(dim=-1) == wanted)
@@ -289,7 +294,14 @@ def _by_set(
     for name in encoded:
         own = values[start : start + len(encoded[name])]
         start += len(encoded[name])
-        names = ["losses", "hits", "means", "deviations", *(["divergence", "agreement"] if name in compared else [])]
+        names = [
+            "losses",
+            "hits",
+            "means",
+            "deviations",
+            "logits",
+            *(["divergence", "agreement"] if name in compared else []),
+        ]
         columns = {column: [row[column] for row in own] for column in names}
         found[name] = Forced([example.row_id for example in encoded[name]], **columns, problems=problems[name])
     return found

@@ -1,14 +1,22 @@
 """`unweave forget`."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unweave import terminal
 from unweave.cli.common import execute, option_value, print_pairs
 from unweave.config import read_value
 
-OWN_LINES = ("watched", "cautions", "never_drawn")
+OWN_LINES = ("watched", "cautions", "never_drawn", "effect")
 """Details that are told in lines of their own."""
+
+LITTLE = 0.05
+"""A change of a mean loss that may be noise, in nats a token."""
+
+FASTER, SLOWER = 2.5, 0.4
+"""Factors of the rate after a run that did too little, or too much."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -32,8 +40,38 @@ def main(argv: Sequence[str]) -> int:
         command="forget",
         description=about,
         work="unweave.forget.stage:forget_rows",
-        show=lambda _, result: print_pairs(f"unlearned: {result.folder}", told(result)),
+        show=_show,
     )
+
+
+def _show(config: Any, result: Any) -> None:
+    print_pairs(f"unlearned: {result.folder}", told(result))
+    for caution in result.details.get("cautions", ()):
+        terminal.line(f"caution: {caution}")
+    terminal.line(f"next: {proposed(config, result)}")
+
+
+def proposed(config: Any, result: Any) -> str:
+    """The command that makes sense after a run.
+
+    Args:
+        config: The run's.
+        result: A `ForgetResult`.
+
+    Returns:
+        A rerun that does more, or less, where the run fell short or went too far; otherwise what gives evidence of it.
+    """
+    effect = result.details.get("effect", {})
+    forget, retain = effect.get("forget_loss"), effect.get("retain_loss", (0.0, 0.0))
+    again = ["unweave", "forget", "--config", str(config.output_dir / "config.yaml")]
+    short = forget is not None and (forget[1] - forget[0] < LITTLE or effect["forget_begins"][1] > 0)
+    factor = SLOWER if retain[1] - retain[0] > LITTLE else FASTER if short else None
+    if factor is not None and result.planned_steps:
+        rate = f"{config.learning_rate * factor:.2g}"
+        return shlex.join([*again, "--learning-rate", rate, "--output-dir", f"{config.output_dir}-{rate}"])
+    if short:
+        return "unweave methods"
+    return shlex.join(["unweave", "request", "add", "--help"])
 
 
 def told(result: Any) -> dict[str, str]:
@@ -56,20 +94,20 @@ def told(result: Any) -> dict[str, str]:
             lines["steps"] += f"; the adapter is that of step {result.kept_step}"
     if result.forget_loss_first == result.forget_loss_first:
         lines["forget rows"] = f"{_from_to(result.forget_loss_first, result.forget_loss_last)}, first and last step"
-    if watched := result.details.get("watched"):
-        for kind in ("forget", "retain"):
-            values = [point[f"{kind}_loss"] for point in (watched[0], watched[-1])]
-            lines[f"{kind} rows"] = f"{_from_to(*values)}, before and after"
     if result.stopped:
         lines["stopped"] = result.stopped
+    effect = result.details.get("effect", {})
+    for kind in ("forget", "retain"):
+        if f"{kind}_loss" in effect:
+            begins = " -> ".join(map(str, effect[f"{kind}_begins"]))
+            lines[f"{kind} rows"] = (
+                f"{_from_to(*effect[f'{kind}_loss'])}; answers that begin as the rows' do {begins} of {effect[f'{kind}_rows']}"
+            )
     for kind, count in result.details.get("never_drawn", {}).items():
         if count:
             lines[f"{kind} rows never drawn"] = f"{count:,}"
     rest = {name: value for name, value in result.details.items() if name not in OWN_LINES and value is not None}
-    lines |= {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in rest.items()}
-    if cautions := result.details.get("cautions"):
-        lines["cautions"] = " ".join(cautions)
-    return lines
+    return lines | {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in rest.items()}
 
 
 def _from_to(first: float, last: float) -> str:

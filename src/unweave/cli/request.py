@@ -23,7 +23,7 @@ actions:
 
 `unweave request ACTION --help` lists an action's options.
 
-`run` exits with 0 when the measurements show that the rows were forgotten, and with 3 when the request is done but they do not.
+`run` exits with 0 when the rows were forgotten by the criteria that it named, and with 3 when they were not, or when it can't be shown that they were.
 `verify` exits with 0 when everything that can still be checked is as it was, naming what can't (rows that have left the data), and with 1 otherwise."""
 
 NOT_SHOWN_CODE = 3
@@ -103,6 +103,7 @@ def _list(argv: Sequence[str]) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     from unweave.audit.ledger.config import RunConfig
+    from unweave.audit.ledger.states import NOT_FORGOTTEN
 
     def show(config: RunConfig, result: dict[str, Any]) -> None:
         if config.replay is not None:
@@ -117,9 +118,23 @@ def _run(argv: Sequence[str]) -> int:
             ]
             for name in sets["after"]
         ]
-        title = f"request {result['request']['id']}: {result.get('state', 'done')} ({result['class']})"
+        state = result.get("state", "done")
+        title = f"request {result['request']['id']}: {state} ({result['class']})"
         terminal.print_table(title, ["rows", "probability before", "after", "perplexity before", "after"], rows)
-        terminal.line(f"certificate: {config.ledger / 'requests' / result['request']['id'] / 'certificate.html'}")
+        for one in result.get("criteria", {}).get("outcomes", {}).values():
+            terminal.line(f"{'met' if one['met'] else 'NOT MET'}: {one['words']}")
+        for one in result.get("answers", ()):
+            asked = {name: text for name, text in one.items() if name not in ("row", "question")}
+            print_pairs(
+                f"row {one['row']}: {one['question']}", {f"answer {name}": text for name, text in asked.items()}
+            )
+        failed = state == NOT_FORGOTTEN
+        page = "report.html" if failed else "certificate.html"
+        terminal.line(f"{page.removesuffix('.html')}: {config.ledger / 'requests' / result['request']['id'] / page}")
+        if failed:
+            terminal.line(
+                "The model before stays the current one. To go on: more --max-minutes, another --method, --method retrain, or a --margin that you can accept."
+            )
         if places := result["store"].get("not_reached"):
             terminal.line("not reached, and for you to take care of (copies of the data and pages elsewhere too):")
             for one in places:

@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from unweave.forget.config import ForgetConfig
 from unweave.forget.effect import drawn_cautions, plan_cautions, require_effect, without_effect
 from unweave.forget.methods import get_method
 from unweave.forget.methods.base import Method, Setting
+from unweave.forget.outcome import ROWS, Effect, measured
 from unweave.forget.reading import read_forget_rows
 from unweave.forget.steps import ForgetRow, Role, StepBatch, collate_step, never_drawn, plan_draws
 from unweave.forget.target import has_target, target_loss
 from unweave.forget.trainable import trainable
 from unweave.forget.view import Reference, StepView
-from unweave.forget.watch import EVERY, Watch, watched_rows
+from unweave.forget.watch import EVERY, Watch, of_each_kind, watched_rows
 from unweave.identity import NO_EFFECT
 from unweave.inputs import Input, of_model, of_named_model, of_paths, of_rows
 from unweave.models.blocks import can_join
@@ -149,6 +150,8 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Method, loaded: Loaded
     config = run.config = dated(config, loaded.tokenizer, loaded.adapter, loaded.base)
     rows, problems, read = read_forget_rows(config, loaded, method)
     run.start(loaded, rows=read, problems=problems)
+    looked_at = of_each_kind(rows, ROWS)
+    before = [measured(loaded.model, own, pad_token_id=loaded.tokenizer.pad_token_id) for own in looked_at]
     started = time.monotonic()
     cautions = _said(without_effect(config, method))
     prepare = method.prepare or trainable
@@ -169,6 +172,11 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Method, loaded: Loaded
             method.save(config, loaded)
         else:
             save_adapter(loaded.model, loaded.tokenizer, config.output_dir, base=loaded.base, revision=loaded.revision)
+    # What a method saves in its own way may be another model than the one in memory.
+    saved = load(replace(config, model=str(config.output_dir), adapter=None)) if method.save is not None else loaded
+    after = [measured(saved.model, own, pad_token_id=loaded.tokenizer.pad_token_id) for own in looked_at]
+    effect = Effect(*zip(before, after, strict=True))
+    made["details"] |= {"effect": effect.to_json(), "cautions": [*made["details"]["cautions"], *effect.cautions()]}
     result = ForgetResult(folder=config.output_dir, method=method.name, seconds=seconds, **counts, **made)
     _write_card(config, loaded, result, rows, method.paper)
     run.finish({**result.__dict__, "folder": str(result.folder)})

@@ -68,17 +68,33 @@ def target_loss(config: ForgetConfig, loaded: Loaded, forget: Sequence[Example])
             where="--target-reference",
             remedy="give the model that was fine-tuned",
         )
-    try:
-        hard = row_losses(reference, held_out, config, description="target, reference").means()
-        slope, level = linear_regression(hard, losses)
-    except StatisticsError:
+    hard = row_losses(reference, held_out, config, description="target, reference").means()
+    target = calibrated(hard, losses, mean_loss(reference.model, forget, pad_token_id=reference.tokenizer.pad_token_id))
+    if target is None:
         raise DataError(
             "All held-out rows have the same loss under the reference.",
             where=str(config.target),
             remedy="give rows that differ, or leave --target-reference out",
-        ) from None
-    target = level + slope * mean_loss(reference.model, forget, pad_token_id=reference.tokenizer.pad_token_id)
+        )
     progress.say(
         f"target: {target:.2f} nats a token, where rows as hard as the forget rows stand; the held-out rows' mean is {fmean(losses):.2f}"
     )
     return target
+
+
+def calibrated(hard: Sequence[float], losses: Sequence[float], at: float) -> float | None:
+    """The loss that rows of some hardness have, by a least-squares line through held-out rows.
+
+    Args:
+        hard: Each held-out row's loss under the reference, nats a token.
+        losses: The same under the model.
+        at: The mean loss of the rows in question under the reference.
+
+    Returns:
+        Nats a token; `None` where the held-out rows are all equally hard.
+    """
+    try:
+        slope, level = linear_regression(hard, losses)
+    except StatisticsError:
+        return None
+    return level + slope * at

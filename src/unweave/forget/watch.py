@@ -163,9 +163,20 @@ def watched_rows(config: ForgetConfig, rows: Sequence[ForgetRow]) -> tuple[list[
     Returns:
         Forget rows and retain rows.
     """
-    forget, retain = (
-        [row.example for row in rows if row.is_forget == kind][: config.check_rows] for kind in (True, False)
-    )
+    return of_each_kind(rows, config.check_rows)
+
+
+def of_each_kind(rows: Sequence[ForgetRow], most: int) -> tuple[list[Example], list[Example]]:
+    """The first rows of each kind.
+
+    Args:
+        rows: All rows.
+        most: How many of each.
+
+    Returns:
+        Forget rows and retain rows.
+    """
+    forget, retain = ([row.example for row in rows if row.is_forget == kind][:most] for kind in (True, False))
     return forget, retain
 
 

@@ -3,16 +3,22 @@
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from unweave.audit.ledger.criteria import Outcome, outcomes, read_criteria, read_reference
 from unweave.audit.ledger.history import UNKNOWN, sentences
 from unweave.audit.ledger.job import Job
 from unweave.audit.ledger.materials import FORMAT, read_materials
 from unweave.audit.ledger.measure import changes
+from unweave.audit.ledger.measuring import MEASURED_AFTER
+from unweave.audit.ledger.price import RETRAIN
 from unweave.audit.ledger.shown import judge
-from unweave.audit.ledger.states import DONE, NOT_SHOWN
-from unweave.audit.ledger.work import MEASURED, MEASURED_AFTER, MEASURED_ORIGIN, RETRAIN
+from unweave.audit.ledger.states import DONE, NOT_FORGOTTEN, NOT_SHOWN
+from unweave.audit.ledger.tokens import MEASURED
+from unweave.audit.ledger.tried import read_tried
+from unweave.audit.ledger.work import MEASURED_ORIGIN
 from unweave.config import to_plain
 from unweave.errors import ModelError
 from unweave.files import finite, read_record, write_json
@@ -38,16 +44,35 @@ BESIDE_BASE = (
 )
 PROSE = frozenset(
     {"meaning", "findings", "not_measured", "method.paper", "method.summary", "drift.reason", "model.base.training"}
+    | {"criteria.told", "criteria.named.source"}
+    | {f"criteria.outcomes.{name}.words" for name in ("loss", "answers", "others")}
 )
 """Sentences, which another version may word in another way."""
 GUARANTEE = "epsilon", "delta", "group_epsilon", "group_delta", "noise_multiplier"
 NOT_MEASURED = {
     "membership": "membership inference: no holdout of like rows was given (--holdout)",
-    "generation": "generated answers, and triggers or other prompts that call the rows up (unweave audit --case)",
+    "generation": "answers to other prompts than the rows' own that call them up, such as triggers (unweave audit --case)",
     "attacks": "attacks: relearning, quantisation, paraphrases, sampling, the middle layers (unweave audit --case)",
     "retrained": "distance to a model retrained without the rows (unweave audit --retrained)",
     "base": "what the base model knew before the adapter was trained",
 }
+
+
+VERDICT = "verdict.json"
+
+
+def judge_request(job: Job) -> dict[str, Path]:
+    """Say whether the criteria that the request has named are met.
+
+    Args:
+        job: The request; the new model is measured.
+
+    Returns:
+        The file.
+    """
+    verdict = _verdict(job)
+    write_json(job.folder / VERDICT, {"forgotten": verdict.forgotten, "class": verdict.kind})
+    return {"verdict": job.folder / VERDICT}
 
 
 def write_certificate(job: Job) -> dict[str, Path]:
@@ -59,12 +84,65 @@ def write_certificate(job: Job) -> dict[str, Path]:
     Returns:
         The files.
     """
+    return _write(job, "certificate")
+
+
+def write_report(job: Job) -> dict[str, Path]:
+    """Write report.json and report.html: what a certificate would say of a request whose rows were not forgotten. It certifies nothing.
+
+    Args:
+        job: The request; all steps before are done.
+
+    Returns:
+        The files.
+    """
+    return _write(job, "report")
+
+
+def _write(job: Job, name: str) -> dict[str, Path]:
     job.require_same_inputs()
     certificate = derive_certificate(job)
-    files = {"certificate": job.folder / "certificate.json", "page": job.folder / "certificate.html"}
-    write_json(files["certificate"], certificate)
+    files = {name: job.folder / f"{name}.json", "page": job.folder / f"{name}.html"}
+    write_json(files[name], certificate)
     write_certificate_page(files["page"], certificate)
     return files
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What follows from the measurements of a request.
+
+    Attributes:
+        kind: The class.
+        meaning: What it means, in words.
+        outcomes: What came out against each criterion.
+        forgotten: Whether the criteria are met, or the class needs none.
+        shown: Whether, beyond that, the measurements show it.
+        findings: What they do not support, in words.
+    """
+
+    kind: str
+    meaning: str
+    outcomes: list[Outcome]
+    forgotten: bool
+    shown: bool
+    findings: list[str]
+
+
+def _verdict(job: Job) -> Verdict:
+    before, after = (_measured(job, name) for name in (MEASURED, MEASURED_AFTER))
+    compared = changes(before, after, margin=job.config.margin)
+    materials = read_materials(job)
+    method, copies, history = _method(job), before.get("copies", []), (materials or {}).get("history")
+    judged = judge(before, after, compared, copies=copies, margin=job.config.margin)
+    base = sentences(history) if history else []
+    kind, meaning = _class(job, method, copies, base)
+    criteria = read_criteria(job.folder)
+    outs = outcomes(criteria, before, after, read_reference(job.folder)) if criteria else []
+    exact, unmet = kind == "exact", [one.words for one in outs if not one.met]
+    forgotten = exact or not unmet
+    findings = [*(f"not met: {words}" for words in unmet), *judged.doubts, *judged.findings, *base]
+    return Verdict(kind, meaning, outs, forgotten, exact or not (unmet or judged.doubts), findings)
 
 
 def derive_certificate(job: Job) -> dict[str, Any]:
@@ -81,17 +159,12 @@ def derive_certificate(job: Job) -> dict[str, Any]:
     assert bound.added is not None, "a request was added"
     assert under is not None, "a certificate is made after something was done"
     before, after = (_measured(job, name) for name in (MEASURED, MEASURED_AFTER))
-    compared = changes(before, after, margin=job.config.margin)
-    method, copies, history = _method(job), before.get("copies", []), (materials or {}).get("history")
-    verdict = judge(before, after, compared, copies=copies, margin=job.config.margin)
-    verdict.findings += sentences(history) if history else []
-    kind, meaning = _class(job, method, copies, sentences(history) if history else [])
-    shown = kind == "exact" or not verdict.doubts
+    verdict, criteria = _verdict(job), read_criteria(job.folder)
     certificate = {
-        "class": kind,
-        "meaning": meaning,
-        "shown": shown,
-        "state": DONE if shown else NOT_SHOWN,
+        "class": verdict.kind,
+        "meaning": verdict.meaning,
+        "shown": verdict.shown,
+        "state": (DONE if verdict.shown else NOT_SHOWN) if verdict.forgotten else NOT_FORGOTTEN,
         "request": {
             "id": job.request.id,
             "kind": job.request.kind,
@@ -114,17 +187,28 @@ def derive_certificate(job: Job) -> dict[str, Any]:
             "before": {"model": job.before, "fingerprint": before["model"]},
             "after": {"model": "adapter", "fingerprint": after["model"]},
         },
-        "method": method,
-        "measured": {"before": before, "after": after, "changes": compared},
-        "findings": [*verdict.doubts, *verdict.findings],
+        "method": _method(job),
+        "measured": {
+            "before": before,
+            "after": after,
+            "changes": changes(before, after, margin=job.config.margin),
+        },
+        "findings": verdict.findings,
         "encoding": before.get("encoding"),
         "lost": before.get("lost", []),
-        "copies": copies,
-        "not_measured": _not_measured(after, exact=kind == "exact"),
+        "copies": before.get("copies", []),
+        "not_measured": _not_measured(after, exact=verdict.kind == "exact"),
         "drift": drift(job, before, after, until=under.number),
-        "store": read_record(job.folder / "store.json", what="The record of the store"),
+        "store": _store(job, forgotten=verdict.forgotten),
         "commands": _commands(job),
     }
+    if criteria is not None:
+        certificate["criteria"] = {
+            "named": asdict(criteria),
+            "told": criteria.told(),
+            "outcomes": {one.name: one.to_json() for one in verdict.outcomes},
+        }
+        certificate["attempts"] = read_tried(job.folder)
     if materials is not None:
         _bind(certificate, materials, bound.files)
     return finite(certificate)
@@ -159,6 +243,13 @@ def _training(materials: Mapping[str, Any]) -> str:
     return "by the records of the base's own training, none of the rows was in it"
 
 
+def _store(job: Job, *, forgotten: bool) -> dict[str, Any]:
+    """What was done to the store; it keeps its rows as long as they are not forgotten."""
+    if not forgotten:
+        return {"store": job.ledger.origin().store, "removed": []}
+    return read_record(job.folder / "store.json", what="The record of the store")
+
+
 def _measured(job: Job, name: str) -> dict[str, Any]:
     return read_record(job.folder / name, what="Measurements")
 
@@ -180,7 +271,7 @@ def _class(job: Job, method: Mapping[str, Any], copies: Sequence[Any], base: Seq
     """The class of a certificate and what it means; never *exact* beside copies that stayed, or on a base that may know the rows."""
     if "guarantee" in method:
         return "DP", CLASSES["DP"]
-    if job.config.method != RETRAIN:
+    if job.method != RETRAIN:
         return "empirical", CLASSES["empirical"]
     if copies:
         return "empirical", BESIDE_COPIES
@@ -215,9 +306,9 @@ def drift(job: Job, before: dict[str, Any], after: dict[str, Any], *, until: int
         ) from error
     # A removal by retraining leaves no trace that could add up; all others do.
     requests = [*job.ledger.carried_out(until=until), job.request]
-    share = 0.0 if job.config.method == RETRAIN else sum(len(request.rows) for request in requests) / origin.rows
+    share = 0.0 if job.method == RETRAIN else sum(len(request.rows) for request in requests) / origin.rows
     reasons = []
-    if change > origin.max_perplexity_change and job.config.method != RETRAIN:
+    if change > origin.max_perplexity_change and job.method != RETRAIN:
         reasons.append(
             f"the perplexity of other rows changed by {change:+.1%}, {origin.max_perplexity_change:.1%} are allowed"
         )
@@ -235,9 +326,9 @@ def drift(job: Job, before: dict[str, Any], after: dict[str, Any], *, until: int
 
 def _method(job: Job) -> dict[str, Any]:
     config = to_plain(job.config)
-    if job.config.method == RETRAIN:
+    if job.method == RETRAIN:
         return {"name": RETRAIN, "paper": "the same training without the rows", "options": config}
-    method = get_method(job.config.method)
+    method = get_method(job.method)
     told = {"name": method.name, "paper": method.paper, "summary": method.summary, "options": config}
     details = read_record(job.adapter / RESULT, what="The result of the unlearning run")["result"]["details"]
     guarantee = {name: details[name] for name in GUARANTEE if name in details}

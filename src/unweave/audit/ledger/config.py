@@ -89,8 +89,12 @@ class RunConfig(ReadingConfig):
     Attributes:
         request: Its id.
         ledger: The ledger's folder.
-        method: An unlearning method, or `retrain`: training again without the rows, which is exact for what entered through the adapter.
-        forget_config: config.yaml of an `unweave forget` run, whose options are used.
+        method: `auto` tries methods, and rates of each, until the criteria of *forgotten* are met, at last `retrain`: training again without the rows, which
+            is exact for what entered through the adapter. A method that is named is the only one tried.
+        forget_config: config.yaml of an `unweave forget` run, whose options are used, and no others tried.
+        target_loss: The loss of the rows to be forgotten, in nats a token, that counts as forgotten; by default that of rows like them that were never
+            trained on (`--holdout`), or that of the base model.
+        max_minutes: No attempt is begun that would end later than this.
         weights: How rows are weighed; anything but `uniform` needs a store that holds the rows to forget and to retain. `signed` is not offered: a request
             forgets the rows that it names, and no others.
         retain_rows: Rows whose behaviour must stay, drawn from the data by the request's id.
@@ -100,22 +104,24 @@ class RunConfig(ReadingConfig):
         near_copies: The least similarity (Jaccard of five-letter shingles) from which on another row counts as a near-duplicate of one that is to be
             forgotten, and is named in the certificate; at 1 only the same content does.
         holdout: A file of rows like those to be forgotten that were never trained on, for membership inference.
-        margin: The largest change of the loss on other rows that does not matter, in nats a token.
+        margin: The largest rise of the loss on other rows that does not matter, in nats a token.
         over_budget: Go on although the drift budget is used up.
         stores: Further gradient stores that may hold the rows, beside the ledger's own: forgotten rows leave them too.
         replay: Repeat the unlearning of a request that is done in this folder, and compare the result; the ledger stays as it is.
         key: The file of the ledger's key; by default `LEDGER.key` beside the folder.
         seed: Of training.
-        dtype: As for the model.
+        dtype: Of unlearning, as for the model; what is measured is measured in float32.
         device: As for the model.
     """
 
     request: Annotated[str, tyro.conf.Positional]
     ledger: Path
-    method: str = "rapidun"
+    method: str = "auto"
     forget_config: Path | None = None
     weights: PositiveMethod = "uniform"
-    retain_rows: int = 64
+    target_loss: float | None = None
+    max_minutes: float = 60.0
+    retain_rows: int = 128
     test_rows: int = 64
     max_length: int | None = None
     near_copies: float = 0.8
@@ -137,7 +143,9 @@ class VerifyConfig:
     Attributes:
         request: Its id; by default all requests that were carried out, one after the other.
         ledger: The ledger's folder.
-        tolerance: What rounding on another machine may change in a loss, in nats a token.
+        tolerance: What rounding may change in a row's loss, in nats a token; by default what the model's depth and width allow in float32.
+        rows: Rows of a set that are measured anew, drawn by the request's id where there are more.
+        token_budget: Tokens a batch.
         metrics: Measure anew. Without it (`--no-metrics`) no model is run: digests, and what follows from them, are checked.
         key: The file of the ledger's key; by default `LEDGER.key` beside the folder.
         without_key: Check what can be checked without the key, and say what can't.
@@ -145,7 +153,9 @@ class VerifyConfig:
 
     request: Annotated[str, tyro.conf.Positional] = ""
     ledger: Path
-    tolerance: float = 1e-3
+    tolerance: float | None = None
+    rows: int = 64
+    token_budget: int = 4096
     metrics: bool = True
     key: Path | None = None
     without_key: bool = False

@@ -1,5 +1,6 @@
 """One request being carried out, as its steps see it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 from unweave.audit.ledger.bound import Bound
 from unweave.audit.ledger.config import RunConfig
+from unweave.audit.ledger.journal import Event
 from unweave.audit.ledger.ledger import WORK, Ledger, Request
+from unweave.audit.ledger.tried import chosen_attempt
 from unweave.config import to_plain
 from unweave.data.rows import Row
 from unweave.errors import DataError
@@ -39,6 +42,17 @@ class Job:
         return self.folder / WORK
 
     @property
+    def method(self) -> str:
+        """The method that made the adapter, once it is made; before that the one asked for."""
+        chosen = chosen_attempt(self.folder)
+        return chosen.method if chosen else self.config.method
+
+    @property
+    def drift_is_used_up(self) -> bool:
+        """Whether requests before this one have used up what the model may drift."""
+        return drift_used_up(self.ledger.carried_out(until=self.begin)) is not None
+
+    @property
     def further_stores(self) -> list[str]:
         """Stores that the ledger does not know, and that the rows are to leave too."""
         return [str(Path(place).resolve()) for place in self.config.stores]
@@ -59,6 +73,17 @@ class Job:
         """The event with which the attempt began: what came after it, as a replay may find, does not count."""
         started = self.bound().started
         return started.number if started else None
+
+    def is_of(self, started: Event | None) -> bool:
+        """Whether an attempt began with what this one begins with.
+
+        Args:
+            started: The event of its start.
+
+        Returns:
+            The answer.
+        """
+        return started is not None and started.content == self.started
 
     def bound(self) -> Bound:
         """The events of the request that count, as the journal stands."""
@@ -103,6 +128,19 @@ class Job:
                 where=str(self.folder),
                 remedy="run it again: it starts over with what is there now",
             )
+
+
+def drift_used_up(carried_out: Sequence[Request]) -> str | None:
+    """Why the model may not drift further.
+
+    Args:
+        carried_out: The requests so far.
+
+    Returns:
+        The reason; `None` where it may.
+    """
+    drift = carried_out[-1].bound.done.content["drift"] if carried_out else {}  # type: ignore[union-attr]
+    return drift["reason"] if drift.get("retraining_due") else None
 
 
 def recorded_config(options: dict[str, Any], **changes: Any) -> RunConfig:

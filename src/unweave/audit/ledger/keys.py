@@ -190,7 +190,8 @@ def read_key(path: Path, expected: str | None = None) -> Key:
         )
     record = read_record(path, what="The ledger's key")
     key = _of_record(record)
-    if key is None:
+    # A file that was cut at its very end still holds the key, and is not what was written.
+    if key is None or not path.read_bytes().endswith(b"\n"):
         raise DataError("This is no whole key of a ledger.", where=str(path), remedy="restore it from a backup")
     if expected is not None and key.id != expected:
         raise DataError(

@@ -10,6 +10,7 @@ from typing import Any
 from unweave import __version__
 from unweave.audit.ledger.history import training_history
 from unweave.audit.ledger.job import Job
+from unweave.audit.ledger.price import AUTO, RETRAIN, may_retrain
 from unweave.config import load_yaml
 from unweave.digests import MODEL_FILES, matching, named_digests
 from unweave.errors import DataError
@@ -24,7 +25,6 @@ from unweave.train.recipe import read_recipe
 FILE = "materials.json"
 STEP = "bound"
 FORMAT = 2
-RETRAIN = "retrain"
 LOADED = (*MODEL_FILES, "*.bin", "*.py", "*.json", "*.jinja")
 """What a loader may read of a folder of the hub's cache, where anything else may be added later by whoever asks for it."""
 
@@ -99,7 +99,7 @@ def started_from(job: Job) -> list[str]:
         Names or folders, each once.
     """
     names = [place_of(ModelConfig(model=job.ledger.origin().model)).base, place_of(ModelConfig(model=before(job))).base]
-    if job.config.method == RETRAIN:
+    if may_retrain(job):
         names.append(str(read_recipe(job.ledger.origin().model).model))
     return list(dict.fromkeys(names))
 
@@ -136,7 +136,7 @@ def models_of(job: Job) -> dict[str, dict[str, Any]]:
     own = place_of(ModelConfig(model=before(job)))
     if own.base != place.base:
         models["base of before"] = described(own.base, own.revision)
-    if job.config.method == RETRAIN:
+    if may_retrain(job):
         recipe = read_recipe(origin.model)
         start = place_of(recipe)
         models["retrained from"] = described(start.base, start.revision)
@@ -200,7 +200,7 @@ def options_of(job: Job) -> dict[str, Any]:
         "holdout": of_path(config.holdout).content,
         "replacement": of_path(Path(job.request.replacement)).content if job.request.replacement else None,
     }
-    if config.forget_config is not None and config.method != RETRAIN:
+    if config.forget_config is not None and config.method not in (AUTO, RETRAIN):
         own = load_yaml(get_method(config.method).config_type, config.forget_config, command="forget")
         named |= {
             "target": of_path(own.target).content,

@@ -10,25 +10,31 @@ from unweave.audit.inference import Scored, membership_attacks
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.errors import ModelError
+from unweave.forget.outcome import BEGINS
 from unweave.models.fingerprint import model_fingerprint
 from unweave.models.loading import Loaded
 
 
-def measure(loaded: Loaded, sets: Mapping[str, Sequence[Row]], encoding: EncodingConfig) -> dict[str, Any]:
+def measure(
+    loaded: Loaded, sets: Mapping[str, Sequence[Row]], encoding: EncodingConfig, *, token_budget: int = 4096
+) -> dict[str, Any]:
     """One teacher-forced pass over all sets.
 
     Args:
         loaded: The model.
         sets: `forget`, `test`, and where there are any `holdout` and `replacement`.
         encoding: Template and lengths.
+        token_budget: Tokens a batch, padding included.
 
     Returns:
         The model's fingerprint; for each set its summary and its rows' mean losses; the membership attacks where there is a holdout. No text.
     """
     used = {name: rows for name, rows in sets.items() if rows}
-    forced = forced_pass(loaded, used, encoding, description="measure")
+    forced = forced_pass(loaded, used, encoding, token_budget=token_budget, description="measure")
     found: dict[str, Any] = {
         "model": model_fingerprint(loaded.model),
+        "dtype": str(loaded.model.dtype).removeprefix("torch."),
+        "logits": max(max(row) for own in forced.values() for row in own.logits),
         "sets": {name: _summary(own) for name, own in forced.items()},
     }
     if "holdout" in forced:
@@ -73,6 +79,8 @@ def _summary(own: Forced) -> dict[str, Any]:
         "rows": len(own.row_ids),
         # Rows whose answer comes out word for word when the model always takes its first choice.
         "verbatim": [row_id for row_id, hits in zip(own.row_ids, own.hits, strict=True) if all(hits)],
+        # Teacher-forced hits up to a token are what greedy decoding does up to it.
+        "begins": [row_id for row_id, hits in zip(own.row_ids, own.hits, strict=True) if all(hits[:BEGINS])],
         "losses": dict(zip(own.row_ids, own.mean_losses(), strict=True)),
         "tokens": sum(own.tokens()),
         "loss_sum": sum(own.sums()),

@@ -3,11 +3,16 @@
 prepared          the rows to forget, to keep and to test on, as files (removed again however the run ends: a ledger keeps no forgotten text)
 measured before   losses of these rows under the current model
 bound             data, models and files of options, by content
+criteria named    what forgotten would look like, and what getting there costs
 weighed           influence weights, where they are asked for
-forgotten         the new adapter
+forgotten         the new adapter: the first attempt that meets the criteria, or the best of those that don't
 measured after    the same losses under it, and the drift from the model before all requests
+judged            whether the criteria are met
 store cleaned     the rows are gone from the gradient store, their sketches and texts too
 certified         certificate.json and certificate.html
+
+A request whose criteria are not met ends after `judged`, with report.json and report.html: the model before stays the current one, the store keeps its
+rows, and the request may be carried out again with other options.
 """
 
 import shutil
@@ -18,33 +23,42 @@ from pathlib import Path
 from typing import Any
 
 from unweave import progress
-from unweave.audit.ledger import materials, work
+from unweave.audit.ledger import attempts, materials, work
 from unweave.audit.ledger.bound import Bound
-from unweave.audit.ledger.certificate import write_certificate
+from unweave.audit.ledger.certificate import VERDICT, judge_request, write_certificate, write_report
 from unweave.audit.ledger.config import CancelConfig, RollbackConfig, RunConfig
-from unweave.audit.ledger.job import Job, recorded_config
+from unweave.audit.ledger.criteria import name_criteria
+from unweave.audit.ledger.job import Job, drift_used_up, recorded_config
 from unweave.audit.ledger.ledger import LOCK, WORK, Ledger, Request
-from unweave.audit.ledger.states import CANCEL, CANCELLED, END, ROLL_BACK, START, STEP, after
+from unweave.audit.ledger.making import WEIGHTS
+from unweave.audit.ledger.measuring import side_by_side
+from unweave.audit.ledger.price import may_retrain
+from unweave.audit.ledger.states import CANCEL, CANCELLED, END, FAIL, NOT_FORGOTTEN, ROLL_BACK, START, STEP, after
 from unweave.errors import BusyError, ConfigError, DataError
 from unweave.files import file_digest, locked, read_json
 from unweave.names import fault_of
 from unweave.ranges import require_in_range
 from unweave.temporary import remove_stale
 
-Steps = Mapping[str, Callable[[Job], dict[str, Path]]]
+JUDGED, REPORTED = "judged", "reported"
+
+Step = Callable[[Job], dict[str, Path]]
+Steps = Mapping[str, Step]
 """Name to what is done, in order; each returns the files that it left."""
 
 STEPS: Steps = {
     "prepared": work.prepare,
     "measured before": work.measure_before,
     materials.STEP: materials.gather,
+    "criteria named": name_criteria,
     "weighed": work.weigh,
-    "forgotten": work.forget,
+    "forgotten": attempts.forget,
     "measured after": work.measure_after,
+    JUDGED: judge_request,
     "store cleaned": work.clean_store,
     "certified": write_certificate,
 }
-BEFORE_STORE = "measured after"
+BEFORE_STORE = JUDGED
 """The step before the store is cleaned: once it is recorded, the store may lack the rows."""
 
 
@@ -93,10 +107,16 @@ def run_request(config: RunConfig, *, steps: Steps | None = None) -> dict[str, A
                 f"The request '{request.id}' was {request.state}.", remedy="add it anew, under another --request-id"
             )
         ledger.require_key()
-        _require_budget(ledger, config)
         job = Job(ledger, request, config, folder, ledger.model())
+        if request.state == NOT_FORGOTTEN and job.is_of(request.bound.started):
+            remove(folder / WORK)
+            progress.say(f"request {request.id} was carried out with these options: {request.state}")
+            return read_json(folder / "report.json", what="The report")
+        _require_budget(job)
         try:
-            return _carry_out(job, steps or STEPS)
+            found = _carry_out(job, steps or STEPS)
+            left = steps is None and found.get("state") == NOT_FORGOTTEN
+            return {**found, "answers": side_by_side(job)} if left else found
         finally:
             # However it ends: what is needed of the rows' texts when it goes on is made again.
             remove(job.work)
@@ -115,24 +135,17 @@ def _alone(ledger: Ledger) -> Iterator[None]:
 
 def _carry_out(job: Job, steps: Steps) -> dict[str, Any]:
     ledger, request, bound = job.ledger, job.request, job.bound()
-    if bound.started is None or bound.started.content != job.started:
+    if not job.is_of(bound.started) or ledger.request(request.id).state == NOT_FORGOTTEN:
         if bound.started is not None:
             progress.say("the request is carried out with other options or inputs than before: starting over")
         bound = _begin(job)
     for name, step in steps.items():
-        known = bound.steps[name].content["files"] if name in bound.steps else None
-        if known is not None and _intact(job, known):
-            continue
-        progress.say(f"request {request.id}: {name}")
-        files = step(job)
-        digests = {key: [str(path.relative_to(job.folder)), _digest(job, path)] for key, path in files.items()}
-        if known is None:
-            ledger.record(STEP, request.id, step=name, files=digests)
-        elif known != digests:
-            # What an event has bound stays bound: what comes out otherwise is another attempt.
-            progress.say(f"what '{name}' had left was lost, and came out otherwise when made again: starting over")
-            _begin(job)
-            return _carry_out(Job(job.ledger, request, job.config, job.folder, job.before), steps)
+        if name == REPORTED:
+            continue  # In the place of all that follows `judged`, and only where the criteria are not met.
+        if not _made(job, bound, name, step):
+            return _over(job, steps)
+        if name == JUDGED and not read_json(job.folder / VERDICT, what="The verdict")["forgotten"]:
+            return _fail(job, bound, steps.get(REPORTED, write_report)) or _over(job, steps)
     remove_stale(job.folder)
     remove_stale(job.ledger.folder, below=False)
     certificate = read_json(job.folder / "certificate.json", what="The certificate")
@@ -148,6 +161,42 @@ def _carry_out(job: Job, steps: Steps) -> dict[str, Any]:
     if certificate["drift"]["retraining_due"]:
         progress.say("the drift budget is used up: retrain before the next request")
     return certificate
+
+
+def _made(job: Job, bound: Bound, name: str, step: Step) -> bool:
+    """Make a step, unless it is made and its files are as they were; false where they were lost and came out otherwise."""
+    known = bound.steps[name].content["files"] if name in bound.steps else None
+    if known is not None and _intact(job, known):
+        return True
+    progress.say(f"request {job.request.id}: {name}")
+    files = step(job)
+    digests = {key: [str(path.relative_to(job.folder)), _digest(job, path)] for key, path in files.items()}
+    if known is None:
+        job.ledger.record(STEP, job.request.id, step=name, files=digests)
+    # What an event has bound stays bound: what comes out otherwise is another attempt.
+    return known in (None, digests)
+
+
+def _over(job: Job, steps: Steps) -> dict[str, Any]:
+    progress.say("what a step had left was lost, and came out otherwise when made again: starting over")
+    _begin(job)
+    return _carry_out(Job(job.ledger, job.request, job.config, job.folder, job.before), steps)
+
+
+def _fail(job: Job, bound: Bound, report_of: Step) -> dict[str, Any] | None:
+    """End an attempt whose criteria are not met; `None` where it has to start over."""
+    if not _made(job, bound, REPORTED, report_of):
+        return None
+    remove_stale(job.folder)
+    remove_stale(job.ledger.folder, below=False)
+    report = read_json(job.folder / "report.json", what="The report")
+    job.ledger.record(
+        FAIL,
+        job.request.id,
+        report=file_digest(job.folder / "report.json"),
+        page=file_digest(job.folder / "report.html"),
+    )
+    return report
 
 
 def _begin(job: Job) -> Bound:
@@ -189,15 +238,12 @@ def _digest(job: Job, path: Path) -> str:
     return job.ledger.hidden(digest, purpose="file") if path.is_relative_to(job.work) else digest
 
 
-def _require_budget(ledger: Ledger, config: RunConfig) -> None:
-    done = ledger.carried_out()
-    if not done or config.over_budget or config.method == work.RETRAIN:
-        return
-    drift = done[-1].bound.done.content["drift"]  # type: ignore[union-attr]
-    if drift["retraining_due"]:
+def _require_budget(job: Job) -> None:
+    reason = drift_used_up(job.ledger.carried_out())
+    if reason is not None and not job.config.over_budget and not may_retrain(job):
         raise ConfigError(
-            f"The drift budget is used up: {drift['reason']}.",
-            where=str(ledger.folder),
+            f"The drift budget is used up: {reason}.",
+            where=str(job.ledger.folder),
             remedy="run this request with --method retrain, or go on with --over-budget",
         )
 
@@ -216,10 +262,10 @@ def _replay(ledger: Ledger, config: RunConfig) -> dict[str, Any]:
     job = Job(ledger, request, repeated, config.replay, started.content["before"])
     try:
         work.prepare(job)
-        for name in work.WEIGHTS:
+        for name in WEIGHTS:
             if (original / name).is_file():
                 shutil.copyfile(original / name, job.folder / name)
-        work.forget(job)
+        attempts.repeat(job, original)
     finally:
         remove(job.work)
     own, other = (file_digest(work.weights_of(folder / "adapter")) for folder in (job.folder, original))

@@ -2,7 +2,7 @@
 
 Forgetting is *shown* when the rows' loss rose by more than the margin and beyond what chance, or the change of all other rows, would do; when no answer is
 still the model's first choice at every token; and, where rows like them were never trained on, when no attack tells the two apart any more. A retraining
-without the rows and without copies of them needs no such evidence. All else is *done, not shown*.
+without the rows and without copies of them needs no such evidence. What meets the criteria that were named, and is not shown, is *done, not shown*.
 """
 
 import statistics

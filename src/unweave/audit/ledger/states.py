@@ -7,16 +7,27 @@ from unweave.audit.ledger.journal import Event
 
 OPEN, RUNNING = "open", "running"
 DONE, NOT_SHOWN = "done", "done, not shown"
+NOT_FORGOTTEN = "not forgotten"
 ROLLED_BACK, CANCELLED = "rolled back", "cancelled"
 
 ADD, START, STEP, END, ROLL_BACK, CANCEL = "added", "started", "step", "done", "rolled back", "cancelled"
+FAIL = "not forgotten"
+"""The end of an attempt that did not meet the criteria it had named: the model before stays current, and the request may be carried out again."""
 END_NOT_SHOWN = "done, not shown"
 """The event `done` of a run whose measurements do not show that the rows were forgotten."""
 
 TABLE: dict[str | None, dict[str, str]] = {
     None: {ADD: OPEN},
     OPEN: {START: RUNNING, CANCEL: CANCELLED},
-    RUNNING: {START: RUNNING, STEP: RUNNING, END: DONE, END_NOT_SHOWN: NOT_SHOWN, CANCEL: CANCELLED},
+    RUNNING: {
+        START: RUNNING,
+        STEP: RUNNING,
+        END: DONE,
+        END_NOT_SHOWN: NOT_SHOWN,
+        FAIL: NOT_FORGOTTEN,
+        CANCEL: CANCELLED,
+    },
+    NOT_FORGOTTEN: {START: RUNNING, CANCEL: CANCELLED},
     DONE: {ROLL_BACK: ROLLED_BACK},
     NOT_SHOWN: {ROLL_BACK: ROLLED_BACK},
     ROLLED_BACK: {},

@@ -1,17 +1,22 @@
 """The metrics of a certificate, measured anew: before, after, and of the model before all requests, on the rows as the data has them now."""
 
+import contextlib
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 
 from unweave.audit.ledger.config import VerifyConfig
+from unweave.audit.ledger.criteria import read_reference
 from unweave.audit.ledger.draws import held_out_rows
 from unweave.audit.ledger.job import Job
 from unweave.audit.ledger.keys import NAMED
 from unweave.audit.ledger.materials import before
 from unweave.audit.ledger.measure import measure
+from unweave.audit.ledger.measuring import never_trained
 from unweave.audit.ledger.tokens import encoding_of
 from unweave.audit.ledger.verify_files import Check, forgotten
 from unweave.audit.ledger.work import MEASURED_ORIGIN
@@ -19,8 +24,9 @@ from unweave.data.rows import Row
 from unweave.errors import UnweaveError
 from unweave.files import read_record
 from unweave.models.fingerprint import model_fingerprint
-from unweave.models.loading import ModelConfig, load
+from unweave.models.loading import Loaded, ModelConfig, load
 
+NEVER = ""
 SAME = 1e-7
 """A gap of losses, in nats a token, up to which the two were computed in the same way: then what the model chooses must be the same too."""
 
@@ -47,6 +53,8 @@ def metrics(
         if known and job.ledger.row_hash(row) != job.request.rows[row.id]:
             yield Check("the request's rows", f"row '{row.id}' has changed since")
     sides = {"after": (str(job.adapter), certificate["measured"]["after"])}
+    if (reference := read_reference(job.folder)) is not None:
+        sides["never trained on the rows"] = NEVER, reference
     if materials is not None:
         sides["before"] = before(job), certificate["measured"]["before"]
         if MEASURED_ORIGIN in job.bound().files:
@@ -91,33 +99,94 @@ def _side(
             )
             continue
         if rows := [known[row_id] for row_id in own["losses"] if row_id in known]:
-            sets[name] = rows
+            sets[name] = some_of(rows, config.rows, key=f"{job.request.id}:{name}")
     try:
-        loaded = load(ModelConfig(model=model, dtype=job.config.dtype, device=job.config.device))
-        found = measure(loaded, sets, encoding_of(job))
+        with _loaded(job, model, said) as loaded:
+            if loaded is None:
+                yield Check(title, "the model that the training began with is not known any more")
+                return
+            found = measure(loaded, sets, encoding_of(job), token_budget=config.token_budget)
+            tolerance = config.tolerance if config.tolerance is not None else rounding(loaded.model, said)
+            fingerprint = model_fingerprint(loaded.model, like=said["model"])
     except (UnweaveError, SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
         # Whatever keeps the metrics from being measured is a failed verification, not a crash of it.
         yield Check(title, f"they can't be measured: {' '.join(str(error).split())}")
         return
     # Certificates of before have fingerprints of another kind.
-    same = said["model"] in (found["model"], model_fingerprint(loaded.model, like=said["model"]))
+    same = said["model"] in (found["model"], fingerprint)
     fault = None if same else "the model's weights are not those that were certified"
     yield Check("the model's fingerprint" if title == "metrics" else f"{title}: fingerprint", fault)
     whole = all(set(own["losses"]) == set(said["sets"][name]["losses"]) for name, own in found["sets"].items())
     worst = 0.0
     for name, own in found["sets"].items():
         expected = said["sets"][name]
-        gap, fault = _losses(
-            own["losses"], {row.id: expected["losses"][row.id] for row in sets[name]}, config.tolerance
-        )
+        gap, fault = _losses(own["losses"], {row.id: expected["losses"][row.id] for row in sets[name]}, tolerance)
         worst = max(worst, gap)
         if fault is None and set(own["losses"]) == set(expected["losses"]):
-            fault = _summaries(own, expected, gap=gap, tolerance=config.tolerance)
-        yield Check(f"{title}, {name}", fault)
+            fault = _summaries(own, expected, gap=gap, tolerance=tolerance)
+        some = (
+            f" ({len(sets[name])} of {len(expected['losses'])} rows)"
+            if len(sets[name]) < len(expected["losses"])
+            else ""
+        )
+        yield Check(f"{title}, {name}{some}", fault)
     if whole and len(sets) == len(said["sets"]):
         yield Check(
             f"{title}, membership", _membership(found.get("membership", {}), said.get("membership", {}), gap=worst)
         )
+
+
+@contextlib.contextmanager
+def _loaded(job: Job, model: str, said: Mapping[str, Any]) -> Iterator[Loaded | None]:
+    """A model as it was measured: in float32, or, of certificates of before, in the request's dtype."""
+    if model == NEVER:
+        with never_trained(job) as loaded:
+            yield loaded
+    else:
+        dtype = said.get("dtype", job.config.dtype)
+        yield load(ModelConfig(model=model, dtype=dtype, device=job.config.device))
+
+
+def some_of(rows: Sequence[Row], most: int, *, key: str) -> list[Row]:
+    """Rows to measure anew, the same whenever they are drawn.
+
+    Args:
+        rows: The rows of a set.
+        most: How many.
+        key: What they are drawn by.
+
+    Returns:
+        All of them, or as many as are wanted, in their order.
+    """
+    by_hash = sorted(rows, key=lambda row: hashlib.blake2b(f"{key}:{row.id}".encode()).digest())
+    chosen = {row.id for row in by_hash[: most or None]}
+    return [row for row in rows if row.id in chosen]
+
+
+def rounding(model: Any, said: Mapping[str, Any]) -> float:
+    """How far two float32 evaluations of a loss may be apart, whatever the machine, the threads and the batch.
+
+    A sum of n products in any order has a relative error of about u sqrt(n), u the unit roundoff (Higham and Mary, SIAM J. Sci. Comput. 41(5), 2019: such
+    errors add up as a random walk does). A transformer of L layers adds 2 L such sums to its stream, each with an error of its own: u sqrt(2 L n), with n
+    the widest sum. The logits are off by that share of the largest of them, a token's loss by twice as much, and two evaluations by both their errors.
+
+    Args:
+        model: The model.
+        said: Its measurements, with the largest logit.
+
+    Returns:
+        Nats a token; of measurements of before the logits were kept, 0.001.
+    """
+    if "logits" not in said:
+        return 1e-3
+    config = model.config.get_text_config()
+    wide = max(
+        module.weight.shape[-1]
+        for module in model.modules()
+        if isinstance(getattr(module, "weight", None), torch.Tensor) and module.weight.dim() == 2
+    )
+    unit = torch.finfo(torch.float32).eps / 2
+    return 4 * unit * math.sqrt(2 * config.num_hidden_layers * wide) * said["logits"]
 
 
 def _losses(found: Mapping[str, float], expected: Mapping[str, float], tolerance: float) -> tuple[float, str | None]:
@@ -145,8 +214,9 @@ def _summaries(found: Mapping[str, Any], expected: Mapping[str, Any], *, gap: fl
         off = abs(found[name] - expected[name])
         if not off <= most + 1e-9 * abs(found[name]):
             return f"{name} is {found[name]:.6g}, the certificate says {expected[name]:.6g}"
-    if not flipped and found["verbatim"] != expected["verbatim"]:
-        return f"word for word come out {found['verbatim']}, the certificate says {expected['verbatim']}"
+    for kind, words in (("verbatim", "word for word come out"), ("begins", "so begin as the row does")):
+        if not flipped and kind in expected and found[kind] != expected[kind]:
+            return f"{words} {found[kind]}, the certificate says {expected[kind]}"
     return None
 
 

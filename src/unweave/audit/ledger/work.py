@@ -1,41 +1,32 @@
 """The steps of a request: each makes its files whole or not at all, and may be made again."""
 
-import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from unweave import progress
+from unweave.audit.ledger.attempts import ANEW
 from unweave.audit.ledger.draws import drawn, held_out_rows, staying_copies
 from unweave.audit.ledger.job import Job, require_unchanged
+from unweave.audit.ledger.making import WEIGHTS, able, has_option, hears_clean_answers
 from unweave.audit.ledger.measure import measure
+from unweave.audit.ledger.measuring import MEASURED_AFTER, load_to_measure, measured_by, work_sets
+from unweave.audit.ledger.price import AUTO, RETRAIN
 from unweave.audit.ledger.reach import reach
-from unweave.audit.ledger.records import hide_identity, is_made
-from unweave.audit.ledger.tokens import MEASURED, choose_encoding, encoding_of, lost_rows, require_all
-from unweave.config import load_yaml, to_plain
-from unweave.data.config import AS_WRITTEN, read_own
-from unweave.data.remembered import read_beside
+from unweave.audit.ledger.tokens import MEASURED, choose_encoding, lost_rows, require_all
+from unweave.config import to_plain
+from unweave.data.config import read_own
 from unweave.data.rows import Row
-from unweave.digests import all_files
 from unweave.errors import ConfigError, DataError, StoreError
 from unweave.files import write_json, write_jsonl
-from unweave.forget.config import ForgetConfig
-from unweave.forget.methods import METHODS, get_method
-from unweave.forget.stage import forget_rows
-from unweave.models.loading import Loaded, ModelConfig, load
-from unweave.outputs import SNAPSHOTS
 from unweave.store.care import compact_store
 from unweave.store.store import GradientStore
-from unweave.train.recipe import read_recipe
-from unweave.train.sft import fine_tune
 from unweave.weigh.config import WeighConfig
 from unweave.weigh.stage import weigh_rows
 
-RETRAIN = "retrain"
-WEIGHTS = "forget_weights.jsonl", "retain_weights.jsonl"
-MEASURED_AFTER, MEASURED_ORIGIN = "measured.after.json", "measured.origin.json"
-SETS = "forget", "retain", "test", "holdout", "replacement"
+MEASURED_ORIGIN = "measured.origin.json"
 
 
 def prepare(job: Job) -> dict[str, Path]:
@@ -52,13 +43,15 @@ def prepare(job: Job) -> dict[str, Path]:
         DataError: When no other rows are left to keep or to test on.
     """
     rows, config = require_unchanged(job), job.config
-    method = get_method(config.method)
-    if job.request.kind not in method.requests:
-        able = ", ".join(name for name, other in METHODS.items() if job.request.kind in other.requests)
+    if config.method != AUTO and config.method not in able(job.request.kind):
         raise ConfigError(
             f"The method '{config.method}' can't express a {job.request.kind}.",
             where="--method",
-            remedy=f"use one of: {able}",
+            remedy=f"use one of: {', '.join(able(job.request.kind))}",
+        )
+    if config.method == AUTO and config.forget_config is not None:
+        raise ConfigError(
+            "Options of a method are given, and no method.", where="--forget-config", remedy="say which with --method"
         )
     retain, test = drawn(job, list(rows), copies={copy.row_id for copy in staying_copies(job)}, tell=True)
     replacement = _replacement(job)
@@ -78,8 +71,9 @@ def prepare(job: Job) -> dict[str, Path]:
             where=job.ledger.origin().data,
             remedy="give --retain-rows and --test-rows of 1 at least, and data with rows that no request names",
         )
-    if (job.request.kind == "modification" and not _has_option(job, "replacement")) or (
-        job.request.kind == "correction" and not _hears_clean_answers(job)
+    lead = ANEW[0] if config.method == AUTO else config.method
+    if (job.request.kind == "modification" and not has_option(lead, "replacement")) or (
+        job.request.kind == "correction" and not hears_clean_answers(lead)
     ):
         # The new rows are learned beside the rows that are kept; under their own ids, since the old ones are to be forgotten.
         new = [replace(row, id=f"{row.id}+new") for row in replacement.values()]
@@ -99,7 +93,7 @@ def measure_before(job: Job) -> dict[str, Path]:
     Returns:
         The file.
     """
-    loaded = _load(job, job.before)
+    loaded = load_to_measure(job, job.before)
     sets = work_sets(job)
     retain = {"retain": read_own(job.work / "retain.jsonl").rows}
     encoding, source = choose_encoding(job, loaded, sets | retain)
@@ -107,7 +101,9 @@ def measure_before(job: Job) -> dict[str, Path]:
     lost = lost_rows(sets | retain, loaded, encoding, places=places)
     require_all(lost, encoding)
     progress.say(f"rows are made into tokens as in {source}")
+    started = time.monotonic()
     found = measure(loaded, sets, encoding) | {
+        "seconds": time.monotonic() - started,
         "encoding": {"options": to_plain(encoding), "source": source},
         "lost": lost,
         "copies": [copy.__dict__ for copy in staying_copies(job)],
@@ -155,62 +151,6 @@ def weigh(job: Job) -> dict[str, Path]:
     return {name: job.folder / name for name in WEIGHTS}
 
 
-def forget(job: Job) -> dict[str, Path]:
-    """Make the new adapter.
-
-    Args:
-        job: The request.
-
-    Returns:
-        All files of its folder: whoever loads it reads more than its weights.
-    """
-    if not is_made(job):
-        if job.config.method == RETRAIN:
-            _retrain(job)
-        else:
-            forget_rows(unlearning(job))
-        hide_identity(job)
-    return {path.relative_to(job.adapter).as_posix(): path for path in all_files(job.adapter)}
-
-
-def unlearning(job: Job) -> ForgetConfig:
-    """The config of the unlearning run.
-
-    Args:
-        job: The request.
-
-    Returns:
-        An instance of the method's own config.
-    """
-    config, kind = job.config, get_method(job.config.method).config_type
-    files: Any = {
-        "forget": job.work / "forget.jsonl",
-        "retain": job.work / "retain.jsonl",
-        "output_dir": job.adapter,
-    }
-    base = (
-        replace(load_yaml(kind, config.forget_config, command="forget"), **files)
-        if config.forget_config
-        else kind(**files)
-    )
-    base = replace(base, **encoding_of(job).__dict__)
-    weights = [job.folder / name if (job.folder / name).is_file() else None for name in WEIGHTS]
-    is_adapter = (Path(job.before) / "adapter_config.json").is_file()
-    model: Any = {
-        "model": job.before,
-        "adapter": None,
-        "adapter_mode": "continue" if is_adapter else "new",
-        "dtype": config.dtype,
-        "device": config.device,
-        **AS_WRITTEN,
-    }
-    if _has_option(job, "request"):
-        model["request"] = job.request.kind
-    if _has_option(job, "replacement") and job.request.kind == "modification":
-        model["replacement"] = job.work / "replacement.jsonl"
-    return replace(base, **model, forget_weights=weights[0], retain_weights=weights[1], seed=config.seed)
-
-
 def measure_after(job: Job) -> dict[str, Path]:
     """Measure the new adapter, and the model before all requests where that is another than the one before.
 
@@ -221,11 +161,12 @@ def measure_after(job: Job) -> dict[str, Path]:
         The files.
     """
     files = {"after": job.folder / MEASURED_AFTER}
-    write_json(files["after"], _measured(job, str(job.adapter)))
+    # What the attempt was judged by is read again, if it is of the same weights.
+    measured_by(job, str(job.adapter), keep=files["after"])
     origin = job.ledger.origin().model
     if origin != job.before:
         files["origin"] = job.folder / MEASURED_ORIGIN
-        write_json(files["origin"], _measured(job, origin, only="test"))
+        write_json(files["origin"], measured_by(job, origin, only="test"))
     return files
 
 
@@ -265,70 +206,6 @@ def weights_of(folder: Path) -> Path:
         Its path.
     """
     return folder / "adapter_model.safetensors"
-
-
-def work_sets(job: Job) -> dict[str, list[Row]]:
-    """The rows of the run, by set.
-
-    Args:
-        job: The request.
-
-    Returns:
-        Those that are measured.
-    """
-    found = {}
-    for name in SETS:
-        path = job.work / f"{name}.jsonl"
-        if name != "retain" and path.stat().st_size:
-            found[name] = read_own(path).rows
-    return found
-
-
-def _measured(job: Job, model: str, *, only: str | None = None) -> dict[str, Any]:
-    sets = work_sets(job)
-    return measure(_load(job, model), {only: sets[only]} if only else sets, encoding_of(job))
-
-
-def _load(job: Job, model: str) -> Loaded:
-    return load(ModelConfig(model=model, dtype=job.config.dtype, device=job.config.device))
-
-
-def _retrain(job: Job) -> None:
-    """The original training again, without what all requests up to this one took out, and with what they put in its place."""
-    recipe = read_recipe(job.ledger.origin().model)
-    gone: dict[str, Row | None] = {}
-    for other in [*job.ledger.carried_out(until=job.begin), job.request]:
-        new = {row.id: row for row in job.ledger.new_rows(other)}
-        gone |= {row_id: new.get(row_id) for row_id in other.rows}
-    without = {job.ledger.name_of(row.id) for row in read_beside(recipe.without, recipe)} if recipe.without else set()
-    rows = [gone.get(row.id, row) for row in job.rows if row.id not in without]
-    write_jsonl(job.work / "train.jsonl", [row.to_record() for row in rows if row is not None])
-    training = replace(
-        recipe,
-        data=job.work / "train.jsonl",
-        without=None,
-        **AS_WRITTEN,
-        output_dir=job.adapter,
-        snapshots=(),
-        dtype=job.config.dtype,
-        device=job.config.device,
-    )
-    if training.tuning != "lora":
-        raise ConfigError(
-            "A ledger's models are adapters.", where="--method retrain", remedy="train with --tuning lora"
-        )
-    fine_tune(training)
-    shutil.rmtree(job.adapter / SNAPSHOTS, ignore_errors=True)
-
-
-def _has_option(job: Job, name: str) -> bool:
-    return name in get_method(job.config.method).config_type.__dataclass_fields__
-
-
-def _hears_clean_answers(job: Job) -> bool:
-    """Whether the method itself learns the clean answers of forget rows."""
-    method = get_method(job.config.method)
-    return (method.uses_clean and method.clean_answers is None) or method.train is not None
 
 
 def _replacement(job: Job) -> dict[str, Row]:

@@ -1,0 +1,123 @@
+"""What an unlearning run did: forget and retain rows before and after it, and a word where that is nothing, too little, or too much."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from unweave.data.batches import collate, plan_batches
+from unweave.data.encoding import Example
+from unweave.gradients.loss import labelled_logits
+from unweave.models.evaluation import evaluating
+
+ROWS = 32
+"""Rows of each kind that are measured."""
+
+BEGINS = 8
+"""Tokens of an answer that a model must choose by itself for its answer to begin as the row's does; all of a shorter answer."""
+
+LITTLE = 0.05
+"""A change of a mean loss that may be noise, in nats a token."""
+
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Answers of some rows under a model.
+
+    Attributes:
+        losses: l(z) of each row, nats a token.
+        begins: Whether greedy decoding begins as the row's answer does: teacher-forced first choices up to a token are what it gives up to it.
+    """
+
+    losses: list[float]
+    begins: list[bool]
+
+    @property
+    def loss(self) -> float:
+        """The mean; NaN without rows."""
+        return fmean(self.losses) if self.losses else float("nan")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Forget and retain rows before and after.
+
+    Attributes:
+        forget: Of the forget rows.
+        retain: Of the retain rows.
+    """
+
+    forget: tuple[Measured, Measured]
+    retain: tuple[Measured, Measured]
+
+    def cautions(self) -> list[str]:
+        """What whoever takes the model for one without the rows should know.
+
+        Returns:
+            Sentences; none where the forget rows' loss rose, none of their answers comes out, and the retain rows' loss stayed.
+        """
+        (was, now), (kept_was, kept_now) = self.forget, self.retain
+        if (was.losses, kept_was.losses) == (now.losses, kept_now.losses):
+            return ["no loss of any row measured changed: the model is the one before"]
+        found = []
+        rise = now.loss - was.loss
+        if rise < LITTLE:
+            found.append(
+                f"the forget rows' loss went from {was.loss:.3f} to {now.loss:.3f} nats a token: the run did next to nothing to them"
+            )
+        if any(now.begins):
+            found.append(
+                f"{sum(now.begins)} of {len(now.begins)} answers still begin as the rows' do ({sum(was.begins)} before)"
+            )
+        if kept_now.loss - kept_was.loss > LITTLE:
+            found.append(
+                f"the retain rows' loss rose too, from {kept_was.loss:.3f} to {kept_now.loss:.3f} nats a token"
+            )
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures."""
+        found: dict[str, Any] = {}
+        for name, pair in (("forget", self.forget), ("retain", self.retain)):
+            if pair[0].losses:
+                found |= {
+                    f"{name}_rows": len(pair[0].losses),
+                    f"{name}_loss": [own.loss for own in pair],
+                    f"{name}_begins": [sum(own.begins) for own in pair],
+                }
+        return found
+
+
+def measured(model: Any, examples: Sequence[Example], *, pad_token_id: int, token_budget: int = 4096) -> Measured:
+    """Measure the answers of some rows, with dropout off.
+
+    Args:
+        model: A Hugging Face causal model.
+        examples: The rows.
+        pad_token_id: What to pad with.
+        token_budget: Tokens a batch, padding included.
+
+    Returns:
+        Loss and beginning of each row's answer.
+    """
+    losses, begins = [0.0] * len(examples), [False] * len(examples)
+    device = next(model.parameters()).device
+    with evaluating(model), torch.inference_mode():
+        for chosen in plan_batches([len(example) for example in examples], token_budget=token_budget):
+            batch = collate([examples[index] for index in chosen], pad_token_id=pad_token_id).to(device)
+            logits, targets, segments = labelled_logits(model, batch)
+            parts = [
+                (own.float().log_softmax(-1), wanted)
+                for own, wanted in zip(logits.split(CHUNK), targets.split(CHUNK), strict=True)
+            ]
+            tokens = torch.cat([-own.gather(1, wanted[:, None]).squeeze(1) for own, wanted in parts])
+            hits = torch.cat([own.argmax(-1) == wanted for own, wanted in parts])
+            for slot, index in enumerate(chosen):
+                mine = segments == slot
+                losses[index] = float(tokens[mine].double().mean())
+                begins[index] = bool(hits[mine][:BEGINS].all())
+    return Measured(losses, begins)
