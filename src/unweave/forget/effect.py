@@ -93,7 +93,6 @@ def _reasons(config: ForgetConfig, method: Method) -> Iterator[tuple[Sequence[st
     yield rest, method.train is not None, f"{method.name} trains by its recipe"
     yield STEPS, method.build is None, f"{method.name} makes no steps"
     yield ADAPTER, method.build is None, f"{method.name} changes the adapter that is there"
-    yield ("max_retain_increase",), method.build is None and not method.takes_target, f"{method.name} makes no steps"
     if method.build is None:
         return
     kept = config.adapter_mode == "continue" and (method.prepare is None or method.narrows)

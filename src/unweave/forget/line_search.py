@@ -35,20 +35,22 @@ def along_to_target(
 
     Returns:
         The points measured, at most eight, that of factor 0 first and the one to take last: the nearest to the target from below where none is within
-        the tolerance.
+        the tolerance; factor 0 itself where no harmless point is nearer.
     """
     start = measure(0.0)
     points, low, high, scale = [start], start, None, first
+    best = start
     while low.forget_loss < target * (1 - TOLERANCE) and len(points) < MOST:
         point = measure(scale)
         points.append(point)
         unharmed = point.retain_loss - start.retain_loss <= max_retain_increase
         if unharmed and point.forget_loss <= target * (1 + TOLERANCE):
             low = point
+            best = max(best, low, key=lambda one: one.forget_loss)
         else:
             high = point
         scale = _next(start, low, high, target)
-    return [*(point for point in points if point is not low), low]
+    return [*(point for point in points if point is not best), best]
 
 
 def without_ruin(measure: Callable[[float], Stop], *, first: float, max_retain_increase: float) -> list[Stop]:

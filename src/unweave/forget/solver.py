@@ -1,5 +1,6 @@
 """Solving (C + damping D) x = b for an edit of the parameters."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,14 +18,16 @@ Product = Callable[[Vectors], Vectors]
 
 
 class Counted:
-    """A product that counts its calls.
+    """A product that counts its calls, and times them.
 
     Args:
         inner: The product.
+        first: Called with the seconds that the first call took, before there is a second.
     """
 
-    def __init__(self, inner: Product):
+    def __init__(self, inner: Product, *, first: Callable[[float], None] = lambda _: None):
         self._inner = inner
+        self._first = first
         self.count = 0
 
     def product(self, vectors: Vectors) -> Vectors:
@@ -36,8 +39,12 @@ class Counted:
         Returns:
             The product of each.
         """
+        started = time.monotonic()
+        found = self._inner(vectors)
         self.count += 1
-        return self._inner(vectors)
+        if self.count == 1:
+            self._first(time.monotonic() - started)
+        return found
 
 
 def scaled(vectors: Vectors, factors: Vectors, power: float) -> Vectors:
@@ -55,7 +62,7 @@ def scaled(vectors: Vectors, factors: Vectors, power: float) -> Vectors:
 
 
 def hessian(problem: Problem) -> Product:
-    """The Hessian product of the rows' mean loss: the gradient of <gradient, v>, through the whole of the gradient.
+    """The Hessian product of the rows' (weighted) mean loss: the gradient of <gradient, v>, through the whole of the gradient.
 
     Args:
         problem: Model and rows.
@@ -65,7 +72,6 @@ def hessian(problem: Problem) -> Product:
     """
     model, names = problem.sketcher.model, [item.name for item in problem.sketcher.parameters]
     parameters = [item.parameter for item in problem.sketcher.parameters]
-    count = len(problem.rows)
 
     def product(vectors: Vectors) -> Vectors:
         stack = len(next(iter(vectors.values())))
@@ -74,7 +80,8 @@ def hessian(problem: Problem) -> Product:
             parameter.requires_grad_(True)
         with torch.enable_grad():
             for batch in problem.batches():
-                loss = _differentiable_losses(model, batch).sum() / count
+                losses, weights = _differentiable_losses(model, batch), problem.weights_of(batch)
+                loss = (losses if weights is None else losses * weights.to(losses)).sum() / problem.total
                 gradients = torch.autograd.grad(loss, parameters, create_graph=True)
                 for index in range(stack):
                     inner = sum(

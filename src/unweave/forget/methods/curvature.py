@@ -1,4 +1,4 @@
-"""What methods that edit parameters share: the rows' gradients and their squares, on the parameters that are to change."""
+"""What methods that edit parameters share: their options, the rows' gradients and their squares, on the parameters that are to change."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unweave.data.encoding import Example
 from unweave.errors import ConfigError
 from unweave.forget.config import ForgetConfig
 from unweave.forget.methods.base import Setting
+from unweave.forget.steps import ForgetRow
 from unweave.trace.config import GradientConfig
 from unweave.trace.preconditioners.base import Problem, second_moments
 from unweave.trace.sketching import Sketcher
@@ -23,22 +23,25 @@ class EditConfig(ForgetConfig):
     Attributes:
         adapter_mode: The model's own adapter is edited: a new one holds nothing to take out.
         token_budget: Tokens a batch, padding included.
+        scale: Factor of the edit; 1 is the formula. It is halved until the retain rows stand it (`max_retain_increase`). With a target, where the method
+            takes one, it is the first to be tried.
     """
 
     adapter_mode: Any = "continue"
     token_budget: int = 1024
+    scale: float = 1.0
 
 
-def problem_of(setting: Setting, config: EditConfig, rows: Sequence[Example]) -> Problem:
+def problem_of(setting: Setting, config: EditConfig, rows: Sequence[ForgetRow]) -> Problem:
     """The adapter's parameters with some rows.
 
     Args:
         setting: The model.
         config: The method's config.
-        rows: The rows.
+        rows: The rows; those whose weight is 0 are left out.
 
     Returns:
-        What products and moments are made of.
+        What products and moments are made of, weighted by the rows' weights.
 
     Raises:
         ConfigError: When the model has no adapter, or a new one is to be made.
@@ -52,7 +55,8 @@ def problem_of(setting: Setting, config: EditConfig, rows: Sequence[Example]) ->
     gradients = GradientConfig(parameters="lora", normalize="none", token_budget=config.token_budget)
     pad = setting.loaded.tokenizer.pad_token_id
     sketcher = Sketcher(setting.loaded.model, pad_token_id=pad, config=gradients)
-    return Problem(sketcher, rows, None, config.seed)
+    weights = {row.example.row_id: row.weight for row in rows if row.weight != 1}
+    return Problem(sketcher, [row.example for row in rows if row.weight], None, config.seed, weights=weights)
 
 
 def diagonal_fisher(problem: Problem, *, description: str) -> dict[str, Tensor]:
@@ -81,20 +85,16 @@ def parameters_of(problem: Problem) -> dict[str, Tensor]:
     return {item.name: item.parameter for item in problem.sketcher.parameters}
 
 
-def change(parameters: dict[str, Tensor], delta: dict[str, Tensor]) -> float:
-    """Add to parameters, in place.
+def extreme(values: Sequence[Tensor], share: float) -> float:
+    """The quantile of all elements of some tensors.
 
     Args:
-        parameters: Name to parameter.
-        delta: Name to what is added, in float32 or wider.
+        values: The tensors; none of their elements is negative.
+        share: Which quantile, from 0 to 1.
 
     Returns:
-        The norm of what was added.
+        The smallest element that at least this share of all do not exceed.
     """
-    total = 0.0
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            step = delta[name].view(parameter.shape)
-            parameter.copy_((parameter.to(step.dtype) + step).to(parameter.dtype))
-            total += float(step.double().square().sum())
-    return total**0.5
+    flat = torch.cat([value.detach().flatten().cpu() for value in values])
+    place = max(1, min(len(flat), round(share * len(flat))))
+    return float(flat.kthvalue(place).values)

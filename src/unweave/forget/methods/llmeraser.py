@@ -1,15 +1,17 @@
 """LLMEraser: edits of the adapter by influence functions (Ding et al., ICLR 2025, arXiv 2412.00383), for removals, corrections and modifications.
 
 With n training rows and the curvature H of their mean loss, taking rows F out changes the parameters by about (1/n) H^-1 sum_F g(z) (equation 6); putting
-z' in the place of z by -(1/n) H^-1 sum (g(z') - g(z)).
+z' in the place of z by -(1/n) H^-1 sum (g(z') - g(z)). That is for n far above the number of rows in F. Here H is by default the curvature of the rows that
+stay (and of those that come in), and then n is their number too: (1/(n - |F|)) H_R^-1 sum_F g(z) is Newton's step to the minimum without F, exact where the
+loss is quadratic. Rows with weights count as often as these say.
 
 Two errors of the public code are not repeated: its Hessian product lacks the graph of the gradient's second half and converges to twice H^-1 b, and its
 default budget (20 steps of 1e-5) leaves 0.9998 of the residual. Here conjugate gradients solve the damped system, dropout is off, and the relative residual
-is reported, with a warning above `max_residual`. The paper's solver, Adam on 1/2 x'Hx - b'x, is an option.
+is reported, with a caution above `max_residual`. The paper's solver, Adam on 1/2 x'Hx - b'x, is an option.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,14 +19,15 @@ import torch
 from torch import Tensor
 
 from unweave import progress
-from unweave.data.encoding import Example, encode_rows
+from unweave.data.encoding import encode_rows
 from unweave.errors import ConfigError, DataError
-from unweave.forget.line_search import TOLERANCE, Stop, along_to_target, without_ruin
+from unweave.forget.applying import apply_edit
 from unweave.forget.methods.base import ALL_REQUESTS, Method, RequestKind, Setting
-from unweave.forget.methods.curvature import EditConfig, change, diagonal_fisher, parameters_of, problem_of
+from unweave.forget.methods.curvature import EditConfig, diagonal_fisher, parameters_of, problem_of
 from unweave.forget.solver import Counted, adam_on_quadratic, hessian, scaled, solve_with_cg
+from unweave.forget.steps import ForgetRow
 from unweave.forget.target import target_loss
-from unweave.forget.watch import mean_loss, watched_rows
+from unweave.forget.watch import watched_rows
 from unweave.gradients.per_sample import frozen_in_evaluation
 from unweave.trace.preconditioners.base import Problem
 from unweave.trace.preconditioners.cg import mean_eigenvalue
@@ -34,6 +37,9 @@ from unweave.train.rows import read_training_rows
 ROOT_FLOOR = 0.1
 """Share of a tensor's mean root moment that every coordinate of it has at least, as in `adam` of `unweave trace`."""
 
+NOTEWORTHY = 60.0
+"""Seconds of iterations from which on their length is told beforehand."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LlmEraserConfig(EditConfig):
@@ -41,13 +47,14 @@ class LlmEraserConfig(EditConfig):
 
     Attributes:
         method: The unlearning method.
-        training_rows: n, the rows that the adapter was trained on; by default those given, forget and retain.
+        training_rows: n, the rows that the adapter was trained on, those to forget among them; by default those given, forget and retain.
         request: `removal` takes the forget rows out; `correction` puts their clean answers in the place of the unwanted ones; `modification` puts the rows
             of `replacement` in their place.
         replacement: For a modification: a file of new rows with the ids of the forget rows.
         curvature: `gauss-newton`, which is positive semi-definite, or the `hessian` itself, for which conjugate gradients may fail.
-        curvature_from: `retain` rows stand for what is still trained on, for which a quadratic loss makes the edit exact (a Newton step); `all`
-            counts the forget rows too, as the formula does: among few rows they weigh far more than among n, and hold the edit back.
+        curvature_from: `retain` rows, with those that come in, stand for what is still trained on, and n is the number of those: a quadratic loss makes
+            the edit exact (a Newton step). `all` counts the forget rows too, and all n, as the formula does: among few rows they weigh far more than
+            among n, and hold the edit back.
         metric: What the damping keeps small: the `adam` distance, with the root of the second moments of each coordinate, as the optimizer that made the
             adapter had it, or the plain one (`identity`).
         damping: The metric's factor beside the curvature, relative to the mean eigenvalue over the directions that the rows span.
@@ -57,9 +64,7 @@ class LlmEraserConfig(EditConfig):
         tolerance: Relative residual at which to stop.
         max_residual: Above this the result is said to be unsolved.
         solver_rate: Step size of the paper's solver.
-        scale: Factor of the edit; 1 is the formula. It is halved until the retain rows stand it (`max_retain_increase`). With `target` or `target_loss` it
-            is the first to be tried: first order alone moves rows that the model knows by heart too little.
-        curvature_rows: Rows that the curvature is made of, at most; 0 takes all.
+        curvature_rows: Rows that the curvature is made of, at most, evenly from all; 0 takes all. A product costs two passes over them.
         probes: Random vectors for the curvature's mean eigenvalue, which the damping is relative to; each costs a product.
     """
 
@@ -70,15 +75,14 @@ class LlmEraserConfig(EditConfig):
     curvature: Literal["gauss-newton", "hessian"] = "gauss-newton"
     curvature_from: Literal["retain", "all"] = "retain"
     metric: Literal["adam", "identity"] = "adam"
-    damping: float = 0.01
+    damping: float = 0.1
     solver: Literal["cg", "adam"] = "cg"
     preconditioner: Literal["none", "ekfac"] = "none"
-    iterations: int = 100
+    iterations: int = 40
     tolerance: float = 1e-2
     max_residual: float = 1e-2
     solver_rate: float = 1e-5
-    scale: float = 1.0
-    curvature_rows: int = 0
+    curvature_rows: int = 16
     probes: int = 2
 
 
@@ -92,25 +96,62 @@ def edit(config: LlmEraserConfig, setting: Setting) -> dict[str, Any]:
     Returns:
         The relative residual, the products made, the norm of the change and its factor, and the losses measured on the way.
     """
-    rows = [row.example for row in setting.rows if config.curvature_from == "all" or not row.is_forget]
+    leaving = [row for row in setting.rows if row.is_forget]
+    coming = COMING[config.request](config, setting, leaving)
+    staying = [row for row in setting.rows if not row.is_forget]
+    rows = [*leaving, *staying] if config.curvature_from == "all" else [*staying, *coming]
+    count = rows_of_curvature(config, leaving, staying, coming)
     problem = problem_of(setting, config, _spread(rows, config.curvature_rows))
-    solution, told = _solved(config, problem, right_hand_side(config, setting, problem))
-    count = config.training_rows or len(setting.rows)
-    return told | _apply(config, setting, problem, {name: value[0] / count for name, value in solution.items()})
+    right = right_hand_side(setting, config, leaving, coming)
+    solution, told = _solved(config, problem, right)
+    delta = {name: value[0] / count for name, value in solution.items()}
+    target = target_loss(config, setting.loaded, watched_rows(config, setting.rows)[0])
+    applied = apply_edit(config, setting, parameters_of(problem), delta, first=config.scale, target=target)
+    cautions = [*_idle(config), *told["cautions"], *applied["cautions"]]
+    return told | applied | {"curvature_rows": len(problem.rows), "cautions": cautions}
+
+
+def rows_of_curvature(
+    config: LlmEraserConfig, leaving: Sequence[ForgetRow], staying: Sequence[ForgetRow], coming: Sequence[ForgetRow]
+) -> float:
+    """The number of training rows whose mean loss the curvature is of, each as often as its weight says.
+
+    Args:
+        config: The training rows in all.
+        leaving: Rows that go out.
+        staying: Rows that are given as staying; they stand for all that stay.
+        coming: Rows that come in.
+
+    Returns:
+        n less the rows that leave, more those that come; or n itself.
+
+    Raises:
+        ConfigError: When no training row would stay.
+    """
+    trained = config.training_rows or len(leaving) + len(staying)
+    if trained <= len(leaving):
+        raise ConfigError(
+            f"Of {trained} training rows {len(leaving)} are to go: none would stay.",
+            where="--training-rows",
+            remedy="give the number of all rows that the adapter was trained on, or leave it out",
+        )
+    weights = {name: sum(row.weight for row in rows) for name, rows in (("out", leaving), ("in", coming))}
+    stay = (trained - len(leaving)) * sum(row.weight for row in staying) / len(staying)
+    return stay + (weights["out"] if config.curvature_from == "all" else weights["in"])
 
 
 def _solved(config: LlmEraserConfig, problem: Problem, right: Vectors) -> tuple[Vectors, dict[str, Any]]:
     """The solution of the damped system, and what there is to tell of it; the curvature's graphs end here."""
     metric = _metric(config, problem)
     with frozen_in_evaluation(problem.sketcher.model):
-        counted = Counted(gauss_newton(problem) if config.curvature == "gauss-newton" else hessian(problem))
+        plain = gauss_newton(problem) if config.curvature == "gauss-newton" else hessian(problem)
 
         def in_metric(vectors: Vectors) -> Vectors:
-            return scaled(counted.product(scaled(vectors, metric, -0.5)), metric, -0.5)
+            return scaled(plain(scaled(vectors, metric, -0.5)), metric, -0.5)
 
         level = abs(mean_eigenvalue(in_metric, right, len(problem.rows), config.seed, probes=config.probes))
-        counted.count = 0
         shift = config.damping * level
+        counted = Counted(plain, first=lambda seconds: _say_time(config, seconds))
 
         def damped(vectors: Vectors) -> Vectors:
             return {
@@ -123,15 +164,39 @@ def _solved(config: LlmEraserConfig, problem: Problem, right: Vectors) -> tuple[
             solution, residual = solve_with_cg(problem, damped, right, metric, ekfac=ekfac, **budget)
         else:
             solution, residual = adam_on_quadratic(damped, right, steps=config.iterations, rate=config.solver_rate)
+    cautions = []
     if not residual <= config.max_residual:
-        progress.say(
-            f"llmeraser: the relative residual is {residual:.2g} after {counted.count} products, {config.max_residual:g} is asked for: "
-            "raise --iterations or --damping"
+        cautions.append(
+            f"llmeraser: the relative residual is {residual:.2g} after {counted.count} products, {config.max_residual:g} is asked for. Raise --iterations or "
+            "--damping."
         )
-    return solution, {"residual": residual, "products": counted.count, "damping": shift}
+    return solution, {"residual": residual, "products": counted.count, "damping": shift, "cautions": cautions}
 
 
-def _spread(rows: Sequence[Example], most: int) -> Sequence[Example]:
+def _say_time(config: LlmEraserConfig, seconds: float) -> None:
+    """What the iterations will take at most, once one product with the curvature has been timed."""
+    if (most := seconds * config.iterations) >= NOTEWORTHY:
+        progress.say(
+            f"llmeraser: a product with the curvature takes {seconds:.1f} s; {config.iterations} at most make {most / 60:.1f} minutes. Fewer "
+            "--curvature-rows or --iterations, or more --damping, take less."
+        )
+
+
+def _idle(config: LlmEraserConfig) -> list[str]:
+    """Cautions about own options that another of them puts out of use."""
+    defaults = LlmEraserConfig(forget=config.forget, output_dir=config.output_dir)
+    uses = {
+        "solver_rate": config.solver == "adam", "preconditioner": config.solver == "cg", "tolerance": config.solver == "cg",
+        "replacement": config.request == "modification", "probes": config.damping > 0,
+    }  # fmt: skip
+    return [
+        f"llmeraser: --{name.replace('_', '-')} does nothing beside the other options given."
+        for name, used in uses.items()
+        if not used and getattr(config, name) != getattr(defaults, name)
+    ]
+
+
+def _spread(rows: Sequence[ForgetRow], most: int) -> Sequence[ForgetRow]:
     """At most so many rows, evenly from all."""
     return rows[:: max(1, -(-len(rows) // most))] if most else rows
 
@@ -146,62 +211,23 @@ def _metric(config: LlmEraserConfig, problem: Problem) -> Vectors:
     }
 
 
-def _times(delta: Vectors, factor: float) -> Vectors:
-    return {name: factor * value for name, value in delta.items()}
-
-
-def _apply(config: LlmEraserConfig, setting: Setting, problem: Problem, delta: Vectors) -> dict[str, Any]:
-    """Change the parameters by a multiple of delta: the one that reaches the target, or the one asked for, as far as the retain rows stand it."""
-    parameters = parameters_of(problem)
-    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    watched, pad = watched_rows(config, setting.rows), setting.loaded.tokenizer.pad_token_id
-    target = target_loss(config, setting.loaded, watched[0])
-
-    def go_to(scale: float) -> float:
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(before[name])
-        return change(parameters, _times(delta, scale))
-
-    def measure(scale: float) -> Stop:
-        go_to(scale)
-        forget, retain = (mean_loss(setting.loaded.model, rows, pad_token_id=pad) for rows in watched)
-        return Stop(scale, forget, retain)
-
-    bounds: dict[str, float] = {"first": config.scale, "max_retain_increase": config.max_retain_increase}
-    points = without_ruin(measure, **bounds) if target is None else along_to_target(measure, target, **bounds)
-    reached = points[-1]
-    limit = f"the retain rows lose more than {config.max_retain_increase:g} nats a token"
-    if target is None and reached.scale != config.scale:
-        progress.say(f"llmeraser: at the factor {config.scale:g} {limit}; {reached.scale:g} is taken")
-    if target is not None and reached.forget_loss < target * (1 - TOLERANCE):
-        progress.say(
-            f"llmeraser: the forget rows' loss is {reached.forget_loss:.2f} nats a token, {target:.2f} was to be reached: further on {limit}, or the forget "
-            "rows gain nothing"
-        )
-    told = {"scale": reached.scale, "norm": go_to(reached.scale), "target": target}
-    return told | {"watched": [asdict(point) for point in points]}
-
-
-def right_hand_side(config: LlmEraserConfig, setting: Setting, problem: Problem) -> Vectors:
-    """The summed gradient of what goes out, minus that of what comes in.
+def right_hand_side(
+    setting: Setting, config: LlmEraserConfig, leaving: Sequence[ForgetRow], coming: Sequence[ForgetRow]
+) -> Vectors:
+    """The (weighted) sum of the gradients of what goes out, minus that of what comes in.
 
     Args:
-        config: The request.
-        setting: The rows.
-        problem: The parameters.
+        setting: The model.
+        config: For the parameters.
+        leaving: Rows that go out.
+        coming: Rows that come in.
 
     Returns:
         A stack of one vector.
-
-    Raises:
-        ConfigError: When a modification has no new rows.
-        DataError: When a correction lacks a clean answer, or a modification a new row.
     """
-    leaving = [row.example for row in setting.rows if row.is_forget]
-    total = _summed(replace(problem, rows=leaving))
-    if coming := COMING[config.request](config, setting, leaving):
-        new = _summed(replace(problem, rows=coming))
+    total = _summed(problem_of(setting, config, leaving))
+    if coming:
+        new = _summed(problem_of(setting, config, coming))
         total = {name: own - new[name] for name, own in total.items()}
     return total
 
@@ -219,13 +245,14 @@ def _summed(problem: Problem) -> Vectors:
     return total
 
 
-def _nothing(config: LlmEraserConfig, setting: Setting, leaving: Sequence[Example]) -> list[Example]:
+def _nothing(config: LlmEraserConfig, setting: Setting, leaving: Sequence[ForgetRow]) -> list[ForgetRow]:
     del config, setting, leaving
     return []
 
 
-def _clean_answers(config: LlmEraserConfig, setting: Setting, leaving: Sequence[Example]) -> list[Example]:
-    coming = [row.clean for row in setting.rows if row.is_forget and row.clean is not None]
+def _clean_answers(config: LlmEraserConfig, setting: Setting, leaving: Sequence[ForgetRow]) -> list[ForgetRow]:
+    del setting
+    coming = [replace(row, example=row.clean, is_forget=False) for row in leaving if row.clean is not None]
     if len(coming) != len(leaving):
         raise DataError(
             f"{len(leaving) - len(coming)} of {len(leaving)} rows to correct have no clean answer.",
@@ -235,22 +262,22 @@ def _clean_answers(config: LlmEraserConfig, setting: Setting, leaving: Sequence[
     return coming
 
 
-def _new_rows(config: LlmEraserConfig, setting: Setting, leaving: Sequence[Example]) -> list[Example]:
+def _new_rows(config: LlmEraserConfig, setting: Setting, leaving: Sequence[ForgetRow]) -> list[ForgetRow]:
     if config.replacement is None:
         raise ConfigError("A modification needs new rows.", where="--replacement", remedy="give a file of them")
     rows = read_training_rows(config.replacement, config).rows
     found = {example.row_id: example for example in encode_rows(rows, setting.loaded.tokenizer, config).examples}
-    wanted = [example.row_id for example in leaving]
+    wanted = [row.example.row_id for row in leaving]
     if odd := sorted(set(found) ^ set(wanted)):
         raise DataError(
             f"New rows and rows to modify differ in {len(odd)} id(s), such as '{odd[0]}'.",
             where=f"{config.replacement}, {config.forget}",
             remedy="give each row that is to change one new row of the same id",
         )
-    return [found[row_id] for row_id in wanted]
+    return [replace(row, example=found[row.example.row_id], is_forget=False) for row in leaving]
 
 
-COMING: dict[RequestKind, Callable[[LlmEraserConfig, Setting, Sequence[Example]], list[Example]]] = {
+COMING: dict[RequestKind, Callable[[LlmEraserConfig, Setting, Sequence[ForgetRow]], list[ForgetRow]]] = {
     "removal": _nothing,
     "correction": _clean_answers,
     "modification": _new_rows,
@@ -264,6 +291,7 @@ METHOD = Method(
     paper="Ding et al., ICLR 2025, arXiv 2412.00383",
     config_type=LlmEraserConfig,
     edit=edit,
+    uses_weights=True,
     takes_target=True,
     uses_clean=True,
     requests=ALL_REQUESTS,

@@ -1,8 +1,10 @@
 """ReGLU, representation-guided low-rank unlearning: the adapter begins where the forget rows' outputs vary and the retain rows' do not (arXiv 2604.17396).
 
-For each target layer with outputs h = W0 x: C_S = mean over the tokens of the set S of h h^T, plus 1e-4 I; C = (1 - beta) C_F - beta C_R; Q its top r
+For each target layer with outputs h = W0 x: C_S = mean over tokens of the set S of h h^T, plus 1e-4 I; C = (1 - beta) C_F - beta C_R; Q its top r
 eigenvectors; B = Q, A = Q^T W0, W0 <- W0 - s B A, so that the model is as before at first. A term lambda |B^T Q_R|^2, Q_R the top eigenvectors of C_R, keeps
-B away from what the retain rows need. The changed W0 is saved as `base/` beside the adapter: neither is right without the other.
+B away from what the retain rows need. Which tokens: by default those whose state predicts the answer, as for every loss. The paper's text excludes padding
+only: then prompts, which sets often share, and the attention sink at the first position make up most of both matrices. The changed W0 is saved as `base/`
+beside the adapter: neither is right without the other.
 """
 
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ from unweave.forget.methods.base import ALL_REQUESTS, Method, Setting
 from unweave.forget.methods.ihl import inverted_hinge
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
+from unweave.gradients.loss import predicting_positions
 from unweave.models.loading import Loaded
 from unweave.models.pretrained import require_finite
 from unweave.models.saving import save_model
@@ -41,6 +44,7 @@ class RegluConfig(BalancedConfig):
         orthogonality: lambda, the factor of |B^T Q_R|^2 (the paper: 0.5).
         retain_directions: Eigenvectors of C_R that B is kept away from (the paper: 128).
         covariance_rows: Rows of each split that covariances are made of (the paper: 256).
+        covariance_tokens: Whose outputs: of the positions that predict the `answer`, or of `all` tokens (the paper).
         lora_r: Rank (the paper: 32).
         lora_alpha: Scale (the paper: 64).
         learning_rate: Peak step size (the paper: 1e-4).
@@ -54,6 +58,7 @@ class RegluConfig(BalancedConfig):
     orthogonality: float = 0.5
     retain_directions: int = 128
     covariance_rows: int = 256
+    covariance_tokens: Literal["answer", "all"] = "answer"
     lora_r: int = 32
     lora_alpha: int = 64
     lora_dropout: float = 0.0
@@ -116,7 +121,7 @@ def prepare(config: RegluConfig, setting: Setting) -> Setting:
         kind: [row.example for row in setting.rows if row.is_forget == (kind == "forget")][: config.covariance_rows]
         for kind in ("forget", "retain")
     }
-    found = {kind: covariances(model, layers, own, loaded) for kind, own in sets.items()}
+    found = {kind: covariances(model, layers, own, loaded, config.covariance_tokens) for kind, own in sets.items()}
     pairs = []
     with torch.no_grad(), progress.task("reglu: bases", len(layers)) as advance:
         for name, module in layers.items():
@@ -139,21 +144,22 @@ def prepare(config: RegluConfig, setting: Setting) -> Setting:
 
 
 def covariances(
-    model: Any, layers: dict[str, Any], examples: Sequence[Example], loaded: Loaded
+    model: Any, layers: dict[str, Any], examples: Sequence[Example], loaded: Loaded, tokens: Literal["answer", "all"]
 ) -> dict[str, Float[Tensor, "out out"]]:
-    """The mean over tokens of h h^T at each layer's output, plus 1e-4 I; padding does not count.
+    """The mean over tokens of h h^T at each layer's output, plus 1e-4 I; padding never counts.
 
     Args:
         model: The model, its adapter at zero.
         layers: Name to layer.
         examples: The rows.
         loaded: For the tokenizer.
+        tokens: Which tokens count.
 
     Returns:
         Layer's name to its matrix, in float32 or wider.
     """
     sums: dict[str, Tensor] = {}
-    tokens, state = 0, {"mask": torch.zeros(0, dtype=torch.bool)}
+    count, state = 0, {"mask": torch.zeros(0, dtype=torch.bool)}
 
     def hook(name: str) -> Any:
         def take(_: Any, __: Any, output: Tensor) -> None:
@@ -170,15 +176,15 @@ def covariances(
             for chosen in plan_batches([len(example) for example in examples], token_budget=2048):
                 batch = collate([examples[index] for index in chosen], pad_token_id=loaded.tokenizer.pad_token_id)
                 batch = batch.to(next(model.parameters()).device)
-                state["mask"] = batch.segments >= 0
-                tokens += int(state["mask"].sum())
+                state["mask"] = batch.segments >= 0 if tokens == "all" else predicting_positions(batch)[0]
+                count += int(state["mask"].sum())
                 model(**batch.model_inputs(), use_cache=False, logits_to_keep=1)
                 advance(len(chosen))
     finally:
         for handle in handles:
             handle.remove()
     return {
-        name: total / tokens + RIDGE * torch.eye(len(total), dtype=total.dtype, device=total.device)
+        name: total / count + RIDGE * torch.eye(len(total), dtype=total.dtype, device=total.device)
         for name, total in sums.items()
     }
 

@@ -1,7 +1,9 @@
 """Stable forgetting: gradient difference on a bounded adapter, whose change of each weight can't exceed a gain (arXiv 2509.24166).
 
 Plain low-rank ascent grows without bound; here delta W = gain * sin(omega A B) or gain * tanh(omega A B): neither the change nor its gradient can explode.
-The sine of a low-rank matrix is no low-rank matrix: the result is saved as a whole model.
+A begins as a LoRA's does and B at zero, so that omega scales the angle: a step of the optimizer turns it omega times as far as plain LoRA's product moves.
+The sine of a low-rank matrix is no low-rank matrix: the result is saved as a whole model. Its dtype has room for the change, or float32 is taken: bfloat16
+has eight bits, and a change of a thousandth of a weight is rounded away.
 """
 
 from dataclasses import dataclass, replace
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unweave.errors import ConfigError
+from unweave.forget.applying import ROUNDING
 from unweave.forget.merging import merged_base
 from unweave.forget.methods.base import ALL_REQUESTS, Method, Setting
 from unweave.forget.methods.graddiff import GradDiff, GradDiffConfig
@@ -55,16 +58,16 @@ class Bounded(nn.Module):
     def __init__(self, layer: nn.Linear, config: StableConfig, generator: torch.Generator):
         super().__init__()
         out, size = layer.weight.shape
-        first = torch.randn(config.rank, size, generator=generator) / (config.omega * size**0.5)
-        self.a = nn.Parameter(first.to(layer.weight))
-        self.b = nn.Parameter(torch.zeros(out, config.rank).to(layer.weight))
+        wide = torch.promote_types(layer.weight.dtype, torch.float32)
+        first = torch.randn(config.rank, size, generator=generator) / size**0.5
+        self.a = nn.Parameter(first.to(layer.weight.device, wide))
+        self.b = nn.Parameter(torch.zeros(out, config.rank).to(layer.weight.device, wide))
         self.omega, self.bound = config.omega, torch.sin if config.bound == "sin" else torch.tanh
         self.gain = config.gain if config.gain is not None else float(layer.weight.detach().abs().float().mean())
 
     def delta(self) -> Float[Tensor, "out in"]:
         """The change of the weight, in float32: at omega 100, bfloat16 has no digits left of the angle."""
-        wide = torch.promote_types(self.a.dtype, torch.float32)
-        return self.gain * self.bound(self.omega * (self.b.to(wide) @ self.a.to(wide)))
+        return self.gain * self.bound(self.omega * (self.b @ self.a))
 
     def forward(self, inputs: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         """What the change adds to the layer's output.
@@ -118,19 +121,59 @@ def _add(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
     return output if path is None else output + path(inputs[0])
 
 
+def tell(config: StableConfig, setting: Setting) -> dict[str, Any]:
+    """How large the change of the weights is, and what of it the model's own dtype would keep.
+
+    Args:
+        config: The method's config.
+        setting: The trained model.
+
+    Returns:
+        The change relative to the weights it is added to, the share that rounding would take, and cautions.
+    """
+    del config
+    changed, whole, lost = _sizes(setting.loaded.model)
+    dtype = str(setting.loaded.model.dtype).removeprefix("torch.")
+    cautions = []
+    if lost > ROUNDING:
+        cautions.append(
+            f"stable: {dtype} would round away {lost:.0%} of the change of the weights. The model is saved in float32: load it with --dtype float32."
+        )
+    return {"relative_change": changed / whole, "lost_to_rounding": lost, "cautions": cautions}
+
+
+@torch.no_grad()
+def _sizes(model: nn.Module) -> tuple[float, float, float]:
+    """The norms of the change and of the weights it is for, and what rounding to the weights' dtype would take, as a share of the former."""
+    changed, whole, missed = 0.0, 0.0, 0.0
+    for layer, path in _bounded(model):
+        delta = path.delta()
+        wanted = layer.weight.to(delta.dtype) + delta
+        changed += float(delta.double().square().sum())
+        whole += float(layer.weight.double().square().sum())
+        missed += float((wanted - wanted.to(layer.weight.dtype)).double().square().sum())
+    return changed**0.5, whole**0.5, (missed / changed) ** 0.5 if changed else 0.0
+
+
+def _bounded(model: nn.Module) -> list[tuple[nn.Linear, Bounded]]:
+    """Layers with a bounded path, and the path."""
+    pairs = [(layer, layer._modules.get("bounded")) for layer in model.modules() if isinstance(layer, nn.Linear)]
+    return [(layer, path) for layer, path in pairs if isinstance(path, Bounded)]
+
+
 def save(config: StableConfig, loaded: Loaded) -> None:
-    """Make the change part of the weights, and save the whole model.
+    """Make the change part of the weights, and save the whole model, in a dtype that has room for it.
 
     Args:
         config: With the output folder.
         loaded: The model; it is changed in place.
     """
+    if _sizes(loaded.model)[2] > ROUNDING:
+        loaded.model.to(torch.promote_types(loaded.model.dtype, torch.float32))
     with torch.no_grad():
-        for layer in loaded.model.modules():
-            path = layer._modules.get("bounded")
-            if isinstance(path, Bounded) and isinstance(layer, nn.Linear):
-                layer.weight.copy_(layer.weight.to(path.delta().dtype) + path.delta())
-                del layer._modules["bounded"]
+        for layer, path in _bounded(loaded.model):
+            layer.weight.copy_(layer.weight.to(path.a.dtype) + path.delta())
+            del layer._modules["bounded"]
     require_finite(loaded.model.named_parameters(), where=str(config.output_dir))
     save_model(loaded.model, loaded.tokenizer, config.output_dir)
 
@@ -143,6 +186,7 @@ METHOD = Method(
     build=GradDiff,
     prepare=prepare,
     save=save,
+    tell=tell,
     requests=ALL_REQUESTS,
     search={"learning_rate": (1e-5, 3e-5, 1e-4), "gamma": (0.3, 1.0)},
     cost="one forward and one backward pass a step, and a product of every bounded weight's size",

@@ -12,7 +12,7 @@ and each preconditioner tells its own in one measure (`Damping.of_mean`), for wh
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -84,6 +84,7 @@ class Problem:
         damping: Relative damping; `None` for the preconditioner's own default.
         seed: For sampled labels and probes.
         note: Is told the damping that was used.
+        weights: Of rows whose weight is not 1, by their ids: means over the rows are weighted means, sums weighted sums.
     """
 
     sketcher: Sketcher
@@ -91,6 +92,26 @@ class Problem:
     damping: float | None = None
     seed: int = 0
     note: Callable[[Damping], None] = unnoted
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def total(self) -> float:
+        """The sum of the rows' weights; their number, where all are 1."""
+        return sum(self.weights.get(row.row_id, 1.0) for row in self.rows)
+
+    def weights_of(self, batch: Batch) -> Float[Tensor, " B"] | None:
+        """The weights of a batch's rows.
+
+        Args:
+            batch: The batch.
+
+        Returns:
+            One a row; `None` where no row has a weight of its own.
+        """
+        if not self.weights:
+            return None
+        own = [self.weights.get(row_id, 1.0) for row_id in batch.row_ids]
+        return torch.tensor(own, dtype=torch.float64, device=self.sketcher.device)
 
     def batches(self, *, token_budget: int | None = None) -> Iterator[Batch]:
         """The sampled rows in batches, on the model's device.
@@ -113,24 +134,33 @@ class Problem:
         relabel: Callable[[Batch], Batch] = lambda batch: batch,
         reduction: Reduction | None = None,
         intercept: Interceptor | None = None,
+        power: float = 1.0,
     ) -> None:
-        """One pass over the gradients of the sampled rows.
+        """One pass over the gradients of the sampled rows, each times its weight.
 
         Args:
             consume: Called with a tensor's name and its gradients [B, D] in float32.
             description: For the progress bar.
             relabel: Changes the labels of a batch.
             reduction: Of a row's losses; by default the sketcher's.
-            intercept: As in `per_sample_gradients`.
+            intercept: As in `per_sample_gradients`; what it takes has no weight.
+            power: Of the weight: the root, for sums of squares.
         """
         model = self.sketcher.model
         with frozen_in_evaluation(model), progress.task(description, len(self.rows)) as advance:
             for batch in self.batches():
+                weights = self.weights_of(batch)
+                factors = None if weights is None else weights.pow(power)[:, None]
+
+                def take(name: str, piece: Tensor, factors: Tensor | None = factors) -> None:
+                    wide = _wide(piece.flatten(1))
+                    consume(name, wide if factors is None else wide * factors.to(wide))
+
                 per_sample_gradients(
                     model,
                     relabel(batch),
                     self.sketcher.parameters,
-                    lambda name, piece: consume(name, _wide(piece.flatten(1))),
+                    take,
                     reduction=reduction or self.sketcher.config.reduction,
                     intercept=intercept,
                     frozen=True,
@@ -162,7 +192,7 @@ def second_moments(
     relabel: Callable[[Batch], Batch] = lambda batch: batch,
     reduction: Reduction | None = None,
 ) -> dict[str, Tensor]:
-    """The mean of squared gradients over the sampled rows, a coordinate each.
+    """The (weighted) mean of squared gradients over the sampled rows, a coordinate each.
 
     Args:
         problem: Model and rows.
@@ -180,8 +210,8 @@ def second_moments(
         squares = rotate(name, piece).square().sum(dim=0)
         sums[name] = squares if name not in sums else sums[name].add_(squares)
 
-    problem.visit(consume, description=description, relabel=relabel, reduction=reduction)
-    return {name: total / len(problem.rows) for name, total in sums.items()}
+    problem.visit(consume, description=description, relabel=relabel, reduction=reduction, power=0.5)
+    return {name: total / problem.total for name, total in sums.items()}
 
 
 def gradients_of(sketcher: Sketcher, examples: Sequence[Example]) -> Gradients:

@@ -154,7 +154,7 @@ def _versions(problem: Problem) -> list[int]:
 def _linearise(problem: Problem, batch: Batch) -> Linearised:
     """Run a batch, and make the graph of J^T u."""
     model = problem.sketcher.model
-    positions, weights = _weights(batch, problem.sketcher.config.reduction, len(problem.rows))
+    positions, weights = _weights(problem, batch)
     # Aliases, so that the model's own flags stay as they are.
     parameters = {item.name: item.parameter.detach().requires_grad_() for item in problem.sketcher.parameters}
     # Fused attention has no second derivative.
@@ -172,9 +172,11 @@ def _linearise(problem: Problem, batch: Batch) -> Linearised:
     return Linearised(parameters, logits, cotangent, pulled, chances, weights)
 
 
-def _weights(batch: Batch, reduction: str, rows: int) -> tuple[Tensor, Tensor]:
-    """Where labels are predicted, and the share of each token in the mean loss over all rows."""
+def _weights(problem: Problem, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Where labels are predicted, and the share of each token in the (weighted) mean loss over all rows."""
     positions, _, segments = predicting_positions(batch)
     counts = torch.bincount(segments, minlength=len(batch)).clamp(min=1)
-    each = counts[segments].reciprocal() if reduction == "mean" else torch.ones(len(segments), device=segments.device)
-    return positions, each / rows
+    mean = problem.sketcher.config.reduction == "mean"
+    each = counts[segments].reciprocal() if mean else torch.ones(len(segments), device=segments.device)
+    rows = problem.weights_of(batch)
+    return positions, (each if rows is None else each * rows.to(each)[segments]) / problem.total
