@@ -190,6 +190,7 @@ def _edited(config: ForgetConfig, method: Method, setting: Setting) -> dict[str,
     trained = [own for own in model.parameters() if own.requires_grad]
     before = sums(trained)
     details = method.edit(config, setting)
+    _said(details["cautions"])
     require_trained(model, what="The edit")
     require_outputs(model)
     if sums(trained) == before:
@@ -256,6 +257,7 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
     sets = {"forget": [row for row in rows if row.is_forget], "retain": drawn_as_retain}
     never = {name: never_drawn(steps[: made.steps], own) for name, own in sets.items()}
     cautions += _said(drawn_cautions(never, {name: len(own) for name, own in sets.items()}))
+    cautions += _said(details.get("cautions", []))
     details |= {"never_drawn": never, "cautions": cautions}
     if watch is not None:
         kept = watch.finish(steps=made.steps, diverged=diverged())

@@ -66,7 +66,7 @@ class Method:
         paper: Where it is from.
         config_type: Its options, a subclass of `ForgetConfig`.
         build: Makes the objective from a config and the setting; `None` for a method that edits.
-        edit: Changes the model's trainable parameters in place, and gives what there is to tell; `None` for a method that trains.
+        edit: Changes the model's trainable parameters in place, and gives what there is to tell, `cautions` among it; `None` for a method that trains.
         train: Makes the unlearned model by a training run of its own, and gives its result; `None` for all but retraining.
         takes_target: Whether an edit can be made as large as a target asks for; methods that train always can stop at one.
         prepare: Makes the model trainable in the method's own way, and gives what the objective needs to know of it; by default LoRA.

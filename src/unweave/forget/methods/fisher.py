@@ -68,7 +68,7 @@ def edit(config: FisherConfig, setting: Setting) -> dict[str, Any]:
     }
     target = target_loss(config, setting.loaded, watched_rows(config, setting.rows)[0])
     told = apply_edit(config, setting, parameters, delta, first=config.scale, target=target)
-    cautions = [*told["cautions"]]
+    cautions = list(told["cautions"])
     if clamped > MOSTLY:
         cautions.append(
             f"fisher: {clamped:.1%} of the parameters are at a clamp, where the noise does not depend on the rows. Lower --noise, or raise --max-noise or "
