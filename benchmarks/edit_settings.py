@@ -2,10 +2,10 @@
 
     python benchmarks/edit_settings.py          benchmarks/results/edit_settings.json (needs ../shared/data/tofu)
 
-SmolLM2-135M learns the first 240 rows of TOFU, of twelve authors, by heart (LoRA r 16, 8 epochs). To forget are the 40 rows of two authors; 80 of the
-others' 200 stand for what is kept. Settings were searched with the first two authors (`--part search`); `--part report` runs every method at its defaults on two others, whom
-no setting has seen. Losses are means over all 40 forget rows and every second one of the 80, in nats a token, of the saved model. What a part has found is
-written as soon as it is there, and not made again.
+SmolLM2-135M learns the first 240 rows of TOFU, of twelve authors, by heart (LoRA r 16, 8 epochs). To forget are the 40 rows of two authors; 80 of the others'
+200 stand for what is kept. Settings were searched with the first two authors (`--part search`); `--part report` runs every method at its defaults on two
+others, whom no setting has seen. Losses are means over all 40 forget rows and every second one of the 80, in nats a token, of the saved model. What a part has
+found is written as soon as it is there, and not made again.
 """
 
 import argparse
