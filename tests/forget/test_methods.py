@@ -23,8 +23,7 @@ BETA = 0.3
 # On a trained model, from files to an adapter.
 
 TRAINED = {
-    "npo": {}, "simnpo": {"gamma": 1.0}, "idk": {}, "wga": {}, "undial": {"learning_rate": 3e-3}, "ihl": {}, "loreun": {}, "rmu": {},
-    "graddiff": {},
+    "npo": {}, "idk": {}, "undial": {"learning_rate": 3e-3}, "rmu": {}, "graddiff": {},
 }  # fmt: skip
 
 

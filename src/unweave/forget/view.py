@@ -45,10 +45,11 @@ class Reference:
             for (own, _), values in zip(self._pairs, now, strict=True):
                 own.data = values
 
-    def sums(self, step: StepBatch, dtype: torch.dtype = torch.float32) -> Float[Tensor, " S"]:
+    def sums(self, model: nn.Module, step: StepBatch, dtype: torch.dtype = torch.float32) -> Float[Tensor, " S"]:
         """The summed loss of each sequence of a forget row under the model before; each is computed once in a run.
 
         Args:
+            model: The model.
             step: The step.
             dtype: Of the result.
 
@@ -64,7 +65,7 @@ class Reference:
         if new:
             with self.active():
                 # Padding is masked: any token will do.
-                found = example_losses(self._model, list(new.values()), pad_token_id=0).sums
+                found = example_losses(model, list(new.values()), pad_token_id=0).sums
             self._sums |= dict(zip(new, found, strict=True))
         return torch.tensor([self._sums.get(key, 0.0) for key in keys], dtype=dtype, device=step.roles.device)
 
@@ -156,7 +157,7 @@ class StepView:
 
     def reference_sums(self) -> Float[Tensor, " S"]:
         """The summed loss of each sequence of a forget row under the model before forgetting."""
-        return self.reference.sums(self.step, self.losses.nll.dtype)
+        return self.reference.sums(self.model, self.step, self.losses.nll.dtype)
 
     def answer_states(self, layer: int) -> TokenStates:
         """The hidden states of the answers' tokens behind a layer, attached to the graph; computed once, for all parts of an objective.

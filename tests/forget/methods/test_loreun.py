@@ -31,3 +31,13 @@ def test_weights_that_are_all_alike_are_said():
     (said,) = scene.objective("loreun", loreun_tau=1e4).cautions()
     assert "between 1.00 and 1.00" in said
     assert scene.objective("loreun").cautions() == []
+
+
+def test_static_weights_are_those_without_dropout():
+    scene = Scene(moved=False)
+    scene.model.train()
+    objective = scene.objective("loreun", loreun_tau=20.0)
+    objective.cautions()
+    losses = [scene.nll(example, before=True).mean().item() for example in scene.forget]
+    assert list(objective._static.values()) == pytest.approx(weights(losses, 20.0, 0.5, 3.0), rel=1e-9)
+    assert scene.model.training
