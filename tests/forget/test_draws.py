@@ -94,3 +94,10 @@ def test_rows_that_are_kept_are_not_drawn_where_they_count_nothing(poisoned, tmp
     assert result.details["never_drawn"] == {"forget": 0, "retain": 0}
     assert result.planned_steps == 2
     assert "--gamma: the forget part is the whole loss" in result.details["cautions"][-1]
+
+
+@pytest.mark.parametrize(("rows", "steps"), [((5, 12), 24), ((40, 200), 30), ((40, 0), 24)])
+def test_few_rows_are_drawn_more_often(rows, steps):
+    """One epoch of 17 rows would be three steps, which move next to nothing."""
+    plan = plan_draws(*sets(*rows), retain_ratio=1.0 if rows[1] else 0.0, batch_size=8, epochs=None, seed=0)
+    assert len(plan) == steps

@@ -28,7 +28,8 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
         retain_weights: Weights of the retain rows; a row with a negative one is unlearned with the forget rows.
         adapter_mode: `continue` trains the model's own adapter on; `new` merges it into the base, saves that as `base/`, and trains a
             fresh adapter on it. A model without an adapter gets a new one.
-        epochs: An epoch draws as many rows as there are forget and retain rows together; where only one kind is drawn, as there are of it.
+        epochs: An epoch draws as many rows as there are forget and retain rows together; where only one kind is drawn, as there are of it. By default one,
+            or as many as make 24 steps where rows are few.
         batch_size: Rows a step.
         retain_ratio: Retain rows drawn for each forget row.
         sampling: `cycle`: each set in a random order, and none of its rows a second time before all were drawn. `replacement`: each draw from the whole set,
@@ -55,7 +56,7 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
     forget_weights: Path | None = None
     retain_weights: Path | None = None
     adapter_mode: Literal["new", "continue"] = "new"
-    epochs: float = 1.0
+    epochs: float | None = None
     batch_size: int = 8
     retain_ratio: float = 3.0
     sampling: Sampling = "cycle"

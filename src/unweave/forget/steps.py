@@ -14,6 +14,9 @@ from unweave.data.encoding import Example
 from unweave.errors import ConfigError
 from unweave.forget.config import Sampling
 
+LEAST_STEPS = 24
+"""Steps of a run that is told no number of epochs: of few rows, one epoch would be too few steps to move anything."""
+
 
 class Role(IntEnum):
     """What a sequence is to the objective."""
@@ -126,7 +129,7 @@ def plan_draws(
     *,
     retain_ratio: float,
     batch_size: int,
-    epochs: float,
+    epochs: float | None,
     seed: int,
     sampling: Sampling = "cycle",
 ) -> list[Drawn]:
@@ -140,7 +143,7 @@ def plan_draws(
         retain: Retain rows; may be empty when the ratio is 0.
         retain_ratio: Retain rows for each forget row.
         batch_size: Rows a step.
-        epochs: An epoch draws as many rows as both sets have, or as the one that is drawn from.
+        epochs: An epoch draws as many rows as both sets have, or as the one that is drawn from. `None`: one, or as many as make `LEAST_STEPS` steps.
         seed: Of the draws.
         sampling: `cycle`, or `replacement`.
 
@@ -150,7 +153,7 @@ def plan_draws(
     Raises:
         ConfigError: When a number is out of range.
     """
-    if batch_size < 1 or epochs <= 0 or retain_ratio < 0:
+    if batch_size < 1 or (epochs is not None and epochs <= 0) or retain_ratio < 0:
         raise ConfigError(
             f"{epochs} epochs of batches of {batch_size} rows with {retain_ratio} retain rows a forget row can't be drawn.",
             where="--epochs, --batch-size, --retain-ratio",
@@ -159,7 +162,7 @@ def plan_draws(
     rng = random.Random(seed)
     share = 1.0 / (1.0 + retain_ratio) if retain else 1.0
     size = (len(forget) if share else 0) + (len(retain) if share < 1 else 0)
-    total = max(1, round(epochs * size))
+    total = max(1, round(epochs * size)) if epochs is not None else max(size, LEAST_STEPS * batch_size)
     # Error diffusion spreads the forget rows evenly; the phase is random, so that batches do not all begin alike.
     phase = rng.random()
     flags = [int((index + 1) * share + phase) > int(index * share + phase) for index in range(total)]

@@ -17,10 +17,12 @@ class GaConfig(ForgetConfig):
     Attributes:
         method: The unlearning method.
         retain_ratio: Retain rows are not used.
+        learning_rate: Less than that of methods whose retain part holds the rest in place.
     """
 
     method: str = "ga"
     retain_ratio: float = 0.0
+    learning_rate: float = 3e-4
 
 
 class Ga(Objective):

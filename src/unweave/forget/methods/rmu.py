@@ -37,6 +37,7 @@ class RmuConfig(BalancedConfig):
         steering: c, the length of the target (published runs: 2).
         retain_loss: `states`: the mean of (h - h before)^2 (the paper). `nll`, `kl`: as of other methods.
         lora_targets: Modules of the three layers that are trained.
+        learning_rate: Twice that of methods that train all layers.
     """
 
     method: str = "rmu"
@@ -44,6 +45,7 @@ class RmuConfig(BalancedConfig):
     steering: float = 2.0
     retain_loss: Literal["states", "nll", "kl"] = "states"  # pyright: ignore[reportIncompatibleVariableOverride]
     lora_targets: str = "down_proj"
+    learning_rate: float = 1e-3
 
 
 class Rmu(Balanced):
