@@ -193,3 +193,10 @@ def test_large_sets_are_measured_in_part(world):
     checked = verify_request(VerifyConfig(request="one", ledger=world.ledger, rows=5))
     assert checked["ok"]
     assert any("test (5 of 12 rows)" in check["check"] for check in checked["checks"])
+
+
+def test_options_of_a_method_name_it(world):
+    begin(world, "r1", "r2")
+    found = world.run("one", method="auto")
+    assert [one["method"] for one in found["attempts"]["tried"]] == ["ga"]
+    assert found["state"] == "done"

@@ -91,7 +91,7 @@ class RunConfig(ReadingConfig):
         ledger: The ledger's folder.
         method: `auto` tries methods, and rates of each, until the criteria of *forgotten* are met, at last `retrain`: training again without the rows, which
             is exact for what entered through the adapter. A method that is named is the only one tried.
-        forget_config: config.yaml of an `unweave forget` run, whose options are used, and no others tried.
+        forget_config: config.yaml of an `unweave forget` run, whose method and options are used, and no others tried.
         target_loss: The loss of the rows to be forgotten, in nats a token, that counts as forgotten; by default that of rows like them that were never
             trained on (`--holdout`), or that of the base model.
         max_minutes: No attempt is begun that would end later than this.

@@ -32,13 +32,17 @@ from unweave.audit.ledger.job import Job, drift_used_up, recorded_config
 from unweave.audit.ledger.ledger import LOCK, WORK, Ledger, Request
 from unweave.audit.ledger.making import WEIGHTS
 from unweave.audit.ledger.measuring import side_by_side
-from unweave.audit.ledger.price import may_retrain
+from unweave.audit.ledger.price import AUTO, may_retrain
 from unweave.audit.ledger.states import CANCEL, CANCELLED, END, FAIL, NOT_FORGOTTEN, ROLL_BACK, START, STEP, after
+from unweave.config import read_value
 from unweave.errors import BusyError, ConfigError, DataError
 from unweave.files import file_digest, locked, read_json
 from unweave.names import fault_of
 from unweave.ranges import require_in_range
 from unweave.temporary import remove_stale
+
+OF_OPTIONS = "rapidun"
+"""The method that options are of which name none."""
 
 JUDGED, REPORTED = "judged", "reported"
 
@@ -87,6 +91,9 @@ def run_request(config: RunConfig, *, steps: Steps | None = None) -> dict[str, A
         name: path.resolve() for name in ("forget_config", "holdout") if (path := getattr(config, name)) is not None
     }
     config = replace(config, **named)
+    if config.method == AUTO and config.forget_config is not None:
+        # Options of a method are that method's: its run says which.
+        config = replace(config, method=read_value(config.forget_config, "method") or OF_OPTIONS)
     with _alone(ledger):
         request = ledger.request(config.request)
         # An old ledger may hold what is no name: it is listed, and not carried out.

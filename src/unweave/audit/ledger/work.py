@@ -49,10 +49,6 @@ def prepare(job: Job) -> dict[str, Path]:
             where="--method",
             remedy=f"use one of: {', '.join(able(job.request.kind))}",
         )
-    if config.method == AUTO and config.forget_config is not None:
-        raise ConfigError(
-            "Options of a method are given, and no method.", where="--forget-config", remedy="say which with --method"
-        )
     retain, test = drawn(job, list(rows), copies={copy.row_id for copy in staying_copies(job)}, tell=True)
     replacement = _replacement(job)
     forget = [rows[row_id] for row_id in job.request.rows]
