@@ -1,4 +1,4 @@
-"""RapidUn's weights against a reference written from the formulas (METHODS section 2), and the controls."""
+"""RapidUn's weights against a reference written from the formulas (arXiv 2512.04457, section 4), and the controls."""
 
 import dataclasses
 import json
