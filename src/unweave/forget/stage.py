@@ -190,7 +190,7 @@ def _edited(config: ForgetConfig, method: Method, setting: Setting) -> dict[str,
     trained = [own for own in model.parameters() if own.requires_grad]
     before = sums(trained)
     details = method.edit(config, setting)
-    _said(details["cautions"])
+    _said(details.get("cautions", []))
     require_trained(model, what="The edit")
     require_outputs(model)
     if sums(trained) == before:

@@ -12,8 +12,7 @@ from unweave.audit.ledger.price import recipe_of
 from unweave.audit.ledger.tokens import encoding_of
 from unweave.data.config import read_own
 from unweave.data.rows import Row
-from unweave.files import read_json, write_json
-from unweave.models.fingerprint import model_fingerprint
+from unweave.files import file_digest, read_json, write_json
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, ModelConfig, load
 
@@ -112,18 +111,18 @@ def measured_by(job: Job, model: str, *, only: str | None = None, keep: Path | N
         job: The request.
         model: Its folder or name.
         only: The only set to measure.
-        keep: Where the measurements go, and are read again when the same model is measured anew.
+        keep: Where the measurements go, with the digests of its weights, and are read again when the same weights are measured anew.
 
     Returns:
         From `measure`.
     """
-    loaded = load_to_measure(job, model)
+    weights = {path.name: file_digest(path) for path in sorted(Path(model).glob("*.safetensors"))}
     if keep is not None and keep.is_file():
         kept = read_json(keep, what="Measurements")
-        if kept["model"] == model_fingerprint(loaded.model):
+        if kept.get("weights") == weights:
             return kept
-    sets = work_sets(job)
+    loaded, sets = load_to_measure(job, model), work_sets(job)
     found = measure(loaded, {only: sets[only]} if only else sets, encoding_of(job))
     if keep is not None:
-        write_json(keep, found)
+        write_json(keep, found | {"weights": weights})
     return found
