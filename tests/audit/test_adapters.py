@@ -11,6 +11,7 @@ from unweave.audit.attacks.base import Target
 from unweave.audit.attacks.quantise import quantise, rounded_weights
 from unweave.audit.attacks.relearn import relearn
 from unweave.audit.config import AttackConfig
+from unweave.audit.ledger import attempts
 from unweave.audit.ledger.adding import add_request
 from unweave.audit.ledger.config import AddConfig, RunConfig
 from unweave.audit.ledger.run import run_request
@@ -69,7 +70,8 @@ def test_a_quantised_model_has_nothing_to_round(tmp_path, case):
 
 
 @pytest.mark.parametrize("kind", ["ia3", "vera"])
-def test_a_request_on_an_adapter_that_is_not_lora(tmp_path, kind):
+def test_a_request_on_an_adapter_that_is_not_lora(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(attempts, "STEPS", 4)
     base = save_model(tmp_path / "base")
     before, _ = save_adapter(tmp_path / "adapter", base, KINDS[kind])
     ledger, data = tmp_path / "ledger", write_rows(tmp_path / "train.jsonl", RECORDS)
