@@ -11,7 +11,8 @@ from tests.audit.ledgers import RECORDS, World
 from tests.folders import write_rows
 from unweave.audit.ledger.config import VerifyConfig
 from unweave.audit.ledger.keys import Key, key_path, ledger_name, make_key, read_key, row_hash
-from unweave.audit.ledger.ledger import Ledger, Origin
+from unweave.audit.ledger.ledger import Ledger
+from unweave.audit.ledger.request import Origin
 from unweave.audit.ledger.verify import verify_request
 from unweave.cli.main import main
 from unweave.data.reading import read_rows

@@ -9,7 +9,8 @@ from typing import Any
 from unweave.audit.ledger.config import AddConfig
 from unweave.audit.ledger.journal import Event
 from unweave.audit.ledger.keys import Key, hidden, key_path, make_key
-from unweave.audit.ledger.ledger import FILE, Ledger, Origin, Request
+from unweave.audit.ledger.ledger import FILE, Ledger
+from unweave.audit.ledger.request import Origin, Request
 from unweave.audit.ledger.selection import require_meant, select_rows
 from unweave.audit.ledger.states import ADD
 from unweave.config import part_of, to_plain

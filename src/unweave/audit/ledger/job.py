@@ -9,7 +9,8 @@ from typing import Any
 from unweave.audit.ledger.bound import Bound
 from unweave.audit.ledger.config import RunConfig
 from unweave.audit.ledger.journal import Event
-from unweave.audit.ledger.ledger import WORK, Ledger, Request
+from unweave.audit.ledger.ledger import WORK, Ledger
+from unweave.audit.ledger.request import Request
 from unweave.audit.ledger.tried import chosen_attempt
 from unweave.config import to_plain
 from unweave.data.rows import Row

@@ -29,10 +29,11 @@ from unweave.audit.ledger.certificate import VERDICT, judge_request, write_certi
 from unweave.audit.ledger.config import CancelConfig, RollbackConfig, RunConfig
 from unweave.audit.ledger.criteria import name_criteria
 from unweave.audit.ledger.job import Job, drift_used_up, recorded_config
-from unweave.audit.ledger.ledger import LOCK, WORK, Ledger, Request
+from unweave.audit.ledger.ledger import LOCK, WORK, Ledger
 from unweave.audit.ledger.making import WEIGHTS
 from unweave.audit.ledger.measuring import side_by_side
 from unweave.audit.ledger.price import AUTO, may_retrain
+from unweave.audit.ledger.request import Request
 from unweave.audit.ledger.states import CANCEL, CANCELLED, END, FAIL, NOT_FORGOTTEN, ROLL_BACK, START, STEP, after
 from unweave.config import read_value
 from unweave.errors import BusyError, ConfigError, DataError

@@ -14,8 +14,9 @@ from jinja2 import TemplateError
 from unweave.audit.ledger.bound import repeated
 from unweave.audit.ledger.config import VerifyConfig
 from unweave.audit.ledger.job import Job, recorded_config
-from unweave.audit.ledger.ledger import Ledger, Request
+from unweave.audit.ledger.ledger import Ledger
 from unweave.audit.ledger.materials import read_materials
+from unweave.audit.ledger.request import Request
 from unweave.audit.ledger.verify_claims import copies_and_store, derived, row_coverage
 from unweave.audit.ledger.verify_files import (
     Check,

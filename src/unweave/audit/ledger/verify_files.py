@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from unweave.audit.ledger.job import Job
 from unweave.audit.ledger.journal import files_of_journal
-from unweave.audit.ledger.ledger import FILE, LOCK, Ledger, Request
+from unweave.audit.ledger.ledger import FILE, LOCK, Ledger
 from unweave.audit.ledger.materials import changed_files, models_of, options_of
+from unweave.audit.ledger.request import Request
 from unweave.audit.ledger.shown import named
 from unweave.digests import all_files
 from unweave.files import file_digest
