@@ -292,6 +292,19 @@ def read_record(path: Path, *, what: str) -> dict[str, Any]:
     return value
 
 
+def read_record_if_any(path: Path, *, what: str) -> dict[str, Any] | None:
+    """Read a JSON file that holds one object, where there is such a file.
+
+    Args:
+        path: The file.
+        what: What the file is, for the error message.
+
+    Returns:
+        The object; `None` without a file.
+    """
+    return read_record(path, what=what) if path.is_file() else None
+
+
 def read_text(path: Path, *, what: str) -> str:
     """Read a text file.
 

@@ -9,7 +9,6 @@ PLAN = Plan(
     methods=("npo", "wga"),
     rates={"npo": 1e-4, "wga": 2e-4},
     options={"batch_size": 8},
-    retrains=True,
     retraining=1000.0,
     attempt=100.0,
     limit=3600.0,
@@ -77,13 +76,13 @@ def test_attempts_may_take_half_of_what_retraining_takes():
 def test_retraining_that_would_end_too_late_is_not_begun():
     short = Plan(**{**PLAN.__dict__, "limit": 600.0})
     assert next_attempt(short, [made(seconds=410.0)]) is None
-    without = Plan(**{**PLAN.__dict__, "retrains": False, "limit": 600.0})
+    without = Plan(**{**PLAN.__dict__, "retraining": None, "limit": 600.0})
     assert next_attempt(without, [made(seconds=410.0)]).method == "npo", "all of the time is for attempts"
     assert next_attempt(without, [made(seconds=510.0)]) is None
 
 
 def test_a_method_without_a_rate_is_tried_once():
-    plan = Plan(**{**PLAN.__dict__, "methods": ("fisher",), "rates": {}, "options": {}, "retrains": False})
+    plan = Plan(**{**PLAN.__dict__, "methods": ("fisher",), "rates": {}, "options": {}, "retraining": None})
     assert next_attempt(plan, []).method == "fisher"
     assert next_attempt(plan, [Tried("fisher", {}, 1.0, {"loss": 0.1}, ["loss"])]) is None
 

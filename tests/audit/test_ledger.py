@@ -19,8 +19,9 @@ from unweave.audit.ledger.config import ListConfig, RollbackConfig, SelectionCon
 from unweave.audit.ledger.job import Job
 from unweave.audit.ledger.journal import Journal
 from unweave.audit.ledger.ledger import Ledger, list_requests
-from unweave.audit.ledger.run import STEPS, roll_back, run_request
+from unweave.audit.ledger.run import STEPS, run_request
 from unweave.audit.ledger.selection import near_duplicates, select_rows
+from unweave.audit.ledger.undoing import roll_back
 from unweave.cli.main import main
 from unweave.data.reading import read_rows
 from unweave.errors import ConfigError, DataError, StoreError

@@ -6,7 +6,8 @@ from tests.folders import write_rows
 from unweave.audit.ledger.adding import add_request
 from unweave.audit.ledger.config import AddConfig, ListConfig, RollbackConfig, RunConfig, VerifyConfig
 from unweave.audit.ledger.ledger import Ledger, list_requests
-from unweave.audit.ledger.run import roll_back, run_request
+from unweave.audit.ledger.run import run_request
+from unweave.audit.ledger.undoing import roll_back
 from unweave.audit.ledger.verify import verify_request
 from unweave.cli.main import main
 from unweave.errors import ConfigError, DataError

@@ -18,11 +18,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.folders import write_rows
 from unweave.audit.ledger.adding import add_request
-from unweave.audit.ledger.certificate import VERDICT
 from unweave.audit.ledger.config import AddConfig, CancelConfig, ListConfig, RollbackConfig, RunConfig
 from unweave.audit.ledger.journal import Journal
+from unweave.audit.ledger.judging import VERDICT
 from unweave.audit.ledger.ledger import Ledger, list_requests
-from unweave.audit.ledger.run import JUDGED, REPORTED, STEPS, cancel_request, roll_back, run_request
+from unweave.audit.ledger.run import JUDGED, REPORTED, STEPS, run_request
 from unweave.audit.ledger.states import (
     CANCELLED,
     DONE,
@@ -36,6 +36,7 @@ from unweave.audit.ledger.states import (
     after,
     as_markdown,
 )
+from unweave.audit.ledger.undoing import cancel_request, roll_back
 from unweave.errors import BusyError, DataError
 from unweave.files import write_json, write_text
 

@@ -43,7 +43,7 @@ class Forced:
         deviations: Its standard deviation.
         divergence: KL(reference || model) at each token; empty without a reference.
         agreement: Whether model and reference have the same most likely token; empty without a reference.
-        logits: The largest size of a logit at each token: what a loss's rounding is measured against.
+        logits: The largest size of a logit at any of a row's tokens: what a loss's rounding is measured against.
         problems: Rows that were cut or had no room.
     """
 
@@ -54,7 +54,7 @@ class Forced:
     deviations: list[list[float]]
     divergence: list[list[float]] = field(default_factory=list)
     agreement: list[list[bool]] = field(default_factory=list)
-    logits: list[list[float]] = field(default_factory=list)
+    logits: list[float] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def mean_losses(self) -> list[float]:
@@ -294,14 +294,10 @@ def _by_set(
     for name in encoded:
         own = values[start : start + len(encoded[name])]
         start += len(encoded[name])
-        names = [
-            "losses",
-            "hits",
-            "means",
-            "deviations",
-            "logits",
-            *(["divergence", "agreement"] if name in compared else []),
-        ]
+        names = ["losses", "hits", "means", "deviations", *(["divergence", "agreement"] if name in compared else [])]
         columns = {column: [row[column] for row in own] for column in names}
-        found[name] = Forced([example.row_id for example in encoded[name]], **columns, problems=problems[name])
+        logits = [max(row["logits"]) for row in own]
+        found[name] = Forced(
+            [example.row_id for example in encoded[name]], **columns, logits=logits, problems=problems[name]
+        )
     return found

@@ -183,7 +183,7 @@ def _rollback(argv: Sequence[str]) -> int:
         argv,
         command="request rollback",
         description="Undo the last request that was carried out.",
-        work="unweave.audit.ledger.run:roll_back",
+        work="unweave.audit.ledger.undoing:roll_back",
         show=lambda _, result: print_pairs("rolled back", result),
     )
 
@@ -196,7 +196,7 @@ def _cancel(argv: Sequence[str]) -> int:
         argv,
         command="request cancel",
         description="Give up a request that is not done.",
-        work="unweave.audit.ledger.run:cancel_request",
+        work="unweave.audit.ledger.undoing:cancel_request",
         show=lambda _, result: print_pairs("cancelled", result),
     )
 

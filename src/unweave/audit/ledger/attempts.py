@@ -16,9 +16,9 @@ from typing import Any
 from unweave import progress
 from unweave.audit.ledger.criteria import Criteria, outcomes, read_criteria, read_reference
 from unweave.audit.ledger.job import Job
-from unweave.audit.ledger.making import Attempt, able, make
+from unweave.audit.ledger.making import Attempt, make
 from unweave.audit.ledger.measuring import MEASURED_AFTER, measured_by
-from unweave.audit.ledger.price import AUTO, BATCH, RETRAIN, STEPS, recipe_of
+from unweave.audit.ledger.price import AUTO, BATCH, RETRAIN, STEPS
 from unweave.audit.ledger.records import hide_identity, is_made
 from unweave.audit.ledger.tokens import MEASURED
 from unweave.audit.ledger.tried import FILE, Tried, chosen_attempt, read_tried
@@ -45,6 +45,9 @@ SHARE = 0.5
 """Share of retraining's price that other attempts may take together."""
 
 EVERY, CHECKED = 5, 24
+RATIO = 3.0
+"""Rows to keep for each row to forget."""
+
 PASSES = 3.0
 """How often an attempt sees each row to forget, at least."""
 
@@ -57,8 +60,7 @@ class Plan:
         methods: In their order.
         rates: Method to the rate that is tried first; a method that is not in it is tried once, as it is.
         options: Options of every attempt of a method that has a rate.
-        retrains: Whether training again is the last resort.
-        retraining: Seconds that it takes, by estimate.
+        retraining: Seconds that training again takes, by estimate; `None` where it is no resort.
         attempt: Seconds that another attempt takes, by estimate.
         limit: Seconds for all.
     """
@@ -66,8 +68,7 @@ class Plan:
     methods: tuple[str, ...]
     rates: dict[str, float]
     options: dict[str, Any]
-    retrains: bool
-    retraining: float
+    retraining: float | None
     attempt: float
     limit: float
 
@@ -85,15 +86,16 @@ def next_attempt(plan: Plan, tried: Sequence[Tried]) -> Attempt | None:
     if tried and not tried[-1].unmet:
         return None
     spent = sum(one.seconds for one in tried)
-    budget = min(plan.limit, SHARE * plan.retraining) if plan.retrains else plan.limit
+    budget = plan.limit if plan.retraining is None else min(plan.limit, SHARE * plan.retraining)
     # The first attempt of all is made whatever it takes: without it nothing would be.
     for method in plan.methods:
         own = [one for one in tried if one.method == method]
         attempt = _of_method(plan, method, own)
         if attempt is not None and (not tried or spent + plan.attempt <= budget):
             return attempt
-    again = plan.retrains and not any(one.method == RETRAIN for one in tried)
-    return Attempt(RETRAIN) if again and (not tried or spent + plan.retraining <= plan.limit) else None
+    if plan.retraining is None or any(one.method == RETRAIN for one in tried):
+        return None
+    return Attempt(RETRAIN) if not tried or spent + plan.retraining <= plan.limit else None
 
 
 def _of_method(plan: Plan, method: str, own: Sequence[Tried]) -> Attempt | None:
@@ -105,11 +107,20 @@ def _of_method(plan: Plan, method: str, own: Sequence[Tried]) -> Attempt | None:
     if own:
         last, rates = own[-1], [one.options["learning_rate"] for one in own]
         too_much = last.failed or "others" in last.unmet or (last.reason or "").startswith("diverged")
-        # Between two rates of which one did too little and one too much lies their geometric mean.
-        tried = [one for one in rates if (one < rates[-1] if too_much else one > rates[-1])]
-        near = (max(tried) if too_much else min(tried)) if tried else rates[-1] * (SLOWER if too_much else FASTER) ** 2
-        rate = (rates[-1] * near) ** 0.5
+        rate = _slower(rates) if too_much else _faster(rates)
     return Attempt(method, {**plan.options, "learning_rate": rate})
+
+
+def _slower(rates: Sequence[float]) -> float:
+    """A rate below the last one: halfway, by their ratio, to the next lower that did too little."""
+    lower = [rate for rate in rates if rate < rates[-1]]
+    return (rates[-1] * max(lower)) ** 0.5 if lower else rates[-1] * SLOWER
+
+
+def _faster(rates: Sequence[float]) -> float:
+    """A rate above the last one: halfway, by their ratio, to the next higher that did too much."""
+    higher = [rate for rate in rates if rate > rates[-1]]
+    return (rates[-1] * min(higher)) ** 0.5 if higher else rates[-1] * FASTER
 
 
 def plan_of(job: Job, criteria: Criteria, before: Mapping[str, Any], rows: int) -> Plan:
@@ -125,14 +136,13 @@ def plan_of(job: Job, criteria: Criteria, before: Mapping[str, Any], rows: int) 
         The plan.
     """
     config = job.config
-    minutes = criteria.minutes
-    recipe = recipe_of(job) if config.method == AUTO else None
-    methods = (config.method,) if config.method != AUTO else REMOVAL if job.request.kind == "removal" else ANEW
-    assert all(name == RETRAIN or name in able(job.request.kind) for name in methods), (
-        "only what can express the request"
-    )
-    again = 60 * (minutes["retraining"] or 0.0)
-    attempt, limit = 60 * (minutes["attempt"] or 0.0), 60 * config.max_minutes
+    retraining = None if criteria.minutes.retraining is None else 60 * criteria.minutes.retraining
+    if config.method != AUTO:
+        methods, retraining = (config.method,), None
+    elif retraining is not None and job.drift_is_used_up and not config.over_budget:
+        methods = ()
+    else:
+        methods = REMOVAL if job.request.kind == "removal" else ANEW
     rates, options = {}, {}
     if config.forget_config is None:
         # A method's own rate is for rows that nothing else must be like; here other rows come first.
@@ -140,25 +150,24 @@ def plan_of(job: Job, criteria: Criteria, before: Mapping[str, Any], rows: int) 
             name: SLOWER * get_method(name).config_type.learning_rate for name in methods if get_method(name).build
         }
         options = _options(job, criteria, before, rows) if rates else {}
-    retrains = recipe is not None
-    due = job.drift_is_used_up and not config.over_budget
-    return Plan(() if due and retrains else methods, rates, options, retrains, again, attempt, limit)
+    return Plan(methods, rates, options, retraining, 60 * criteria.minutes.attempt, 60 * config.max_minutes)
 
 
 def _options(job: Job, criteria: Criteria, before: Mapping[str, Any], rows: int) -> dict[str, Any]:
     """Options of attempts with a rate: so many steps, watched, up to the target."""
     forget = criteria.rows
-    steps = max(STEPS, round(PASSES * forget * 4 / BATCH))
+    once = (1 + RATIO) * forget / BATCH
+    steps = max(STEPS, round(PASSES * once))
     now = sum(before["sets"]["forget"]["losses"].values()) / forget
     reached = criteria.target is None or now >= criteria.target
     removes = job.request.kind == "removal"
     if reached and removes:
         # Rows that are there already are taken a step away all the same.
-        steps = min(steps, max(1, round(forget * 4 / BATCH)))
+        steps = min(steps, max(1, round(once)))
     return {
         "batch_size": BATCH,
         "epochs": steps * BATCH / rows,
-        "retain_ratio": 3.0,
+        "retain_ratio": RATIO,
         "lr_scheduler": "constant",
         "check_every": EVERY,
         "check_rows": CHECKED,

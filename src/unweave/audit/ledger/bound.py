@@ -15,7 +15,8 @@ from unweave.audit.ledger.states import after_as_read, event_name
 
 ATTEMPT = "started", "step", "done"
 ONCE = "added", "rolled back"
-CERTIFIED = "certified"
+PAGES = "certified", "reported"
+"""Steps that write down what follows from those before them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Bound:
     @property
     def before_certificate(self) -> Event | None:
         """The newest event of the attempt that the certificate was made under."""
-        steps = [event for name, event in self.steps.items() if name != CERTIFIED]
+        steps = [event for name, event in self.steps.items() if name not in PAGES]
         return max([*steps, *([self.started] if self.started else [])], key=lambda event: event.number, default=None)
 
 

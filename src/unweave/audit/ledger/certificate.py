@@ -2,53 +2,31 @@
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unweave.audit.ledger.criteria import Outcome, outcomes, read_criteria, read_reference
 from unweave.audit.ledger.history import UNKNOWN, sentences
 from unweave.audit.ledger.job import Job
+from unweave.audit.ledger.judging import verdict_of
 from unweave.audit.ledger.materials import FORMAT, read_materials
-from unweave.audit.ledger.measure import changes
-from unweave.audit.ledger.measuring import MEASURED_AFTER
 from unweave.audit.ledger.price import RETRAIN
-from unweave.audit.ledger.shown import judge
 from unweave.audit.ledger.states import DONE, NOT_FORGOTTEN, NOT_SHOWN
-from unweave.audit.ledger.tokens import MEASURED
 from unweave.audit.ledger.tried import read_tried
 from unweave.audit.ledger.work import MEASURED_ORIGIN
-from unweave.config import to_plain
 from unweave.errors import ModelError
 from unweave.files import finite, read_record, write_json
-from unweave.forget.methods import get_method
 from unweave.identity import identity_digest
 from unweave.report.certificate_page import write_certificate_page
-from unweave.runs import RESULT
 
-CLASSES = {
-    "empirical": "Approximate unlearning, judged by measurements. The numbers below are evidence, not a guarantee: what is not measured may remain.",
-    "exact": "The adapter was trained again from its base without the rows, so nothing in it comes from them. This holds for what entered through "
-    "the adapter; what the base model learned elsewhere is untouched.",
-    "DP": "The model was trained with differential privacy, and since then on other rows only. The guarantee of (epsilon, delta) is for one row, and much "
-    "weaker for several together; it holds of the adapter's weights, not of what was printed or written beside them.",
-}
-BESIDE_COPIES = (
-    "The adapter was trained again from its base without the rows, but copies of them stayed in the training data, so what they teach may be in it: see the "
-    "findings. The numbers below are evidence, not a guarantee."
-)
-BESIDE_BASE = (
-    "The adapter was trained again without the rows, but the model that it was trained on may know them: see the findings. The numbers below are evidence, "
-    "not a guarantee."
-)
 PROSE = frozenset(
     {"meaning", "findings", "not_measured", "method.paper", "method.summary", "drift.reason", "model.base.training"}
     | {"criteria.told", "criteria.named.source"}
     | {f"criteria.outcomes.{name}.words" for name in ("loss", "answers", "others")}
 )
 """Sentences, which another version may word in another way."""
-GUARANTEE = "epsilon", "delta", "group_epsilon", "group_delta", "noise_multiplier"
+
 NOT_MEASURED = {
     "membership": "membership inference: no holdout of like rows was given (--holdout)",
     "generation": "answers to other prompts than the rows' own that call them up, such as triggers (unweave audit --case)",
@@ -58,91 +36,22 @@ NOT_MEASURED = {
 }
 
 
-VERDICT = "verdict.json"
-
-
-def judge_request(job: Job) -> dict[str, Path]:
-    """Say whether the criteria that the request has named are met.
-
-    Args:
-        job: The request; the new model is measured.
-
-    Returns:
-        The file.
-    """
-    verdict = _verdict(job)
-    write_json(job.folder / VERDICT, {"forgotten": verdict.forgotten, "class": verdict.kind})
-    return {"verdict": job.folder / VERDICT}
-
-
-def write_certificate(job: Job) -> dict[str, Path]:
-    """Write certificate.json and certificate.html.
+def write_certificate(job: Job, *, name: str = "certificate") -> dict[str, Path]:
+    """Write certificate.json and certificate.html; of a request whose rows were not forgotten report.json and report.html, which certify nothing.
 
     Args:
         job: The request; all steps before are done.
+        name: `certificate` or `report`.
 
     Returns:
         The files.
     """
-    return _write(job, "certificate")
-
-
-def write_report(job: Job) -> dict[str, Path]:
-    """Write report.json and report.html: what a certificate would say of a request whose rows were not forgotten. It certifies nothing.
-
-    Args:
-        job: The request; all steps before are done.
-
-    Returns:
-        The files.
-    """
-    return _write(job, "report")
-
-
-def _write(job: Job, name: str) -> dict[str, Path]:
     job.require_same_inputs()
     certificate = derive_certificate(job)
     files = {name: job.folder / f"{name}.json", "page": job.folder / f"{name}.html"}
     write_json(files[name], certificate)
     write_certificate_page(files["page"], certificate)
     return files
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What follows from the measurements of a request.
-
-    Attributes:
-        kind: The class.
-        meaning: What it means, in words.
-        outcomes: What came out against each criterion.
-        forgotten: Whether the criteria are met, or the class needs none.
-        shown: Whether, beyond that, the measurements show it.
-        findings: What they do not support, in words.
-    """
-
-    kind: str
-    meaning: str
-    outcomes: list[Outcome]
-    forgotten: bool
-    shown: bool
-    findings: list[str]
-
-
-def _verdict(job: Job) -> Verdict:
-    before, after = (_measured(job, name) for name in (MEASURED, MEASURED_AFTER))
-    compared = changes(before, after, margin=job.config.margin)
-    materials = read_materials(job)
-    method, copies, history = _method(job), before.get("copies", []), (materials or {}).get("history")
-    judged = judge(before, after, compared, copies=copies, margin=job.config.margin)
-    base = sentences(history) if history else []
-    kind, meaning = _class(job, method, copies, base)
-    criteria = read_criteria(job.folder)
-    outs = outcomes(criteria, before, after, read_reference(job.folder)) if criteria else []
-    exact, unmet = kind == "exact", [one.words for one in outs if not one.met]
-    forgotten = exact or not unmet
-    findings = [*(f"not met: {words}" for words in unmet), *judged.doubts, *judged.findings, *base]
-    return Verdict(kind, meaning, outs, forgotten, exact or not (unmet or judged.doubts), findings)
 
 
 def derive_certificate(job: Job) -> dict[str, Any]:
@@ -158,8 +67,8 @@ def derive_certificate(job: Job) -> dict[str, Any]:
     under = bound.before_certificate
     assert bound.added is not None, "a request was added"
     assert under is not None, "a certificate is made after something was done"
-    before, after = (_measured(job, name) for name in (MEASURED, MEASURED_AFTER))
-    verdict, criteria = _verdict(job), read_criteria(job.folder)
+    verdict = verdict_of(job)
+    before, after = verdict.before, verdict.after
     certificate = {
         "class": verdict.kind,
         "meaning": verdict.meaning,
@@ -187,12 +96,8 @@ def derive_certificate(job: Job) -> dict[str, Any]:
             "before": {"model": job.before, "fingerprint": before["model"]},
             "after": {"model": "adapter", "fingerprint": after["model"]},
         },
-        "method": _method(job),
-        "measured": {
-            "before": before,
-            "after": after,
-            "changes": changes(before, after, margin=job.config.margin),
-        },
+        "method": verdict.method,
+        "measured": {"before": before, "after": after, "changes": verdict.changes},
         "findings": verdict.findings,
         "encoding": before.get("encoding"),
         "lost": before.get("lost", []),
@@ -202,11 +107,11 @@ def derive_certificate(job: Job) -> dict[str, Any]:
         "store": _store(job, forgotten=verdict.forgotten),
         "commands": _commands(job),
     }
-    if criteria is not None:
+    if verdict.criteria is not None:
         certificate["criteria"] = {
-            "named": asdict(criteria),
-            "told": criteria.told(),
-            "outcomes": {one.name: one.to_json() for one in verdict.outcomes},
+            "named": asdict(verdict.criteria),
+            "told": verdict.criteria.told(),
+            "outcomes": {one.name: asdict(one) for one in verdict.outcomes},
         }
         certificate["attempts"] = read_tried(job.folder)
     if materials is not None:
@@ -216,7 +121,7 @@ def derive_certificate(job: Job) -> dict[str, Any]:
 
 def _bind(certificate: dict[str, Any], materials: Mapping[str, Any], files: Mapping[str, str]) -> None:
     """Put into a certificate what the request was carried out on, and the digest of every file that it left."""
-    kept = {name: digest for name, digest in files.items() if not name.startswith(("work/", "certificate."))}
+    kept = {name: digest for name, digest in files.items() if not name.startswith(("work/", "certificate.", "report."))}
     own = {name.removeprefix("adapter/"): digest for name, digest in kept.items() if name.startswith("adapter/")}
     certificate["format"] = FORMAT
     certificate["data"]["read"] = {
@@ -250,10 +155,6 @@ def _store(job: Job, *, forgotten: bool) -> dict[str, Any]:
     return read_record(job.folder / "store.json", what="The record of the store")
 
 
-def _measured(job: Job, name: str) -> dict[str, Any]:
-    return read_record(job.folder / name, what="Measurements")
-
-
 def _not_measured(after: Mapping[str, Any], *, exact: bool) -> list[str]:
     done = {"membership": "membership" in after, "retrained": exact}
     return [words for name, words in NOT_MEASURED.items() if not done.get(name)]
@@ -265,17 +166,6 @@ def _commands(job: Job) -> dict[str, str]:
         "verify": shlex.join([*command, "verify", job.request.id, *place]),
         "replay": shlex.join([*command, "run", job.request.id, *place, "--replay", "REPLAY_FOLDER"]),
     }
-
-
-def _class(job: Job, method: Mapping[str, Any], copies: Sequence[Any], base: Sequence[str]) -> tuple[str, str]:
-    """The class of a certificate and what it means; never *exact* beside copies that stayed, or on a base that may know the rows."""
-    if "guarantee" in method:
-        return "DP", CLASSES["DP"]
-    if job.method != RETRAIN:
-        return "empirical", CLASSES["empirical"]
-    if copies:
-        return "empirical", BESIDE_COPIES
-    return ("empirical", BESIDE_BASE) if base else ("exact", CLASSES["exact"])
 
 
 def drift(job: Job, before: dict[str, Any], after: dict[str, Any], *, until: int) -> dict[str, Any]:
@@ -294,7 +184,11 @@ def drift(job: Job, before: dict[str, Any], after: dict[str, Any], *, until: int
         ModelError: When the new model is so far from the first that the change can't be expressed.
     """
     origin = job.ledger.origin()
-    first = _measured(job, MEASURED_ORIGIN) if MEASURED_ORIGIN in job.bound().files else before
+    first = (
+        read_record(job.folder / MEASURED_ORIGIN, what="Measurements")
+        if MEASURED_ORIGIN in job.bound().files
+        else before
+    )
     one, two = first["sets"]["test"], after["sets"]["test"]
     try:
         change = math.expm1(two["loss_sum"] / two["tokens"] - one["loss_sum"] / one["tokens"])
@@ -322,14 +216,3 @@ def drift(job: Job, before: dict[str, Any], after: dict[str, Any], *, until: int
         "retraining_due": bool(reasons),
         "reason": "; ".join(reasons),
     }
-
-
-def _method(job: Job) -> dict[str, Any]:
-    config = to_plain(job.config)
-    if job.method == RETRAIN:
-        return {"name": RETRAIN, "paper": "the same training without the rows", "options": config}
-    method = get_method(job.method)
-    told = {"name": method.name, "paper": method.paper, "summary": method.summary, "options": config}
-    details = read_record(job.adapter / RESULT, what="The result of the unlearning run")["result"]["details"]
-    guarantee = {name: details[name] for name in GUARANTEE if name in details}
-    return told | ({"guarantee": guarantee} if guarantee else {})

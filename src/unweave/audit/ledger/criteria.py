@@ -21,7 +21,7 @@ from unweave.audit.ledger.measure import measure
 from unweave.audit.ledger.measuring import never_trained, work_sets
 from unweave.audit.ledger.price import Price, price_of
 from unweave.audit.ledger.tokens import MEASURED, encoding_of
-from unweave.files import read_record, write_json
+from unweave.files import read_record, read_record_if_any, write_json
 from unweave.forget.outcome import BEGINS
 from unweave.forget.target import FEWEST, calibrated
 
@@ -46,7 +46,7 @@ class Criteria:
         rows: How many rows there are.
         margin: The largest rise of other rows' mean loss, nats a token.
         reference: The model that never saw them, or `None`.
-        minutes: What an attempt takes by estimate, and what retraining does, or `None` where the model can't be trained again.
+        minutes: What attempts take, by estimate.
     """
 
     target: float | None
@@ -56,7 +56,7 @@ class Criteria:
     rows: int
     margin: float
     reference: str | None
-    minutes: dict[str, float | None]
+    minutes: Price
 
     def told(self) -> list[str]:
         """The criteria in words."""
@@ -88,10 +88,6 @@ class Outcome:
     reference: float | None
     met: bool
     words: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
 
 
 def name_criteria(job: Job) -> dict[str, Path]:
@@ -137,8 +133,7 @@ def read_reference(folder: Path) -> dict[str, Any] | None:
     Returns:
         The measurements; `None` where there is no such model.
     """
-    path = folder / MEASURED_REFERENCE
-    return read_record(path, what="Measurements") if path.is_file() else None
+    return read_record_if_any(folder / MEASURED_REFERENCE, what="Measurements")
 
 
 def criteria_of(job: Job, before: Mapping[str, Any], reference: Mapping[str, Any] | None, price: Price) -> Criteria:
@@ -164,7 +159,7 @@ def criteria_of(job: Job, before: Mapping[str, Any], reference: Mapping[str, Any
         rows=rows,
         margin=job.config.margin,
         reference=job.ledger.origin().base if reference else None,
-        minutes={"attempt": price.attempt, "retraining": price.retraining},
+        minutes=price,
     )
 
 
@@ -200,8 +195,8 @@ def read_criteria(folder: Path) -> Criteria | None:
     Returns:
         The criteria; `None` of a request of before they were named.
     """
-    path = folder / FILE
-    return Criteria(**read_record(path, what="The criteria of the request")) if path.is_file() else None
+    named = read_record_if_any(folder / FILE, what="The criteria of the request")
+    return Criteria(**{**named, "minutes": Price(**named["minutes"])}) if named is not None else None
 
 
 def outcomes(

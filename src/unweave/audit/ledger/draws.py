@@ -1,7 +1,7 @@
 """Which rows stand beside those of a request: the rows to keep and to test on, copies that stay, rows that were held out."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,9 +30,22 @@ def drawn(job: Job, ids: Sequence[str], *, copies: Collection[str], tell: bool =
     known = job.ledger.requests(until=job.begin).values()
     requested = {row_id for other in known if other.holds_rows for row_id in other.rows}.union(copies)
     others = [row_id for row_id in ids if row_id not in requested]
-    order = sorted(others, key=lambda row_id: hashlib.blake2b(f"{job.request.id}:{row_id}".encode()).digest())
+    order = in_drawn_order(others, key=job.request.id)
     keep, test = _sizes(job, len(others), tell=tell)
     return order[:keep], order[keep : keep + test]
+
+
+def in_drawn_order(ids: Iterable[str], *, key: str) -> list[str]:
+    """Rows in an order that nobody picks, the same whenever it is asked for.
+
+    Args:
+        ids: The rows.
+        key: What the order depends on.
+
+    Returns:
+        The rows.
+    """
+    return sorted(ids, key=lambda row_id: hashlib.blake2b(f"{key}:{row_id}".encode()).digest())
 
 
 def staying_copies(job: Job) -> list[Copy]:

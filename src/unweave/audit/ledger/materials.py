@@ -10,7 +10,7 @@ from typing import Any
 from unweave import __version__
 from unweave.audit.ledger.history import training_history
 from unweave.audit.ledger.job import Job
-from unweave.audit.ledger.price import AUTO, RETRAIN, may_retrain
+from unweave.audit.ledger.price import RETRAIN, may_retrain
 from unweave.config import load_yaml
 from unweave.digests import MODEL_FILES, matching, named_digests
 from unweave.errors import DataError
@@ -200,7 +200,7 @@ def options_of(job: Job) -> dict[str, Any]:
         "holdout": of_path(config.holdout).content,
         "replacement": of_path(Path(job.request.replacement)).content if job.request.replacement else None,
     }
-    if config.forget_config is not None and config.method not in (AUTO, RETRAIN):
+    if config.forget_config is not None and config.method != RETRAIN:
         own = load_yaml(get_method(config.method).config_type, config.forget_config, command="forget")
         named |= {
             "target": of_path(own.target).content,

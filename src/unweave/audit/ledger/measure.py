@@ -34,7 +34,7 @@ def measure(
     found: dict[str, Any] = {
         "model": model_fingerprint(loaded.model),
         "dtype": str(loaded.model.dtype).removeprefix("torch."),
-        "logits": max(max(row) for own in forced.values() for row in own.logits),
+        "logits": max(largest for own in forced.values() for largest in own.logits),
         "sets": {name: _summary(own) for name, own in forced.items()},
     }
     if "holdout" in forced:

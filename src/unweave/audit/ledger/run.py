@@ -16,25 +16,26 @@ rows, and the request may be carried out again with other options.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from unweave import progress
 from unweave.audit.ledger import attempts, materials, work
 from unweave.audit.ledger.bound import Bound
-from unweave.audit.ledger.certificate import VERDICT, judge_request, write_certificate, write_report
-from unweave.audit.ledger.config import CancelConfig, RollbackConfig, RunConfig
+from unweave.audit.ledger.certificate import write_certificate
+from unweave.audit.ledger.config import RunConfig
 from unweave.audit.ledger.criteria import name_criteria
 from unweave.audit.ledger.job import Job, drift_used_up, recorded_config
+from unweave.audit.ledger.judging import VERDICT, judge_request
 from unweave.audit.ledger.ledger import LOCK, WORK, Ledger
 from unweave.audit.ledger.making import WEIGHTS
 from unweave.audit.ledger.measuring import side_by_side
 from unweave.audit.ledger.price import AUTO, may_retrain
-from unweave.audit.ledger.request import Request
-from unweave.audit.ledger.states import CANCEL, CANCELLED, END, FAIL, NOT_FORGOTTEN, ROLL_BACK, START, STEP, after
+from unweave.audit.ledger.states import END, FAIL, NOT_FORGOTTEN, START, STEP, after
 from unweave.config import read_value
 from unweave.errors import BusyError, ConfigError, DataError
 from unweave.files import file_digest, locked, read_json
@@ -46,6 +47,7 @@ OF_OPTIONS = "rapidun"
 """The method that options are of which name none."""
 
 JUDGED, REPORTED = "judged", "reported"
+REPORT = partial(write_certificate, name="report")
 
 Step = Callable[[Job], dict[str, Path]]
 Steps = Mapping[str, Step]
@@ -63,8 +65,6 @@ STEPS: Steps = {
     "store cleaned": work.clean_store,
     "certified": write_certificate,
 }
-BEFORE_STORE = JUDGED
-"""The step before the store is cleaned: once it is recorded, the store may lack the rows."""
 
 
 def run_request(config: RunConfig, *, steps: Steps | None = None) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def run_request(config: RunConfig, *, steps: Steps | None = None) -> dict[str, A
     if config.method == AUTO and config.forget_config is not None:
         # Options of a method are that method's: its run says which.
         config = replace(config, method=read_value(config.forget_config, "method") or OF_OPTIONS)
-    with _alone(ledger):
+    with alone(ledger):
         request = ledger.request(config.request)
         # An old ledger may hold what is no name: it is listed, and not carried out.
         if not request.is_done and (fault := fault_of(request.id)):
@@ -131,8 +131,15 @@ def run_request(config: RunConfig, *, steps: Steps | None = None) -> dict[str, A
 
 
 @contextmanager
-def _alone(ledger: Ledger) -> Iterator[None]:
-    """Hold the ledger for a command that changes what a request has left; an event that a kill has left without its seal gets one."""
+def alone(ledger: Ledger) -> Iterator[None]:
+    """Hold the ledger for a command that changes what a request has left; an event that a kill has left without its seal gets one.
+
+    Args:
+        ledger: The ledger.
+
+    Yields:
+        Nothing.
+    """
     busy = BusyError(
         "Another process is at work on this ledger.", where=str(ledger.folder), remedy="wait for it, then run again"
     )
@@ -153,19 +160,10 @@ def _carry_out(job: Job, steps: Steps) -> dict[str, Any]:
         if not _made(job, bound, name, step):
             return _over(job, steps)
         if name == JUDGED and not read_json(job.folder / VERDICT, what="The verdict")["forgotten"]:
-            return _fail(job, bound, steps.get(REPORTED, write_report)) or _over(job, steps)
-    remove_stale(job.folder)
-    remove_stale(job.ledger.folder, below=False)
-    certificate = read_json(job.folder / "certificate.json", what="The certificate")
-    ledger.record(
-        END,
-        request.id,
-        certificate=file_digest(job.folder / "certificate.json"),
-        page=file_digest(job.folder / "certificate.html"),
-        drift=certificate["drift"],
-        shown=certificate["shown"],
-        **{"class": certificate["class"]},
-    )
+            if not _made(job, bound, REPORTED, steps.get(REPORTED, REPORT)):
+                return _over(job, steps)
+            return _end(job, FAIL, "report")
+    certificate = _end(job, END, "certificate", told=("drift", "shown", "class"))
     if certificate["drift"]["retraining_due"]:
         progress.say("the drift budget is used up: retrain before the next request")
     return certificate
@@ -191,20 +189,14 @@ def _over(job: Job, steps: Steps) -> dict[str, Any]:
     return _carry_out(Job(job.ledger, job.request, job.config, job.folder, job.before), steps)
 
 
-def _fail(job: Job, bound: Bound, report_of: Step) -> dict[str, Any] | None:
-    """End an attempt whose criteria are not met; `None` where it has to start over."""
-    if not _made(job, bound, REPORTED, report_of):
-        return None
+def _end(job: Job, kind: str, name: str, *, told: Sequence[str] = ()) -> dict[str, Any]:
+    """End an attempt: the journal gets the digests of its last pages, and what they tell."""
     remove_stale(job.folder)
     remove_stale(job.ledger.folder, below=False)
-    report = read_json(job.folder / "report.json", what="The report")
-    job.ledger.record(
-        FAIL,
-        job.request.id,
-        report=file_digest(job.folder / "report.json"),
-        page=file_digest(job.folder / "report.html"),
-    )
-    return report
+    found = read_json(job.folder / f"{name}.json", what=f"The {name}")
+    pages = {name: file_digest(job.folder / f"{name}.json"), "page": file_digest(job.folder / f"{name}.html")}
+    job.ledger.record(kind, job.request.id, **pages, **{key: found[key] for key in told})
+    return found
 
 
 def _begin(job: Job) -> Bound:
@@ -278,75 +270,3 @@ def _replay(ledger: Ledger, config: RunConfig) -> dict[str, Any]:
         remove(job.work)
     own, other = (file_digest(work.weights_of(folder / "adapter")) for folder in (job.folder, original))
     return {"request": request.id, "folder": str(job.adapter), "same": own == other, "adapter": own, "original": other}
-
-
-def roll_back(config: RollbackConfig) -> dict[str, Any]:
-    """Make the model before the last request the current one again.
-
-    Args:
-        config: The request.
-
-    Returns:
-        The model that is current now, and what the gradient store lacks since.
-
-    Raises:
-        DataError: When the request is not the last one carried out.
-    """
-    ledger = Ledger(config.ledger)
-    with _alone(ledger):
-        request, done = ledger.request(config.request), ledger.carried_out()
-        if after(request.state, ROLL_BACK) is None:
-            raise DataError(
-                f"The request '{request.id}' is {request.state}.",
-                remedy="only what is done can be undone"
-                + ("; give it up with `unweave request cancel`" if after(request.state, CANCEL) else ""),
-            )
-        if done[-1].id != request.id:
-            raise DataError(
-                f"Later requests build on '{request.id}', the last of them '{done[-1].id}'.",
-                remedy=f"roll '{done[-1].id}' back first",
-            )
-        ledger.record(ROLL_BACK, request.id, reason=config.reason)
-        if fault_of(request.id) is None:
-            remove(ledger.request_folder(request.id) / WORK)
-    return {"request": request.id, "model": ledger.model(), **_lacking(ledger, request)}
-
-
-def cancel_request(config: CancelConfig) -> dict[str, Any]:
-    """Give up a request that is not done, and remove what its run has left: the rows' texts among it.
-
-    Args:
-        config: The request.
-
-    Returns:
-        What was removed, and what the gradient store may lack since.
-
-    Raises:
-        DataError: When the request is done, or was given up before.
-    """
-    ledger = Ledger(config.ledger)
-    with _alone(ledger):
-        request = ledger.request(config.request)
-        # An id of before ids were names may lead anywhere: nothing is removed there.
-        folder = ledger.request_folder(request.id) if fault_of(request.id) is None else None
-        if request.state != CANCELLED and after(request.state, CANCEL) is None:
-            raise DataError(
-                f"The request '{request.id}' is {request.state}.",
-                where=str(config.ledger),
-                remedy="undo it with `unweave request rollback`" if request.is_done else "there is nothing to cancel",
-            )
-        left = folder is not None and folder.exists()
-        if folder is not None:
-            # First, so that what is cancelled has left nothing.
-            remove(folder)
-        if request.state != CANCELLED:
-            ledger.record(CANCEL, request.id, reason=config.reason)
-    begun = any(event.kind == STEP and event.content.get("step") == BEFORE_STORE for event in request.events)
-    lacking = _lacking(ledger, request) if begun else {"rows_to_cache_again": [], "store": ledger.origin().store}
-    return {"request": request.id, "state": CANCELLED, "removed": str(folder) if left else None, **lacking}
-
-
-def _lacking(ledger: Ledger, request: Request) -> dict[str, Any]:
-    """What the gradient store lacks since a request took its rows out."""
-    store = ledger.origin().store
-    return {"rows_to_cache_again": ledger.own_ids(request.rows) if store else [], "store": store}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unweave.files import read_record
+from unweave.files import read_record_if_any
 
 FILE = "attempts.json"
 
@@ -57,5 +57,4 @@ def read_tried(folder: Path) -> dict[str, Any] | None:
     Returns:
         `tried` and `chosen`; `None` of a request of before attempts were kept.
     """
-    path = folder / FILE
-    return read_record(path, what="What was tried") if path.is_file() else None
+    return read_record_if_any(folder / FILE, what="What was tried")

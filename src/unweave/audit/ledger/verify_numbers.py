@@ -1,7 +1,6 @@
 """The metrics of a certificate, measured anew: before, after, and of the model before all requests, on the rows as the data has them now."""
 
 import contextlib
-import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ from safetensors import SafetensorError
 
 from unweave.audit.ledger.config import VerifyConfig
 from unweave.audit.ledger.criteria import read_reference
-from unweave.audit.ledger.draws import held_out_rows
+from unweave.audit.ledger.draws import held_out_rows, in_drawn_order
 from unweave.audit.ledger.job import Job
 from unweave.audit.ledger.keys import NAMED
 from unweave.audit.ledger.materials import before
@@ -26,7 +25,9 @@ from unweave.files import read_record
 from unweave.models.fingerprint import model_fingerprint
 from unweave.models.loading import Loaded, ModelConfig, load
 
-NEVER = ""
+Opened = contextlib.AbstractContextManager[Loaded | None]
+"""A model that is loaded when it is entered."""
+
 SAME = 1e-7
 """A gap of losses, in nats a token, up to which the two were computed in the same way: then what the model chooses must be the same too."""
 
@@ -52,25 +53,28 @@ def metrics(
         known = not job.ledger.is_blind and row.id in job.request.rows
         if known and job.ledger.row_hash(row) != job.request.rows[row.id]:
             yield Check("the request's rows", f"row '{row.id}' has changed since")
-    sides = {"after": (str(job.adapter), certificate["measured"]["after"])}
-    if (reference := read_reference(job.folder)) is not None:
-        sides["never trained on the rows"] = NEVER, reference
+    said = {"after": (str(job.adapter), certificate["measured"]["after"])}
     if materials is not None:
-        sides["before"] = before(job), certificate["measured"]["before"]
+        said["before"] = before(job), certificate["measured"]["before"]
         if MEASURED_ORIGIN in job.bound().files:
-            sides["origin"] = (
+            said["origin"] = (
                 job.ledger.origin().model,
                 read_record(job.folder / MEASURED_ORIGIN, what="Measurements"),
             )
+    sides: dict[str, tuple[Opened, Mapping[str, Any]]] = {
+        side: (_as_measured(job, model, own), own) for side, (model, own) in said.items()
+    }
+    if (reference := read_reference(job.folder)) is not None:
+        sides["never trained on the rows"] = never_trained(job), reference
     extra = {"replacement": job.ledger.new_rows(job.request), "holdout": held_out_rows(job)}
-    for side, (model, said) in sides.items():
+    for side, (opened, own) in sides.items():
         title = "metrics" if side == "after" else f"metrics of the model {side}"
-        yield from _side(job, model, said, extra, config, title=title)
+        yield from _side(job, opened, own, extra, config, title=title)
 
 
 def _side(
     job: Job,
-    model: str,
+    opened: Opened,
     said: Mapping[str, Any],
     extra: Mapping[str, Sequence[Row]],
     config: VerifyConfig,
@@ -99,21 +103,24 @@ def _side(
             )
             continue
         if rows := [known[row_id] for row_id in own["losses"] if row_id in known]:
-            sets[name] = some_of(rows, config.rows, key=f"{job.request.id}:{name}")
+            order = in_drawn_order((row.id for row in rows), key=f"{job.request.id}:{name}")
+            chosen = set(order[: config.rows or None])
+            sets[name] = [row for row in rows if row.id in chosen]
     try:
-        with _loaded(job, model, said) as loaded:
+        with opened as loaded:
             if loaded is None:
                 yield Check(title, "the model that the training began with is not known any more")
                 return
             found = measure(loaded, sets, encoding_of(job), token_budget=config.token_budget)
             tolerance = config.tolerance if config.tolerance is not None else rounding(loaded.model, said)
-            fingerprint = model_fingerprint(loaded.model, like=said["model"])
+            # Certificates of before have fingerprints of another kind.
+            same = said["model"] == found["model"] or said["model"] == model_fingerprint(
+                loaded.model, like=said["model"]
+            )
     except (UnweaveError, SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
         # Whatever keeps the metrics from being measured is a failed verification, not a crash of it.
         yield Check(title, f"they can't be measured: {' '.join(str(error).split())}")
         return
-    # Certificates of before have fingerprints of another kind.
-    same = said["model"] in (found["model"], fingerprint)
     fault = None if same else "the model's weights are not those that were certified"
     yield Check("the model's fingerprint" if title == "metrics" else f"{title}: fingerprint", fault)
     whole = all(set(own["losses"]) == set(said["sets"][name]["losses"]) for name, own in found["sets"].items())
@@ -137,30 +144,9 @@ def _side(
 
 
 @contextlib.contextmanager
-def _loaded(job: Job, model: str, said: Mapping[str, Any]) -> Iterator[Loaded | None]:
+def _as_measured(job: Job, model: str, said: Mapping[str, Any]) -> Iterator[Loaded]:
     """A model as it was measured: in float32, or, of certificates of before, in the request's dtype."""
-    if model == NEVER:
-        with never_trained(job) as loaded:
-            yield loaded
-    else:
-        dtype = said.get("dtype", job.config.dtype)
-        yield load(ModelConfig(model=model, dtype=dtype, device=job.config.device))
-
-
-def some_of(rows: Sequence[Row], most: int, *, key: str) -> list[Row]:
-    """Rows to measure anew, the same whenever they are drawn.
-
-    Args:
-        rows: The rows of a set.
-        most: How many.
-        key: What they are drawn by.
-
-    Returns:
-        All of them, or as many as are wanted, in their order.
-    """
-    by_hash = sorted(rows, key=lambda row: hashlib.blake2b(f"{key}:{row.id}".encode()).digest())
-    chosen = {row.id for row in by_hash[: most or None]}
-    return [row for row in rows if row.id in chosen]
+    yield load(ModelConfig(model=model, dtype=said.get("dtype", job.config.dtype), device=job.config.device))
 
 
 def rounding(model: Any, said: Mapping[str, Any]) -> float:
