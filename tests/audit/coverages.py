@@ -13,7 +13,7 @@ from scipy.stats import norm
 from unweave.audit.attacks.lens import probe
 from unweave.audit.comparisons import compare_paired, holm
 from unweave.audit.influence.controls import summarise
-from unweave.audit.influence.lds import datamodelling_score, spearman_by_column
+from unweave.audit.influence.lds import datamodelling_score
 from unweave.audit.ledger.shown import beyond_chance
 from unweave.audit.measures.membership import membership
 from unweave.audit.retrieval import average_precision, roc_auc
@@ -25,6 +25,7 @@ from unweave.audit.statistics import (
     mean,
     paired_difference,
     paired_relative_perplexity,
+    rank_correlations,
     ratio,
     share,
 )  # fmt: skip
@@ -235,7 +236,7 @@ def _retrained(rng: Rng, models: int, queries: int) -> tuple[np.ndarray, np.ndar
 @cache
 def _lds_truth(models: int, queries: int) -> float:
     rng = np.random.default_rng(3)
-    return float(np.mean([spearman_by_column(*_retrained(rng, models, queries)).mean() for _ in range(1500)]))
+    return float(np.mean([np.mean(rank_correlations(*_retrained(rng, models, queries))) for _ in range(1500)]))
 
 
 def over_queries(queries: int) -> Callable[[Rng], bool]:

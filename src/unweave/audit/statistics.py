@@ -206,9 +206,7 @@ def rank_correlation(scores: np.ndarray, truth: np.ndarray) -> float:
     Returns:
         In [-1, 1]; 0 where one of the two is constant.
     """
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(scores, truth)[0]) if np.ptp(scores) and np.ptp(truth) else 0.0  # type: ignore[arg-type]
+    return rank_correlations(np.asarray(scores)[:, None], np.asarray(truth)[:, None])[0]
 
 
 def rank_correlations(predicted: np.ndarray, target: np.ndarray) -> list[float]:
@@ -219,6 +217,15 @@ def rank_correlations(predicted: np.ndarray, target: np.ndarray) -> list[float]:
         target: The same.
 
     Returns:
-        One a column.
+        One a column; 0 where one of the two is constant.
+
+    Raises:
+        ValueError: When the two have different shapes.
     """
-    return [rank_correlation(own, other) for own, other in zip(predicted.T, target.T, strict=True)]
+    from scipy.stats import rankdata
+
+    if predicted.shape != target.shape:
+        raise ValueError(f"columns to correlate need equal shapes, got {predicted.shape} and {target.shape}")
+    first, second = (rankdata(side, axis=0) - (len(side) + 1) / 2 for side in (predicted, target))
+    lengths = np.sqrt(np.square(first).sum(axis=0) * np.square(second).sum(axis=0))
+    return ((first * second).sum(axis=0) / np.where(lengths > 0, lengths, 1.0)).tolist()

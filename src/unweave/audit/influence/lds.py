@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import rankdata
 
-from unweave.audit.statistics import Estimate, crossed
+from unweave.audit.statistics import Estimate, crossed, rank_correlations
 
 
 def datamodelling_score(predicted: Float[np.ndarray, "m q"], measured: Float[np.ndarray, "m q"]) -> Estimate:
@@ -26,10 +25,10 @@ def datamodelling_score(predicted: Float[np.ndarray, "m q"], measured: Float[np.
         The score; its interval is for other models and other queries, of the same training rows and the same influence.
     """
     models = len(predicted)
-    whole = spearman_by_column(predicted, measured)
-    without = np.stack(
+    whole = np.array(rank_correlations(predicted, measured))
+    without = np.array(
         [
-            spearman_by_column(np.delete(predicted, model, axis=0), np.delete(measured, model, axis=0))
+            rank_correlations(np.delete(predicted, model, axis=0), np.delete(measured, model, axis=0))
             for model in range(models)
         ]
     )
@@ -37,18 +36,3 @@ def datamodelling_score(predicted: Float[np.ndarray, "m q"], measured: Float[np.
     value = float(whole.mean())
     shift = value - found.value
     return replace(found, value=value, low=found.low + shift, high=found.high + shift).within(-1, 1)
-
-
-def spearman_by_column(first: Float[np.ndarray, "m q"], second: Float[np.ndarray, "m q"]) -> Float[np.ndarray, " q"]:
-    """Spearman's correlation of each column.
-
-    Args:
-        first: A column a query.
-        second: The same.
-
-    Returns:
-        One a column; 0 where one of the two is constant.
-    """
-    ranks = [rankdata(side, axis=0) - (len(side) + 1) / 2 for side in (first, second)]
-    lengths = np.sqrt(np.square(ranks[0]).sum(axis=0) * np.square(ranks[1]).sum(axis=0))
-    return (ranks[0] * ranks[1]).sum(axis=0) / np.where(lengths > 0, lengths, 1.0)
