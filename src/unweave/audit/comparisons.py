@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from unweave.audit.shares import newcombe_paired
+from unweave.audit.shares import are_flags, newcombe_paired
 from unweave.audit.statistics import across_seeds
 
 __all__ = ["Comparison", "as_family", "compare_paired", "holm", "newcombe_paired"]
@@ -88,7 +88,7 @@ def compare_paired(name: str, first: Sequence[float], second: Sequence[float], *
         raise ValueError(f"{name}: a value is not finite")
     if not margin > 0:
         raise ValueError(f"a margin is above 0, got {margin}")
-    shares = bool(np.isin(one, (0, 1)).all() and np.isin(two, (0, 1)).all())
+    shares = are_flags(one, two)
     difference = float(two.mean() - one.mean())
     low, high = _interval(one, two, 0.95, shares=shares)
     p_beyond = _p_beyond(one, two, shares, margin)
@@ -166,8 +166,7 @@ def _p_beyond(one: np.ndarray, two: np.ndarray, shares: bool, margin: float) -> 
     """How likely a difference as large as this, on either side, is where the true one lies at the margin: both tails count."""
     # Where the margin is far wider than the interval, the far tail is nothing. Where it is narrow it is up to half of the chance: with the near tail
     # alone a difference would be claimed in up to 10 % of samples.
-    sign = 1 if two.mean() >= one.mean() else -1
-    first, second = (one, two) if sign > 0 else (two, one)
+    first, second = (one, two) if two.mean() >= one.mean() else (two, one)
     return min(1.0, _p_above(first, second, margin, shares=shares) + _p_above(first, second, -margin, shares=shares))
 
 

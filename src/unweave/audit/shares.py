@@ -8,6 +8,18 @@ import numpy as np
 from unweave.audit.estimates import LEVEL, NOTHING, Estimate, normal_quantile
 
 
+def are_flags(*columns: np.ndarray) -> bool:
+    """Whether values are counted, not measured: all of them 0 or 1.
+
+    Args:
+        columns: One value a row each.
+
+    Returns:
+        Whether they are; not so without rows.
+    """
+    return all(len(own) > 0 and bool(np.isin(own, (0, 1)).all()) for own in columns)
+
+
 def share(values: Sequence[float] | np.ndarray, *, level: float = LEVEL) -> Estimate:
     """A share of rows, with Wilson's score interval (Wilson 1927), which holds its level for few rows and for shares near 0 and 1.
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from unweave.audit.estimates import LEVEL, NOTHING, Estimate, student_quantile
-from unweave.audit.shares import auc_interval, newcombe_paired, share, wilson
+from unweave.audit.shares import are_flags, auc_interval, newcombe_paired, share, wilson
 
 __all__ = [
     "Estimate", "across_seeds", "auc_interval", "crossed", "jackknife", "mean", "newcombe_paired", "paired_difference",
@@ -38,7 +38,7 @@ def mean(values: Sequence[float] | np.ndarray, *, seed: int = 0) -> Estimate:
         The estimate; NaN without rows.
     """
     own = np.asarray(values, dtype=float)
-    if not len(own) or not np.isin(own, (0.0, 1.0)).all():
+    if not are_flags(own):
         return ratio(own, np.ones(len(own)), seed=seed)
     if own.any() and not own.all():
         return share(own)
@@ -172,7 +172,7 @@ def paired_difference(
     if len(before) != len(after):
         raise ValueError(f"paired values need equal lengths, got {len(before)} and {len(after)}")
     one, two = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
-    if len(one) and np.isin(one, (0, 1)).all() and np.isin(two, (0, 1)).all():
+    if are_flags(one, two):
         return Estimate(float((two - one).mean()), *newcombe_paired(one, two, level=LEVEL), len(one))
     return ratio(two - one, np.ones(len(one)), seed=seed)
 
