@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -57,29 +58,30 @@ def world(tmp_path_factory):
     return folder, case
 
 
-@pytest.mark.parametrize("normalize", ["none", "tensor", "row"])
-def test_exact_scores_are_inner_products_of_autograd_gradients(world, tmp_path, normalize):
-    folder, _ = world
+def stored_and_looped(folder, place, normalize):
+    """Three rows cached in float64, and their gradients by a plain loop."""
     loaded = load(ModelConfig(model=str(folder / "adapter"), dtype="float64"))
     rows = read_rows(folder / "queries.jsonl").rows
-    config = CacheConfig(
-        data=folder / "queries.jsonl", store=tmp_path / "s", dimension=64, normalize=normalize, max_length=96
-    )
+    config = CacheConfig(data=folder / "queries.jsonl", store=place, dimension=64, normalize=normalize, max_length=96)
     cache_rows(config, loaded=loaded, rows=rows)
-    sketcher = sketcher_for(GradientStore.open(tmp_path / "s"), loaded)
+    store = GradientStore.open(place)
+    sketcher = sketcher_for(store, loaded)
     examples = encode_rows(rows, loaded.tokenizer, EncodingConfig(max_length=96)).examples
-    names = [item.name for item in sketcher.parameters]
-    with torch.enable_grad():
-        loaded.model.requires_grad_(True)
-        gradients, _ = loop_gradients(loaded.model, examples, names)
-        loaded.model.requires_grad_(False)
-    flat = {name: gradients[name].flatten(1) for name in names}
+    gradients, _ = loop_gradients(loaded.model, examples, [item.name for item in sketcher.parameters])
+    flat = {name: piece.flatten(1) for name, piece in gradients.items()}
+    return SimpleNamespace(loaded=loaded, store=store, sketcher=sketcher, rows=rows, examples=examples, gradients=flat)
+
+
+@pytest.mark.parametrize("normalize", ["none", "tensor", "row"])
+def test_exact_scores_are_inner_products_of_autograd_gradients(world, tmp_path, normalize):
+    own = stored_and_looped(world[0], tmp_path / "s", normalize)
+    flat = own.gradients
     if normalize == "tensor":
         flat = {name: torch.nn.functional.normalize(piece, dim=1) for name, piece in flat.items()}
     whole = torch.cat(list(flat.values()), dim=1)
     if normalize == "row":
         whole = torch.nn.functional.normalize(whole, dim=1)
-    found = exact_scores(sketcher, examples[:2], examples)
+    found = exact_scores(own.sketcher, own.examples[:2], own.examples)
     assert torch.allclose(found, whole[:2] @ whole.T, rtol=1e-6, atol=1e-12)
 
 
@@ -104,25 +106,11 @@ def test_sketch_and_curvature_are_compared(world, tmp_path, capsys):
 
 @pytest.mark.parametrize("normalize", ["none", "tensor"])
 def test_curved_scores_are_of_plain_gradients_whatever_the_store(world, tmp_path, normalize):
-    folder, _ = world
-    loaded = load(ModelConfig(model=str(folder / "adapter"), dtype="float64"))
-    rows = read_rows(folder / "queries.jsonl").rows
-    config = CacheConfig(
-        data=folder / "queries.jsonl", store=tmp_path / "s", dimension=64, normalize=normalize, max_length=96
-    )
-    cache_rows(config, loaded=loaded, rows=rows)
-    store = GradientStore.open(tmp_path / "s")
+    own = stored_and_looped(world[0], tmp_path / "s", normalize)
     options = RetrievalConfig(preconditioner="datainf", damping=0.3)
-    found = curved_scores(store, loaded, rows[:1], options, [row.id for row in rows])
-    sketcher = sketcher_for(store, loaded)
-    examples = encode_rows(rows, loaded.tokenizer, EncodingConfig(max_length=96)).examples
-    with torch.enable_grad():
-        loaded.model.requires_grad_(True)
-        gradients, _ = loop_gradients(loaded.model, examples, [item.name for item in sketcher.parameters])
-        loaded.model.requires_grad_(False)
-    expected = torch.zeros(1, len(rows), dtype=torch.float64)
-    for piece in gradients.values():
-        flat = piece.flatten(1).double()
+    found = curved_scores(own.store, own.loaded, own.rows[:1], options, [row.id for row in own.rows])
+    expected = torch.zeros(1, len(own.rows), dtype=torch.float64)
+    for flat in own.gradients.values():
         damping = 0.3 * flat.square().mean()
         inner = [(flat[:1] - (flat[0] @ g) / (damping + g @ g) * g) / damping for g in flat]
         expected += torch.stack(inner).mean(dim=0) @ flat.T
