@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.audit.coverages import CASES, TESTS, Case
+from tests.audit.coverage_cases import CASES, TESTS, Case
 
 RESULT = Path(__file__).parents[2] / "benchmarks" / "results" / "coverage.json"
 
