@@ -13,10 +13,13 @@ FAULTY = {
     "llmeraser": "the step was divided by all rows given instead of by those that stay",
     "fast-ntk": "losses were the outputs and 0 their target",
     "stable": "A was divided by omega, which then cancels, and bfloat16 rounded most of the change away",
+    "undial": "there was a retain part, which the paper has not",
+    "rmu": "the loss was that of the attention sink at the first token",
     "reglu": "the steps were too few and short, and covariances were of prompts and the first token too",
 }
-"""Methods whose formula or default was mended after the cases were run, and what was wrong. A case that is run again leaves `MENDED_AFTER`."""
+"""Methods whose formula, draws or default were mended after the cases were run, and what was wrong. A case that is run again leaves `MENDED_AFTER`."""
 MENDED_AFTER = frozenset(CASES)
+REPLACED = "Rows were drawn with replacement; now each comes once before any comes again (`--sampling cycle`)."
 LLMERASER_NOTE = (
     "Made before the step was divided by the rows that stay: what is called the formula is {short:.0%} shorter here than it is now; the factors of edits that "
     "go to a target make up for it."
@@ -29,7 +32,8 @@ def forgetting(case: str) -> str:
 
     result = load(f"forgetting_{case}")
     paired = [one for one in measures_of(result) if one.rows]
-    faulty = sorted({row["entry"] for row in result["table"]} & set(FAULTY)) if case in MENDED_AFTER else []
+    mended = case in MENDED_AFTER
+    faulty = sorted({row["entry"] for row in result["table"]} & set(FAULTY)) if mended else []
 
     def name(entry: str) -> str:
         return f"`{entry}`" + " †" * (entry in faulty)
@@ -62,12 +66,12 @@ def forgetting(case: str) -> str:
     ]
     if result["config"]["tofu"]:
         lines += ["", _tofu_settings(result["config"]["max_new_tokens"])]
+    if mended:
+        lines += ["", REPLACED]
     if faulty:
         lines += [
             "",
-            "† Made with a formula that has been mended since: "
-            + "; ".join(f"`{one}`: {FAULTY[one]}" for one in faulty)
-            + ".",
+            "† Made before the method was mended: " + "; ".join(f"`{one}`: {FAULTY[one]}" for one in faulty) + ".",
         ]
     return "\n".join(lines)
 
@@ -110,6 +114,8 @@ def weights() -> str:
                     for name in ("attack_success", "attack_success_ood", "near_loss", "clean_loss")
                 ]
                 lines.append(f"| {case} | `{kind}` | " + " | ".join(values) + " |")
+    if MENDED_AFTER & set(WEIGHT_CASES):
+        lines += ["", REPLACED]
     return "\n".join(lines)
 
 
