@@ -1,12 +1,15 @@
-"""Every objective against its formula, written out with whole logits; every edit against a dense computation; the registry and its descriptions."""
+"""Methods that train, on a trained model: from files to an adapter, watched on the way; the registry and its descriptions."""
 
+import ast
 import json
 import shutil
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
 from tests.forget.test_forget import PATHS, losses, poisoned, settings  # noqa: F401
+from unweave import forget
 from unweave.cli.main import main
 from unweave.errors import ConfigError
 from unweave.forget import stage
@@ -16,11 +19,6 @@ from unweave.forget.methods.npo import NpoConfig
 from unweave.forget.stage import forget_rows
 from unweave.trace.preconditioners.base import Problem
 from unweave.train.sft import loop_config
-
-BETA = 0.3
-
-
-# On a trained model, from files to an adapter.
 
 TRAINED = {
     "npo": {}, "idk": {}, "undial": {"learning_rate": 3e-3}, "rmu": {}, "graddiff": {},
@@ -131,6 +129,21 @@ def test_divergence_goes_back_to_the_best_step(poisoned, tmp_path, monkeypatch):
 
 
 # The registry.
+
+
+def test_what_methods_are_made_of_does_not_import_them():
+    """Else a module imports by itself, or not, as another has been imported before it."""
+    package = Path(forget.__file__).parent
+    todo, seen = sorted((package / "methods").glob("*.py")), set()
+    while todo:
+        path = todo.pop()
+        names = {node.module for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom)}
+        own = {name.removeprefix("unweave.forget.") for name in names if name.startswith("unweave.forget.")}
+        if path.parent == package:
+            assert not [name for name in own if name.startswith("methods")], path
+        todo += [package / f"{name}.py" for name in own - seen if "." not in name and name != "methods"]
+        seen |= own
+    assert {"applying", "trainable", "view"} <= seen
 
 
 def test_methods_are_listed(capsys):

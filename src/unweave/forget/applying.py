@@ -10,7 +10,7 @@ from torch import Tensor
 from unweave.errors import ModelError, TrainingError
 from unweave.forget.config import ForgetConfig
 from unweave.forget.line_search import TOLERANCE, Stop, along_to_target, without_ruin
-from unweave.forget.methods.base import Setting
+from unweave.forget.setting import Setting
 from unweave.forget.watch import mean_loss, watched_rows
 
 ROUNDING = 0.1

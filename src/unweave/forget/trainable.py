@@ -7,7 +7,7 @@ from typing import Any
 from unweave.errors import ConfigError
 from unweave.forget.config import ForgetConfig
 from unweave.forget.merging import merged_base
-from unweave.forget.methods.base import Setting
+from unweave.forget.setting import Setting
 from unweave.models.adapters import train_adapter
 from unweave.train.adapters import add_lora
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unweave.data.rows import Row
 from unweave.forget.config import ForgetConfig
-from unweave.forget.steps import ForgetRow
+from unweave.forget.setting import Setting
 from unweave.forget.view import StepView
 from unweave.models.loading import Loaded
 
@@ -39,21 +39,6 @@ class Objective(Protocol):
             Sentences.
         """
         return []
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a method knows before it begins.
-
-    Attributes:
-        loaded: The model, its trainable parameters marked.
-        rows: All forget and retain rows.
-        prepared: What the method's own `prepare` has found out.
-    """
-
-    loaded: Loaded
-    rows: Sequence[ForgetRow]
-    prepared: Any = None
 
 
 @dataclass(frozen=True)
