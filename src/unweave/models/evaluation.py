@@ -41,39 +41,40 @@ def without_dropout(model: nn.Module) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    rates = [(module, name, value) for module in model.modules() for name, value in _rates(module).items()]
-    try:
-        for module, name, _ in rates:
-            setattr(module, name, 0.0)
+    with contextlib.ExitStack() as stack:
+        for module in model.modules():
+            stack.enter_context(_changed(module, _no_rates(module)))
         yield
-    finally:
-        for module, name, value in rates:
-            setattr(module, name, value)
 
 
-def _rates(module: nn.Module) -> dict[str, float]:
-    """The rates of dropout that a module holds: those of its own, and that of one that is nothing else."""
-    own = {name: value for name, value in vars(module).items() if "drop" in name and isinstance(value, float)}
-    return own | ({"p": module.p} if isinstance(module, nn.modules.dropout._DropoutNd) else {})
+def _no_rates(module: nn.Module) -> dict[str, Any]:
+    """The rates of dropout that a module holds, at zero: those of its own, and that of one that is nothing else."""
+    names = [name for name, value in vars(module).items() if "drop" in name and isinstance(value, float)]
+    return dict.fromkeys([*names, "p"] if isinstance(module, nn.modules.dropout._DropoutNd) else names, 0.0)
 
 
 @contextlib.contextmanager
 def _checkpointing(module: nn.Module) -> Iterator[None]:
     """Gradient checkpointing works only in training mode: the layer gets it back, without dropout; what is inside it stays in evaluation."""
-    changed: dict[str, Any] = dict(_rates(module))
-    function = vars(module).get("_gradient_checkpointing_func")
-    if function is not None:
+    values = _no_rates(module)
+    if vars(module).get("_gradient_checkpointing_func") is not None:
         # Reentrant checkpoints pass on no gradient to what is inside when their inputs need none.
-        changed["_gradient_checkpointing_func"] = function
+        values["_gradient_checkpointing_func"] = _checkpoint
     module.training = True
+    with _changed(module, values):
+        yield
+
+
+@contextlib.contextmanager
+def _changed(module: nn.Module, values: dict[str, Any]) -> Iterator[None]:
+    """A module with other attributes, for a while."""
+    before = {name: getattr(module, name) for name in values}
     try:
-        for name in changed:
-            setattr(module, name, 0.0)
-        if function is not None:
-            module._gradient_checkpointing_func = _checkpoint  # type: ignore[assignment]
+        for name, value in values.items():
+            setattr(module, name, value)
         yield
     finally:
-        for name, value in changed.items():
+        for name, value in before.items():
             setattr(module, name, value)
 
 
