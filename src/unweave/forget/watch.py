@@ -142,15 +142,8 @@ class Watch:
             save_file(tensors, temporary)
 
     def _measure(self, step: int) -> Point:
-        training = self.model.training
-        self.model.eval()
-        try:
-            return Point(step, self._loss(self.forget), self._loss(self.retain))
-        finally:
-            self.model.train(training)
-
-    def _loss(self, examples: Sequence[Example]) -> float:
-        return mean_loss(self.model, examples, pad_token_id=self.pad_token_id)
+        losses = (mean_loss(self.model, rows, pad_token_id=self.pad_token_id) for rows in (self.forget, self.retain))
+        return Point(step, *losses)
 
 
 def watched_rows(config: ForgetConfig, rows: Sequence[ForgetRow]) -> tuple[list[Example], list[Example]]:

@@ -11,6 +11,7 @@ from unweave.data.batches import collate, plan_batches
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.rows import Row
 from unweave.gradients.loss import token_losses
+from unweave.models.evaluation import evaluating
 from unweave.models.loading import Loaded
 from unweave.models.vocabulary import require_tokens
 
@@ -68,7 +69,7 @@ def example_losses(
     token_budget: int = 4096,
     advance: progress.Advance = lambda _: None,
 ) -> RowLosses:
-    """Score examples, with nothing to differentiate.
+    """Score examples, with dropout off and nothing to differentiate.
 
     Args:
         model: A Hugging Face causal model.
@@ -83,7 +84,7 @@ def example_losses(
     require_tokens(model, examples)
     sums, counts = [0.0] * len(examples), [0] * len(examples)
     device = next(model.parameters()).device
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         for chosen in plan_batches([len(example) for example in examples], token_budget=token_budget):
             batch = collate([examples[index] for index in chosen], pad_token_id=pad_token_id).to(device)
             losses = token_losses(model, batch)

@@ -11,7 +11,6 @@ from unweave.forget.methods.base import ALL_REQUESTS, Method, Setting
 from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 from unweave.gradients.scoring import example_losses
-from unweave.models.evaluation import evaluating
 from unweave.weigh.controls import loreun_weights
 
 ALIKE = 1.1
@@ -92,10 +91,9 @@ class LoReUn(Balanced):
 
 
 def _weights(config: LoReUnConfig, setting: Setting) -> dict[str, float]:
-    """Static weights by row, from the losses of all forget rows under the model as it is, without dropout."""
+    """Static weights by row, from the losses of all forget rows under the model as it is."""
     examples = [row.example for row in setting.rows if row.is_forget]
-    with evaluating(setting.loaded.model):
-        losses = example_losses(setting.loaded.model, examples, pad_token_id=setting.loaded.tokenizer.pad_token_id)
+    losses = example_losses(setting.loaded.model, examples, pad_token_id=setting.loaded.tokenizer.pad_token_id)
     return dict(zip(losses.row_ids, loreun_weights(losses.means(), config), strict=True))
 
 

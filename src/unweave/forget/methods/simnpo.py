@@ -17,7 +17,6 @@ from unweave.forget.steps import Role
 from unweave.forget.view import StepView
 from unweave.forget.watch import watched_rows
 from unweave.gradients.scoring import example_losses
-from unweave.models.evaluation import evaluating
 
 LEAST_FACTOR = 0.01
 """Below this factor of gradient ascent's gradient the retain part has the say in every step."""
@@ -65,8 +64,7 @@ class SimNpo(Balanced):
         """
         config, loaded = self.config, self.setting.loaded
         examples, _ = watched_rows(config, self.setting.rows)
-        with evaluating(loaded.model):
-            means = example_losses(loaded.model, examples, pad_token_id=loaded.tokenizer.pad_token_id).means()
+        means = example_losses(loaded.model, examples, pad_token_id=loaded.tokenizer.pad_token_id).means()
         factors = [2 * config.gamma / (1 + math.exp(min(700.0, config.beta * (loss - config.delta)))) for loss in means]
         if fmean(factors) >= LEAST_FACTOR:
             return []
