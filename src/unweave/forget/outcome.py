@@ -9,7 +9,7 @@ import torch
 
 from unweave.data.batches import collate, plan_batches
 from unweave.data.encoding import Example
-from unweave.gradients.loss import labelled_logits
+from unweave.gradients.loss import cross_entropies, labelled_logits
 from unweave.models.evaluation import evaluating
 
 ROWS = 32
@@ -20,8 +20,6 @@ BEGINS = 8
 
 LITTLE = 0.05
 """A change of a mean loss that may be noise, in nats a token."""
-
-CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -110,12 +108,8 @@ def measured(model: Any, examples: Sequence[Example], *, pad_token_id: int, toke
         for chosen in plan_batches([len(example) for example in examples], token_budget=token_budget):
             batch = collate([examples[index] for index in chosen], pad_token_id=pad_token_id).to(device)
             logits, targets, segments = labelled_logits(model, batch)
-            parts = [
-                (own.float().log_softmax(-1), wanted)
-                for own, wanted in zip(logits.split(CHUNK), targets.split(CHUNK), strict=True)
-            ]
-            tokens = torch.cat([-own.gather(1, wanted[:, None]).squeeze(1) for own, wanted in parts])
-            hits = torch.cat([own.argmax(-1) == wanted for own, wanted in parts])
+            tokens = cross_entropies(logits, targets, first=batch.row_ids[0])
+            hits = logits.argmax(dim=-1) == targets
             for slot, index in enumerate(chosen):
                 mine = segments == slot
                 losses[index] = float(tokens[mine].double().mean())
