@@ -12,12 +12,6 @@ from unweave.config import read_value
 OWN_LINES = ("watched", "cautions", "never_drawn", "effect")
 """Details that are told in lines of their own."""
 
-LITTLE = 0.05
-"""A change of a mean loss that may be noise, in nats a token."""
-
-FASTER, SLOWER = 2.5, 0.4
-"""Factors of the rate after a run that did too little, or too much."""
-
 
 def main(argv: Sequence[str]) -> int:
     """Unlearn rows.
@@ -61,6 +55,9 @@ def proposed(config: Any, result: Any) -> str:
     Returns:
         A rerun that does more, or less, where the run fell short or went too far; otherwise what gives evidence of it.
     """
+    from unweave.audit.ledger.attempts import FASTER, SLOWER
+    from unweave.forget.outcome import LITTLE
+
     effect = result.details.get("effect", {})
     forget, retain = effect.get("forget_loss"), effect.get("retain_loss", (0.0, 0.0))
     again = ["unweave", "forget", "--config", str(config.output_dir / "config.yaml")]
