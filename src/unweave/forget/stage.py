@@ -165,7 +165,6 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Method, loaded: Loaded
         made |= {"forget_loss_first": float("nan"), "forget_loss_last": float("nan")}
     else:
         made = _train(config, method, setting, run)
-    made["details"] = {**made["details"], "cautions": [*cautions, *made["details"].get("cautions", [])]}
     seconds = round(time.monotonic() - started, 3)
     with quiet_transformers():
         if method.save is not None:
@@ -176,7 +175,8 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Method, loaded: Loaded
     saved = load(replace(config, model=str(config.output_dir), adapter=None)) if method.save is not None else loaded
     after = [measured(saved.model, own, pad_token_id=loaded.tokenizer.pad_token_id) for own in looked_at]
     effect = Effect(*zip(before, after, strict=True))
-    made["details"] |= {"effect": effect.to_json(), "cautions": [*made["details"]["cautions"], *effect.cautions()]}
+    cautions += [*made["details"].get("cautions", []), *effect.cautions()]
+    made["details"] = {**made["details"], "effect": effect.to_json(), "cautions": cautions}
     result = ForgetResult(folder=config.output_dir, method=method.name, seconds=seconds, **counts, **made)
     _write_card(config, loaded, result, rows, method.paper)
     run.finish({**result.__dict__, "folder": str(result.folder)})
