@@ -212,12 +212,10 @@ def adapter_off(setting: Setting) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    flags = [(own, own.requires_grad) for own in setting.loaded.model.parameters()]
-    with setting.loaded.model.disable_adapter():
+    model = setting.loaded.model
+    # PEFT makes an adapter that it puts back on trainable: the outer block undoes that.
+    with frozen_in_evaluation(model), model.disable_adapter():
         yield
-    # PEFT makes an adapter that it puts back on trainable.
-    for own, flag in flags:
-        own.requires_grad_(flag)
 
 
 def trapezium(delta: dict[str, Tensor], error: dict[str, Tensor]) -> float:
