@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from tests.forget.test_forget import poisoned, settings  # noqa: F401
+from tests.forget.test_forget import PATHS, poisoned, settings  # noqa: F401
 from tests.tiny import random_examples
 from unweave.cli.forget import told
 from unweave.errors import ConfigError
@@ -68,6 +68,14 @@ def test_with_replacement_some_rows_never_come():
     left = [never_drawn(plan_draws(forget, [], seed=seed, **plan), forget) for seed in range(200)]
     mean, expected = sum(left) / len(left), 40 * (1 - 1 / 40) ** 40
     assert mean == pytest.approx(expected, abs=5 * math.sqrt(40 * 0.1) / math.sqrt(200))
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0, math.inf])
+def test_the_epochs_of_so_many_steps_make_so_many(ratio):
+    method, (forget, retain) = METHODS["graddiff"], sets(5, 7)
+    config = method.config_type(**PATHS, retain_ratio=ratio)
+    epochs = method.epochs_of(6, config, batch_size=2, forget=5, retain=7)
+    assert len(plan_draws(forget, retain, retain_ratio=ratio, batch_size=2, epochs=epochs, seed=0)) == 6
 
 
 def test_impossible_plans_are_refused():

@@ -160,8 +160,8 @@ def plan_draws(
             remedy="give numbers above 0",
         )
     rng = random.Random(seed)
-    share = 1.0 / (1.0 + retain_ratio) if retain else 1.0
-    size = (len(forget) if share else 0) + (len(retain) if share < 1 else 0)
+    share = _forget_share(len(retain), retain_ratio)
+    size = rows_of_epoch(len(forget), len(retain), retain_ratio)
     total = max(1, round(epochs * size)) if epochs is not None else max(size, LEAST_STEPS * batch_size)
     # Error diffusion spreads the forget rows evenly; the phase is random, so that batches do not all begin alike.
     phase = rng.random()
@@ -171,6 +171,25 @@ def plan_draws(
     drawn = [next(forgotten) if flag else next(kept) for flag in flags]
     starts = range(0, total, batch_size)
     return [Drawn(tuple(drawn[start : start + batch_size]), start / total) for start in starts]
+
+
+def rows_of_epoch(forget: int, retain: int, retain_ratio: float) -> int:
+    """How many rows an epoch draws: as many as both sets have, or as the one that is drawn from.
+
+    Args:
+        forget: Forget rows.
+        retain: Retain rows.
+        retain_ratio: Retain rows for each forget row.
+
+    Returns:
+        Their number.
+    """
+    share = _forget_share(retain, retain_ratio)
+    return (forget if share else 0) + (retain if share < 1 else 0)
+
+
+def _forget_share(retain: int, retain_ratio: float) -> float:
+    return 1.0 / (1.0 + retain_ratio) if retain else 1.0
 
 
 def never_drawn(steps: Sequence[Drawn], rows: Sequence[ForgetRow]) -> int:

@@ -1,6 +1,5 @@
 """What an unlearning method is: a config, and either the loss of a step or an edit of the parameters."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -10,6 +9,7 @@ from torch import Tensor
 from unweave.data.rows import Row
 from unweave.forget.config import ForgetConfig
 from unweave.forget.setting import Setting
+from unweave.forget.steps import rows_of_epoch
 from unweave.forget.view import StepView
 from unweave.models.loading import Loaded
 
@@ -126,4 +126,4 @@ class Method:
             The epochs, a fraction.
         """
         kept = retain if self.draws_retain(config) else 0
-        return steps * batch_size / (kept + (0 if math.isinf(config.retain_ratio) else forget))
+        return steps * batch_size / rows_of_epoch(forget, kept, config.retain_ratio)
