@@ -1,6 +1,6 @@
 """Options that every unlearning method shares, readable without torch."""
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -74,3 +74,16 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
     target_loss: float | None = None
     max_retain_increase: float = 0.5
     seed: int = 0
+
+
+def given_options(config: ForgetConfig) -> set[str]:
+    """Which options were given: those that are not the default of the method's own config.
+
+    Args:
+        config: The run's.
+
+    Returns:
+        Their names.
+    """
+    optional = (field for field in fields(config) if field.default is not MISSING)
+    return {field.name for field in optional if getattr(config, field.name) != field.default}

@@ -1,13 +1,10 @@
-"""Options and weights without effect: refused, or said before the run and in its result.
-
-What was given is what is not the default of the method's own config.
-"""
+"""Options and weights without effect: refused, or said before the run and in its result."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 
 from unweave.errors import ConfigError
-from unweave.forget.config import ForgetConfig
+from unweave.forget.config import ForgetConfig, given_options
 from unweave.forget.methods.base import Method
 from unweave.forget.steps import Drawn, ForgetRow
 from unweave.forget.target import has_target
@@ -69,7 +66,7 @@ def without_effect(config: ForgetConfig, method: Method) -> list[str]:
     Returns:
         A sentence for each reason.
     """
-    given = set(_given(config))
+    given = given_options(config)
     sentences = []
     for names, holds, why in _reasons(config, method):
         if holds and (idle := sorted(given & set(names))):
@@ -77,12 +74,6 @@ def without_effect(config: ForgetConfig, method: Method) -> list[str]:
             sentences.append(f"No effect has {options}: {why}.")
             given -= set(names)
     return sentences
-
-
-def _given(config: ForgetConfig) -> Iterator[str]:
-    for field in fields(config):
-        if field.default is not MISSING and getattr(config, field.name) != field.default:
-            yield field.name
 
 
 def _reasons(config: ForgetConfig, method: Method) -> Iterator[tuple[Sequence[str], bool, str]]:

@@ -22,6 +22,7 @@ from unweave import progress
 from unweave.data.encoding import encode_rows
 from unweave.errors import ConfigError, DataError
 from unweave.forget.applying import apply_edit
+from unweave.forget.config import given_options
 from unweave.forget.methods.base import ALL_REQUESTS, Method, RequestKind, Setting
 from unweave.forget.methods.curvature import EditConfig, diagonal_fisher, parameters_of, problem_of
 from unweave.forget.solver import Counted, adam_on_quadratic, hessian, scaled, solve_with_cg
@@ -184,7 +185,7 @@ def _say_time(config: LlmEraserConfig, seconds: float) -> None:
 
 def _idle(config: LlmEraserConfig) -> list[str]:
     """Cautions about own options that another of them puts out of use."""
-    defaults = LlmEraserConfig(forget=config.forget, output_dir=config.output_dir)
+    given = given_options(config)
     uses = {
         "solver_rate": config.solver == "adam", "preconditioner": config.solver == "cg", "tolerance": config.solver == "cg",
         "replacement": config.request == "modification", "probes": config.damping > 0,
@@ -192,7 +193,7 @@ def _idle(config: LlmEraserConfig) -> list[str]:
     return [
         f"llmeraser: --{name.replace('_', '-')} does nothing beside the other options given."
         for name, used in uses.items()
-        if not used and getattr(config, name) != getattr(defaults, name)
+        if not used and name in given
     ]
 
 
