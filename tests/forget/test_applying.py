@@ -56,13 +56,7 @@ def scene():
 @pytest.fixture
 def ascent(scene):
     """The gradient of the forget rows: along it their loss rises."""
-    return along(scene, scene.forget)
-
-
-def along(scene, rows):
-    whole = scene.loss_gradients(rows).mean(dim=0)
-    parts = whole.split([own.numel() for own in scene.parameters.values()])
-    return {name: part.view(own.shape) for part, (name, own) in zip(parts, scene.parameters.items(), strict=True)}
+    return scene.split(scene.loss_gradients(scene.forget).mean(dim=0))
 
 
 def losses(scene):

@@ -18,13 +18,18 @@ def said(cost):
     return WORDS[step[1]], "one more forward pass for each" in cost and "with a bound" not in cost
 
 
+def listen(scene, passes):
+    """Write down how many sequences each forward pass has."""
+    scene.model.get_base_model().register_forward_hook(
+        lambda *given: passes.append(len(given[2]["input_ids"])), with_kwargs=True
+    )
+
+
 @pytest.mark.parametrize("method", STEPS)
 def test_a_method_makes_the_passes_that_it_says(method, monkeypatch):
     monkeypatch.setattr(dp2, "guarantee", lambda *_: {})
     scene, passes = Scene(), []
-    handle = scene.model.get_base_model().register_forward_hook(
-        lambda *given: passes.append(len(given[2]["input_ids"])), with_kwargs=True
-    )
+    listen(scene, passes)
     objective, step = scene.objective(method), scene.step(method)
     unwanted = sum(role != 0 for role in step.roles.tolist())
     objective.cautions()
@@ -38,7 +43,6 @@ def test_a_method_makes_the_passes_that_it_says(method, monkeypatch):
             # The sequences of forget rows are read under the model before, in a pass beside the step's.
             once += sum(passes) - len(step.roles) * said(METHODS[method].cost)[0]
             passes.clear()
-    handle.remove()
     a_step, once_more = said(METHODS[method].cost)
     assert passes == [len(step.roles)] * 2 * a_step
     assert once == (unwanted if once_more else 0)
@@ -47,10 +51,7 @@ def test_a_method_makes_the_passes_that_it_says(method, monkeypatch):
 @pytest.mark.parametrize(("options", "once"), [({"bound": 2.0}, 3), ({}, 0)])
 def test_a_bound_reads_each_forget_row_once_more(options, once):
     scene, passes = Scene(), []
-    handle = scene.model.get_base_model().register_forward_hook(
-        lambda *given: passes.append(len(given[2]["input_ids"])), with_kwargs=True
-    )
+    listen(scene, passes)
     for _ in range(2):
         scene.objective("rapidun", **options).loss(scene.view("rapidun"))
-    handle.remove()
     assert sum(passes) == 2 * 5 + once

@@ -10,8 +10,7 @@ from unweave.forget.solver import Counted, hessian
 
 def test_the_hessian_product_is_that_of_autograd():
     scene = Scene(parameters="layers.1.self_attn.q_proj")
-    problem = problem_of(scene.setting, config_of("llmeraser"), scene.rows)
-    problem.sketcher.parameters = [item for item in problem.sketcher.parameters if item.name in scene.parameters]
+    problem = scene.limited(problem_of)(scene.setting, config_of("llmeraser"), scene.rows)
     names, start = list(scene.parameters), [own.detach().clone() for own in scene.parameters.values()]
 
     def total(*values):

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import torch
 
+from tests.forget.test_forget import PATHS
 from tests.tiny import TinyTokenizer, random_examples, tiny_model
 from unweave.forget.methods import METHODS
 from unweave.forget.methods.base import Setting
 from unweave.forget.steps import ForgetRow
 from unweave.models.loading import Loaded
 
-PATHS = {"forget": "f", "retain": "r", "output_dir": "o"}
 LENGTHS = [6, 15, 5, 12, 8, 20]
 WEIGHTS = [1.5, 0.5, 1.0, 2.0, 0.25, 0.75]
 FORGET = 2
@@ -48,6 +48,21 @@ class Scene:
 
     def state(self):
         return torch.cat([own.detach().flatten() for own in self.parameters.values()]).clone()
+
+    def split(self, flat):
+        """Each parameter's part of a vector of all."""
+        parts = flat.split([own.numel() for own in self.parameters.values()])
+        return {name: part.view(own.shape) for part, (name, own) in zip(parts, self.parameters.items(), strict=True)}
+
+    def limited(self, problem_of):
+        """A module's `problem_of`, of the scene's own parameters alone."""
+
+        def own(*given):
+            problem = problem_of(*given)
+            problem.sketcher.parameters = [item for item in problem.sketcher.parameters if item.name in self.parameters]
+            return problem
+
+        return own
 
     def edit(self, method, **options):
         """What an edit adds, and what it tells; the model is put back."""

@@ -8,6 +8,7 @@ import torch
 from tests.forget.methods.edited import Scene, close
 from tests.tiny import one
 from unweave.errors import ConfigError, TrainingError
+from unweave.forget.methods import fast_ntk
 from unweave.forget.methods.fast_ntk import log_odds, trapezium
 from unweave.forget.watch import mean_loss
 from unweave.gradients.loss import labelled_logits
@@ -60,22 +61,27 @@ def small():
     return Scene(parameters="layers.1.self_attn.q_proj")
 
 
+@pytest.fixture
+def limited(small, monkeypatch):
+    """Edit the scene's own parameters alone."""
+    monkeypatch.setattr(fast_ntk, "problem_of", small.limited(fast_ntk.problem_of))
+    return small
+
+
 @pytest.mark.parametrize("outputs", [1, 3, 100])
-def test_the_edit_is_the_difference_of_two_regressions(small, outputs, monkeypatch):
-    only(small, monkeypatch)
-    delta, told = small.edit("fast-ntk", outputs=outputs, scaling="formula")
-    expected, _ = regressions(small, outputs)
+def test_the_edit_is_the_difference_of_two_regressions(limited, outputs):
+    delta, told = limited.edit("fast-ntk", outputs=outputs, scaling="formula")
+    expected, _ = regressions(limited, outputs)
     assert close(delta, expected, 1e-4)
     assert told["scale"] == 1.0
     assert told["edit_norm"] == pytest.approx(float(expected.norm()), rel=1e-4)
 
 
-def test_the_trapezium_is_that_of_the_published_geometry(small, monkeypatch):
-    only(small, monkeypatch)
-    delta, told = small.edit("fast-ntk", scaling="trapezium")
-    step, whole = regressions(small, 1)
+def test_the_trapezium_is_that_of_the_published_geometry(limited):
+    delta, told = limited.edit("fast-ntk", scaling="trapezium")
+    step, whole = regressions(limited, 1)
     moved = torch.cat(
-        [(own if "lora_B" in name else torch.zeros_like(own)).flatten() for name, own in small.parameters.items()]
+        [(own if "lora_B" in name else torch.zeros_like(own)).flatten() for name, own in limited.parameters.items()]
     )
     error = moved.detach() - whole
     inner = float(step @ error / step.norm() / error.norm())
@@ -139,15 +145,3 @@ def test_only_answers_count(scene):
     own, tokens = scene.answer_logits(row)
     assert torch.equal(targets, tokens)
     assert torch.allclose(log_odds(logits, targets), log_odds(own, tokens))
-
-
-def only(scene, monkeypatch):
-    """Edit the scene's own parameters alone."""
-    from unweave.forget.methods import fast_ntk
-
-    def problem_of(*given, real=fast_ntk.problem_of):
-        problem = real(*given)
-        problem.sketcher.parameters = [item for item in problem.sketcher.parameters if item.name in scene.parameters]
-        return problem
-
-    monkeypatch.setattr(fast_ntk, "problem_of", problem_of)

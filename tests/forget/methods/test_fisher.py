@@ -29,7 +29,7 @@ def deviations(scene, *, noise=0.1, quantile=0.9, most=2.0):
 def test_the_noise_has_the_variance_of_the_formula(scene):
     expected, clamped, alpha = deviations(scene)
     config = config_of("fisher")
-    fisher = dict(zip(scene.parameters, split(scene, scene.fisher(scene.retain)), strict=True))
+    fisher = scene.split(scene.fisher(scene.retain))
     spreads, found_alpha, share = noise_spreads(config, fisher, scene.parameters)
     assert close(torch.cat([own.flatten() for own in spreads.values()]), expected, 1e-6)
     assert found_alpha == pytest.approx(float(alpha), rel=1e-5)
@@ -58,7 +58,7 @@ def test_the_scale_of_the_information_does_not_matter(scene):
     config = config_of("fisher")
     found = []
     for factor in (1.0, 1e-8):
-        fisher = dict(zip(scene.parameters, split(scene, factor * scene.fisher(scene.retain)), strict=True))
+        fisher = scene.split(factor * scene.fisher(scene.retain))
         found.append(noise_spreads(config, fisher, scene.parameters))
     for name in scene.parameters:
         assert torch.allclose(found[0][0][name], found[1][0][name], rtol=1e-6)
@@ -77,8 +77,3 @@ def test_rows_that_touch_nothing_give_no_scale(scene):
     nothing[name] += 1.0
     with pytest.raises(TrainingError, match="no scale"):
         noise_spreads(config_of("fisher"), nothing, scene.parameters)
-
-
-def split(scene, flat):
-    sizes = [own.numel() for own in scene.parameters.values()]
-    return [part.view(own.shape) for part, own in zip(flat.split(sizes), scene.parameters.values(), strict=True)]

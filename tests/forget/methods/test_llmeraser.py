@@ -126,13 +126,7 @@ def small():
 @pytest.fixture
 def limited(small, monkeypatch):
     """Edit the scene's own parameters alone."""
-
-    def problem_of(*given, real=llmeraser.problem_of):
-        problem = real(*given)
-        problem.sketcher.parameters = [item for item in problem.sketcher.parameters if item.name in small.parameters]
-        return problem
-
-    monkeypatch.setattr(llmeraser, "problem_of", problem_of)
+    monkeypatch.setattr(llmeraser, "problem_of", small.limited(llmeraser.problem_of))
     return small
 
 
@@ -160,9 +154,7 @@ def test_the_damped_system_is_solved_as_a_dense_one(limited, curvature, precondi
     )
     diagonal = torch.ones(len(curvature), dtype=torch.float64)
     if metric == "adam":
-        roots = [
-            own.sqrt() for own in scene.fisher(scene.retain).split([own.numel() for own in scene.parameters.values()])
-        ]
+        roots = [own.sqrt().flatten() for own in scene.split(scene.fisher(scene.retain)).values()]
         diagonal = torch.cat([root + 0.1 * root.mean() for root in roots])
     weights = torch.tensor([row.weight for row in scene.forget], dtype=torch.float64)
     right = weights @ scene.loss_gradients(scene.forget)
