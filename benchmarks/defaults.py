@@ -22,6 +22,7 @@ from typing import Any
 import torch
 import yaml
 
+from result_files import RESULTS
 from unweave.config import to_plain
 from unweave.data.encoding import EncodingConfig
 from unweave.data.reading import read_rows
@@ -37,7 +38,6 @@ from unweave.runs import environment
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 
-RESULTS = Path(__file__).parent / "results"
 FIRST = {"chosen": 0, "reported": 2000}
 ROWS, FORGOTTEN, WORDS = 240, 40, 8
 ENCODING = EncodingConfig(system_prompt="", max_length=256)
@@ -79,7 +79,7 @@ def forget(name: str, model: Path, folder: Path, options: dict[str, Any]) -> tup
         given |= {**ENCODING.__dict__, "retain": folder / "retain.jsonl"}
     known = {field.name for field in fields(kind)}
     result = forget_rows(kind(**given, **{key: value for key, value in options.items() if key in known}))
-    details = {key: value for key, value in to_plain(result.details).items() if key not in ("watched",)}
+    details = {key: value for key, value in to_plain(result.details).items() if key != "watched"}
     told = {"seconds": result.seconds, "steps": result.steps, "stopped": result.stopped, "details": details}
     return out, told
 
