@@ -14,6 +14,7 @@ linear weights get the diagonal alone.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -56,6 +57,7 @@ class Ekfac:
     eigenvalues: dict[str, Tensor]
     damping: float
 
+    @cached_property
     def amounts(self) -> dict[str, float]:
         """What is added to each tensor's eigenvalues."""
         tiny = torch.finfo(torch.float32).tiny
@@ -70,9 +72,9 @@ class Ekfac:
         Returns:
             (C + damping)^-1 g for each.
         """
-        out, amounts = {}, self.amounts()
+        out = {}
         for name, query in queries.items():
-            spectrum = self.eigenvalues[name] + amounts[name]
+            spectrum = self.eigenvalues[name] + self.amounts[name]
             if name not in self.bases:
                 out[name] = query / spectrum.view(query.shape[1:])
                 continue
@@ -109,7 +111,7 @@ def fit_ekfac(problem: Problem, *, empirical: bool = False) -> Ekfac:
     description = "ekfac, eigenvalues"
     values = second_moments(problem, description=description, rotate=rotate, relabel=relabel, reduction=reduction)
     fitted = Ekfac(bases, values, damping)
-    problem.note(Damping.of_tensors(damping, fitted.amounts()))
+    problem.note(Damping.of_tensors(damping, fitted.amounts))
     return fitted
 
 
