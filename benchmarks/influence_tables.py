@@ -142,6 +142,13 @@ def coverage(part: str) -> str:
             for one in result[part]
         ]
         return "\n".join(lines)
+    if part == "replaced":
+        lines = ["| interval | of | n | covered | repetitions |", "|---|---|---|---:|---:|"]
+        lines += [
+            f"| {one['method'].removeprefix('replaced: ')} | {one['where']} | {one['size']} | {one['covered']:.3f} | {one['repetitions']:,} |"
+            for one in result[part]
+        ]
+        return "\n".join(lines)
     lines = [
         "| interval | printed beside | n | nominal | covered | repetitions | |",
         "|---|---|---|---:|---:|---:|---|",
@@ -160,4 +167,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "lds": lds,
     "coverage": lambda: coverage("intervals"),
     "coverage_tests": lambda: coverage("tests"),
+    "coverage_replaced": lambda: coverage("replaced"),
 }

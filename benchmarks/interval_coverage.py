@@ -20,6 +20,7 @@ from unweave.files import write_json
 from unweave.runs import environment
 
 SECONDS, MOST, AT_ONCE = 15.0, 10_000, 100
+PARTS = "intervals", "tests", "replaced"
 
 
 def measure(case: Any) -> dict[str, Any]:
@@ -35,14 +36,15 @@ def measure(case: Any) -> dict[str, Any]:
 def main() -> None:
     """Repeat all cases, and write the result file."""
     sys.path.insert(0, str(ROOT))
-    from tests.audit.coverage_cases import CASES, TESTS
+    from tests.audit.coverage_cases import CASES, REPLACED, TESTS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="")
     only = parser.parse_args().only
-    known = {own["name"]: own for part in ("intervals", "tests") for own in load("coverage")[part]} if only else {}
+    earlier = load("coverage") if only else {}
+    known = {own["name"]: own for part in PARTS for own in earlier.get(part, [])}
     result: dict[str, Any] = {"command": "python benchmarks/interval_coverage.py", "environment": environment()}
-    for name, cases in (("intervals", CASES), ("tests", TESTS)):
+    for name, cases in zip(PARTS, (CASES, TESTS, REPLACED), strict=True):
         with progress.task(name, len(cases)) as advance:
             result[name] = []
             for case in cases:

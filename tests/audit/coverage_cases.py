@@ -33,6 +33,7 @@ from tests.audit.coverages import (
     two_samples,
     varied_share,
 )
+from tests.audit.replaced import near_tail_alone, percentiles_of_answers, percentiles_of_rows, queries_alone
 
 LOWEST, HIGHEST = 0.92, 0.97
 
@@ -123,4 +124,16 @@ TESTS = [
     claims(family(7), "Holm's", "seven comparisons", "none is so", 0.06),
     claims(areas_differ(40, 1.0), "membership differs", "two models, AUC 0.76", "40 and 40 rows", 0.06),
     claims(rows_rose(5, 40), "ledger: beyond chance", "changed as the others did", "5 of 45 rows", 0.05),
+]  # fmt: skip
+TOO_LITTLE = (0.0, 0.93)
+REPLACED = [
+    *(Case("replaced: percentiles of resampled rows", FOR_ROWS, f"{n} rows", percentiles_of_rows(n), bounds=TOO_LITTLE) for n in (4, 8)),
+    *(
+        Case("replaced: percentiles of resampled answers", f"{kind} of a mean score", f"{n} answers", percentiles_of_answers(kind, n), bounds=TOO_LITTLE)
+        for kind in AREAS
+        for n in (6, 20)
+    ),
+    Case("replaced: percentiles of resampled queries alone", "LDS", "20 models, 8 queries", queries_alone(20, 8), bounds=TOO_LITTLE),
+    Case("replaced: percentiles of resampled queries alone", "LDS", "50 models, 40 queries", queries_alone(50, 40), bounds=TOO_LITTLE),
+    Case("replaced: the near tail alone", "not different, margin of 0.1 standard errors", "25 rows", near_tail_alone(25, 0.1), bounds=TOO_LITTLE),
 ]  # fmt: skip
