@@ -128,22 +128,9 @@ def main() -> None:
     data = ("--data", "rows.jsonl", *TRAINING)
     part("training_seconds", lambda: run(place, "train", *data, "--output-dir", "tuned"))
     part("before", lambda: figures(place, "tuned", ids))
-    add = (
-        "request",
-        "add",
-        "--ledger",
-        "ledger",
-        "--data",
-        "rows.jsonl",
-        "--model",
-        "tuned",
-        "--request-id",
-        "one",
-        "--max-removed-share",
-        0.5,
-    )
+    add = ("--data", "rows.jsonl", "--model", "tuned", "--row-ids", *ids)
     if not (place / "ledger").exists():
-        run(place, *add, "--row-ids", *ids)
+        run(place, "request", "add", "--ledger", "ledger", "--request-id", "one", *add)
     part("request_seconds", lambda: run(place, "request", "run", "one", "--ledger", "ledger", code=(0, 3)))
     folder = place / "ledger" / "requests" / "one"
     done = (folder / "certificate.json").is_file()

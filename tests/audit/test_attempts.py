@@ -2,8 +2,9 @@
 
 import pytest
 
-from unweave.audit.ledger.attempts import FASTER, RATES, SLOWER, Plan, next_attempt
+from unweave.audit.ledger.attempts import RATES, Plan, next_attempt
 from unweave.audit.ledger.tried import Tried
+from unweave.forget.outcome import FASTER, SLOWER
 
 PLAN = Plan(
     methods=("npo", "wga"),

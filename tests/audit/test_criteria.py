@@ -1,19 +1,24 @@
 """What forgotten means is named first, and a request is done only where it came out so: else the model before stays, and the request may run again."""
 
 import json
+from types import SimpleNamespace
 
+import peft
 import pytest
 import torch
 
 from tests.audit.ledgers import EASY, RECORDS, World
-from tests.folders import write_rows
+from tests.folders import save_model, write_rows
+from tests.models.test_adapters import logits, save_adapter
 from unweave.audit.ledger import attempts
 from unweave.audit.ledger.config import ListConfig, VerifyConfig
 from unweave.audit.ledger.ledger import Ledger, list_requests
+from unweave.audit.ledger.measuring import never_trained
 from unweave.audit.ledger.verify import verify_request
 from unweave.cli.main import main
 from unweave.errors import DataError
 from unweave.forget.target import calibrated
+from unweave.models.loading import ModelConfig, load
 from unweave.store.store import GradientStore
 from unweave.trace.cache import cache_rows
 from unweave.trace.config import CacheConfig
@@ -200,3 +205,18 @@ def test_options_of_a_method_name_it(world):
     found = world.run("one", method="auto")
     assert [one["method"] for one in found["attempts"]["tried"]] == ["ga"]
     assert found["state"] == "done"
+
+
+def test_an_adapter_that_trained_the_bases_biases_has_the_base_for_a_reference(tmp_path):
+    # Switched off it would leave its biases in the base.
+    base = save_model(tmp_path / "base", kind="gpt_neox")
+    lora = peft.LoraConfig(r=3, target_modules=["query_key_value"], bias="all", task_type="CAUSAL_LM")
+    save_adapter(tmp_path / "adapter", base, lora)
+    job = SimpleNamespace(
+        config=SimpleNamespace(device="cpu"),
+        ledger=SimpleNamespace(origin=lambda: SimpleNamespace(model=str(tmp_path / "adapter"))),
+    )
+    plain = load(ModelConfig(model=str(base), dtype="float32")).model
+    with never_trained(job) as loaded:
+        assert torch.equal(logits(loaded.model), logits(plain))
+        assert loaded.tokenizer is not None

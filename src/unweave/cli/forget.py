@@ -1,5 +1,6 @@
 """`unweave forget`."""
 
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,14 +56,15 @@ def proposed(config: Any, result: Any) -> str:
     Returns:
         A rerun that does more, or less, where the run fell short or went too far; otherwise what gives evidence of it.
     """
-    from unweave.audit.ledger.attempts import FASTER, SLOWER
-    from unweave.forget.outcome import LITTLE
+    from unweave.forget.outcome import FASTER, LITTLE, SLOWER
 
     effect = result.details.get("effect", {})
     forget, retain = effect.get("forget_loss"), effect.get("retain_loss", (0.0, 0.0))
     again = ["unweave", "forget", "--config", str(config.output_dir / "config.yaml")]
-    short = forget is not None and (forget[1] - forget[0] < LITTLE or effect["forget_begins"][1] > 0)
-    factor = SLOWER if retain[1] - retain[0] > LITTLE else FASTER if short else None
+    rise = forget[1] - forget[0] if forget is not None else math.nan
+    short = rise < LITTLE or any(effect.get("forget_begins", ())[1:])
+    overshot = rise >= LITTLE and forget[1] > effect.get("uniform_loss", math.inf)
+    factor = SLOWER if overshot or retain[1] - retain[0] > LITTLE else FASTER if short else None
     if factor is not None and result.planned_steps:
         rate = f"{config.learning_rate * factor:.2g}"
         return shlex.join([*again, "--learning-rate", rate, "--output-dir", f"{config.output_dir}-{rate}"])

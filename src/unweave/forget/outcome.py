@@ -1,5 +1,6 @@
 """What an unlearning run did: forget and retain rows before and after it, and a word where that is nothing, too little, or too much."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -21,6 +22,9 @@ BEGINS = 8
 LITTLE = 0.05
 """A change of a mean loss that may be noise, in nats a token."""
 
+FASTER, SLOWER = 2.5, 0.4
+"""Factors of the rate for the next run, after one that did too little, or too much."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -29,10 +33,12 @@ class Measured:
     Attributes:
         losses: l(z) of each row, nats a token.
         begins: Whether greedy decoding begins as the row's answer does: teacher-forced first choices up to a token are what it gives up to it.
+        uniform: The loss of a model that gives each of its tokens the same probability.
     """
 
     losses: list[float]
     begins: list[bool]
+    uniform: float
 
     @property
     def loss(self) -> float:
@@ -67,6 +73,10 @@ class Effect:
             found.append(
                 f"the forget rows' loss went from {was.loss:.3f} to {now.loss:.3f} nats a token: the run did next to nothing to them"
             )
+        elif now.loss > now.uniform:
+            found.append(
+                f"the forget rows' loss is {now.loss:.3f} nats a token, above the {now.uniform:.3f} of a model that knows nothing, which betrays them too"
+            )
         if any(now.begins):
             found.append(
                 f"{sum(now.begins)} of {len(now.begins)} answers still begin as the rows' do ({sum(was.begins)} before)"
@@ -78,7 +88,7 @@ class Effect:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """The figures."""
+        """The figures; `uniform_loss` is that of a model that knows nothing."""
         found: dict[str, Any] = {}
         for name, pair in (("forget", self.forget), ("retain", self.retain)):
             if pair[0].losses:
@@ -87,6 +97,8 @@ class Effect:
                     f"{name}_loss": [own.loss for own in pair],
                     f"{name}_begins": [sum(own.begins) for own in pair],
                 }
+        if self.forget[1].losses:
+            found["uniform_loss"] = self.forget[1].uniform
         return found
 
 
@@ -102,7 +114,7 @@ def measured(model: Any, examples: Sequence[Example], *, pad_token_id: int, toke
     Returns:
         Loss and beginning of each row's answer.
     """
-    losses, begins = [0.0] * len(examples), [False] * len(examples)
+    losses, begins, uniform = [0.0] * len(examples), [False] * len(examples), math.inf
     device = next(model.parameters()).device
     with evaluating(model), torch.inference_mode():
         for chosen in plan_batches([len(example) for example in examples], token_budget=token_budget):
@@ -110,8 +122,9 @@ def measured(model: Any, examples: Sequence[Example], *, pad_token_id: int, toke
             logits, targets, segments = labelled_logits(model, batch)
             tokens = cross_entropies(logits, targets, first=batch.row_ids[0])
             hits = logits.argmax(dim=-1) == targets
+            uniform = math.log(logits.shape[-1])
             for slot, index in enumerate(chosen):
                 mine = segments == slot
                 losses[index] = float(tokens[mine].double().mean())
                 begins[index] = bool(hits[mine][:BEGINS].all())
-    return Measured(losses, begins)
+    return Measured(losses, begins, uniform)

@@ -26,6 +26,7 @@ from unweave.digests import all_files
 from unweave.errors import TrainingError
 from unweave.files import read_record, write_json
 from unweave.forget.methods import get_method
+from unweave.forget.outcome import FASTER, SLOWER
 from unweave.runs import RESULT
 
 FOLDER = "attempts"
@@ -37,9 +38,6 @@ ANEW = ("rapidun",)
 
 RATES = 3
 """Rates of a method that are tried, at most."""
-
-FASTER, SLOWER = 2.5, 0.4
-"""Factors of the rate after an attempt that did too little, or too much."""
 
 SHARE = 0.5
 """Share of retraining's price that other attempts may take together."""

@@ -13,6 +13,7 @@ from unweave.audit.ledger.tokens import encoding_of
 from unweave.data.config import read_own
 from unweave.data.rows import Row
 from unweave.files import file_digest, read_json, write_json
+from unweave.models.adapters import switched_off, switches_off
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, ModelConfig, load
 
@@ -26,17 +27,18 @@ SHOWN, LONGEST = 3, 48
 SETS = "forget", "retain", "test", "holdout", "replacement"
 
 
-def load_to_measure(job: Job, model: str) -> Loaded:
+def load_to_measure(job: Job, model: str, revision: str | None = None) -> Loaded:
     """A model as it is measured.
 
     Args:
         job: The request.
         model: Its folder or name.
+        revision: Of a model with a name.
 
     Returns:
         The model, in float32.
     """
-    return load(ModelConfig(model=model, dtype=DTYPE, device=job.config.device))
+    return load(ModelConfig(model=model, revision=revision, dtype=DTYPE, device=job.config.device))
 
 
 def work_sets(job: Job) -> dict[str, list[Row]]:
@@ -67,12 +69,17 @@ def never_trained(job: Job) -> Iterator[Loaded | None]:
         The model; `None` where it is not known.
     """
     origin = load_to_measure(job, job.ledger.origin().model)
-    if origin.adapter is not None:
-        with origin.model.disable_adapter():
+    if origin.adapter is None:
+        recipe = recipe_of(job, tuning=None)
+        base, revision = (recipe.model, recipe.revision) if recipe else (None, None)
+    elif switches_off(origin.model):
+        with switched_off(origin.model):
             yield origin
         return
-    recipe = recipe_of(job, tuning=None)
-    yield replace(load_to_measure(job, recipe.model), tokenizer=origin.tokenizer) if recipe else None
+    else:
+        base, revision = origin.base, origin.revision
+    # Its answers are in the trained template, so that they compare.
+    yield replace(load_to_measure(job, base, revision), tokenizer=origin.tokenizer) if base else None
 
 
 def side_by_side(job: Job) -> list[dict[str, str]]:
