@@ -145,3 +145,12 @@ def test_only_answers_count(scene):
     own, tokens = scene.answer_logits(row)
     assert torch.equal(targets, tokens)
     assert torch.allclose(log_odds(logits, targets), log_odds(own, tokens))
+
+
+def test_biases_that_the_adapter_trained_stay_in_the_starting_point_and_that_is_said(scene, monkeypatch):
+    _, told = scene.edit("fast-ntk", target_loss=None, scaling="formula")
+    assert fast_ntk.BIASES not in told["cautions"]
+    monkeypatch.setattr(scene.model.peft_config["default"], "bias", "lora_only")
+    with pytest.warns(UserWarning, match="does not produce the same output as the base"):
+        _, told = scene.edit("fast-ntk", target_loss=None, scaling="formula")
+    assert fast_ntk.BIASES in told["cautions"]

@@ -35,6 +35,7 @@ from unweave.forget.target import has_target, target_loss
 from unweave.forget.watch import mean_loss, watched_rows
 from unweave.gradients.loss import labelled_logits
 from unweave.gradients.per_sample import frozen_in_evaluation
+from unweave.models.adapters import switches_off
 from unweave.trace.preconditioners.base import Problem
 
 Kernel = Float[Tensor, "n n"]
@@ -60,6 +61,12 @@ class FastNtkConfig(EditConfig):
     ridge: float = 0.1
     scaling: Literal["target", "formula", "trapezium"] = "target"
     max_gib: float = 8.0
+
+
+BIASES = (
+    "the adapter was trained with biases of the base, which stay when it is switched off: fast-ntk's starting point is the base with these biases, "
+    "so that what they learned is not taken out"
+)
 
 
 def edit(config: FastNtkConfig, setting: Setting) -> dict[str, Any]:
@@ -116,6 +123,8 @@ def edit(config: FastNtkConfig, setting: Setting) -> dict[str, Any]:
     elif config.scaling == "trapezium":
         first *= trapezium(delta, _error(parameters, whole))
     told = apply_edit(config, setting, parameters, delta, first=first, target=target)
+    if not switches_off(setting.loaded.model):
+        told["cautions"] = [*told["cautions"], BIASES]
     return {"edit_norm": _norm(delta), **told}
 
 
