@@ -63,7 +63,7 @@ def proposed(config: Any, result: Any) -> str:
     again = ["unweave", "forget", "--config", str(config.output_dir / "config.yaml")]
     rise = forget[1] - forget[0] if forget is not None else math.nan
     short = rise < LITTLE or any(effect.get("forget_begins", ())[1:])
-    overshot = rise >= LITTLE and forget[1] > effect.get("uniform_loss", math.inf)
+    overshot = forget is not None and rise >= LITTLE and forget[1] > effect.get("uniform_loss", math.inf)
     factor = SLOWER if overshot or retain[1] - retain[0] > LITTLE else FASTER if short else None
     if factor is not None and result.planned_steps:
         rate = f"{config.learning_rate * factor:.2g}"
