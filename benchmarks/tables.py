@@ -12,6 +12,7 @@ from typing import Any
 import forgetting_tables
 import hardening_tables
 import influence_tables
+import request_tables
 import valuing_tables
 from result_files import ROOT, load, machine, ranged, shown
 
@@ -180,14 +181,12 @@ def main() -> int:
         "speed": speed,
         **forgetting_tables.TABLES,
         **influence_tables.TABLES,
+        **request_tables.TABLES,
         **valuing_tables.TABLES,
         **hardening_tables.TABLES,
     }
     stale = False
-    for path in (
-        ROOT / "README.md",
-        *(ROOT / "docs" / f"{name}.md" for name in ("forgetting", "valuing", "hardening", "statistics")),
-    ):
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         before = path.read_text(encoding="utf-8")
         text = before
         for name, table in tables.items():
