@@ -22,7 +22,7 @@ def requests() -> str:
         [
             *lines,
             "",
-            f"(One run each; losses in nats a token, of the base as the request measured it; {cpu}, another job beside the first two.)",
+            f"(One run each; losses in nats a token, of the base as the request measured it; {cpu}, another job beside the first.)",
         ]
     )
 
