@@ -3,7 +3,15 @@
 The public names are imported when first used, so that `import unweave` and `unweave --help` load neither torch nor transformers.
 """
 
+from typing import TYPE_CHECKING
+
 from unweave.lazy import lazy_names
+
+if TYPE_CHECKING:
+    # What editors and type checkers see; the table below is what runs.
+    from unweave.data.reading import load_rows as load_rows
+    from unweave.models.loading import load_model as load_model
+    from unweave.models.model import Model as Model
 
 __version__ = "0.1.0"
 
@@ -11,6 +19,9 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "load": "unweave.models.loading",
+        "load_model": "unweave.models.loading",
+        "load_rows": "unweave.data.reading",
+        "Model": "unweave.models.model",
         "read_rows": "unweave.data.reading",
         "fine_tune": "unweave.train.sft",
         "GradientStore": "unweave.store.store",

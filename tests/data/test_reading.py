@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from unweave.data.reading import read_rows
+from unweave.data.reading import load_rows, read_rows
 from unweave.data.rows import content_id
 from unweave.errors import ConfigError, DataError
 
@@ -173,3 +173,14 @@ def test_a_clean_answer_that_only_a_later_row_has_is_found(tmp_path):
     assert "response_clean" not in second.meta
     swapped = read_rows(path, columns={"instruction": "instruction", "completion": "response"}).rows
     assert swapped[1].clean_completion == "good"
+
+
+def test_rows_are_a_sequence_that_goes_in_again():
+    rows = load_rows([{"id": name, "text": f"{name} b c"} for name in "xyz"] + [{"text": ""}], on_bad_row="skip")
+    assert [row.id for row in rows[1:]] == ["y", "z"]
+    assert rows[-1] in rows
+    assert [problem.action for problem in rows[:1].problems] == ["dropped"]
+    assert load_rows(rows, limit=2) == rows[:2]
+    assert load_rows(list(rows)).rows == rows.rows
+    with pytest.raises(DataError, match="'x' stands twice"):
+        load_rows([rows[0], rows[0]])

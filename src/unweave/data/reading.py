@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from unweave.data.columns import Recognized
 from unweave.data.rows import Row
@@ -32,8 +32,8 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows read from one source, with what was left out.
+class Rows(Sequence[Row]):
+    """Rows read from one source, with what was left out: a sequence of `Row`. A slice of it has the same report.
 
     Attributes:
         rows: The rows, in the order of the source.
@@ -56,11 +56,14 @@ class Rows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[Row]:
-        return iter(self.rows)
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
 
-    def __getitem__(self, index: int) -> Row:
-        return self.rows[index]
+    @overload
+    def __getitem__(self, index: slice) -> "Rows": ...
+
+    def __getitem__(self, index: int | slice) -> "Row | Rows":
+        return Rows(self.rows[index], self.problems) if isinstance(index, slice) else self.rows[index]
 
 
 def unused_of(rows: Iterable[Row]) -> tuple[str, ...]:
@@ -75,7 +78,7 @@ def unused_of(rows: Iterable[Row]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for row in rows for name in row.unused))
 
 
-def read_rows(
+def load_rows(
     source: Any,
     *,
     columns: Mapping[str, str] | None = None,
@@ -90,10 +93,16 @@ def read_rows(
     The layouts of `unweave.data.layouts` are recognised, over many rows and then row by row. Rows without an id get the hash of their content; a
     repeated content gets the suffix `-2`, `-3`, ... in the order of the file, and is listed as renamed.
 
+    Example:
+        >>> import unweave as uw
+        >>> rows = uw.load_rows([{"prompt": "hello", "completion": "world"}, {"id": "sum", "question": "add 1 and 2", "answer": "3"}])
+        >>> len(rows), rows[0].prompt, rows[0].completion, rows[1].id, rows.problems
+        (2, 'hello', 'world', 'sum', [])
+
     Args:
         source: A `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv` or `.parquet` file, plain or with `.gz` or `.zst`; a folder or pattern of such files; a
             folder saved by `datasets`; the id of a data set on the hub (`owner/name`, `owner/name:subset@revision`); `-` for standard input. Or rows in
-            memory: a data set of `datasets`, a pandas frame, an Arrow table, dictionaries.
+            memory: a data set of `datasets`, streaming or not, a pandas frame, an Arrow table, dictionaries, `Row`s.
         columns: Role to column, where the layout is not a known one.
         on_bad_row: `error` refuses a source with broken rows, naming them; `skip` drops and reports them.
         split: The split of a data set, or of a folder whose files are named after splits; by default `train`.
@@ -108,6 +117,8 @@ def read_rows(
         DataError: When the source is missing or unreadable, has no rows, repeats a given id, or has broken rows and
             `on_bad_row` is `error`.
     """
+    if isinstance(source, Sequence) and source and isinstance(source[0], Row):
+        return _as_they_are(source)[:limit]
     rows: list[Row] = []
     problems: list[Problem] = []
     seen: Counter[str] = Counter()
@@ -134,6 +145,17 @@ def read_rows(
     if not rows:
         raise DataError("There are no rows.", where=name, remedy="give a file with at least one row")
     return Rows(rows, problems)
+
+
+read_rows = load_rows
+
+
+def _as_they_are(source: Sequence[Row]) -> Rows:
+    """Rows that are rows already."""
+    repeated = Counter(row.id for row in source).most_common(1)[0]
+    if repeated[1] > 1:
+        raise DataError(f"The id '{repeated[0]}' stands twice.", remedy="give every row its own id")
+    return source if isinstance(source, Rows) else Rows(list(source))
 
 
 def as_error(dropped: Sequence[Problem]) -> DataError:

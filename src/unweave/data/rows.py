@@ -121,9 +121,11 @@ class Row:
     unused: tuple[str, ...] = field(default=(), compare=False)
 
     @property
-    def user_text(self) -> str:
+    def prompt(self) -> str:
         """Instruction and context, as one user turn."""
         return f"{self.instruction}\n\n{self.context}" if self.context else self.instruction
+
+    user_text = prompt
 
     @property
     def system_text(self) -> str | None:

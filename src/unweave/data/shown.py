@@ -1,11 +1,12 @@
 """Rows as a model sees them, for people who want to know what is learned of their data."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unweave.data.config import read_configured
 from unweave.data.dates import dated
-from unweave.data.encoding import Example, encode_rows
+from unweave.data.encoding import encode_rows
+from unweave.data.pieces import pieces_of
 from unweave.data.reading import Problem
 from unweave.visible import visible
 
@@ -77,7 +78,7 @@ def show_rows(config: "ShowRowsConfig") -> ShownRows:
     shown = []
     for example in encoded.examples:
         row = by_id[example.row_id]
-        pieces = _pieces(example, tokenizer)
+        pieces = pieces_of(example, tokenizer)
         shown.append(
             ShownRow(
                 row.id,
@@ -94,14 +95,3 @@ def show_rows(config: "ShowRowsConfig") -> ShownRows:
     return ShownRows(
         next(iter(layouts)), layouts, len(rows), list(rows.unused), [*rows.problems, *encoded.problems], shown
     )
-
-
-def _pieces(example: Example, tokenizer: Any) -> list[tuple[str, bool]]:
-    """The text of an example, cut where the loss begins and ends."""
-    pieces, at = [], 0
-    for stretch in example.stretches:
-        pieces += [(range(at, stretch.start), False), (stretch, True)]
-        at = stretch.stop
-    pieces.append((range(at, len(example)), False))
-    texts = ((tokenizer.decode([example.input_ids[place] for place in part]), learned) for part, learned in pieces)
-    return [(text, is_learned) for text, is_learned in texts if text]

@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "token_losses": "unweave.gradients.loss",
         "per_sample_gradients": "unweave.gradients.per_sample",
         "row_losses": "unweave.gradients.scoring",
+        "select_parameters": "unweave.models.selection",
     },
 )

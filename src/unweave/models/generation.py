@@ -11,6 +11,7 @@ from unweave import progress
 from unweave.data.encoding import EncodingConfig, Example, encode_prompt
 from unweave.data.rows import Row
 from unweave.data.templates import end_of_turn
+from unweave.models.evaluation import evaluating
 from unweave.models.loading import Loaded, quiet_transformers
 from unweave.models.vocabulary import require_tokens
 
@@ -141,6 +142,7 @@ def _answers(
         progress.task(description, len(rows)) as advance,
         quiet_transformers(),
         warnings.catch_warnings(),
+        evaluating(loaded.model),
         torch.inference_mode(),
     ):
         warnings.simplefilter("ignore")

@@ -11,6 +11,7 @@ from unweave import progress
 from unweave.errors import ConfigError, ModelError
 from unweave.models import adapters, attaching, origin, packaged
 from unweave.models.bases import WEIGHTS, load_base
+from unweave.models.model import Model
 from unweave.models.tokenizers import load_tokenizer
 
 if TYPE_CHECKING:
@@ -43,33 +44,58 @@ class ModelConfig:
     quantization: Literal["none", "8bit", "4bit"] = "none"
 
 
-@dataclass
-class Loaded:
-    """A model ready for use.
+Loaded = Model
+"""The name that a model had before it could be put around what is in memory."""
 
-    Attributes:
-        model: The Hugging Face model, a `PeftModel` when there is an adapter; in evaluation mode.
-        tokenizer: Its tokenizer, with a pad token.
-        base: Folder or hub id of the base model.
-        adapter: The adapter's folder, or `None`.
-        revision: Of the base, where one was asked for, or named by the adapter.
-        quantization: How the base is held.
+
+def load_model(
+    name_or_path: str | Path,
+    *,
+    adapter: str | Path | None = None,
+    revision: str | None = None,
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto",
+    device: str = "auto",
+    attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto",
+    quantization: Literal["none", "8bit", "4bit"] = "none",
+) -> Model:
+    """Load a model and its tokenizer.
+
+    Example:
+        >>> import unweave as uw
+        >>> model = uw.load_model("tuned")
+        >>> model.adapter, model.device
+        ('tuned', device(type='cpu'))
+
+    Args:
+        name_or_path: A hub id, a folder (a checkpoint of a `Trainer` too), a folder with a PEFT adapter, a `.gguf` file, or `smollm2-135m` (packaged).
+        adapter: A PEFT adapter to put on top of it.
+        revision: Branch, tag or commit of a hub model; by default the one that the adapter names, where there is one.
+        dtype: `auto` is bfloat16 where the machine computes it natively, float32 elsewhere.
+        device: `auto` is CUDA when there is one, the CPU otherwise.
+        attn_implementation: `auto` is `eager` on the CPU for sequences up to 512 tokens, `sdpa` elsewhere where the model offers it.
+        quantization: Hold the base in `8bit` or `4bit` (bitsandbytes).
+
+    Returns:
+        The model, in evaluation mode, with nothing to differentiate.
+
+    Raises:
+        ModelError: When there is no such model, its files can't be read, are not whole, or hold weights that are no numbers; the message says what to do.
+        ConfigError: When a device is asked for that is not there.
     """
+    return load(
+        ModelConfig(
+            model=str(name_or_path),
+            adapter=None if adapter is None else Path(adapter),
+            revision=revision,
+            dtype=dtype,
+            device=device,
+            attn_implementation=attn_implementation,
+            quantization=quantization,
+        )
+    )
 
-    model: Any
-    tokenizer: Any
-    base: str
-    adapter: str | None
-    revision: str | None = None
-    quantization: str = "none"
 
-    @property
-    def device(self) -> "torch.device":
-        """Where the model's inputs must be."""
-        return next(self.model.parameters()).device
-
-
-def load(config: ModelConfig | str | Path = packaged.NAME) -> Loaded:
+def load(config: ModelConfig | str | Path = packaged.NAME) -> Model:
     """Load a model and its tokenizer.
 
     Args:
@@ -96,7 +122,7 @@ def load(config: ModelConfig | str | Path = packaged.NAME) -> Loaded:
     model.requires_grad_(False)
     model.eval()
     folder = str(place.adapter.folder) if place.adapter else None
-    return Loaded(model, tokenizer, place.base, folder, place.revision, config.quantization)
+    return Model(model, tokenizer, place.base, folder, place.revision, config.quantization)
 
 
 def tokenizer_of(config: ModelConfig) -> Any:
