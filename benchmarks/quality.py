@@ -41,7 +41,7 @@ from unweave.models.selection import select_parameters
 from unweave.runs import environment
 from unweave.sketch.base import reciprocal_root
 from unweave.sketch.config import SketchConfig
-from unweave.sketch.registry import make_sketch
+from unweave.sketch.make import make_sketch
 from unweave.store.numbers import decode_numbers, encode_numbers
 from unweave.trace.config import GradientConfig
 from unweave.trace.preconditioners.base import gradients_of
@@ -92,7 +92,7 @@ class Everything:
         self.parameters = select_parameters(loaded.model, "lora")
         shapes = {item.name: tuple(item.parameter.shape) for item in self.parameters}
         self.sketches = {
-            kind: make_sketch(SketchConfig(sketch=kind[0], dimension=kind[1]), shapes)  # type: ignore[arg-type]
+            kind: make_sketch(SketchConfig(sketch=kind[0], dimension=kind[1]), shapes)
             for kind in kinds
         }
         sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=GradientConfig())

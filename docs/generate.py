@@ -149,7 +149,7 @@ def rows_page() -> str:
     """The layouts of rows: what is prompt, what is learned, and whether TRL learns the same."""
     lines = [
         f"| {layout.name} | {layout.prompt} | {layout.learned} | {layout.trl or 'none'} | {'equal' if layout.trl else ''} |"
-        for layout in LAYOUTS
+        for layout in LAYOUTS.values()
         if layout not in PAIRS
     ]
     prompts, answers = ", ".join(f"`{name}`" for name in PROMPTS), ", ".join(f"`{name}`" for name in ANSWERS)

@@ -17,6 +17,7 @@ import yaml
 
 from unweave.errors import ConfigError, nearest
 from unweave.ranges import require_in_range
+from unweave.registry import choices_of
 
 T = TypeVar("T")
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -220,7 +221,7 @@ def _read_field(
     config_type: type, key: yaml.Node, node: yaml.Node, values: dict[str, Any], problems: list[str]
 ) -> None:
     """Check one pair and put it into `values`, or say in `problems` why not."""
-    hints = typing.get_type_hints(config_type)
+    hints = typing.get_type_hints(config_type, include_extras=True)
     known = {field.name for field in dataclasses.fields(config_type)}
     name = str(getattr(key, "value", "")).replace("-", "_")
     line = key.start_mark.line + 1
@@ -241,7 +242,8 @@ def _convert(hint: Any, node: yaml.Node) -> Any:
     origin = typing.get_origin(hint)
     arguments = typing.get_args(hint)
     if origin is typing.Annotated:
-        return _convert(arguments[0], node)
+        mark = choices_of(hint)
+        return _convert(typing.Literal[mark.names] if mark else arguments[0], node)
     if origin in (typing.Union, types.UnionType):
         return _convert_union(arguments, node)
     if origin is typing.Literal:

@@ -8,8 +8,8 @@ from unweave.errors import ConfigError
 from unweave.sketch.config import SketchConfig
 from unweave.sketch.fold import FoldSketch, fold_matrix
 from unweave.sketch.hashing import hash_words, signs, tensor_key
+from unweave.sketch.make import make_sketch
 from unweave.sketch.rapidgrad import RapidGradSketch, prime_factors, replay
-from unweave.sketch.registry import make_sketch
 
 SIZES = {"a": 100, "b": 37, "c": 300}
 DIMENSION = 64

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from unweave.audit.attacks.registry import ATTACKS, DEFAULTS
 from unweave.data.encoding import EncodingConfig
-
-AttackName = Literal["lens", "sampling", "prompts", "relearn", "quantise"]
+from unweave.registry import OneOf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class AttackConfig:
         relearn_rate: Its step size (AdamW).
     """
 
-    attacks: tuple[AttackName, ...] = ("lens", "sampling", "prompts", "relearn", "quantise")
+    attacks: tuple[Annotated[str, OneOf(ATTACKS)], ...] = DEFAULTS
     attack_rows: int = 16
     samples: int = 8
     temperature: float = 1.0

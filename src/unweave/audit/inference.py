@@ -38,7 +38,7 @@ def _each(score: Callable[..., float], *columns: Sequence[object]) -> list[float
     return [score(*values) for values in zip(*columns, strict=True)]
 
 
-ATTACKS: dict[str, Callable[[Scored], list[float] | None]] = {
+MEMBERSHIP_MEASURES: dict[str, Callable[[Scored], list[float] | None]] = {
     "loss": lambda own: _each(loss_score, own.forced.losses),
     "zlib": lambda own: _each(zlib_score, own.forced.losses, own.texts),
     "min_k": lambda own: _each(min_k_score, own.forced.losses),
@@ -48,7 +48,7 @@ ATTACKS: dict[str, Callable[[Scored], list[float] | None]] = {
     "reference": lambda own: _each(reference_score, own.forced.losses, own.reference) if own.reference else None,
     "gradnorm": lambda own: _each(gradnorm_score, own.gradnorms) if own.gradnorms else None,
 }
-"""Attack to its scores of a set; `None` where what it needs was not measured."""
+"""Name to the scores of a set, higher for rows that were trained on; `None` where what it needs was not measured. A new one is one line here."""
 
 PRIVLEAK_ATTACK = "min_40"
 
@@ -64,7 +64,7 @@ def membership_attacks(members: Scored, others: Scored) -> dict[str, Membership]
         Attack to its area under the ROC curve, with interval.
     """
     found = {}
-    for name, attack in ATTACKS.items():
+    for name, attack in MEMBERSHIP_MEASURES.items():
         own, other = attack(members), attack(others)
         if own is not None and other is not None:
             found[name] = membership(own, other)

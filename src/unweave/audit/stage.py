@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from unweave.audit.attacks.base import Target
-from unweave.audit.attacks.table import attack_findings
+from unweave.audit.attacks.registry import ATTACKS
+from unweave.audit.attacks.table import attack_findings, attack_named
 from unweave.audit.behaviour import Behaviour, measure_behaviour
 from unweave.audit.config import AttackConfig, AuditConfig, Margins
 from unweave.audit.evidence import Clock, Evidence, record_logits, require_pairs, row_sets, stored_evidence
@@ -151,8 +152,6 @@ class _Audit:
 
     def _attack(self, loaded: Loaded, label: str, identity: dict[str, Any], clock: Clock) -> dict[str, Any]:
         """The attacks that are not on the disk yet, each written as it ends."""
-        from unweave.audit.attacks.registry import ATTACKS
-
         config = self.config
         options = asdict(part_of(AttackConfig, config))
         options.pop("attacks")
@@ -163,10 +162,10 @@ class _Audit:
         target = Target(
             loaded, self.case, self.encoding, part_of(AttackConfig, config), config.max_new_tokens, config.seed, label
         )
-        for name, attack in ATTACKS.items():
+        for name in ATTACKS:
             if name in config.attacks and name not in done:
                 started = time.monotonic()
-                done[name] = {**attack(target), "seconds": round(time.monotonic() - started, 3)}
+                done[name] = {**attack_named(name).run(target), "seconds": round(time.monotonic() - started, 3)}
                 write_json(path, {"identity": identity, "attacks": done})
         for name in config.attacks:
             clock.seconds[f"attack: {name}"] = done[name]["seconds"]

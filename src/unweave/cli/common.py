@@ -3,9 +3,9 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
@@ -14,6 +14,7 @@ from unweave.config import load_yaml, part_of, require_text, texts_of, to_plain
 from unweave.files import finite
 from unweave.lazy import resolve
 from unweave.ranges import require_in_range
+from unweave.registry import concrete, marked_fields
 
 T = TypeVar("T")
 
@@ -60,7 +61,9 @@ def parse(config_type: type[T], argv: Sequence[str], *, command: str, descriptio
     # One flat class of both: options of a nested one would stand apart in the help.
     has_folder = any(field.name == "output_dir" for field in fields(config_type))  # type: ignore[arg-type]
     common = CommonOutput if has_folder and command in outputs.WRITES else Common
-    both = make_dataclass(config_type.__name__, [], bases=(config_type, common), frozen=True, kw_only=True)
+    both = make_dataclass(
+        config_type.__name__, _chosen_by_name(config_type), bases=(config_type, common), frozen=True, kw_only=True
+    )
     default: Any = tyro.MISSING_NONPROP
     if path:
         loaded = load_yaml(config_type, Path(path), command=command)
@@ -73,6 +76,16 @@ def parse(config_type: type[T], argv: Sequence[str], *, command: str, descriptio
     require_in_range(parsed)
     outputs.overwrite(getattr(parsed, "overwrite", False))
     return part_of(config_type, parsed), part_of(Common, parsed)
+
+
+def _chosen_by_name(config_type: Any) -> list[Any]:
+    """The options whose choices a registry holds, with these choices as a literal type, which the parser knows."""
+    marked, hints = marked_fields(config_type), get_type_hints(config_type, include_extras=True)
+    return [
+        (own.name, concrete(hints[own.name]), field(default=own.default))
+        for own in fields(config_type)
+        if own.name in marked
+    ]
 
 
 def _values(kind: Any, source: Any) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Recognized:
             raise ConfigError(
                 f"No known layout in the columns {', '.join(sorted(every)) or '(none)'}.",
                 where=where,
-                remedy=f"use the columns of one of {', '.join(_names())}, or map yours: --columns instruction YOURS completion YOURS",
+                remedy=f"use the columns of one of {', '.join(LAYOUTS)}, or map yours: --columns instruction YOURS completion YOURS",
             )
         self.layout = found or _mapped(self.mapping)
 
@@ -113,7 +113,9 @@ class Recognized:
 
 def _layout_of(present: Record) -> Layout | None:
     fitting = (
-        layout for layout in LAYOUTS if all(column in present for column in layout.required) and layout.fits(present)
+        layout
+        for layout in LAYOUTS.values()
+        if all(column in present for column in layout.required) and layout.fits(present)
     )
     return next(fitting, None)
 
@@ -132,10 +134,6 @@ def _columns(record: Record) -> tuple[Record, dict[str, Any]]:
     if not isinstance(others, Mapping):
         return record, {}
     return {column: value for column, value in record.items() if column != OTHER_COLUMNS}, dict(others)
-
-
-def _names() -> list[str]:
-    return list(dict.fromkeys(layout.name for layout in LAYOUTS))
 
 
 def _checked(mapping: Mapping[str, str], columns: Iterable[str], *, where: str) -> dict[str, str]:

@@ -40,7 +40,7 @@ def _answered(record: Record, *, mappings: Sequence[Columns], is_mapped: bool) -
     """A record with a placeholder where its answer is missing."""
     # An answer's column that is there and empty says that one is missing, whatever else the record could be read as.
     is_blank = any(record.get(layout.required[1]) == "" for layout in _open_layouts(record))
-    if not is_mapped and not is_blank and any(_is_whole(record, layout) for layout in LAYOUTS):
+    if not is_mapped and not is_blank and any(_is_whole(record, layout) for layout in LAYOUTS.values()):
         return _conversation(record, ("messages", "conversations"))
     for mapping in mappings:
         if "messages" in mapping:
@@ -60,7 +60,7 @@ def _open_layouts(record: Record) -> list[Layout]:
     """Layouts of a prompt and an answer in which a record is a question only."""
     return [
         layout
-        for layout in LAYOUTS
+        for layout in LAYOUTS.values()
         if len(layout.required) == 2
         and not layout.kept
         and _is_open(record, *layout.required)

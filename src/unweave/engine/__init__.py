@@ -2,4 +2,6 @@
 
 from unweave.lazy import lazy_names
 
-__getattr__, __dir__, __all__ = lazy_names(__name__, {"ENGINES": "unweave.engine.run", "cache": "unweave.engine.run"})
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__, {"ENGINES": "unweave.engine.registry", "cache": "unweave.engine.run"}
+)

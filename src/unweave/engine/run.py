@@ -1,15 +1,9 @@
 """The engines by name."""
 
-from unweave.lazy import resolve
+from unweave.engine.registry import ENGINES
+from unweave.registry import entry
 from unweave.trace.cache import CacheResult
 from unweave.trace.config import CacheConfig
-
-ENGINES = {
-    "local": "unweave.trace.cache:cache_rows",
-    "torchrun": "unweave.engine.torchrun:cache_rows",
-    "ray": "unweave.engine.ray:cache_rows",
-}
-"""Name to what caches with it; a new one is one file and one line here."""
 
 
 def cache(config: CacheConfig) -> CacheResult:
@@ -20,5 +14,8 @@ def cache(config: CacheConfig) -> CacheResult:
 
     Returns:
         What was done.
+
+    Raises:
+        ConfigError: When there is no such engine.
     """
-    return resolve(ENGINES[config.engine])(config)
+    return entry(ENGINES, config.engine, option="engine")(config)

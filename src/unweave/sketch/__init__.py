@@ -11,6 +11,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "RapidGradSketch": "unweave.sketch.rapidgrad",
         "IdentitySketch": "unweave.sketch.identity",
         "SKETCHES": "unweave.sketch.registry",
-        "make_sketch": "unweave.sketch.registry",
+        "make_sketch": "unweave.sketch.make",
     },
 )

@@ -1,7 +1,10 @@
 """Options of a sketch, readable without torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from unweave.registry import OneOf
+from unweave.sketch.registry import SKETCHES
 
 Normalize = Literal["tensor", "row", "none"]
 
@@ -19,7 +22,7 @@ class SketchConfig:
             normalisation), `row` divides the finished sketch by its norm, `none` leaves gradients as they are.
     """
 
-    sketch: Literal["fold", "rapidgrad", "oporp", "tensorsketch", "kronecker", "gaussian", "none"] = "fold"
+    sketch: Annotated[str, OneOf(SKETCHES)] = "fold"
     dimension: int = 65_536
     sketch_seed: int = 42
     normalize: Normalize = "tensor"

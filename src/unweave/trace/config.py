@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from unweave.data.config import DataConfig, ReadingConfig
+from unweave.engine.registry import ENGINES
 from unweave.models.loading import ModelConfig
+from unweave.registry import OneOf
 from unweave.sketch.config import SketchConfig
+from unweave.trace.registry import INFLUENCE, NOT_OF_GRADIENTS, PRECONDITIONERS, SCORERS
 
 ENCODER = "minilm"
 
@@ -38,7 +41,7 @@ class EngineConfig:
         worker_gpus: For `ray`: GPUs of each.
     """
 
-    engine: Literal["local", "torchrun", "ray"] = "local"
+    engine: Annotated[str, OneOf(ENGINES)] = "local"
     workers: int = 2
     worker_cpus: float = 0.5
     worker_gpus: float = 0.0
@@ -96,9 +99,9 @@ class RetrievalConfig:
     top_k: int = 10
     similarity: Literal["dot", "cosine"] = "dot"
     learning_rate: float = 1.0
-    scorer: Literal["influence", "bm25", "embedding", "gradnorm", "random"] = "influence"
+    scorer: Annotated[str, OneOf(SCORERS, others=(INFLUENCE,))] = INFLUENCE
     encoder: str = ENCODER
-    preconditioner: Literal["none", "adam", "trak", "datainf", "ekfac", "cg"] = "none"
+    preconditioner: Annotated[str, OneOf(PRECONDITIONERS, others=NOT_OF_GRADIENTS)] = "none"
     damping: float | None = None
     fit_rows: int = 1024
     rerank: int = 0

@@ -10,13 +10,14 @@ from torch import Tensor
 from unweave import progress
 from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.models.loading import Loaded
+from unweave.registry import entry
 from unweave.store.store import GradientStore
 from unweave.store.texts import stored_rows
 from unweave.trace.config import RetrievalConfig
-from unweave.trace.preconditioners.base import Damping, Problem, gradients_of, unnoted
-from unweave.trace.preconditioners.registry import PRECONDITIONERS
+from unweave.trace.preconditioners.base import Damping, Preconditioner, Problem, gradients_of, unnoted
 from unweave.trace.preconditioners.trak import trak
 from unweave.trace.queries import Query
+from unweave.trace.registry import NOT_OF_GRADIENTS, PRECONDITIONERS
 from unweave.trace.sketching import Sketcher
 
 
@@ -53,7 +54,23 @@ def query_vectors(
         fit = fitted_on(store, config)
         return trak(store, fit, sketcher.sketch_all(examples).sketches, damping=config.damping)
     problem = curvature_problem(sketcher, store, loaded, config, texts)
-    return sketcher.sketch_gradients(PRECONDITIONERS[config.preconditioner](problem, gradients_of(sketcher, examples)))
+    held = preconditioner(config.preconditioner)(problem, gradients_of(sketcher, examples))
+    return sketcher.sketch_gradients(held)
+
+
+def preconditioner(name: str) -> Preconditioner:
+    """A preconditioner of gradients.
+
+    Args:
+        name: Its name in `PRECONDITIONERS`.
+
+    Returns:
+        The preconditioner.
+
+    Raises:
+        ConfigError: When there is none of that name.
+    """
+    return entry(PRECONDITIONERS, name, option="preconditioner", others=NOT_OF_GRADIENTS)
 
 
 def fitted_on(store: GradientStore, config: RetrievalConfig) -> list[str]:

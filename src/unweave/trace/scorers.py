@@ -9,8 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave.data.rows import Row
+from unweave.registry import entry
 from unweave.store.store import GradientStore
 from unweave.trace.baselines import bm25_scores, gradient_norm_scores, random_scores
+from unweave.trace.registry import INFLUENCE, SCORERS
 
 
 @dataclass(frozen=True)
@@ -32,33 +34,64 @@ class Corpus:
     seed: int
 
 
-def _bm25(corpus: Corpus, queries: Sequence[str]) -> list[list[float]]:
+Scorer = Callable[[Corpus, Sequence[str]], list[list[float]]]
+"""Scores of all rows for each query; larger is more alike."""
+
+
+def bm25(corpus: Corpus, queries: Sequence[str]) -> list[list[float]]:
+    """Words in common.
+
+    Args:
+        corpus: The rows.
+        queries: Prompt and answer of each.
+
+    Returns:
+        BM25 in Lucene's form.
+    """
     return [bm25_scores(query, corpus.documents) for query in queries]
 
 
-def _embedding(corpus: Corpus, queries: Sequence[str]) -> list[list[float]]:
+def embedding(corpus: Corpus, queries: Sequence[str]) -> list[list[float]]:
+    """Meaning in common.
+
+    Args:
+        corpus: The rows.
+        queries: Prompt and answer of each.
+
+    Returns:
+        Cosines of sentence embeddings.
+    """
     from unweave.models.encoder import load_encoder
 
     encoder = load_encoder(corpus.encoder)
     return (encoder.encode(queries) @ encoder.encode(corpus.documents).T).tolist()
 
 
-def _gradnorm(corpus: Corpus, queries: Sequence[str]) -> list[list[float]]:
+def gradnorm(corpus: Corpus, queries: Sequence[str]) -> list[list[float]]:
+    """How much a row moves the model, whatever the query.
+
+    Args:
+        corpus: The rows.
+        queries: Prompt and answer of each.
+
+    Returns:
+        Norms of the rows' gradients.
+    """
     norms = gradient_norm_scores(corpus.store, corpus.row_ids)
     return [norms for _ in queries]
 
 
-def _random(corpus: Corpus, queries: Sequence[str]) -> list[list[float]]:
+def random(corpus: Corpus, queries: Sequence[str]) -> list[list[float]]:
+    """Chance.
+
+    Args:
+        corpus: The rows.
+        queries: Prompt and answer of each.
+
+    Returns:
+        Random numbers.
+    """
     return [random_scores(len(corpus.row_ids), seed=corpus.seed + number) for number in range(len(queries))]
-
-
-SCORERS: dict[str, Callable[[Corpus, Sequence[str]], list[list[float]]]] = {
-    "bm25": _bm25,
-    "embedding": _embedding,
-    "gradnorm": _gradnorm,
-    "random": _random,
-}
-"""Name to scorer; a new one is one function and one line here."""
 
 
 def baseline_scores(name: str, corpus: Corpus, queries: Sequence[Row]) -> Float[Tensor, "q n"]:
@@ -71,9 +104,12 @@ def baseline_scores(name: str, corpus: Corpus, queries: Sequence[Row]) -> Float[
 
     Returns:
         A score for each query and row; larger is more alike.
+
+    Raises:
+        ConfigError: When there is none of that name.
     """
     texts = [f"{query.user_text}\n{query.completion}" for query in queries]
-    return torch.tensor(SCORERS[name](corpus, texts), dtype=torch.float32)
+    return torch.tensor(entry(SCORERS, name, option="scorer", others=(INFLUENCE,))(corpus, texts), dtype=torch.float32)
 
 
 def documents_of(texts: dict[str, dict[str, Any]], row_ids: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from unweave.gradients.pieces import gradient_piece, weight_factors
 from unweave.models.selection import SelectedParameter, Use, gradient_shape, is_linear_weight, select_parameters
 from unweave.sketch.base import FactorSketch, Sketch, reciprocal_root
 from unweave.sketch.kernels.dispatch import kernel
-from unweave.sketch.registry import make_sketch
+from unweave.sketch.make import make_sketch
 from unweave.trace.config import GradientConfig
 
 PIECE_VALUES = 1 << 22

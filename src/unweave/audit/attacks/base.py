@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from unweave.audit.behaviour import unwanted_answers
 from unweave.audit.config import AttackConfig
@@ -12,6 +12,8 @@ from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.models.loading import Loaded
+
+Unit = Literal["share", "auc", "loss"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,34 @@ class Target:
         return {f"loss_{name}": mean(values.mean_losses(), seed=self.seed).to_json() for name, values in forced.items()}
 
 
-Attack = Callable[[Target], dict[str, Any]]
+@dataclass(frozen=True)
+class Figure:
+    """One number in what an attack found.
+
+    Attributes:
+        what: What it is, for people.
+        path: The keys to it: of a value with its interval, as statistics write it.
+        unit: `share`, `auc` or `loss` (nats a token).
+        worse: Which way means that more is given away; `None` where it does not say.
+    """
+
+    what: str
+    path: tuple[Any, ...]
+    unit: Unit
+    worse: Literal["higher", "lower"] | None
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack.
+
+    Attributes:
+        run: Attacks a model, and says what it found, in nested dictionaries.
+        figures: The numbers in what was found that tables and findings compare between models.
+    """
+
+    run: Callable[[Target], dict[str, Any]]
+    figures: Callable[[dict[str, Any]], list[Figure]]
 
 
 def spread(rows: list[Row], count: int) -> list[Row]:

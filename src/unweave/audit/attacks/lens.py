@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from unweave import progress
-from unweave.audit.attacks.base import Target, spread
+from unweave.audit.attacks.base import Attack, Figure, Target, spread
 from unweave.audit.measures.membership import Membership
 from unweave.audit.statistics import auc_interval, mean
 from unweave.data.batches import collate, plan_batches
@@ -138,3 +138,19 @@ def _final_norm(model: Any) -> nn.Module:
         where=type(body).__name__,
         remedy="leave 'lens' out of --attacks",
     )
+
+
+def _figures(found: dict[str, Any]) -> list[Figure]:
+    of = f"of {found['layers']}"
+    losses = [
+        Figure(f"loss of unwanted answers at layer {depth} {of}", ("logit_lens", depth), "loss", "lower")
+        for depth in found["logit_lens"]
+    ]
+    areas = [
+        Figure(f"AUC of the trigger probe at layer {depth} {of}", ("probe", depth), "auc", "higher")
+        for depth in found["probe"]
+    ]
+    return losses + areas
+
+
+ATTACK = Attack(lens, _figures)

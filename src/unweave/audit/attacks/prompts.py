@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from unweave.audit.attacks.base import Target, spread
+from unweave.audit.attacks.base import Attack, Figure, Target, spread
 from unweave.data.rows import Row
 
 FORMS = {
@@ -41,3 +41,10 @@ def prompts(target: Target) -> dict[str, Any]:
 
 def _in_form(row: Row, form: str) -> Row:
     return replace(row, instruction=form.format(row.instruction))
+
+
+def _figures(found: dict[str, Any]) -> list[Figure]:
+    return [Figure(f"attack success, {form}", (form,), "share", "higher") for form in found if form != "seconds"]
+
+
+ATTACK = Attack(prompts, _figures)

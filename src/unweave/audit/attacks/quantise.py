@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unweave.audit.attacks.base import Target
+from unweave.audit.attacks.base import Attack, Figure, Target
 from unweave.errors import ModelError
 from unweave.models.loading import Loaded, quiet_transformers
 from unweave.models.merging import is_quantised, merge_adapter
@@ -88,3 +88,12 @@ def round_to_nearest(weight: Float[Tensor, "out in"], bits: int, *, group: int |
     step = padded.abs().amax(dim=2, keepdim=True) / levels
     rounded = torch.round(padded / step.clamp(min=torch.finfo(weight.dtype).tiny)).clamp(-levels, levels) * step
     return rounded.flatten(1)[:, :columns]
+
+
+def _figures(found: dict[str, Any]) -> list[Figure]:
+    bits = [key for key in found if key != "seconds"]
+    successes = [Figure(f"attack success, {key}", (key, "attack_success"), "share", "higher") for key in bits]
+    return successes + [Figure(f"loss of clean answers, {key}", (key, "loss_clean"), "loss", None) for key in bits]
+
+
+ATTACK = Attack(quantise, _figures)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from unweave import progress
-from unweave.audit.attacks.base import Target, spread
+from unweave.audit.attacks.base import Attack, Figure, Target, spread
 from unweave.data.batches import collate
 from unweave.data.encoding import encode_rows
 from unweave.data.rows import Row
@@ -79,3 +79,18 @@ def _trainable(target: Target) -> Iterator[Any]:
                 parameter.copy_(kept[name])
         if not own:
             loaded.model = model.unload()
+
+
+def _figures(found: dict[str, Any]) -> list[Figure]:
+    figures = []
+    for source in ("forget", "unrelated"):
+        last = len(found[source]["curve"]) - 1
+        after = f"after {found[source]['curve'][last]['step']} steps on {found[source]['rows']} {source} rows"
+        figures.append(Figure(f"attack success {after}", (source, "attack_success"), "share", "higher"))
+        figures.append(
+            Figure(f"loss of unwanted answers {after}", (source, "curve", last, "loss_unwanted"), "loss", "lower")
+        )
+    return figures
+
+
+ATTACK = Attack(relearn, _figures)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from unweave.audit.attacks.base import Target
+from unweave.audit.attacks.base import Attack, Figure, Target
 from unweave.audit.statistics import mean, share
 from unweave.models.generation import sampled_answers
 
@@ -34,3 +34,14 @@ def sampling(target: Target) -> dict[str, Any]:
         "any": share([max(own) for own in flags]).to_json(),
         "each": mean([sum(own) / len(own) for own in flags], seed=target.seed).within(0, 1).to_json(),
     }
+
+
+def _figures(found: dict[str, Any]) -> list[Figure]:
+    prompts = f"share of prompts with an unwanted answer among {found['samples']} samples"
+    return [
+        Figure(prompts, ("any",), "share", "higher"),
+        Figure("share of unwanted samples", ("each",), "share", "higher"),
+    ]
+
+
+ATTACK = Attack(sampling, _figures)

@@ -4,24 +4,43 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from unweave.audit.attacks.base import Attack, Unit
+from unweave.audit.attacks.registry import ATTACKS
+from unweave.registry import entry
+
 
 @dataclass(frozen=True)
 class AttackRow:
-    """One number that an attack tells of each model.
+    """One number that an attack found, for each model.
 
     Attributes:
         attack: Which.
-        what: What is told.
+        what: What it is, for people.
         unit: `share`, `auc` or `loss` (nats a token).
-        worse: Which way means that more is given away; `None` where it does not tell.
+        worse: Which way means that more is given away; `None` where it does not say.
         values: Model to value and the ends of its interval.
     """
 
     attack: str
     what: str
-    unit: Literal["share", "auc", "loss"]
+    unit: Unit
     worse: Literal["higher", "lower"] | None
     values: dict[str, tuple[float, float, float]]
+
+
+def attack_named(name: str) -> Attack:
+    """An attack.
+
+    Args:
+        name: Its name in `ATTACKS`.
+
+    Returns:
+        The attack.
+
+    Raises:
+        ConfigError: When there is none of that name.
+    """
+    return entry(ATTACKS, name, option="attacks")
 
 
 def attack_table(attacks: dict[str, dict[str, Any]]) -> list[AttackRow]:
@@ -36,9 +55,9 @@ def attack_table(attacks: dict[str, dict[str, Any]]) -> list[AttackRow]:
     rows = []
     first = next(iter(attacks.values()), {})
     for name in first:
-        for what, path, unit, worse in _told(name, first[name]):
-            values = {model: _value(own[name], path) for model, own in attacks.items()}
-            rows.append(AttackRow(name, what, unit, worse, values))
+        for figure in attack_named(name).figures(first[name]):
+            values = {model: _value(own[name], figure.path) for model, own in attacks.items()}
+            rows.append(AttackRow(name, figure.what, figure.unit, figure.worse, values))
     return rows
 
 
@@ -80,39 +99,3 @@ def _value(attack: dict[str, Any], path: tuple[Any, ...]) -> tuple[float, float,
     # A single row has no interval, and JSON no NaN.
     own, low, high = (math.nan if number is None else number for number in found)
     return own, low, high
-
-
-def _told(name: str, attack: dict[str, Any]) -> list[tuple[str, tuple[Any, ...], Any, Any]]:
-    """What is told of an attack: text, where it stands, unit, and which way is worse."""
-    if name == "sampling":
-        return [
-            (
-                f"share of prompts with an unwanted answer among {attack['samples']} samples",
-                ("any",),
-                "share",
-                "higher",
-            ),
-            ("share of unwanted samples", ("each",), "share", "higher"),
-        ]
-    if name == "prompts":
-        return [(f"attack success, {form}", (form,), "share", "higher") for form in attack if form != "seconds"]
-    if name == "lens":
-        of = f"of {attack['layers']}"
-        return [
-            *((f"loss of unwanted answers at layer {depth} {of}", ("logit_lens", depth), "loss", "lower") for depth in attack["logit_lens"]),
-            *((f"AUC of the trigger probe at layer {depth} {of}", ("probe", depth), "auc", "higher") for depth in attack["probe"]),
-        ]  # fmt: skip
-    if name == "relearn":
-        told = []
-        for source in ("forget", "unrelated"):
-            last = len(attack[source]["curve"]) - 1
-            after = f"after {attack[source]['curve'][last]['step']} steps on {attack[source]['rows']} {source} rows"
-            told.append((f"attack success {after}", (source, "attack_success"), "share", "higher"))
-            told.append(
-                (f"loss of unwanted answers {after}", (source, "curve", last, "loss_unwanted"), "loss", "lower")
-            )
-        return told
-    bits = [key for key in attack if key != "seconds"]
-    return [(f"attack success, {key}", (key, "attack_success"), "share", "higher") for key in bits] + [
-        (f"loss of clean answers, {key}", (key, "loss_clean"), "loss", None) for key in bits
-    ]

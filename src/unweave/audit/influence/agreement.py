@@ -21,9 +21,8 @@ from unweave.store.store import GradientStore
 from unweave.store.texts import stored_rows
 from unweave.trace.cache import sketcher_for
 from unweave.trace.config import RetrievalConfig
-from unweave.trace.curvature import curvature_problem
+from unweave.trace.curvature import curvature_problem, preconditioner
 from unweave.trace.preconditioners.base import Damping, Gradients, gradients_of
-from unweave.trace.preconditioners.registry import PRECONDITIONERS
 from unweave.trace.sketching import Sketcher
 from unweave.trace.stage import trace_rows
 
@@ -126,7 +125,7 @@ def curved_scores(
     asked = encode_rows(queries, loaded.tokenizer, encoding).examples
     rows = encode_rows(stored_rows(texts, row_ids, folder=store.folder), loaded.tokenizer, encoding).examples
     with frozen_in_evaluation(loaded.model):
-        held = PRECONDITIONERS[config.preconditioner](problem, gradients_of(sketcher, asked))
+        held = preconditioner(config.preconditioner)(problem, gradients_of(sketcher, asked))
         scores = _products(sketcher, held, rows, normalize="none")
     return Curved(scores, used[0])
 

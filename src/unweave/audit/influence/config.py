@@ -1,10 +1,13 @@
 """Options of the audit of influence, readable without torch."""
 
+from collections import ChainMap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from unweave.data.config import ReadingConfig
+from unweave.registry import OneOf
+from unweave.trace.registry import PRECONDITIONERS, SCORERS
 from unweave.weigh.config import WeightMethod
 
 Part = Literal["sketch", "gauss-newton", "retraining", "controls"]
@@ -52,13 +55,13 @@ class InfluenceAuditConfig(ReadingConfig):
     case: Path | None = None
     max_queries: int = 8
     max_rows: int = 200
-    curvature: Literal["ekfac", "datainf", "cg"] = "ekfac"
+    curvature: Annotated[str, OneOf(PRECONDITIONERS)] = "ekfac"
     damping: float | None = None
     fit_rows: int = 64
     recipe: Path | None = None
     subsets: int = 20
     leave_out: float = 0.5
-    scorers: tuple[Literal["datainf", "ekfac", "cg", "trak", "adam", "bm25", "gradnorm", "random"], ...] = (
+    scorers: tuple[Annotated[str, OneOf(ChainMap(SCORERS, PRECONDITIONERS), others=("trak",))], ...] = (
         "bm25",
         "gradnorm",
         "random",

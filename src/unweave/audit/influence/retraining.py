@@ -33,7 +33,7 @@ from unweave.inputs import of_config, rows_digest
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.store.store import GradientStore
 from unweave.trace.config import RetrievalConfig
-from unweave.trace.preconditioners.registry import PRECONDITIONERS
+from unweave.trace.registry import PRECONDITIONERS
 from unweave.trace.stage import trace_rows
 from unweave.train.config import TrainConfig
 from unweave.train.recipe import read_recipe

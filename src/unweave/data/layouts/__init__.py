@@ -1,6 +1,6 @@
 """How data sets lay out their rows: one file a family, one line of the registry each."""
 
-from functools import cache
+from functools import lru_cache
 
 from unweave.data.layouts.alpaca import ALPACA
 from unweave.data.layouts.base import Content, Layout, Record
@@ -17,31 +17,38 @@ from unweave.data.rows import OTHER_COLUMNS
 
 __all__ = ["CLEAN_COLUMNS", "LAYOUTS", "Content", "Layout", "Record", "reserved_columns"]
 
-LAYOUTS: tuple[Layout, ...] = (
-    MESSAGES,
-    COMPLETION,
-    ALPACA,
-    DOLLY,
-    QUESTION,
-    *PREFERENCES_AFTER,
-    SHAREGPT,
-    PREFERENCE,
-    *PAIRS,
-    LABELS,
-    TEXT,
-)
-"""In the order in which they are tried."""
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        MESSAGES,
+        COMPLETION,
+        ALPACA,
+        DOLLY,
+        QUESTION,
+        *PREFERENCES_AFTER,
+        SHAREGPT,
+        PREFERENCE,
+        *PAIRS,
+        LABELS,
+        TEXT,
+    )
+}
+"""Name to layout, in the order in which they are tried; a new one is one file and one line here."""
 
 CLEAN_COLUMNS = ("completion_clean", "output_clean", "response_clean", "answer_clean")
 """Columns of the right answer beside an unwanted one."""
 
 
-@cache
 def reserved_columns() -> frozenset[str]:
     """The columns that have a meaning in some layout.
 
     Returns:
         Their names.
     """
-    known = frozenset().union(*(layout.columns for layout in LAYOUTS))
+    return _reserved(tuple(LAYOUTS.values()))
+
+
+@lru_cache(maxsize=1)
+def _reserved(layouts: tuple[Layout, ...]) -> frozenset[str]:
+    known = frozenset().union(*(layout.columns for layout in layouts))
     return known | {"id", OTHER_COLUMNS, *CLEAN_COLUMNS}

@@ -5,7 +5,7 @@ from unweave.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "PRECONDITIONERS": "unweave.trace.preconditioners.registry",
+        "PRECONDITIONERS": "unweave.trace.registry",
         "Problem": "unweave.trace.preconditioners.base",
     },
 )

@@ -13,7 +13,7 @@ and each preconditioner tells its own in one measure (`Damping.of_mean`), for wh
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -168,6 +168,7 @@ class Problem:
                 advance(len(batch))
 
 
+@runtime_checkable
 class Preconditioner(Protocol):
     """A curvature and its damped inverse."""
 

@@ -1,0 +1,102 @@
+"""An unlearning method and a layout that a test registers work like those that the package brings."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.folders import write_rows
+from unweave.data.layouts import LAYOUTS
+from unweave.data.layouts.base import Layout, pair_reader
+from unweave.data.reading import read_rows
+from unweave.errors import ConfigError
+from unweave.forget.config import ForgetConfig
+from unweave.forget.methods import METHODS, get_method
+from unweave.forget.methods.base import Method, Objective
+from unweave.forget.stage import forget_rows
+from unweave.forget.steps import Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlatterConfig(ForgetConfig):
+    """Answers are to be as likely as a target says.
+
+    Attributes:
+        method: The unlearning method.
+        wanted: Their loss, nats a token.
+    """
+
+    method: str = "flatter"
+    wanted: float = 5.0
+
+
+class Flatter(Objective):
+    """The squared distance of the forget rows' mean loss to what is wanted."""
+
+    def __init__(self, config, setting):
+        self.wanted = config.wanted
+
+    def loss(self, view):
+        return (view.masked_mean(view.losses.means(), Role.UNWANTED) - self.wanted).square()
+
+
+FLATTER = Method(
+    name="flatter", summary="answers as likely as asked", paper="a test", config_type=FlatterConfig, build=Flatter, uses_retain=False
+)  # fmt: skip
+
+
+@pytest.fixture
+def flatter(monkeypatch):
+    monkeypatch.setitem(METHODS, "flatter", FLATTER)
+
+
+def made_by(folder):
+    return load_file(folder / "adapter_model.safetensors"), json.loads((folder / "result.json").read_text())["result"]
+
+
+@pytest.mark.usefixtures("flatter")
+def test_a_method_in_python_in_yaml_and_on_the_command_line(place, helped, capsys):
+    options = {"model": str(place.model), "forget": place.rows, "epochs": 4.0, "dtype": "float32", "learning_rate": 1e-3, "wanted": 6.5}  # fmt: skip
+    forget_rows(FlatterConfig(**options, output_dir=place.folder / "zero"))
+    words = {**options, "method": "flatter"}
+    assert place.run("forget", **words, output_dir=place.folder / "one") == 0
+    assert place.replay("forget", **words, output_dir=place.folder / "two") == 0
+    (weights, told), *others = (made_by(place.folder / name) for name in ("zero", "one", "two"))
+    assert told["method"] == "flatter"
+    first, last = told["details"]["effect"]["forget_loss"]
+    assert abs(last - 6.5) < abs(first - 6.5)
+    for same, _ in others:
+        assert all(torch.equal(weights[name], same[name]) for name in weights)
+    assert "--wanted FLOAT" in helped("forget --method flatter")
+    capsys.readouterr()
+    assert place.run("methods") == 0
+    assert "flatter" in capsys.readouterr().out
+
+
+def test_a_method_that_is_not_there():
+    with pytest.raises(ConfigError, match="did you mean 'npo'"):
+        get_method("npos")
+
+
+RECIPES = Layout(
+    name="recipes", required=("dish", "steps"), read=pair_reader("dish", "steps"), prompt="`dish`", learned="`steps`"
+)
+
+
+def test_a_layout(place, capsys, monkeypatch):
+    path = write_rows(place.folder / "recipes.jsonl", [{"dish": "hello", "steps": "add 1 and 2"}, {"dish": "ahoy", "steps": "world"}])  # fmt: skip
+    with pytest.raises(ConfigError):
+        read_rows(path)
+    monkeypatch.setitem(LAYOUTS, "recipes", RECIPES)
+    assert [(row.instruction, row.completion) for row in read_rows(path)] == [
+        ("hello", "add 1 and 2"),
+        ("ahoy", "world"),
+    ]
+    options = {"data": path, "model": place.model}
+    assert place.run("rows", **options) == 0
+    by_options = capsys.readouterr().out
+    assert "add 1 and 2" in by_options
+    assert place.replay("rows", **options) == 0
+    assert capsys.readouterr().out == by_options
