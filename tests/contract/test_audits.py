@@ -46,7 +46,7 @@ def test_both_on_the_command_line_and_in_yaml(place, case, helped):
     assert place.replay("audit", **options, attacks="[whisper]", output_dir=place.folder / "two") == 0
     one, two = (json.loads((place.folder / name / "metrics.json").read_text()) for name in ("one", "two"))
     assert one["attacks"]["after"]["whisper"]["leaked"] == share(0.9)
-    assert any("whisper: share of whispers is 90 %" in text for text in one["findings"])
+    assert any("whisper: share of whispers is 90 %" in text for text in one["attack_findings"])
     assert one["membership"]["after"]["length"]["auc"] == one["membership"]["before"]["length"]["auc"]
     assert {**two["attacks"]["after"]["whisper"], "seconds": 0} == {**one["attacks"]["after"]["whisper"], "seconds": 0}
     assert two["membership"] == one["membership"]
