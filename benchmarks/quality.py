@@ -91,10 +91,7 @@ class Everything:
         self.loaded = loaded
         self.parameters = select_parameters(loaded.model, "lora")
         shapes = {item.name: tuple(item.parameter.shape) for item in self.parameters}
-        self.sketches = {
-            kind: make_sketch(SketchConfig(sketch=kind[0], dimension=kind[1]), shapes)
-            for kind in kinds
-        }
+        self.sketches = {kind: make_sketch(SketchConfig(sketch=kind[0], dimension=kind[1]), shapes) for kind in kinds}
         sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=GradientConfig())
         exact = {name: piece.flatten(1) for name, piece in gradients_of(sketcher, queries).items()}
         self.queries = {name: torch.nn.functional.normalize(piece, dim=1) for name, piece in exact.items()}
