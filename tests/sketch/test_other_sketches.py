@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from unweave.errors import ConfigError
+from unweave.registry import entry
 from unweave.sketch.base import FactorSketch
 from unweave.sketch.gaussian import GaussianSketch
 from unweave.sketch.kronecker import KroneckerSketch
@@ -29,7 +30,8 @@ def sketched(sketch, pieces):
 
 
 def estimates(kind, dimension, pieces, runs):
-    made = (SKETCHES[kind].for_sizes(SIZES, dimension=dimension, seed=seed, shapes=SHAPES) for seed in range(runs))
+    sketch_type = entry(SKETCHES, kind, option="sketch")
+    made = (sketch_type.for_sizes(SIZES, dimension=dimension, seed=seed, shapes=SHAPES) for seed in range(runs))
     return torch.stack([(lambda s: s[0] @ s[1])(sketched(sketch, pieces)) for sketch in made]).double()
 
 
@@ -130,10 +132,10 @@ def test_layers_of_one_model_have_independent_sides():
 
 def test_who_takes_factors_and_what_is_refused():
     made = {
-        name: kind.for_sizes(
+        name: entry(SKETCHES, name, option="sketch").for_sizes(
             SIZES, dimension=1024, seed=0, shapes=SHAPES, **({"padding": 1024} if name == "rapidgrad" else {})
         )
-        for name, kind in SKETCHES.items()
+        for name in SKETCHES
     }
     taking = {name for name, sketch in made.items() if isinstance(sketch, FactorSketch)}
     assert taking == {"tensorsketch", "kronecker"}
