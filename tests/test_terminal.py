@@ -162,7 +162,7 @@ def test_a_bug_is_told_on_two_lines_and_its_traceback_is_shown(monkeypatch, caps
     def broken(_):
         raise KeyError(HOSTILE)
 
-    monkeypatch.setattr("unweave.cli.methods.main", broken)
+    monkeypatch.setattr("unweave.jobs.listing.list_methods", broken)
     monkeypatch.delenv("UNWEAVE_TRACEBACK", raising=False)
     assert main(["methods"]) == 1
     _, err = printed(capsys)

@@ -11,11 +11,11 @@ from unweave.audit.influence.config import InfluenceAuditConfig
 from unweave.audit.ledger.config import AddConfig, ListConfig, RollbackConfig, RunConfig, VerifyConfig
 from unweave.audit.tofu.config import TofuConfig, TofuLogConfig
 from unweave.bench.config import ForgettingBenchConfig
-from unweave.cli.case import MakeCaseConfig
 from unweave.cli.common import Common, CommonOutput
-from unweave.cli.store import StoreConfig
 from unweave.demo.config import DemoConfig
 from unweave.forget.methods import METHODS
+from unweave.jobs.case import MakeCaseConfig
+from unweave.jobs.store import DeleteRowsConfig, MergeConfig
 from unweave.report.report import ReportConfig
 from unweave.trace.config import CacheConfig, DoctorConfig, TraceConfig
 from unweave.train.config import TrainConfig
@@ -25,11 +25,11 @@ from unweave.weigh.config import WeighConfig
 SOURCE = Path(unweave.__file__).parent
 READ_ROWS = [
     TrainConfig, CacheConfig, DoctorConfig, TraceConfig, WeighConfig, ScoreConfig, FitConfig, PredictConfig, SelectConfig, CurveConfig, ValueReportConfig,
-    InfluenceAuditConfig, AddConfig, RunConfig, StoreConfig, MakeCaseConfig, *(method.config_type for method in METHODS.values()),
+    InfluenceAuditConfig, AddConfig, RunConfig, DeleteRowsConfig, MakeCaseConfig, *(method.config_type for method in METHODS.values()),
 ]  # fmt: skip
 """The options of every command that reads rows that unweave did not write itself."""
 OTHERS = [AuditConfig, ListConfig, RollbackConfig, VerifyConfig, TofuConfig, TofuLogConfig]
-OTHERS += [ForgettingBenchConfig, DemoConfig, ReportConfig, Common, CommonOutput]
+OTHERS += [ForgettingBenchConfig, DemoConfig, ReportConfig, MergeConfig, Common, CommonOutput]
 OF_OTHER_PROGRAMS = {"--nproc-per-node", "--upgrade", "--no-deps"}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.forget.test_forget import PATHS, poisoned, settings  # noqa: F401
 from tests.tiny import random_examples
-from unweave.cli.forget import told
+from unweave.cli.show.forget import summary
 from unweave.errors import ConfigError
 from unweave.forget.methods import METHODS
 from unweave.forget.stage import forget_rows
@@ -83,12 +83,12 @@ def test_impossible_plans_are_refused():
         plan_draws(*sets(2, 2), retain_ratio=3.0, batch_size=0, epochs=1.0, seed=0)
 
 
-def test_rows_never_drawn_are_told(poisoned, tmp_path):  # noqa: F811
+def test_rows_never_drawn_are_shown(poisoned, tmp_path):  # noqa: F811
     few = settings(poisoned, tmp_path, METHODS["graddiff"].config_type, epochs=0.25, retain_ratio=1.0, batch_size=4)
     result = forget_rows(few)
     assert result.details["never_drawn"] == {"forget": 1, "retain": 5}
     assert any("1 of 2 rows to forget were in no step" in caution for caution in result.details["cautions"])
-    lines = told(result)
+    lines = summary(result)
     assert lines["forget rows never drawn"] == "1"
     assert json.loads((result.folder / "result.json").read_text())["result"]["details"]["never_drawn"]["retain"] == 5
 

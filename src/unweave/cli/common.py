@@ -1,8 +1,6 @@
-"""What every subcommand shares: options from a dataclass, a config file for its defaults, results as text or JSON."""
+"""What every command shares: options from a dataclass, a config file for its defaults, results as JSON."""
 
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -12,7 +10,6 @@ import tyro
 from unweave import outputs, progress, terminal
 from unweave.config import load_yaml, part_of, require_text, texts_of, to_plain
 from unweave.files import finite
-from unweave.lazy import resolve
 from unweave.ranges import require_in_range
 from unweave.registry import concrete, marked_fields
 
@@ -92,44 +89,6 @@ def _values(kind: Any, source: Any) -> dict[str, Any]:
     return {field.name: getattr(source, field.name) for field in fields(kind)}
 
 
-def execute(
-    config_type: type[T],
-    argv: Sequence[str],
-    *,
-    command: str,
-    description: str,
-    work: str,
-    show: Callable[[T, Any], None],
-    as_json: Callable[[Any], Any] = lambda result: result,
-    code: Callable[[Any], int] = lambda _: 0,
-) -> int:
-    """Run a command: read its options, do its work, print the result.
-
-    Args:
-        config_type: The frozen dataclass of its options.
-        argv: The arguments.
-        command: The subcommand.
-        description: For `--help`.
-        work: `module:function` that takes the config; imported only when the options are right.
-        show: Prints the result for people.
-        as_json: What `--json` prints of the result.
-        code: The exit code that a result means; by default 0.
-
-    Returns:
-        The exit code.
-    """
-    config, common = parse(config_type, argv, command=command, description=description)
-    if os.environ.get("RANK", "0") != "0":
-        # Of the processes that a launcher started, one speaks.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for as long as the process lives
-    result = resolve(work)(config)
-    if common.json:
-        print_json(as_json(result))
-    else:
-        show(config, result)
-    return code(result)
-
-
 def option_value(argv: Sequence[str], option: str) -> str | None:
     """The value of an option that must be known before the others can be read.
 
@@ -155,17 +114,3 @@ def print_json(value: Any) -> None:
         value: A dataclass, or nested dictionaries and lists.
     """
     terminal.print_json(finite(to_plain(value)))
-
-
-def print_pairs(title: str, result: Any) -> None:
-    """Print a result as lines of name and value.
-
-    Args:
-        title: Above them.
-        result: A dataclass, or a dictionary.
-    """
-    pairs = to_plain(result)
-    terminal.line(title)
-    width = max(map(len, pairs))
-    for name, value in pairs.items():
-        terminal.line(f"  {name:<{width}}  {value}")

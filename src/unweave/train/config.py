@@ -16,7 +16,10 @@ Schedule = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class ShowRowsConfig(DataConfig):
-    """Show rows as a model sees them.
+    """Say how rows are read, and show each as the model sees it, with what is learned of it marked.
+
+    `--json` prints one object: layout, layouts, read, unused, problems, rows; of each row id, text, learned (a list of texts, each with what ends the
+    answer) and unused (a list of columns).
 
     Attributes:
         data: The rows.

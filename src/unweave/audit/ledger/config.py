@@ -86,6 +86,8 @@ class ListConfig:
 class RunConfig(ReadingConfig):
     """Carry out a request. A request that is done is not carried out again; one that was interrupted is continued.
 
+    The exit code is 0 when the rows were forgotten by the criteria that it named, and 3 when they were not, or when it can't be shown that they were.
+
     Attributes:
         request: Its id.
         ledger: The ledger's folder.
@@ -139,6 +141,8 @@ class RunConfig(ReadingConfig):
 @dataclass(frozen=True, kw_only=True)
 class VerifyConfig:
     """Recompute the hashes and the metrics of a request that was carried out, and fail on any difference.
+
+    The exit code is 0 when everything that can still be checked is as it was, naming what can't (rows that have left the data), and 1 otherwise.
 
     Attributes:
         request: Its id; by default all requests that were carried out, one after the other.

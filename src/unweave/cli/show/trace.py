@@ -1,39 +1,23 @@
-"""`unweave trace`."""
+"""A trace on the terminal, and as JSON."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from unweave import terminal
-from unweave.cli.common import execute
 from unweave.trace.config import TraceConfig
 from unweave.visible import one_line, visible
 
 CARRIERS = 3
 
 
-def main(argv: Sequence[str]) -> int:
-    """Trace an answer to training rows.
+def show(config: TraceConfig, result: Any) -> None:
+    """Print the rows that each answer comes from.
 
     Args:
-        argv: The arguments.
-
-    Returns:
-        The exit code.
+        config: The trace's.
+        result: A `TraceResult`.
     """
-    return execute(
-        TraceConfig,
-        argv,
-        command="trace",
-        description="Find the training rows that an answer, a part of it, or each of its words comes from.",
-        work="unweave.trace.stage:trace_answers",
-        show=_show,
-        as_json=lambda result: [_query_json(result, index) for index in range(len(result.queries))],
-    )
-
-
-def _show(config: TraceConfig, result: Any) -> None:
     shown = None
     for index, (query, part, ranking) in enumerate(zip(result.queries, result.parts, result.rankings, strict=True)):
         if query is not shown:
@@ -101,6 +85,18 @@ def _highlight(detail: Any, row_id: str) -> None:
 def _short(text: str, *, width: int = 60) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= width else flat[: width - 1] + "…"
+
+
+def as_json(_: TraceConfig, result: Any) -> list[dict[str, Any]]:
+    """A trace as JSON.
+
+    Args:
+        result: A `TraceResult`.
+
+    Returns:
+        An object for each query.
+    """
+    return [_query_json(result, index) for index in range(len(result.queries))]
 
 
 def _query_json(result: Any, index: int) -> dict[str, Any]:

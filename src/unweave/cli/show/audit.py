@@ -1,8 +1,17 @@
-"""The one table of an audit, on the terminal."""
+"""Audits on the terminal."""
 
 from typing import Any
 
 from unweave import terminal
+
+
+def show(_: Any, metrics: dict[str, Any]) -> None:
+    """Print the main numbers of an audit.
+
+    Args:
+        metrics: From an audit.
+    """
+    print_metrics(metrics)
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
@@ -73,7 +82,7 @@ def _print_verdicts(metrics: dict[str, Any]) -> None:
         terminal.line()
 
 
-def print_influence(result: dict[str, Any]) -> None:
+def show_influence(_: Any, result: dict[str, Any]) -> None:
     """Print what an audit of influence found.
 
     Args:

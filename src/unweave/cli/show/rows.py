@@ -1,38 +1,19 @@
-"""`unweave rows`."""
+"""Rows on the terminal, as a model sees them."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from unweave import terminal
-from unweave.cli.common import execute, option_value
 from unweave.train.config import ShowRowsConfig
 from unweave.visible import one_line
 
 
-def main(argv: Sequence[str]) -> int:
-    """Show rows as a model sees them.
+def show(config: ShowRowsConfig, shown: Any) -> None:
+    """Print how rows are read, and each with what is learned of it marked.
 
     Args:
-        argv: The arguments; the rows' file may stand first, by itself.
-
-    Returns:
-        The exit code.
+        config: What to show.
+        shown: The rows.
     """
-    if argv and not argv[0].startswith("-") and option_value(argv, "--data") is None:
-        argv = ["--data", *argv]
-    return execute(
-        ShowRowsConfig,
-        argv,
-        command="rows",
-        description="Say how rows are read, and show each as the model sees it, with what is learned of it marked: unweave rows FILE --model M. "
-        "--json prints one object: layout, layouts, read, unused, problems, rows; of each row id, text, learned (a list of texts, each with what ends the "
-        "answer) and unused (a list of columns).",
-        work="unweave.data.shown:show_rows",
-        show=_show,
-    )
-
-
-def _show(config: ShowRowsConfig, shown: Any) -> None:
     from rich.text import Text
 
     console = terminal.console()

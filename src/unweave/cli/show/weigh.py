@@ -1,33 +1,18 @@
-"""`unweave weigh`."""
+"""Weights on the terminal."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from unweave import terminal
-from unweave.cli.common import execute
 from unweave.weigh.config import WeighConfig
 
 
-def main(argv: Sequence[str]) -> int:
-    """Turn influence into weights.
+def show(config: WeighConfig, weights: Any) -> None:
+    """Print how weights are spread.
 
     Args:
-        argv: The arguments.
-
-    Returns:
-        The exit code.
+        config: The run's.
+        weights: Its result.
     """
-    return execute(
-        WeighConfig,
-        argv,
-        command="weigh",
-        description="Turn influence into a weight for each forget and retain row.",
-        work="unweave.weigh.stage:weigh_rows",
-        show=_show,
-    )
-
-
-def _show(config: WeighConfig, weights: Any) -> None:
     rows = []
     for name, path, summary in (
         ("forget", config.out_forget, weights.forget_summary),

@@ -1,35 +1,30 @@
-"""`unweave demo`."""
+"""The demo on the terminal."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from unweave import terminal
-from unweave.cli.common import execute
-from unweave.cli.summary import print_metrics
+from unweave.cli.show.audit import print_metrics
 from unweave.demo.config import DemoConfig
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the demo.
+def as_json(_: DemoConfig, result: Any) -> dict[str, Any]:
+    """The numbers of a demo.
 
     Args:
-        argv: The arguments.
+        result: What it gave.
 
     Returns:
-        The exit code.
+        A JSON object.
     """
-    return execute(
-        DemoConfig,
-        argv,
-        command="demo",
-        description="Poison a real model, trace a bad answer, forget, audit, report.",
-        work="unweave.demo.pipeline:run_demo",
-        show=_show,
-        as_json=lambda result: result.metrics,
-    )
+    return result.metrics
 
 
-def _show(_: DemoConfig, result: Any) -> None:
+def show(_: DemoConfig, result: Any) -> None:
+    """Print the numbers of a demo, what it cost, and the commands that it stands for.
+
+    Args:
+        result: What it gave.
+    """
     print_metrics(result.metrics)
     cost = result.metrics["cost"]
     line = f"forgetting took {cost['forgetting_seconds']:.0f} s (influence, weights, training)"

@@ -1,46 +1,24 @@
-"""`unweave forget`."""
+"""An unlearning run on the terminal."""
 
 import math
 import shlex
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from unweave import terminal
-from unweave.cli.common import execute, option_value, print_pairs
-from unweave.config import read_value
+from unweave.cli.show.plain import print_pairs
 
 OWN_LINES = ("watched", "cautions", "never_drawn", "effect")
-"""Details that are told in lines of their own."""
+"""Details that have lines of their own."""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Unlearn rows.
+def show(config: Any, result: Any) -> None:
+    """Print what a run gave, and what makes sense next.
 
     Args:
-        argv: The arguments.
-
-    Returns:
-        The exit code.
+        config: The run's.
+        result: A `ForgetResult`.
     """
-    from unweave.forget.methods import get_method
-
-    path = option_value(argv, "--config")
-    name = option_value(argv, "--method") or (read_value(Path(path), "method") if path else None) or "rapidun"
-    method = get_method(name)
-    about = f"Take the influence of rows out of a model. {method.name}: {method.summary} ({method.paper})."
-    return execute(
-        method.config_type,
-        argv,
-        command="forget",
-        description=about,
-        work="unweave.forget.stage:forget_rows",
-        show=_show,
-    )
-
-
-def _show(config: Any, result: Any) -> None:
-    print_pairs(f"unlearned: {result.folder}", told(result))
+    print_pairs(f"unlearned: {result.folder}", summary(result))
     for caution in result.details.get("cautions", ()):
         terminal.line(f"caution: {caution}")
     terminal.line(f"next: {proposed(config, result)}")
@@ -73,7 +51,7 @@ def proposed(config: Any, result: Any) -> str:
     return shlex.join(["unweave", "request", "add", "--help"])
 
 
-def told(result: Any) -> dict[str, str]:
+def summary(result: Any) -> dict[str, str]:
     """What a run gave, for people: losses as they went, and nothing that has no value.
 
     Args:

@@ -1,0 +1,33 @@
+"""Results that need no more than lines of name and value."""
+
+from typing import Any
+
+from unweave import terminal
+from unweave.config import to_plain
+
+
+def print_pairs(title: str, result: Any) -> None:
+    """Print a result as lines of name and value.
+
+    Args:
+        title: Above them.
+        result: A dataclass or a dictionary; of anything else the title says all.
+    """
+    pairs = to_plain(result)
+    terminal.line(title)
+    if isinstance(pairs, dict):
+        width = max(map(len, pairs))
+        for name, value in pairs.items():
+            terminal.line(f"  {name:<{width}}  {value}")
+
+
+def report_json(_: Any, path: Any) -> dict[str, Any]:
+    """The place of a report.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A JSON object.
+    """
+    return {"report": path}

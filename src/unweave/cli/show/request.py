@@ -1,0 +1,148 @@
+"""The deletion ledger on the terminal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from unweave import terminal
+from unweave.audit.ledger.config import AddConfig, ListConfig, RunConfig, VerifyConfig
+from unweave.cli.show.plain import print_pairs
+
+NOT_SHOWN_CODE = 3
+"""The rows were not forgotten, or it can't be shown that they were."""
+
+
+def show_added(_: AddConfig, result: dict[str, Any]) -> None:
+    """Print a new request, and copies of its rows that are not in it.
+
+    Args:
+        result: The request.
+    """
+    terminal.line(
+        f"request {result['id']}: {len(result['rows'])} row(s), {result['kind']}"
+        + ("" if result["added"] else "; it is in the ledger already")
+    )
+    for copy in result["copies"]:
+        kind = "a copy" if copy["exact"] else f"a near-duplicate (similarity {copy['similarity']:.2f})"
+        terminal.line(
+            f"caution: row {copy['row_id']} ({copy['place']}) is {kind} of {copy['of']} and not in the request; --with-copies takes it in"
+        )
+
+
+def show_list(config: ListConfig, found: Sequence[dict[str, Any]]) -> None:
+    """Print the requests of a ledger.
+
+    Args:
+        config: Which ledger.
+        found: Its requests.
+    """
+    header = ["id", "kind", "rows", "state", "class", "added", "reason"]
+    rows = [[str(one[name]) if one[name] is not None else "" for name in header] for one in found]
+    terminal.print_table(
+        f"requests of {config.ledger}", header, rows, text_columns=["kind", "state", "class", "added", "reason"]
+    )
+    for one in found:
+        if one["texts_left"]:
+            terminal.line(f"caution: a killed run of {one['id']} left texts of its rows; run it again, or cancel it")
+
+
+def show_run(config: RunConfig, result: dict[str, Any]) -> None:
+    """Print what came of a request, and what is left to do.
+
+    Args:
+        config: Which request.
+        result: Its certificate or report.
+    """
+    from unweave.audit.ledger.states import NOT_FORGOTTEN
+
+    if config.replay is not None:
+        print_pairs("replayed", result)
+        return
+    sets = {side: result["measured"][side]["sets"] for side in ("before", "after")}
+    rows = [
+        [
+            name,
+            *(f"{100 * sets[side][name]['probability']:.2f} %" for side in sets),
+            *(f"{sets[side][name]['perplexity']:.3f}" for side in sets),
+        ]
+        for name in sets["after"]
+    ]
+    state = result.get("state", "done")
+    title = f"request {result['request']['id']}: {state} ({result['class']})"
+    terminal.print_table(title, ["rows", "probability before", "after", "perplexity before", "after"], rows)
+    for one in result.get("criteria", {}).get("outcomes", {}).values():
+        terminal.line(f"{'met' if one['met'] else 'NOT MET'}: {one['words']}")
+    for one in result.get("answers", ()):
+        asked = {name: text for name, text in one.items() if name not in ("row", "question")}
+        print_pairs(f"row {one['row']}: {one['question']}", {f"answer {name}": text for name, text in asked.items()})
+    failed = state == NOT_FORGOTTEN
+    page = "report.html" if failed else "certificate.html"
+    terminal.line(f"{page.removesuffix('.html')}: {config.ledger / 'requests' / result['request']['id'] / page}")
+    if failed:
+        terminal.line(
+            "The model before stays the current one. To go on: more --max-minutes, another --method, --method retrain, or a --margin that you can accept."
+        )
+    if places := result["store"].get("not_reached"):
+        terminal.line("not reached, and for you to take care of (copies of the data and pages elsewhere too):")
+        for one in places:
+            terminal.line(f"  {one['place']}: {one['what']}")
+    for finding in result["findings"]:
+        terminal.line(f"caution: {finding}")
+    if result["drift"]["retraining_due"]:
+        terminal.line(f"retraining is due: {result['drift']['reason']}")
+
+
+def run_code(result: dict[str, Any]) -> int:
+    """The exit code of carrying a request out.
+
+    Args:
+        result: Its certificate or report.
+
+    Returns:
+        0 when the rows were forgotten by the criteria that it named, else 3.
+    """
+    return NOT_SHOWN_CODE if result.get("shown") is False else 0
+
+
+def show_verified(_: VerifyConfig, results: Sequence[dict[str, Any]]) -> None:
+    """Print the checks of each request.
+
+    Args:
+        results: One a request.
+    """
+    for result in results:
+        for check in result["checks"]:
+            terminal.line(
+                f"{'ok    ' if check['ok'] else 'FAILED'}  {check['check']}"
+                + (f": {check['fault']}" if check["fault"] else "")
+            )
+        terminal.line(
+            f"request {result['request']}: "
+            + ("verified" if result["ok"] else "NOT verified")
+            + ("; forgotten rows have left the data, what that leaves open is said above" if result["gone"] else "")
+            + ("; done, not shown to have forgotten" if result["state"] == "done, not shown" else "")
+        )
+
+
+def verified_json(config: VerifyConfig, results: Sequence[dict[str, Any]]) -> Any:
+    """The checks as JSON.
+
+    Args:
+        config: What was asked for.
+        results: One a request.
+
+    Returns:
+        One object where one request was named, else a list.
+    """
+    return results[0] if config.request else results
+
+
+def verified_code(results: Sequence[dict[str, Any]]) -> int:
+    """The exit code of a verification.
+
+    Args:
+        results: One a request.
+
+    Returns:
+        1 when one fails.
+    """
+    return int(not all(result["ok"] for result in results))

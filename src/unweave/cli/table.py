@@ -1,0 +1,275 @@
+"""Every command, in one table: where its options are described, which job does its work, and how the result is shown.
+
+All of it is by name, `module:name`, so that nothing is imported before a command is known.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command.
+
+    Attributes:
+        about: What it does, in a few words, for the list of commands.
+        config: The frozen dataclass of its options; or a function of the arguments that chooses it, and gives a sentence about it. Its docstring is the
+            text of `--help`.
+        job: What does the work: a function of the config.
+        title: Printed above the result, with `{config}` and `{result}` to fill in; the result's fields follow as lines of name and value.
+        show: A function of config and result that prints it in another way.
+        as_json: What `--json` prints: a function of config and result; by default the result.
+        code: The exit code: a function of the result; by default 0.
+        first: The option that a word stands for which comes first and names no option.
+        check: A function of the arguments that refuses what the parser would let pass.
+    """
+
+    about: str
+    config: str
+    job: str
+    title: str = ""
+    show: str | None = None
+    as_json: str | None = None
+    code: str | None = None
+    first: str | None = None
+    check: str | None = None
+
+
+GROUPS = {
+    "value": "say what rows are worth for a task, before training on them",
+    "request": "the deletion ledger: requests to forget rows, what was done about each, and the proof of it",
+    "bench": "compare forgetting methods on equal terms",
+    "store": "look after a gradient store",
+}
+"""The first word of commands that have two, and what they have in common."""
+
+_LEDGER, _VALUE, _STORE = "unweave.audit.ledger", "unweave.value", "unweave.jobs.store"
+_SHOW = "unweave.cli.show"
+
+TABLE: dict[str, Command] = {
+    "demo": Command(
+        about="the whole story on a real model: poison, trace, forget, audit, report",
+        config="unweave.demo.config:DemoConfig",
+        job="unweave.demo.pipeline:run_demo",
+        show=f"{_SHOW}.demo:show",
+        as_json=f"{_SHOW}.demo:as_json",
+    ),
+    "case": Command(
+        about="make the rows, triggers and tests of an unlearning experiment",
+        config="unweave.jobs.case:MakeCaseConfig",
+        job="unweave.jobs.case:make",
+        title="case: {result.folder}",
+        show=f"{_SHOW}.case:show",
+        as_json=f"{_SHOW}.case:as_json",
+    ),
+    "train": Command(
+        about="fine-tune a model on rows (LoRA or full), or retrain it without some",
+        config="unweave.train.config:TrainConfig",
+        job="unweave.train.sft:fine_tune",
+        title="trained: {result.folder}",
+    ),
+    "rows": Command(
+        about="show how rows are read, and what a model sees and learns of each",
+        config="unweave.train.config:ShowRowsConfig",
+        job="unweave.data.shown:show_rows",
+        show=f"{_SHOW}.rows:show",
+        first="data",
+    ),
+    "doctor": Command(
+        about="check a model and its data for mistakes that ruin influence silently",
+        config="unweave.trace.config:DoctorConfig",
+        job="unweave.trace.doctor:examine",
+        show=f"{_SHOW}.doctor:show",
+        code=f"{_SHOW}.doctor:code",
+    ),
+    "plan": Command(
+        about="predict memory, disk and time of caching",
+        config="unweave.trace.config:CacheConfig",
+        job="unweave.trace.plan:plan_cache",
+        show=f"{_SHOW}.plan:show",
+    ),
+    "cache": Command(
+        about="sketch the gradients of rows into a store",
+        config="unweave.trace.config:CacheConfig",
+        job="unweave.engine.run:cache",
+        title="cached: {result.store}",
+    ),
+    "trace": Command(
+        about="find the training rows that an answer comes from",
+        config="unweave.trace.config:TraceConfig",
+        job="unweave.trace.stage:trace_answers",
+        show=f"{_SHOW}.trace:show",
+        as_json=f"{_SHOW}.trace:as_json",
+    ),
+    "value score": Command(
+        about="value candidate rows for tasks",
+        config=f"{_VALUE}.config:ScoreConfig",
+        job=f"{_VALUE}.stage:score_rows",
+        show=f"{_SHOW}.value:show_values",
+    ),
+    "value fit": Command(
+        about="teach a small model to predict values from the text",
+        config=f"{_VALUE}.config:FitConfig",
+        job=f"{_VALUE}.fit:fit_student",
+        show=f"{_SHOW}.value:show_student",
+    ),
+    "value predict": Command(
+        about="predict the values of any number of rows",
+        config=f"{_VALUE}.config:PredictConfig",
+        job=f"{_VALUE}.predict:predict_values",
+        show=f"{_SHOW}.value:show_predicted",
+    ),
+    "value select": Command(
+        about="choose rows under a budget",
+        config=f"{_VALUE}.config:SelectConfig",
+        job=f"{_VALUE}.select:select_rows",
+        show=f"{_SHOW}.value:show_selected",
+    ),
+    "value curve": Command(
+        about="train on the best rows of each score, and measure",
+        config=f"{_VALUE}.config:CurveConfig",
+        job=f"{_VALUE}.curve:learning_curves",
+        show=f"{_SHOW}.value:show_curves",
+    ),
+    "value report": Command(
+        about="write a page on a table of values",
+        config=f"{_VALUE}.config:ValueReportConfig",
+        job="unweave.report.value_page:write_value_page",
+        title="written: {result}",
+    ),
+    "weigh": Command(
+        about="turn influence into a weight for each row",
+        config="unweave.weigh.config:WeighConfig",
+        job="unweave.weigh.stage:weigh_rows",
+        show=f"{_SHOW}.weigh:show",
+    ),
+    "forget": Command(
+        about="take the influence of rows out of a model",
+        config="unweave.cli.chosen:forget",
+        job="unweave.forget.stage:forget_rows",
+        show=f"{_SHOW}.forget:show",
+    ),
+    "methods": Command(
+        about="list the unlearning methods, what they need and what they cost",
+        config="unweave.jobs.listing:ListMethods",
+        job="unweave.jobs.listing:list_methods",
+        show=f"{_SHOW}.listing:show",
+    ),
+    "audit": Command(
+        about="measure what was forgotten and what was kept, before and after",
+        config="unweave.audit.config:AuditConfig",
+        job="unweave.audit.stage:audit_models",
+        show=f"{_SHOW}.audit:show",
+    ),
+    "audit tofu-log": Command(
+        about="score one of TOFU's evaluation logs",
+        config="unweave.audit.tofu.config:TofuLogConfig",
+        job="unweave.audit.tofu.command:score",
+        title="TOFU scores of {config.log}",
+    ),
+    "audit tofu": Command(
+        about="evaluate a model on TOFU's files",
+        config="unweave.audit.tofu.config:TofuConfig",
+        job="unweave.audit.tofu.evaluate:evaluate_tofu",
+        title="TOFU scores of {config.model}",
+    ),
+    "audit influence": Command(
+        about="check influence scores against exact products, curvature and retraining",
+        config="unweave.audit.influence.config:InfluenceAuditConfig",
+        job="unweave.audit.influence.stage:audit_influence",
+        show=f"{_SHOW}.audit:show_influence",
+    ),
+    "request add": Command(
+        about="ask for rows to be forgotten, by id, field, words or near-duplicates",
+        config=f"{_LEDGER}.config:AddConfig",
+        job=f"{_LEDGER}.adding:add_request",
+        show=f"{_SHOW}.request:show_added",
+        check="unweave.cli.chosen:require_row_ids",
+    ),
+    "request list": Command(
+        about="the requests and their states",
+        config=f"{_LEDGER}.config:ListConfig",
+        job=f"{_LEDGER}.ledger:list_requests",
+        show=f"{_SHOW}.request:show_list",
+    ),
+    "request run": Command(
+        about="carry a request out: unlearn, measure, clean the gradient store, certify",
+        config=f"{_LEDGER}.config:RunConfig",
+        job=f"{_LEDGER}.run:run_request",
+        show=f"{_SHOW}.request:show_run",
+        code=f"{_SHOW}.request:run_code",
+    ),
+    "request verify": Command(
+        about="recompute hashes and metrics of one request, or of all, and fail on any difference",
+        config=f"{_LEDGER}.config:VerifyConfig",
+        job=f"{_LEDGER}.verify:verify_requests",
+        show=f"{_SHOW}.request:show_verified",
+        as_json=f"{_SHOW}.request:verified_json",
+        code=f"{_SHOW}.request:verified_code",
+    ),
+    "request rollback": Command(
+        about="make the model before the last request the current one again",
+        config=f"{_LEDGER}.config:RollbackConfig",
+        job=f"{_LEDGER}.undoing:roll_back",
+        title="rolled back",
+    ),
+    "request cancel": Command(
+        about="give up a request that is not done, and remove what a failed run of it has left",
+        config=f"{_LEDGER}.config:CancelConfig",
+        job=f"{_LEDGER}.undoing:cancel_request",
+        title="cancelled",
+    ),
+    "bench forgetting": Command(
+        about="compare forgetting methods on one poisoned model",
+        config="unweave.bench.config:ForgettingBenchConfig",
+        job="unweave.bench.forgetting:bench_forgetting",
+        show=f"{_SHOW}.bench:show",
+        first="config",
+    ),
+    "report": Command(
+        about="write the HTML report of a run folder",
+        config="unweave.report.report:ReportConfig",
+        job="unweave.report.report:write_report",
+        title="report: {result}",
+        as_json=f"{_SHOW}.plain:report_json",
+    ),
+    "store info": Command(
+        about="describe a store", config=f"{_STORE}:StoreConfig", job=f"{_STORE}:describe", title="store"
+    ),
+    "store check": Command(
+        about="compare every file with its digest",
+        config=f"{_STORE}:StoreConfig",
+        job=f"{_STORE}:check",
+        show=f"{_SHOW}.store:show_check",
+        as_json=f"{_SHOW}.store:check_json",
+        code=f"{_SHOW}.store:check_code",
+    ),
+    "store repair": Command(
+        about="take away what is damaged and caching makes anew, and say what is lost",
+        config=f"{_STORE}:StoreConfig",
+        job=f"{_STORE}:repair",
+        show=f"{_SHOW}.store:show_repair",
+        code=f"{_SHOW}.store:repair_code",
+    ),
+    "store delete": Command(
+        about="take rows out",
+        config=f"{_STORE}:DeleteRowsConfig",
+        job=f"{_STORE}:delete",
+        show=f"{_SHOW}.store:show_deleted",
+    ),
+    "store compact": Command(
+        about="take what is left of deleted rows off the disk",
+        config=f"{_STORE}:StoreConfig",
+        job=f"{_STORE}:compact",
+        title="{result[removed_rows]} row(s) left the disk",
+    ),
+    "store merge": Command(
+        about="bring the stores of several machines together",
+        config=f"{_STORE}:MergeConfig",
+        job=f"{_STORE}:merge",
+        title="store",
+    ),
+}
+"""Name to command; a new one is one entry here."""
+
+BUILT_IN = {"run": "repeat a run from its config.yaml"}
+"""What the command line does by itself."""

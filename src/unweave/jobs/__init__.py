@@ -1,0 +1,1 @@
+"""The jobs behind the commands: a config in, files read and written, the library called in between."""
