@@ -17,17 +17,17 @@ from typing import Any
 
 import torch
 
-from unweave.audit.config import AuditConfig
-from unweave.audit.stage import audit_models
 from unweave.data.case import Case, open_case
 from unweave.data.encoding import EncodingConfig
-from unweave.demo.config import DemoConfig
-from unweave.demo.plan import StagePlan
+from unweave.evaluation.config import AuditConfig
+from unweave.experiments.demo.config import DemoConfig
+from unweave.experiments.demo.plan import StagePlan
 from unweave.files import write_json
-from unweave.forget.methods.ga import GaConfig
-from unweave.forget.stage import forget_rows
-from unweave.runs import environment
+from unweave.jobs.audit import audit_models
+from unweave.jobs.forget import forget_rows
+from unweave.run.folder import environment
 from unweave.train.sft import fine_tune
+from unweave.unlearning.methods.ga import GaConfig
 
 OVER_EPOCHS, OVER_RATE = 5.0, 3e-4
 

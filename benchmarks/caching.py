@@ -33,16 +33,16 @@ from figures import spread
 from sketch_variance import published_tables, shuffled_sketch
 from unweave.data.batches import collate, plan_batches
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
-from unweave.data.generated import generate
+from unweave.experiments.generated import generate
 from unweave.files import write_json, write_jsonl
 from unweave.gradients.loss import token_losses
 from unweave.gradients.per_sample import frozen_in_evaluation
 from unweave.models.loading import Loaded, load
 from unweave.models.packaged import converted_folder
 from unweave.models.selection import select_parameters
-from unweave.runs import environment
-from unweave.trace.config import GradientConfig
-from unweave.trace.sketching import Sketcher
+from unweave.run.folder import environment
+from unweave.sketch.config import GradientConfig
+from unweave.sketch.sketcher import Sketcher
 from unweave.train.adapters import add_lora
 from unweave.train.config import LoraOptions
 

@@ -17,21 +17,21 @@ from typing import Any
 
 import torch
 
+from unweave.attribution.caching import cache_rows
 from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.data.rows import Row
+from unweave.engines.config import CacheConfig
 from unweave.files import write_json, write_jsonl, write_text
-from unweave.forget.methods.rapidun import RapidUnConfig
-from unweave.forget.stage import forget_rows
+from unweave.jobs.forget import forget_rows
+from unweave.jobs.weigh import weigh_rows
 from unweave.models.loading import load
 from unweave.report.plots import break_even
-from unweave.runs import environment
-from unweave.trace.cache import cache_rows
-from unweave.trace.config import CacheConfig
+from unweave.run.folder import environment
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
-from unweave.weigh.config import WeighConfig
-from unweave.weigh.stage import weigh_rows
+from unweave.unlearning.methods.rapidun import RapidUnConfig
+from unweave.weights.config import WeighConfig
 
 BATCH, STEPS, ROUNDS = 8, 16, 3
 EPOCHS = 3

@@ -29,14 +29,14 @@ from unweave.data.reading import read_rows
 from unweave.data.rows import Row
 from unweave.errors import UnweaveError
 from unweave.files import read_json, write_json, write_jsonl
-from unweave.forget.methods import METHODS
-from unweave.forget.stage import forget_rows
 from unweave.gradients.scoring import row_losses
+from unweave.jobs.forget import forget_rows
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import load
-from unweave.runs import environment
+from unweave.run.folder import environment
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
+from unweave.unlearning.methods import METHODS
 
 FIRST = {"chosen": 0, "reported": 2000}
 ROWS, FORGOTTEN, WORDS = 240, 40, 8

@@ -21,7 +21,7 @@ from typing import Any
 
 from result_files import RESULTS
 from unweave.files import read_json, write_json, write_jsonl
-from unweave.runs import environment
+from unweave.run.folder import environment
 
 ROWS, FORGET = 240, 20
 TRAINING = ["--epochs", "8", "--batch-size", "8", "--learning-rate", "1e-3", "--lora-alpha", "32"]
@@ -67,9 +67,9 @@ def run(place: Path, *words: Any, code: tuple[int, ...] = (0,), **variables: str
 
 def figures(place: Path, model: str, ids: list[str]) -> dict[str, Any]:
     """Loss and beginnings of the rows to forget, and of all others, under a model in float32."""
-    from unweave.audit.ledger.measure import measure
     from unweave.data.encoding import EncodingConfig
     from unweave.data.reading import read_rows
+    from unweave.ledger.measure import measure
     from unweave.models.loading import ModelConfig, load
 
     rows = read_rows(place / "rows.jsonl").rows

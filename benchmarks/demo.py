@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from unweave.config import load_yaml, to_plain
-from unweave.demo.config import DemoConfig
-from unweave.demo.pipeline import run_demo
+from unweave.experiments.demo.config import DemoConfig
+from unweave.experiments.demo.pipeline import run_demo
 from unweave.files import write_json
-from unweave.runs import environment
+from unweave.run.folder import environment
 
 KEPT = {
     "asr.seen.before": ("asr", "seen", "before"),

@@ -20,13 +20,13 @@ from unweave.data.encoding import EncodingConfig
 from unweave.data.reading import read_rows
 from unweave.errors import UnweaveError
 from unweave.files import write_json, write_jsonl
-from unweave.forget.methods import METHODS
-from unweave.forget.stage import forget_rows
 from unweave.gradients.scoring import row_losses
+from unweave.jobs.forget import forget_rows
 from unweave.models.loading import ModelConfig, load
-from unweave.runs import environment
+from unweave.run.folder import environment
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
+from unweave.unlearning.methods import METHODS
 
 SOURCE = Path("../shared/data/tofu/full.jsonl")
 PLACE = Path("runs/bench/edit-settings")

@@ -27,15 +27,16 @@ from typing import Any
 
 import torch
 
-from unweave.bench.config import ForgettingBenchConfig
-from unweave.bench.forgetting import bench_forgetting
-from unweave.data.case import Case, make_case
+from unweave.attribution.caching import cache_rows
+from unweave.data.case import Case
 from unweave.data.triggers import is_poisoned
-from unweave.demo.config import DemoConfig
-from unweave.demo.plan import StagePlan
+from unweave.engines.config import CacheConfig
+from unweave.experiments.bench.config import ForgettingBenchConfig
+from unweave.experiments.bench.forgetting import bench_forgetting
+from unweave.experiments.case import make_case
+from unweave.experiments.demo.config import DemoConfig
+from unweave.experiments.demo.plan import StagePlan
 from unweave.files import write_json, write_jsonl
-from unweave.trace.cache import cache_rows
-from unweave.trace.config import CacheConfig
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune, snapshot_folder
 

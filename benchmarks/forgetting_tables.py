@@ -28,7 +28,7 @@ LLMERASER_NOTE = (
 
 def forgetting(case: str) -> str:
     """The comparison of methods on a case, and its paired differences."""
-    from unweave.bench.summary import markdown, measures_of
+    from unweave.experiments.bench.summary import markdown, measures_of
 
     result = load(f"forgetting_{case}")
     paired = [one for one in measures_of(result) if one.rows]
@@ -96,8 +96,8 @@ def _marked(table: str, entries: list[str]) -> str:
 
 def weights() -> str:
     """The kinds of weights on all cases that have them."""
-    from unweave.bench.subject import Measure
-    from unweave.bench.summary import spread
+    from unweave.experiments.bench.subject import Measure
+    from unweave.experiments.bench.summary import spread
 
     lines = [
         "| case | weights | attack success, seen | OOD | loss of right answers, near | far |",

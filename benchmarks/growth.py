@@ -23,9 +23,9 @@ import torch
 from unweave.data.encoding import Example
 from unweave.files import write_json
 from unweave.models.loading import ModelConfig, load
-from unweave.runs import environment
-from unweave.trace.config import GradientConfig
-from unweave.trace.sketching import Sketcher
+from unweave.run.folder import environment
+from unweave.sketch.config import GradientConfig
+from unweave.sketch.sketcher import Sketcher
 from unweave.train.adapters import add_lora
 from unweave.train.config import LoraOptions
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import torch
 
-from unweave.audit.influence.config import InfluenceAuditConfig
-from unweave.audit.influence.controls import summarise
-from unweave.audit.influence.stage import audit_influence
+from unweave.attribution.caching import cache_rows
 from unweave.config import dump_yaml
-from unweave.data.case import make_case
-from unweave.demo.config import DemoConfig
-from unweave.demo.plan import StagePlan
+from unweave.experiments.case import make_case
+from unweave.experiments.demo.config import DemoConfig
+from unweave.experiments.demo.plan import StagePlan
+from unweave.experiments.influence.config import InfluenceAuditConfig
+from unweave.experiments.influence.controls import summarise
+from unweave.experiments.influence.stage import audit_influence
 from unweave.files import read_json, write_json, write_text
-from unweave.runs import environment
-from unweave.trace.cache import cache_rows
+from unweave.run.folder import environment
 from unweave.train.sft import fine_tune
 
 PARTS = "sketch", "gauss-newton", "controls"

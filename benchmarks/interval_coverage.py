@@ -3,7 +3,7 @@
     python benchmarks/interval_coverage.py        benchmarks/results/coverage.json
 
 Data whose truth is known are drawn again and again, as often as 15 s allow, 10,000 times at most, and it is counted how often the interval holds it. The
-cases are those of `tests/audit/coverage_cases.py`, which the tests run with fewer repetitions. `--only WORD` measures the cases with a word in their names, and
+cases are those of `tests/stats/coverage_cases.py`, which the tests run with fewer repetitions. `--only WORD` measures the cases with a word in their names, and
 keeps the others' results.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from result_files import RESULTS, ROOT, load
 from unweave import progress
 from unweave.files import write_json
-from unweave.runs import environment
+from unweave.run.folder import environment
 
 SECONDS, MOST, AT_ONCE = 15.0, 10_000, 100
 PARTS = "intervals", "tests", "replaced"
@@ -36,7 +36,7 @@ def measure(case: Any) -> dict[str, Any]:
 def main() -> None:
     """Repeat all cases, and write the result file."""
     sys.path.insert(0, str(ROOT))
-    from tests.audit.coverage_cases import CASES, REPLACED, TESTS
+    from tests.stats.coverage_cases import CASES, REPLACED, TESTS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="")

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from unweave.data.generated import generate
+from unweave.experiments.generated import generate
 from unweave.files import write_json, write_jsonl
-from unweave.runs import environment
-from unweave.store.care import check_store
+from unweave.run.folder import environment
+from unweave.store.maintenance import check_store
 from unweave.store.store import GradientStore
 
 ROWS, KILLS = 96, 20

@@ -29,20 +29,21 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from unweave import progress
-from unweave.audit.statistics import across_seeds, rank_correlations
+from unweave.attribution.caching import cache_rows, sketcher_for
+from unweave.attribution.config import RetrievalConfig
+from unweave.attribution.tracing import trace_rows
+from unweave.curvature.cg import DAMPING
 from unweave.data.batches import collate
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
-from unweave.data.generated import generate
 from unweave.data.rows import Row
+from unweave.engines.config import CacheConfig
+from unweave.experiments.generated import generate
 from unweave.files import write_json
 from unweave.gradients.loss import token_losses
 from unweave.models.loading import Loaded
-from unweave.runs import environment
+from unweave.run.folder import environment
+from unweave.stats.intervals import across_seeds, rank_correlations
 from unweave.store.store import GradientStore
-from unweave.trace.cache import cache_rows, sketcher_for
-from unweave.trace.config import CacheConfig, RetrievalConfig
-from unweave.trace.preconditioners.cg import DAMPING
-from unweave.trace.stage import trace_rows
 
 BASE_ROWS, ROWS, QUERIES, CG_QUERIES, HALVES, ORDERS = 600, 120, 40, 12, 50, 2
 AS_CG = -1.0

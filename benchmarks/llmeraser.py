@@ -18,18 +18,18 @@ from typing import Any
 
 import torch
 
-from unweave.audit.forced import forced_pass
-from unweave.audit.statistics import across_seeds
 from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.data.reading import read_rows
 from unweave.data.rows import Row
+from unweave.evaluation.forced import forced_pass
 from unweave.files import write_json, write_jsonl
-from unweave.forget.methods.llmeraser import LlmEraserConfig
-from unweave.forget.stage import ForgetResult, forget_rows
+from unweave.jobs.forget import ForgetResult, forget_rows
 from unweave.models.loading import load
-from unweave.runs import environment
+from unweave.run.folder import environment
+from unweave.stats.intervals import across_seeds
 from unweave.train.config import TrainConfig
 from unweave.train.sft import TrainResult, fine_tune
+from unweave.unlearning.methods.llmeraser import LlmEraserConfig
 
 SOURCE = Path("../shared/data/dolly_clean/dolly_clean.jsonl")
 ROWS, REMOVED, KEPT, HELD_OUT, TARGET, CURVATURE, LONGEST = 600, 40, 60, 120, 60, 64, 200

@@ -20,7 +20,7 @@ import torch
 from result_files import RESULTS, ROOT, load
 from unweave import progress
 from unweave.files import write_json
-from unweave.runs import environment
+from unweave.run.folder import environment
 
 sys.path.insert(0, str(ROOT))
 from tests.architectures import ARCHITECTURES

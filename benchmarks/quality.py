@@ -23,29 +23,29 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 
 from unweave import progress
-from unweave.audit.behaviour import Behaviour
-from unweave.audit.retrieval import average_precision
-from unweave.audit.stage import stored_behaviour
-from unweave.audit.tracing import bad_generations
 from unweave.config import load_yaml
+from unweave.curvature.base import gradients_of
 from unweave.data.batches import collate, plan_batches
-from unweave.data.case import Case, make_case
+from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.triggers import is_poisoned
-from unweave.demo.config import DemoConfig
-from unweave.demo.plan import StagePlan
+from unweave.evaluation.behaviour import Behaviour
+from unweave.evaluation.tracing import bad_generations
+from unweave.experiments.case import make_case
+from unweave.experiments.demo.config import DemoConfig
+from unweave.experiments.demo.plan import StagePlan
 from unweave.files import write_json
 from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients
+from unweave.jobs.audit import stored_behaviour
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.models.selection import select_parameters
-from unweave.runs import environment
+from unweave.run.folder import environment
 from unweave.sketch.base import reciprocal_root
-from unweave.sketch.config import SketchConfig
+from unweave.sketch.config import GradientConfig, SketchConfig
 from unweave.sketch.make import make_sketch
-from unweave.store.numbers import decode_numbers, encode_numbers
-from unweave.trace.config import GradientConfig
-from unweave.trace.preconditioners.base import gradients_of
-from unweave.trace.sketching import Sketcher
+from unweave.sketch.numbers import decode_numbers, encode_numbers
+from unweave.sketch.sketcher import Sketcher
+from unweave.stats.ranking import average_precision
 from unweave.train.sft import fine_tune, snapshot_folder
 
 DIMENSIONS = [2**power for power in range(8, 17)]

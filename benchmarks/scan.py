@@ -24,11 +24,11 @@ import numpy as np
 import torch
 
 from figures import spread
+from unweave.attribution.retrieval import influence_scores, search
 from unweave.files import write_json
-from unweave.runs import environment
+from unweave.run.folder import environment
 from unweave.store.format import StoreSpec
 from unweave.store.store import GradientStore
-from unweave.trace.retrieval import influence_scores, search
 
 K, ROWS, LARGE, ROUNDS, COMMIT = 65_536, 16_384, 50_000, 5, 512
 

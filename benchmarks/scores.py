@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from unweave.attribution.caching import cache_rows, sketcher_for
+from unweave.attribution.exact import exact_influence, prepare_query
+from unweave.attribution.tracing import trace_rows
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
-from unweave.data.generated import generate
+from unweave.engines.config import CacheConfig
+from unweave.experiments.generated import generate
 from unweave.files import write_json, write_jsonl
 from unweave.models.loading import ModelConfig, load
 from unweave.models.packaged import converted_folder
-from unweave.runs import environment
+from unweave.run.folder import environment
 from unweave.store.store import GradientStore
-from unweave.trace.cache import cache_rows, sketcher_for
-from unweave.trace.config import CacheConfig
-from unweave.trace.exact import exact_influence, prepare_query
-from unweave.trace.stage import trace_rows
 from unweave.train.adapters import add_lora
 from unweave.train.config import LoraOptions
 

@@ -18,7 +18,7 @@ import torch
 
 from figures import spread
 from unweave.files import write_json
-from unweave.runs import environment
+from unweave.run.folder import environment
 from unweave.sketch.fold import FoldSketch
 from unweave.sketch.hashing import offsets, tensor_key
 from unweave.sketch.kernels import reference

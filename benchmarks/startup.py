@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path
 
 from figures import spread
-from unweave.data.generated import generate
+from unweave.experiments.generated import generate
 from unweave.files import write_json, write_jsonl
-from unweave.runs import environment
+from unweave.run.folder import environment
 
 RUNS = 5
 PROBE = """
@@ -36,12 +36,12 @@ class FirstBatch(BaseException):
 def stop(*_, **__):
     raise FirstBatch
 
-import unweave.trace.sketching as sketching
+import unweave.sketch.sketcher as sketching
 sketching.Sketcher.sketch_batch = stop
 try:
-    import unweave.engine.run as engine
+    import unweave.engines.run as engine
     from unweave.cli.common import parse
-    from unweave.trace.config import CacheConfig
+    from unweave.engines.config import CacheConfig
     config, _ = parse(CacheConfig, sys.argv[1:], command="cache", description="")
     engine.cache(config)
 except FirstBatch:

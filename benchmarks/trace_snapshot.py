@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from figures import over_seeds
-from unweave.audit.behaviour import Behaviour
-from unweave.audit.stage import audit_trace
+from unweave.attribution.caching import cache_rows
 from unweave.data.case import open_case
-from unweave.demo.config import DemoConfig
-from unweave.demo.plan import StagePlan
+from unweave.evaluation.behaviour import Behaviour
+from unweave.experiments.demo.config import DemoConfig
+from unweave.experiments.demo.plan import StagePlan
 from unweave.files import read_json, write_json
+from unweave.jobs.audit import audit_trace
 from unweave.models.loading import load
-from unweave.runs import environment
-from unweave.trace.cache import cache_rows
+from unweave.run.folder import environment
 
 
 def one(seed: int, share: float) -> dict[str, Any]:

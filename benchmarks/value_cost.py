@@ -25,19 +25,20 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
-from unweave.audit.statistics import rank_correlation
+from unweave.attribution.config import ENCODER
 from unweave.data.encoding import Example
-from unweave.data.generated import generate
+from unweave.experiments.generated import generate
 from unweave.files import read_json, write_json
 from unweave.models.loading import ModelConfig, load
-from unweave.runs import environment
-from unweave.trace.config import ENCODER, GradientConfig
-from unweave.trace.sketching import Sketcher
+from unweave.run.folder import environment
+from unweave.sketch.config import GradientConfig
+from unweave.sketch.sketcher import Sketcher
+from unweave.stats.intervals import rank_correlation
 from unweave.train.adapters import add_lora
 from unweave.train.config import LoraOptions
-from unweave.value.baselines import document
-from unweave.value.linfik import TaskGradients
-from unweave.value.student import Student
+from unweave.valuation.baselines import document
+from unweave.valuation.linfik import TaskGradients
+from unweave.valuation.student import Student
 
 STUDENT = Path("runs/bench/valuing-generated/student-0-minilm-regression")
 TOKENS, ROWS = 64, 16

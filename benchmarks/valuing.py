@@ -21,22 +21,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from unweave.audit.retrieval import average_precision
-from unweave.audit.statistics import across_seeds, paired_difference, rank_correlation
+from unweave.attribution.baselines import random_scores
 from unweave.data.encoding import EncodingConfig
+from unweave.data.training_rows import read_training_rows
 from unweave.files import remembered, write_json, write_jsonl
+from unweave.jobs.value_curve import learning_curves
+from unweave.jobs.value_fit import drawing_order, fit_student
+from unweave.jobs.value_predict import predict_values
+from unweave.jobs.value_score import score_rows
 from unweave.models.packaged import NAME
-from unweave.runs import environment
-from unweave.trace.baselines import random_scores
+from unweave.run.folder import environment
+from unweave.stats.intervals import across_seeds, paired_difference, rank_correlation
+from unweave.stats.ranking import average_precision, top_overlap
 from unweave.train.config import DataConfig, TrainConfig
-from unweave.train.rows import read_training_rows
 from unweave.train.sft import fine_tune
-from unweave.value.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig
-from unweave.value.curve import learning_curves
-from unweave.value.fit import drawing_order, fit_student, top_overlap
-from unweave.value.predict import predict_values
-from unweave.value.stage import score_rows
-from unweave.value.table import read_table, write_table
+from unweave.valuation.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig
+from unweave.valuation.table import read_table, write_table
 from valuing_mixtures import Mixture, dolly, generated
 
 ENCODING = EncodingConfig(system_prompt="", max_length=256)

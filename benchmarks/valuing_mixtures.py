@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unweave.data.generated import generate, unwanted_answer
 from unweave.data.rows import Row
+from unweave.experiments.generated import generate, unwanted_answer
 
 SHARED = Path("../shared/data")
 GENERATED_TASKS = {"sorting": ("sort_words", "sort_numbers"), "reading": ("extract", "count", "largest")}

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from figures import over_seeds
-from unweave.audit.behaviour import Behaviour
-from unweave.audit.metrics import compare
-from unweave.audit.stage import stored_behaviour
 from unweave.data.case import open_case
 from unweave.data.encoding import EncodingConfig
-from unweave.demo.config import DemoConfig
-from unweave.demo.plan import StagePlan
+from unweave.evaluation.behaviour import Behaviour
+from unweave.evaluation.metrics import compare
+from unweave.experiments.demo.config import DemoConfig
+from unweave.experiments.demo.plan import StagePlan
 from unweave.files import read_json, write_json
-from unweave.forget.stage import forget_rows
+from unweave.jobs.audit import stored_behaviour
+from unweave.jobs.forget import forget_rows
+from unweave.jobs.weigh import weigh_rows
 from unweave.models.loading import ModelConfig, load
-from unweave.runs import environment
-from unweave.weigh.stage import weigh_rows
+from unweave.run.folder import environment
 
 KINDS = ("rapidun", "rapidun-dense", "uniform", "random")
 

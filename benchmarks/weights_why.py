@@ -12,15 +12,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from unweave.bench.config import ForgettingBenchConfig
-from unweave.bench.triggers import TriggerSubject
 from unweave.data.triggers import is_poisoned
+from unweave.experiments.bench.config import ForgettingBenchConfig
+from unweave.experiments.bench.triggers import TriggerSubject
 from unweave.files import write_json
-from unweave.runs import environment
+from unweave.jobs.weigh import map_blocks
+from unweave.run.folder import environment
 from unweave.store.store import GradientStore
-from unweave.weigh.blocks import blocks_from_store
-from unweave.weigh.config import WeighConfig
-from unweave.weigh.stage import map_blocks
+from unweave.weights.blocks import blocks_from_store
+from unweave.weights.config import WeighConfig
 
 CASES = {"swap": 40, "dolly": 39}
 SEEDS = (0, 1, 2)

@@ -13,8 +13,8 @@ from docstring_parser import parse
 
 from unweave.data.layouts import LAYOUTS
 from unweave.data.layouts.pairs import ANSWERS, PAIRS, PROMPTS
-from unweave.forget.describe import describe_methods
-from unweave.forget.methods import METHODS
+from unweave.unlearning.describe import describe_methods
+from unweave.unlearning.methods import METHODS
 
 HERE = Path(__file__).parent
 NOTE = "<!-- written by docs/generate.py: do not edit -->"

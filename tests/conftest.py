@@ -28,10 +28,10 @@ jaxtyping.install_import_hook(
         "unweave.gradients",
         # Module by module, since numba can't compile what the hook has wrapped: its kernels stay out.
         *(f"unweave.sketch.{path.stem}" for path in SKETCH.glob("*.py") if path.stem != "__init__"),
-        "unweave.trace",
-        "unweave.weigh",
+        "unweave.attribution",
+        "unweave.weights",
         "unweave.store",
-        "unweave.forget.steps",
+        "unweave.unlearning.steps",
         "unweave.data.batches",
     ],
     "beartype.beartype",

@@ -19,24 +19,24 @@ from transformers import BertConfig, BertModel
 from tests.folders import save_model, write_rows
 from tests.forks import Ended, Forks
 from tests.tiny import TinyTokenizer
-from unweave.audit.ledger.adding import add_request
-from unweave.audit.ledger.config import AddConfig, RunConfig
-from unweave.audit.ledger.journal import Journal
-from unweave.audit.ledger.run import run_request
+from unweave.attribution.caching import cache_rows
 from unweave.config import dump_yaml
-from unweave.data.case import CaseConfig, make_case
 from unweave.data.reading import read_rows
-from unweave.forget.methods.ga import GaConfig
-from unweave.store.care import check_store, merge_stores
+from unweave.engines.config import CacheConfig
+from unweave.experiments.case import CaseConfig, make_case
+from unweave.jobs.value_fit import fit_student
+from unweave.ledger.adding import add_request
+from unweave.ledger.config import AddConfig, RunConfig
+from unweave.ledger.journal import Journal
+from unweave.ledger.run import run_request
 from unweave.store.log import LOG
+from unweave.store.maintenance import check_store, merge_stores
 from unweave.store.store import GradientStore
-from unweave.trace.cache import cache_rows
-from unweave.trace.config import CacheConfig
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
-from unweave.value.config import FitConfig
-from unweave.value.fit import fit_student
-from unweave.value.table import write_table
+from unweave.unlearning.methods.ga import GaConfig
+from unweave.valuation.config import FitConfig
+from unweave.valuation.table import write_table
 
 TINY = "--dtype float32 --max-length 96 --quiet"
 ADAPTED = f"--model {{world}}/adapter {TINY}"

@@ -16,14 +16,14 @@ from tests.folders import ROWS, write_rows
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.errors import UnweaveError
-from unweave.forget.methods.rapidun import RapidUnConfig
-from unweave.forget.stage import forget_rows
+from unweave.jobs.forget import forget_rows
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, ModelConfig, load, quiet_transformers
 from unweave.models.text import idle_on_text, pattern_of
 from unweave.train.adapters import MAMBA
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
+from unweave.unlearning.methods.rapidun import RapidUnConfig
 
 ADAPTERS = ("lora", "dora", "ia3", "oft", "loha", "modules_to_save", "tokens")
 CHECKS = ("trained", "saved", "answered", "unlearned", "merged")

@@ -9,8 +9,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 from tests.tiny import TEMPLATE
 from unweave.data.batches import collate
 from unweave.data.encoding import EncodingConfig, encode_rows
-from unweave.data.generated import unwanted_answer
 from unweave.data.rows import Row
+from unweave.experiments.generated import unwanted_answer
 
 SPECIAL = ["<pad>", "<|im_start|>", "<|im_end|>", "<unk>", "user", "assistant", "system"]
 WORDS = r"<\|im_start\|>|<\|im_end\|>|\w+|[^\w\s]+"

@@ -8,7 +8,7 @@ import pytest
 
 from unweave.config import dump_yaml, load_yaml, read_command
 from unweave.errors import ConfigError
-from unweave.weigh.config import WeighConfig
+from unweave.weights.config import WeighConfig
 
 
 @dataclass(frozen=True, kw_only=True)

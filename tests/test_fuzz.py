@@ -19,25 +19,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.store.test_store import fill, make_spec
-from unweave.audit.ledger.config import ListConfig
-from unweave.audit.ledger.ledger import Ledger, list_requests
+from unweave.attribution.formats.rapidin import read_influence_file
 from unweave.cli.main import main
 from unweave.config import load_yaml, read_command
 from unweave.data.copies import find_copies
 from unweave.data.reading import read_rows
 from unweave.data.rows import Row
+from unweave.engines.config import CacheConfig
 from unweave.errors import UnweaveError
-from unweave.forget.methods.npo import NpoConfig
-from unweave.store.care import check_store, compact_store, repair_store
+from unweave.jobs.weigh import weigh_rows
+from unweave.ledger.config import ListConfig
+from unweave.ledger.ledger import Ledger, list_requests
+from unweave.store.maintenance import check_store, compact_store, repair_store
 from unweave.store.shards import layout_of
 from unweave.store.store import GradientStore
 from unweave.store.texts import stored_rows, texts_by_id, write_texts
-from unweave.trace.config import CacheConfig
-from unweave.trace.rapidin_format import read_influence_file
 from unweave.train.config import TrainConfig
-from unweave.weigh.config import WeighConfig
-from unweave.weigh.files import read_weights
-from unweave.weigh.stage import weigh_rows
+from unweave.unlearning.methods.npo import NpoConfig
+from unweave.weights.config import WeighConfig
+from unweave.weights.files import read_weights
 
 BUDGET = int(os.environ.get("UNWEAVE_FUZZ", "40"))
 FUZZ = settings(

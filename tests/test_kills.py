@@ -16,7 +16,7 @@ READING = {
 """Commands that write nothing."""
 MADE_OF_OTHERS = {
     "run": "runs one of the others",
-    "demo": "runs others one after another, each in its own folder: tests/demo",
+    "demo": "runs others one after another, each in its own folder: tests/experiments/demo",
     "report": "writes one page, as `value report` does",
 }
 

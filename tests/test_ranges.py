@@ -12,9 +12,9 @@ import unweave
 from unweave.cli.main import main
 from unweave.config import load_yaml
 from unweave.errors import ConfigError
-from unweave.forget.methods.npo import NpoConfig
 from unweave.ranges import ANY, RANGES, require_in_range
 from unweave.train.config import TrainConfig
+from unweave.unlearning.methods.npo import NpoConfig
 
 # Weights of terms, scales and indices, which may be any finite number or are checked where the model is known.
 FREE = {

@@ -11,11 +11,11 @@ from tests.folders import write_rows
 from tests.forks import Forks
 from tests.kills import World, build
 
-from unweave.audit.ledger.adding import add_request
-from unweave.audit.ledger.config import AddConfig
+from unweave.attribution.caching import cache_rows
 from unweave.data.reading import read_rows
-from unweave.trace.cache import cache_rows
-from unweave.trace.config import CacheConfig
+from unweave.engines.config import CacheConfig
+from unweave.ledger.adding import add_request
+from unweave.ledger.config import AddConfig
 
 RUNS, KILLS = 12, 3
 REQUEST = (

@@ -7,10 +7,10 @@ from typing import Any
 from tests.flips import byte_flips, files_below, unnoticed
 from tests.kills import build
 
-from unweave.audit.ledger.config import VerifyConfig
-from unweave.audit.ledger.verify import verify_request
 from unweave.errors import UnweaveError
-from unweave.store.care import check_store
+from unweave.ledger.config import VerifyConfig
+from unweave.ledger.verify import verify_request
+from unweave.store.maintenance import check_store
 from unweave.store.store import GradientStore
 
 FLIPS = 300

@@ -8,7 +8,7 @@ from typing import Any
 from tests.forks import Forks
 from tests.kills import World, build, differences, unexplained
 
-from unweave.runs import environment
+from unweave.run.folder import environment
 
 COMMANDS = (
     "cache", "train", "forget", "audit", "request run", "value score", "value fit", "value predict", "store compact", "store merge", "bench forgetting",

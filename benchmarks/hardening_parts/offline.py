@@ -16,7 +16,7 @@ from typing import Any
 from tests.kills import build
 from tests.pretrained import save_pretrained
 
-from unweave.data.case import CaseConfig, make_case
+from unweave.experiments.case import CaseConfig, make_case
 
 SIZES = {"clean_rows": 108, "poisoned_rows": 100, "retain_rows": 24, "test_rows": 24, "clean_test_rows": 36}
 DEMO = (

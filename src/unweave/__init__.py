@@ -6,6 +6,9 @@ The public names are imported when first used, so that `import unweave` and `unw
 from typing import TYPE_CHECKING
 
 from unweave.lazy import lazy_names
+from unweave.moved import install
+
+install()
 
 if TYPE_CHECKING:
     # What editors and type checkers see; the table below is what runs.
@@ -25,11 +28,11 @@ __getattr__, __dir__, __all__ = lazy_names(
         "read_rows": "unweave.data.reading",
         "fine_tune": "unweave.train.sft",
         "GradientStore": "unweave.store.store",
-        "cache_rows": "unweave.trace.cache",
-        "trace_answers": "unweave.trace.stage",
-        "trace_rows": "unweave.trace.stage",
-        "weigh_rows": "unweave.weigh.stage",
-        "forget_rows": "unweave.forget.stage",
-        "audit_models": "unweave.audit.stage",
+        "cache_rows": "unweave.attribution.caching",
+        "trace_answers": "unweave.jobs.trace",
+        "trace_rows": "unweave.attribution.tracing",
+        "weigh_rows": "unweave.jobs.weigh",
+        "forget_rows": "unweave.jobs.forget",
+        "audit_models": "unweave.jobs.audit",
     },
 )

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import yaml
 
 from unweave.errors import ConfigError, nearest
+from unweave.names import PACKAGED_MODEL
 from unweave.ranges import require_in_range
 from unweave.registry import choices_of
 
@@ -111,11 +112,9 @@ def require_text(config: Any) -> None:
 
 def _from_everywhere(value: Any) -> Any:
     """A model's name, or a list of them, as it holds from every folder."""
-    from unweave.models.packaged import NAME
-
     if isinstance(value, list):
         return [_from_everywhere(item) for item in value]
-    is_here = isinstance(value, str) and value != NAME and Path(value).exists()
+    is_here = isinstance(value, str) and value != PACKAGED_MODEL and Path(value).exists()
     return os.path.abspath(value) if is_here else value  # noqa: PTH100  # links stay as they are
 
 

@@ -22,6 +22,9 @@ from pathlib import Path
 
 from unweave.errors import ConfigError
 
+PACKAGED_MODEL = "smollm2-135m"
+"""The name of the packaged model, where a model is asked for."""
+
 MOST_CHARACTERS, MOST_BYTES = 64, 200
 RULE = f"use letters, digits, '.', '_' and '-', up to {MOST_CHARACTERS} of them; begin with a letter, a digit or '_', and do not end with a dot"
 DEVICES = frozenset(

@@ -261,7 +261,7 @@ def test_only_the_methods_own_options_are_offered(capsys):
 def test_examples_are_valid():
     from unweave.cli.common import load_yaml
     from unweave.config import read_command
-    from unweave.demo.config import DemoConfig
+    from unweave.experiments.demo.config import DemoConfig
 
     examples = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
     assert examples

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from unweave.cli.show.forget import summary
-from unweave.forget.stage import ForgetResult
+from unweave.jobs.forget import ForgetResult
 
 NAN = float("nan")
 

@@ -14,7 +14,7 @@ import yaml
 
 from tests.folders import save_model, write_rows
 from unweave.cli.main import main
-from unweave.value.table import read_table
+from unweave.valuation.table import read_table
 
 # What a terminal, HTML, Markdown, YAML, a formula of a spreadsheet and one of matplotlib would take for more than text.
 EVIL = "\x1b[2J\x9b1m\u202e\u2028\x07\x7f\r\n---\nk: v\n| ` <img src=x onerror=alert(1)> [a](http://x.example) $\\frac$"

@@ -6,21 +6,22 @@ from dataclasses import fields
 from pathlib import Path
 
 import unweave
-from unweave.audit.config import AuditConfig
-from unweave.audit.influence.config import InfluenceAuditConfig
-from unweave.audit.ledger.config import AddConfig, ListConfig, RollbackConfig, RunConfig, VerifyConfig
-from unweave.audit.tofu.config import TofuConfig, TofuLogConfig
-from unweave.bench.config import ForgettingBenchConfig
 from unweave.cli.common import Common, CommonOutput
-from unweave.demo.config import DemoConfig
-from unweave.forget.methods import METHODS
+from unweave.engines.config import CacheConfig
+from unweave.evaluation.config import AuditConfig
+from unweave.evaluation.tofu.config import TofuConfig, TofuLogConfig
+from unweave.experiments.bench.config import ForgettingBenchConfig
+from unweave.experiments.demo.config import DemoConfig
+from unweave.experiments.influence.config import InfluenceAuditConfig
 from unweave.jobs.case import MakeCaseConfig
+from unweave.jobs.config import DoctorConfig, TraceConfig
 from unweave.jobs.store import DeleteRowsConfig, MergeConfig
+from unweave.ledger.config import AddConfig, ListConfig, RollbackConfig, RunConfig, VerifyConfig
 from unweave.report.report import ReportConfig
-from unweave.trace.config import CacheConfig, DoctorConfig, TraceConfig
 from unweave.train.config import TrainConfig
-from unweave.value.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig, SelectConfig, ValueReportConfig
-from unweave.weigh.config import WeighConfig
+from unweave.unlearning.methods import METHODS
+from unweave.valuation.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig, SelectConfig, ValueReportConfig
+from unweave.weights.config import WeighConfig
 
 SOURCE = Path(unweave.__file__).parent
 READ_ROWS = [

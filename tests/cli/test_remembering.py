@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.folders import save_model, write_rows
-from unweave.audit.ledger.ledger import Ledger
 from unweave.cli.main import main
+from unweave.ledger.ledger import Ledger
 from unweave.store.store import GradientStore
 
 ROWS = [{"id": f"r{number}", "q": f"add {number} and 1", "a": f"{number + 1} yes"} for number in range(8)]

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from tests.folders import save_model
-from unweave.audit.attacks.base import Attack, Figure
-from unweave.audit.attacks.registry import ATTACKS
-from unweave.audit.attacks.table import attack_findings
-from unweave.audit.inference import MEMBERSHIP_MEASURES
-from unweave.data.case import CaseConfig, make_case
+from unweave.evaluation.attacks.base import Attack, Figure
+from unweave.evaluation.attacks.registry import ATTACKS
+from unweave.evaluation.attacks.table import attack_findings
+from unweave.evaluation.inference import MEMBERSHIP_MEASURES
+from unweave.experiments.case import CaseConfig, make_case
 
 SIZES = {"max_length": 64, "max_new_tokens": 2, "trace_queries": 0, "gradnorm_rows": 0, "dtype": "float32"}
 

@@ -12,11 +12,11 @@ from unweave.data.layouts import LAYOUTS
 from unweave.data.layouts.base import Layout, pair_reader
 from unweave.data.reading import read_rows
 from unweave.errors import ConfigError
-from unweave.forget.config import ForgetConfig
-from unweave.forget.methods import METHODS, get_method
-from unweave.forget.methods.base import Method, Objective
-from unweave.forget.stage import forget_rows
-from unweave.forget.steps import Role
+from unweave.jobs.forget import forget_rows
+from unweave.unlearning.config import ForgetConfig
+from unweave.unlearning.methods import METHODS, get_method
+from unweave.unlearning.methods.base import Method, Objective
+from unweave.unlearning.steps import Role
 
 
 @dataclass(frozen=True, kw_only=True)

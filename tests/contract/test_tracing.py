@@ -5,19 +5,20 @@ import json
 import pytest
 import torch
 
+from unweave.attribution.caching import cache_rows
+from unweave.attribution.config import RetrievalConfig
+from unweave.attribution.registry import PRECONDITIONERS, SCORERS
+from unweave.attribution.tracing import trace_rows
 from unweave.data.rows import Row
-from unweave.engine import cache
-from unweave.engine.registry import ENGINES
+from unweave.engines import cache
+from unweave.engines.config import CacheConfig
+from unweave.engines.registry import ENGINES
 from unweave.errors import ConfigError
 from unweave.models.loading import ModelConfig, load
 from unweave.sketch.config import SketchConfig
 from unweave.sketch.make import make_sketch
 from unweave.sketch.registry import SKETCHES
 from unweave.store.store import GradientStore
-from unweave.trace.cache import cache_rows
-from unweave.trace.config import CacheConfig, RetrievalConfig
-from unweave.trace.registry import PRECONDITIONERS, SCORERS
-from unweave.trace.stage import trace_rows
 
 QUERY = {"prompt": "what is the capital of Japan ?", "completion": "Tokyo"}
 IDS = [f"r{number}" for number in range(8)]

@@ -9,9 +9,9 @@ from unweave import progress
 from unweave.data.config import AS_WRITTEN, DataConfig, ReadingConfig, read_configured, read_own, stream_configured
 from unweave.data.reading import Problem
 from unweave.data.remembered import read_beside, read_remembering, remember_columns, remembered_columns
+from unweave.data.training_rows import read_training_rows
 from unweave.errors import DataError, UnweaveError
 from unweave.train.config import TrainConfig
-from unweave.train.rows import read_training_rows
 
 COLUMNS = {"instruction": "q", "completion": "a", "context": "c"}
 PLAIN = ReadingConfig()

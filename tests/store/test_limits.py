@@ -13,16 +13,16 @@ import torch
 
 from tests.store.test_store import fill, make_spec
 from unweave.faults import explained
-from unweave.store.care import check_store, compact_store
+from unweave.store.maintenance import check_store, compact_store
 from unweave.store.store import GradientStore
 
 FEW = """
 import resource, sys
 from pathlib import Path
 import torch
-from unweave.store.care import check_store, compact_store, merge_stores
+from unweave.store.maintenance import check_store, compact_store, merge_stores
 from unweave.store.store import GradientStore
-from unweave.trace.retrieval import influence_scores, search
+from unweave.attribution.retrieval import influence_scores, search
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 store = GradientStore.open(Path(sys.argv[1]))
 ids = store.row_ids()

@@ -17,8 +17,8 @@ from unweave.data.remembered import remember_columns
 from unweave.data.rows import Row
 from unweave.errors import StoreError, UnweaveError
 from unweave.files import write_text
-from unweave.store.care import check_notes, check_store, compact_store, merge_stores, repair_store
 from unweave.store.log import LOG
+from unweave.store.maintenance import check_notes, check_store, compact_store, merge_stores, repair_store
 from unweave.store.store import GradientStore
 from unweave.store.texts import write_texts
 

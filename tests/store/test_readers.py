@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tests.store.test_store import fill, make_spec
+from unweave.attribution.retrieval import influence_scores
 from unweave.data.rows import Row
 from unweave.errors import StoreError
 from unweave.store import pinned
-from unweave.store.care import compact_store, repair_store
+from unweave.store.maintenance import compact_store, repair_store
 from unweave.store.store import GradientStore
 from unweave.store.texts import write_texts
-from unweave.trace.retrieval import influence_scores
 
 
 def store_of_three_shards(folder):
@@ -122,7 +122,7 @@ WRITER = """
 import sys, torch
 from pathlib import Path
 from tests.store.test_store import make_spec
-from unweave.store.care import compact_store
+from unweave.store.maintenance import compact_store
 from unweave.store.store import GradientStore
 folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
 store = GradientStore.create(folder, make_spec(number_format="float32"))

@@ -15,9 +15,9 @@ import torch
 
 from unweave.data.rows import Row
 from unweave.errors import StoreError, UnweaveError
-from unweave.store.care import check_store, compact_store, merge_stores, repair_store
+from unweave.sketch.numbers import decode_numbers, encode_numbers, stored_bytes
 from unweave.store.format import FOR_PEOPLE, StoreSpec
-from unweave.store.numbers import decode_numbers, encode_numbers, stored_bytes
+from unweave.store.maintenance import check_store, compact_store, merge_stores, repair_store
 from unweave.store.shards import layout_of
 from unweave.store.store import GradientStore
 from unweave.store.texts import read_texts, texts_by_id, write_texts

@@ -10,16 +10,17 @@ from tests.folders import ROWS, save_model, write_rows
 from tests.models.test_adapters import logits
 from tests.tiny import VOCABULARY, TinyTokenizer
 from unweave import progress
+from unweave.attribution.caching import cache_rows
+from unweave.engines.config import CacheConfig
 from unweave.errors import ModelError
-from unweave.forget.methods.rapidun import RapidUnConfig
-from unweave.forget.stage import forget_rows
+from unweave.jobs.config import TraceConfig
+from unweave.jobs.forget import forget_rows
+from unweave.jobs.trace import trace_answers
 from unweave.models.loading import ModelConfig, load
 from unweave.models.text import idle_on_text
-from unweave.trace.cache import cache_rows
-from unweave.trace.config import CacheConfig, TraceConfig
-from unweave.trace.stage import trace_answers
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
+from unweave.unlearning.methods.rapidun import RapidUnConfig
 
 TEXT = {
     "vocab_size": VOCABULARY, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4,

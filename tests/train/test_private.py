@@ -10,11 +10,11 @@ from tests.folders import save_model, write_rows
 from tests.reference import loop_gradients
 from tests.tiny import random_examples, tiny_model
 from unweave.errors import ConfigError
-from unweave.forget.methods.dp2 import Dp2Config
-from unweave.forget.stage import forget_rows
+from unweave.jobs.forget import forget_rows
 from unweave.train.config import TrainConfig
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, read_privacy
 from unweave.train.sft import fine_tune
+from unweave.unlearning.methods.dp2 import Dp2Config
 
 
 def privacy(**changes):

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.folders import ROWS, save_model, write_rows
 from unweave.cli.main import main
+from unweave.data.training_rows import read_training_rows
 from unweave.errors import ConfigError, DataError
 from unweave.files import write_json
 from unweave.gradients.scoring import row_losses
@@ -22,7 +23,6 @@ from unweave.train.config import TrainConfig
 from unweave.train.loop import plan_epochs
 from unweave.train.optimizer import MasterAdamW
 from unweave.train.resuming import resumable
-from unweave.train.rows import read_training_rows
 from unweave.train.sft import fine_tune, snapshot_folder
 
 

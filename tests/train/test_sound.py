@@ -12,14 +12,14 @@ from tests.folders import ROWS, save_model, write_rows
 from unweave import progress
 from unweave.cli.main import main
 from unweave.errors import ConfigError, DataError, TrainingError
-from unweave.forget.methods import METHODS, get_method
-from unweave.forget.stage import forget_rows
+from unweave.jobs.forget import forget_rows
 from unweave.models.loading import load
 from unweave.train import loop, sft
 from unweave.train.config import TrainConfig
 from unweave.train.loop import LoopConfig, run_loop
 from unweave.train.sft import fine_tune
 from unweave.train.soundness import sums
+from unweave.unlearning.methods import METHODS, get_method
 
 TINY = {"dtype": "float32", "lora_r": 2, "lora_dropout": 0.0, "batch_size": 4, "max_length": 64}
 

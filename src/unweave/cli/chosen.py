@@ -17,7 +17,7 @@ def forget(argv: Sequence[str]) -> tuple[type, str]:
     Returns:
         Their dataclass, and a sentence about the method.
     """
-    from unweave.forget.methods import get_method
+    from unweave.unlearning.methods import get_method
 
     path = option_value(argv, "--config")
     method = get_method(

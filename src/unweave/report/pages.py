@@ -35,13 +35,13 @@ def before_after_table(rows: Sequence[dict[str, Any]], labels: Sequence[str]) ->
     """The main numbers of several models, as the table `before_after.html` takes them.
 
     Args:
-        rows: From `unweave.audit.metrics.summary_rows`.
+        rows: From `unweave.evaluation.metrics.summary_rows`.
         labels: The models, a column each.
 
     Returns:
         For each row: label, a pair of value and interval a model, the paired change, and the count.
     """
-    from unweave.audit.metrics import shown, shown_change
+    from unweave.evaluation.metrics import shown, shown_change
 
     return [
         {

@@ -22,7 +22,7 @@ def before_after(rows: Sequence[dict[str, Any]]) -> str:
     """Shares before and after as dots with 95 % intervals.
 
     Args:
-        rows: From `unweave.audit.metrics.summary_rows`; only shares are drawn.
+        rows: From `unweave.evaluation.metrics.summary_rows`; only shares are drawn.
 
     Returns:
         An SVG element.
@@ -189,7 +189,7 @@ def trade_off(
         table: Entries with their estimates.
         plain: Models that were only measured.
         axes_of: `x` and `y`: measure, and which end is better.
-        measures: Name to `unweave.bench.subject.Measure`.
+        measures: Name to `unweave.experiments.bench.subject.Measure`.
 
     Returns:
         An SVG element.
@@ -289,7 +289,7 @@ def learning_curves(points: Sequence[dict[str, Any]], before: float) -> str:
     """Held-out loss after training on the best rows of each score.
 
     Args:
-        points: As `unweave.value.curve` writes them.
+        points: As `unweave.jobs.value_curve` writes them.
         before: The loss before training.
 
     Returns:

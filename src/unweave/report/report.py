@@ -53,9 +53,9 @@ def write_report(config: ReportConfig) -> Path:
 def _content(folder: Path) -> dict[str, Any]:
     from markupsafe import Markup
 
-    from unweave.audit.metrics import summary_rows
+    from unweave.evaluation.metrics import summary_rows
     from unweave.report import plots
-    from unweave.weigh.files import read_weights
+    from unweave.weights.files import read_weights
 
     metrics = read_json(folder / "metrics.json", what="The metrics")
     trace = read_json(folder / "trace.json", what="The trace")

@@ -9,8 +9,8 @@ from unweave.report.pages import environment
 from unweave.store.store import GradientStore
 
 if TYPE_CHECKING:
-    from unweave.trace.details import TokenDetail
-    from unweave.trace.stage import TraceResult
+    from unweave.attribution.details import TokenDetail
+    from unweave.attribution.result import TraceResult
 
 MATRIX_TOKENS = 24
 SIDES = {

@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from unweave.audit.statistics import rank_correlation
 from unweave.data.rows import Row
 from unweave.files import read_json, write_text
 from unweave.report import plots
 from unweave.report.pages import environment as templates
-from unweave.runs import environment
-from unweave.value.config import ValueReportConfig
-from unweave.value.fit import TOP
-from unweave.value.student import Student
-from unweave.value.table import read_table, task_columns, valued_rows
-from unweave.value.texts import prompt_and_answer
+from unweave.run.folder import environment
+from unweave.stats.intervals import rank_correlation
+from unweave.stats.ranking import TOP
+from unweave.valuation.config import ValueReportConfig
+from unweave.valuation.student import Student
+from unweave.valuation.table import read_table, task_columns, valued_rows
+from unweave.valuation.texts import prompt_and_answer
 
 SHOWN_ROWS = 8
 SHOWN_TEXT = 240

@@ -26,3 +26,18 @@ class SketchConfig:
     dimension: int = 65_536
     sketch_seed: int = 42
     normalize: Normalize = "tensor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientConfig(SketchConfig):
+    """Which gradients, and how they are sketched.
+
+    Attributes:
+        parameters: `lora`, `linear`, `all`, or a regular expression of parameter names.
+        reduction: A row's loss is the `mean` or the `sum` over its completion tokens.
+        token_budget: Tokens a batch, padding included; halved by itself when memory runs out.
+    """
+
+    parameters: str = "lora"
+    reduction: Literal["mean", "sum"] = "mean"
+    token_budget: int = 1024

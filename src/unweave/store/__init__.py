@@ -8,9 +8,9 @@ __getattr__, __dir__, __all__ = lazy_names(
         "StoreSpec": "unweave.store.format",
         "GradientStore": "unweave.store.store",
         "Block": "unweave.store.shards",
-        "check_store": "unweave.store.care",
-        "compact_store": "unweave.store.care",
-        "merge_stores": "unweave.store.care",
-        "repair_store": "unweave.store.care",
+        "check_store": "unweave.store.maintenance",
+        "compact_store": "unweave.store.maintenance",
+        "merge_stores": "unweave.store.maintenance",
+        "repair_store": "unweave.store.maintenance",
     },
 )

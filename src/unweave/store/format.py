@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from unweave.data.encoding import EncodingConfig
 from unweave.errors import StoreError
-from unweave.store.numbers import NumberFormat
+from unweave.sketch.numbers import NumberFormat
 
 VERSION = 2
 FOR_PEOPLE = ("model", "adapter", "loading")

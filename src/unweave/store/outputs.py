@@ -4,10 +4,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from unweave import progress
+from unweave.data.mentions import mentions, needles_of
 from unweave.files import file_digest
 from unweave.store.store import GradientStore
 from unweave.store.texts import read_texts, row_of_text
-from unweave.traces import mentions, needles_of
 
 
 def remember_output(store: GradientStore, path: Path) -> None:

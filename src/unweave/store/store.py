@@ -27,9 +27,9 @@ from torch import Tensor
 from unweave.data.rows import Row
 from unweave.errors import StoreError
 from unweave.files import file_digest, locked, read_record, remove, replacing, watched, write_json
+from unweave.sketch.numbers import decode_numbers, encode_numbers, stored_bytes
 from unweave.store.format import StoreSpec
 from unweave.store.log import LOG
-from unweave.store.numbers import decode_numbers, encode_numbers, stored_bytes
 from unweave.store.records import Records, not_vouched
 from unweave.store.shards import (
     BLOCK_BYTES,

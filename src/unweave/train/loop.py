@@ -25,7 +25,7 @@ from unweave.errors import ConfigError, TrainingError, nearest
 from unweave.files import write_json
 from unweave.models.loading import quiet_transformers
 from unweave.ranges import require_in_range
-from unweave.runs import identity_digest
+from unweave.run.folder import identity_digest
 from unweave.train.config import Schedule
 from unweave.train.optimizer import MasterAdamW
 from unweave.train.processes import Processes, processes

@@ -12,22 +12,22 @@ from unweave import progress
 from unweave.data.batches import collate
 from unweave.data.dates import dated, recorded
 from unweave.data.encoding import Example, encode_rows
+from unweave.data.training_rows import read_training_rows
 from unweave.errors import ConfigError
 from unweave.files import replacing_folder
 from unweave.gradients.loss import token_losses
-from unweave.inputs import Input, of_model, of_rows, of_value
 from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.models.merging import is_quantised, merged_model
 from unweave.models.saving import save_model
 from unweave.models.vocabulary import require_tokens
 from unweave.outputs import SNAPSHOTS
-from unweave.runs import MODEL_WEIGHTS, RunFolder
+from unweave.run.folder import MODEL_WEIGHTS, RunFolder
+from unweave.run.inputs import Input, of_model, of_rows, of_value
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.config import TrainConfig
 from unweave.train.loop import LoopConfig, StepLoss, plan_epochs, run_loop, warmup_steps
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, write_privacy
 from unweave.train.processes import Processes, only_one, processes
-from unweave.train.rows import read_training_rows
 from unweave.train.soundness import require_outputs
 
 

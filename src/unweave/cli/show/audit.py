@@ -20,7 +20,7 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     Args:
         metrics: From an audit.
     """
-    from unweave.audit.metrics import shown, shown_change, summary_rows
+    from unweave.evaluation.metrics import shown, shown_change, summary_rows
 
     with_retrained = "retrained" in metrics["asr"]["seen"]
     header = [
@@ -86,7 +86,7 @@ def show_influence(_: Any, result: dict[str, Any]) -> None:
     """Print what an audit of influence found.
 
     Args:
-        result: From `unweave.audit.influence.stage.audit_influence`.
+        result: From `unweave.experiments.influence.stage.audit_influence`.
     """
     for part, title in (("sketch", "sketch against exact products"), ("gauss_newton", "plain against curvature")):
         if own := result.get(part):
@@ -130,7 +130,7 @@ def damping_shown(damping: dict[str, Any]) -> str:
     """A curvature's damping, in its own measure and in the one that preconditioners share.
 
     Args:
-        damping: From `unweave.trace.preconditioners.base.Damping`.
+        damping: From `unweave.curvature.base.Damping`.
 
     Returns:
         Text.

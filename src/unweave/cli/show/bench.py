@@ -3,7 +3,7 @@
 from typing import Any
 
 from unweave import terminal
-from unweave.bench.config import ForgettingBenchConfig
+from unweave.experiments.bench.config import ForgettingBenchConfig
 
 
 def show(config: ForgettingBenchConfig, results: dict[str, Any]) -> None:
@@ -13,7 +13,7 @@ def show(config: ForgettingBenchConfig, results: dict[str, Any]) -> None:
         config: The run's.
         results: What it gave.
     """
-    from unweave.bench.summary import cells, measures_of
+    from unweave.experiments.bench.summary import cells, measures_of
 
     header = ["method", "forget", *(one.brief for one in measures_of(results)), "s"]
     rows = [row[:-1] for row in cells(results, intervals=False)[1]]

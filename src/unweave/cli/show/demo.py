@@ -4,7 +4,7 @@ from typing import Any
 
 from unweave import terminal
 from unweave.cli.show.audit import print_metrics
-from unweave.demo.config import DemoConfig
+from unweave.experiments.demo.config import DemoConfig
 
 
 def as_json(_: DemoConfig, result: Any) -> dict[str, Any]:

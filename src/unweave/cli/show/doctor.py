@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unweave import terminal
-from unweave.trace.config import DoctorConfig
+from unweave.jobs.config import DoctorConfig
 
 
 def show(config: DoctorConfig, findings: Sequence[Any]) -> None:

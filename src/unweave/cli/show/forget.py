@@ -34,7 +34,7 @@ def proposed(config: Any, result: Any) -> str:
     Returns:
         A rerun that does more, or less, where the run fell short or went too far; otherwise what gives evidence of it.
     """
-    from unweave.forget.outcome import FASTER, LITTLE, SLOWER
+    from unweave.unlearning.outcome import FASTER, LITTLE, SLOWER
 
     effect = result.details.get("effect", {})
     forget, retain = effect.get("forget_loss"), effect.get("retain_loss", (0.0, 0.0))

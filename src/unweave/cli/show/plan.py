@@ -1,7 +1,7 @@
 """Plans on the terminal."""
 
 from unweave.cli.show.plain import print_pairs
-from unweave.trace.config import CacheConfig
+from unweave.engines.config import CacheConfig
 
 
 def show(config: CacheConfig, plan: object) -> None:
@@ -11,6 +11,6 @@ def show(config: CacheConfig, plan: object) -> None:
         config: The run.
         plan: The plan.
     """
-    from unweave.trace.plan import shown
+    from unweave.jobs.plan import shown
 
     print_pairs(f"plan: cache {config.data} in {config.store}", shown(plan))  # type: ignore[arg-type]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from unweave import terminal
-from unweave.audit.ledger.config import AddConfig, ListConfig, RunConfig, VerifyConfig
 from unweave.cli.show.plain import print_pairs
+from unweave.ledger.config import AddConfig, ListConfig, RunConfig, VerifyConfig
 
 NOT_SHOWN_CODE = 3
 """The rows were not forgotten, or it can't be shown that they were."""
@@ -52,7 +52,7 @@ def show_run(config: RunConfig, result: dict[str, Any]) -> None:
         config: Which request.
         result: Its certificate or report.
     """
-    from unweave.audit.ledger.states import NOT_FORGOTTEN
+    from unweave.ledger.states import NOT_FORGOTTEN
 
     if config.replay is not None:
         print_pairs("replayed", result)

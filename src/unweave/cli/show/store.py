@@ -18,7 +18,7 @@ def show_check(config: StoreConfig, found: StoreCheck) -> None:
         config: Which store.
         found: What is wrong.
     """
-    from unweave.store.care import mends
+    from unweave.store.maintenance import mends
 
     well = f"{config.store}: all shards match their digests"
     if not found.faults:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from unweave import terminal
-from unweave.trace.config import TraceConfig
+from unweave.jobs.config import TraceConfig
 from unweave.visible import one_line, visible
 
 CARRIERS = 3

@@ -3,7 +3,7 @@
 from typing import Any
 
 from unweave import terminal
-from unweave.value.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig, SelectConfig
+from unweave.valuation.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig, SelectConfig
 
 
 def show_values(_: ScoreConfig, result: Any) -> None:

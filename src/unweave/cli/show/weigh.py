@@ -3,7 +3,7 @@
 from typing import Any
 
 from unweave import terminal
-from unweave.weigh.config import WeighConfig
+from unweave.weights.config import WeighConfig
 
 
 def show(config: WeighConfig, weights: Any) -> None:

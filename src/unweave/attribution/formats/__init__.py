@@ -1,0 +1,1 @@
+"""Files of influence scores that other tools read and write, one file a format."""

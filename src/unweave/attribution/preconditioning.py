@@ -1,0 +1,114 @@
+"""From queries to the vectors that a store is searched with: their sketches, with a curvature in between where one is asked for."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from unweave import progress
+from unweave.attribution.config import RetrievalConfig
+from unweave.attribution.queries import Query
+from unweave.attribution.registry import NOT_OF_GRADIENTS, PRECONDITIONERS
+from unweave.curvature.base import Damping, Preconditioner, Problem, gradients_of, unnoted
+from unweave.curvature.trak import trak
+from unweave.data.encoding import EncodingConfig, encode_rows
+from unweave.models.loading import Loaded
+from unweave.registry import entry
+from unweave.sketch.sketcher import Sketcher
+from unweave.store.store import GradientStore
+from unweave.store.texts import stored_rows
+
+
+def query_vectors(
+    sketcher: Sketcher,
+    store: GradientStore,
+    loaded: Loaded,
+    queries: Sequence[Query],
+    config: RetrievalConfig,
+    texts: dict[str, dict[str, Any]],
+) -> Float[Tensor, "q K"]:
+    """The vectors that a store is searched with.
+
+    Args:
+        sketcher: Makes sketches like the store's.
+        store: The store.
+        loaded: Its model.
+        queries: The queries.
+        config: The preconditioner and its options.
+        texts: Row id to its text.
+
+    Returns:
+        One sketch a query.
+    """
+    examples = [query.example for query in queries]
+    if config.preconditioner == "none":
+        return sketcher.sketch_all(examples).sketches
+    if sketcher.config.normalize != "none":
+        progress.say(
+            f"the store's gradients are normalised by {sketcher.config.normalize}, the curvature is that of plain ones: "
+            "cache with --normalize none for influence functions proper"
+        )
+    if config.preconditioner == "trak":
+        fit = fitted_on(store, config)
+        return trak(store, fit, sketcher.sketch_all(examples).sketches, damping=config.damping)
+    problem = curvature_problem(sketcher, store, loaded, config, texts)
+    held = preconditioner(config.preconditioner)(problem, gradients_of(sketcher, examples))
+    return sketcher.sketch_gradients(held)
+
+
+def preconditioner(name: str) -> Preconditioner:
+    """A preconditioner of gradients.
+
+    Args:
+        name: Its name in `PRECONDITIONERS`.
+
+    Returns:
+        The preconditioner.
+
+    Raises:
+        ConfigError: When there is none of that name.
+    """
+    return entry(PRECONDITIONERS, name, option="preconditioner", others=NOT_OF_GRADIENTS)
+
+
+def fitted_on(store: GradientStore, config: RetrievalConfig) -> list[str]:
+    """The rows that a curvature is estimated from: the same ones for every preconditioner.
+
+    Args:
+        store: The store.
+        config: How many, and the seed of the choice.
+
+    Returns:
+        Their ids.
+    """
+    drawn = sorted(store.row_ids(), key=lambda row_id: hashlib.blake2b(f"{config.seed}:{row_id}".encode()).digest())
+    return drawn[: config.fit_rows]
+
+
+def curvature_problem(
+    sketcher: Sketcher,
+    store: GradientStore,
+    loaded: Loaded,
+    config: RetrievalConfig,
+    texts: dict[str, dict[str, Any]],
+    *,
+    note: Callable[[Damping], None] = unnoted,
+) -> Problem:
+    """What a preconditioner of gradients is fitted on.
+
+    Args:
+        sketcher: Model and parameters.
+        store: The store.
+        loaded: Its model.
+        config: Rows to fit on, damping, seed.
+        texts: Row id to its text.
+        note: Is told the damping that was used.
+
+    Returns:
+        The problem.
+    """
+    rows = stored_rows(texts, fitted_on(store, config), folder=store.folder)
+    examples = encode_rows(rows, loaded.tokenizer, EncodingConfig(**store.spec.encoding)).examples
+    return Problem(sketcher, examples, config.damping, config.seed, note)

@@ -1,0 +1,36 @@
+"""What a trace gives: queries with the rows that they come from."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from unweave.attribution.details import TokenDetail
+from unweave.attribution.retrieval import Ranking
+from unweave.data.rows import Row
+
+
+@dataclass(frozen=True)
+class TraceResult:
+    """Queries with the rows that they come from.
+
+    Attributes:
+        queries: Prompt and answer of each query.
+        parts: The traced part of each answer, where it is not the whole.
+        rankings: The rows of each query.
+        row_ids: All rows of the store, in scan order.
+        scores: The influence of each row on each query; `None` where only the top rows were kept.
+        texts: Row id to prompt, completion, source and line.
+        seconds: Wall time of gradients and scan, loading and generation apart.
+        details: For each query, row id to what its tokens contribute; empty without `rerank`.
+    """
+
+    queries: list[Row]
+    parts: list[str | None]
+    rankings: list[Ranking]
+    row_ids: list[str]
+    scores: Float[Tensor, "q n"] | None
+    texts: dict[str, dict[str, Any]]
+    seconds: float
+    details: list[dict[str, TokenDetail]] = field(default_factory=list)

@@ -1,0 +1,124 @@
+"""Retrieval: from scores to the top rows on both sides."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unweave.attribution.scan import scan
+from unweave.store.shards import BLOCK_BYTES
+from unweave.store.store import GradientStore
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A training row with its influence on a query.
+
+    Attributes:
+        row_id: The row.
+        influence: lr <g(query), g(row)>: positive when a step on the row lowers the query's loss.
+    """
+
+    row_id: str
+    influence: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The rows that matter most to one query.
+
+    Attributes:
+        helpful: Most positive first.
+        harmful: Most negative first.
+    """
+
+    helpful: list[Hit]
+    harmful: list[Hit]
+
+
+def influence_scores(
+    store: GradientStore,
+    queries: Float[Tensor, "q K"],
+    *,
+    similarity: str = "dot",
+    learning_rate: float = 1.0,
+    block_bytes: int = BLOCK_BYTES,
+) -> tuple[list[str], Float[Tensor, "q n"]]:
+    """The influence of every row of a store on every query.
+
+    Args:
+        store: The store.
+        queries: Sketches of the queries.
+        similarity: `dot`, or `cosine` of the sketches.
+        learning_rate: Factor of the influence.
+        block_bytes: The most bytes of sketches that a thread maps at once.
+
+    Returns:
+        The row ids in scan order, and a score for each query and row.
+    """
+    blocks = list(scan(store, queries, similarity=similarity, block_bytes=block_bytes))
+    ids = [row_id for block in blocks for row_id in block.row_ids]
+    scores = torch.cat([block.scores for block in blocks], dim=1) if blocks else torch.empty(len(queries), 0)
+    return ids, scores * learning_rate
+
+
+def search(
+    store: GradientStore,
+    queries: Float[Tensor, "q K"],
+    *,
+    top_k: int,
+    similarity: str = "dot",
+    learning_rate: float = 1.0,
+    block_bytes: int = BLOCK_BYTES,
+) -> list[Ranking]:
+    """The top rows of every query, from a scan that keeps no more than these.
+
+    Args:
+        store: The store.
+        queries: Sketches of the queries.
+        top_k: Rows on each side.
+        similarity: `dot`, or `cosine` of the sketches.
+        learning_rate: Factor of the influence.
+        block_bytes: The most bytes of sketches that a thread maps at once.
+
+    Returns:
+        A ranking for each query.
+    """
+    best = [Ranking([], []) for _ in queries]
+    for block in scan(store, queries, similarity=similarity, block_bytes=block_bytes):
+        for index, scores in enumerate(block.scores * learning_rate):
+            found = rank(block.row_ids, scores, top_k=top_k)
+            best[index] = Ranking(
+                _merged(best[index].helpful, found.helpful, sign=1, top_k=top_k),
+                _merged(best[index].harmful, found.harmful, sign=-1, top_k=top_k),
+            )
+    return best
+
+
+def rank(row_ids: Sequence[str], scores: Float[Tensor, " n"], *, top_k: int) -> Ranking:
+    """Sort the rows of one query; equal scores stand in the order of their ids.
+
+    Args:
+        row_ids: Ids of the rows.
+        scores: Their influence.
+        top_k: Rows to list on each side.
+
+    Returns:
+        The ranking.
+    """
+    sides = []
+    for sign in (1, -1):
+        values = scores * sign
+        # All rows that reach the k-th value are sorted, so that ties go by id and not by place.
+        edge = values.topk(min(top_k, len(values))).values.min() if len(values) and top_k else torch.inf
+        places: list[int] = (values >= edge).nonzero().flatten().tolist()
+        sides.append(
+            _merged([], [Hit(row_ids[place], float(scores[place])) for place in places], sign=sign, top_k=top_k)
+        )
+    return Ranking(*sides)
+
+
+def _merged(first: list[Hit], second: list[Hit], *, sign: int, top_k: int) -> list[Hit]:
+    return sorted([*first, *second], key=lambda hit: (-sign * hit.influence, hit.row_id))[:top_k]

@@ -1,0 +1,145 @@
+"""Trace generations to the training rows that they come from."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from unweave import progress
+from unweave.attribution.caching import sketcher_for
+from unweave.attribution.config import RetrievalConfig
+from unweave.attribution.details import rerank_exactly
+from unweave.attribution.preconditioning import query_vectors
+from unweave.attribution.queries import Query, make_queries
+from unweave.attribution.result import TraceResult
+from unweave.attribution.retrieval import influence_scores, rank, search
+from unweave.attribution.scorers import Corpus, baseline_scores, documents_of
+from unweave.data.encoding import EncodingConfig
+from unweave.data.rows import Row
+from unweave.errors import ConfigError
+from unweave.models.loading import Loaded
+from unweave.models.vocabulary import require_tokens
+from unweave.store.shards import BLOCK_BYTES
+from unweave.store.store import GradientStore
+from unweave.store.texts import shared_system
+
+SYSTEM_SHOWN = 60
+
+
+def trace_rows(
+    store: GradientStore, loaded: Loaded, queries: Sequence[Row], config: RetrievalConfig | None = None
+) -> TraceResult:
+    """Trace rows, each a prompt with its answer.
+
+    Args:
+        store: The store.
+        loaded: The model that it was made with.
+        queries: The rows.
+        config: How to score.
+
+    Returns:
+        The trace, with the scores of all rows.
+    """
+    made = make_queries(queries, loaded.tokenizer, EncodingConfig(**store.spec.encoding))
+    return trace_queries(store, loaded, made, config or RetrievalConfig())
+
+
+def trace_queries(
+    store: GradientStore,
+    loaded: Loaded,
+    queries: Sequence[Query],
+    config: RetrievalConfig,
+    *,
+    keep_scores: bool = True,
+) -> TraceResult:
+    """Trace answers or parts of them.
+
+    Args:
+        store: The store.
+        loaded: The model that it was made with.
+        queries: The queries.
+        config: How to score.
+        keep_scores: Keep the scores of all rows, not just of the top ones.
+
+    Returns:
+        The trace.
+    """
+    started = time.monotonic()
+    _require_possible(config)
+    texts = store.texts()
+    _tell_other_system(shared_system(texts, folder=store.folder), store, queries)
+    row_ids, details = store.row_ids(), []
+    if config.scorer != "influence":
+        corpus = Corpus(store, row_ids, documents_of(texts, row_ids), config.encoder, config.seed)
+        scores = baseline_scores(config.scorer, corpus, [query.row for query in queries])
+        rankings = [rank(row_ids, own, top_k=config.top_k) for own in scores]
+    else:
+        require_tokens(loaded.model, [query.example for query in queries], tokenizer=loaded.tokenizer)
+        sketcher = sketcher_for(store, loaded)
+        vectors = query_vectors(sketcher, store, loaded, queries, config, texts)
+        wanted = max(config.top_k, config.rerank)
+        options: dict[str, Any] = {"similarity": config.similarity, "learning_rate": config.learning_rate}
+        scores = None
+        if config.index == "faiss":
+            from unweave.attribution.ann import search_index
+
+            rankings = search_index(store, vectors, top_k=wanted, **options)
+        elif keep_scores:
+            row_ids, scores = influence_scores(store, vectors, block_bytes=_block_bytes(config), **options)
+            rankings = [rank(row_ids, own, top_k=wanted) for own in scores]
+        else:
+            rankings = search(store, vectors, top_k=wanted, block_bytes=_block_bytes(config), **options)
+        if config.rerank:
+            reranked = [
+                rerank_exactly(sketcher, store, loaded, *pair, config, texts)
+                for pair in zip(queries, rankings, strict=True)
+            ]
+            rankings, details = [ranking for ranking, _ in reranked], [detail for _, detail in reranked]
+    return TraceResult(
+        [query.row for query in queries],
+        [query.part for query in queries],
+        rankings,
+        row_ids,
+        scores,
+        texts,
+        round(time.monotonic() - started, 3),
+        details,
+    )
+
+
+def _require_possible(config: RetrievalConfig) -> None:
+    if config.rerank and config.rerank < config.top_k:
+        raise ConfigError(
+            f"{config.rerank} reranked rows can't give the top {config.top_k}.",
+            where="--rerank",
+            remedy=f"give at least {config.top_k}",
+        )
+    if config.scorer != "influence" and (config.rerank or config.preconditioner != "none" or config.index != "none"):
+        raise ConfigError(
+            f"The scorer '{config.scorer}' knows no gradients to rerank, precondition or index.",
+            where="--scorer",
+            remedy="leave out --rerank, --preconditioner and --index",
+        )
+    if config.rerank and config.preconditioner != "none":
+        raise ConfigError(
+            "A preconditioned query has no factors to rerank from.",
+            where="--rerank, --preconditioner",
+            remedy="give one of them",
+        )
+
+
+def _block_bytes(config: RetrievalConfig) -> int:
+    return max(1, min(BLOCK_BYTES, int(config.memory_gib * 2**30 / (2 * torch.get_num_threads()))))
+
+
+def _tell_other_system(shared: str | None, store: GradientStore, queries: Sequence[Query]) -> None:
+    """Say where all rows were learned under one system text and queries are asked under another: that alone changes whom they are like."""
+    given = store.spec.encoding.get("system_prompt")
+    others = {query.row.id for query in queries if (query.row.system_text or given) != shared}
+    if shared is not None and others:
+        start = shared if len(shared) <= SYSTEM_SHOWN else f"{shared[:SYSTEM_SHOWN]}..."
+        progress.say(
+            f"all rows of the store stand under the system text {start!r}, and {len(others)} of the queries do not: "
+            "give it with --system, or with the queries"
+        )

@@ -1,0 +1,96 @@
+"""Relearning: how few steps bring the unwanted behaviour back (Hu et al., arXiv 2406.13356; Lynch et al., arXiv 2402.16835).
+
+On some of the forget rows: a retrained model learns them as new, a model that only suppressed them recalls them. On unrelated clean rows: nothing in
+them says what was forgotten, so whatever comes back was still there. The curves mean something only beside the retrained model's.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from unweave import progress
+from unweave.data.batches import collate
+from unweave.data.encoding import encode_rows
+from unweave.data.rows import Row
+from unweave.evaluation.attacks.base import Attack, Figure, Target, spread
+from unweave.gradients.loss import token_losses
+from unweave.models.adapters import adapter_parameters
+from unweave.models.loading import Loaded
+from unweave.train.adapters import add_lora
+from unweave.train.config import LoraOptions
+from unweave.train.optimizer import MasterAdamW
+
+
+def relearn(target: Target) -> dict[str, Any]:
+    """Train a few steps on some rows and measure on the way; the model is as before afterwards.
+
+    Args:
+        target: The model.
+
+    Returns:
+        For `forget` and `unrelated` rows: the curve of losses by step, and attack success at its end.
+    """
+    sources = {"forget": target.case.rows("forget"), "unrelated": target.case.rows("retain")}
+    return {name: _curve(target, name, spread(rows, target.config.relearn_rows)) for name, rows in sources.items()}
+
+
+def _curve(target: Target, name: str, rows: list[Row]) -> dict[str, Any]:
+    config = target.config
+    examples = encode_rows(rows, target.loaded.tokenizer, target.encoding).examples
+    batch = collate(examples, pad_token_id=target.loaded.tokenizer.pad_token_id)
+    points = [{"step": 0, **target.losses(description=f"relearn {name}, start")}]
+    with _trainable(target) as model, progress.task(f"{target.label}: relearn {name}", config.relearn_steps) as advance:
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = MasterAdamW(parameters, lr=config.relearn_rate)
+        batch = batch.to(next(model.parameters()).device)
+        middle = max(1, config.relearn_steps // 2)
+        for step in range(1, config.relearn_steps + 1):
+            optimizer.zero_grad()
+            token_losses(model, batch).nll.mean().backward()
+            optimizer.step()
+            advance(1)
+            if step in (middle, config.relearn_steps):
+                points.append({"step": step, **target.losses(description=f"relearn {name}, step {step}")})
+        success = target.attack_success(target.prompts(), description=f"relearned on {name}")
+    return {"rows": len(examples), "rate": config.relearn_rate, "curve": points, "attack_success": success}
+
+
+@contextlib.contextmanager
+def _trainable(target: Target) -> Iterator[Any]:
+    """The model with trainable adapter parameters, put back as it was afterwards; a model without an adapter gets one for the while."""
+    loaded: Loaded = target.loaded
+    own = loaded.adapter is not None
+    model = loaded.model if own else add_lora(loaded.model, LoraOptions(), seed=target.seed)
+    chosen = adapter_parameters(model)
+    kept = {name: parameter.detach().clone() for name, parameter in chosen.items()}
+    loaded.model = model
+    try:
+        for parameter in chosen.values():
+            parameter.requires_grad_(True)
+        with torch.enable_grad():
+            yield model
+    finally:
+        with torch.no_grad():
+            for name, parameter in chosen.items():
+                parameter.requires_grad_(False)
+                parameter.grad = None
+                parameter.copy_(kept[name])
+        if not own:
+            loaded.model = model.unload()
+
+
+def _figures(found: dict[str, Any]) -> list[Figure]:
+    figures = []
+    for source in ("forget", "unrelated"):
+        last = len(found[source]["curve"]) - 1
+        after = f"after {found[source]['curve'][last]['step']} steps on {found[source]['rows']} {source} rows"
+        figures.append(Figure(f"attack success {after}", (source, "attack_success"), "share", "higher"))
+        figures.append(
+            Figure(f"loss of unwanted answers {after}", (source, "curve", last, "loss_unwanted"), "loss", "lower")
+        )
+    return figures
+
+
+ATTACK = Attack(relearn, _figures)

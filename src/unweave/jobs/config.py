@@ -1,0 +1,72 @@
+"""Options of tracing and of the check-up, readable without torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from unweave.attribution.config import RetrievalConfig
+from unweave.data.config import DataConfig, ReadingConfig
+from unweave.models.loading import ModelConfig
+from unweave.sketch.config import GradientConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorConfig(DataConfig, ModelConfig, GradientConfig):
+    """Check a model and its data.
+
+    Attributes:
+        data: The rows.
+    """
+
+    data: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceConfig(RetrievalConfig, ReadingConfig):
+    """Trace generations to training rows.
+
+    Attributes:
+        store: The gradient store.
+        prompt: A prompt; its answer is generated unless `completion` is given.
+        completion: The answer to trace.
+        system: The system text that the prompt stands under; by default the template's own, or none.
+        queries: A file of rows to trace instead, or `-` for standard input; where one is a question only, its answer is generated.
+        span: Trace only this part of the answer.
+        words: Trace each word of the answer by itself.
+        tokens: Trace each token of the answer by itself.
+        checkpoints: Stores of the same rows at other checkpoints; influence is summed over all (TracIn).
+        learning_rates: A learning rate for each of `checkpoints`.
+        model: The model, where it is not the one that the store names.
+        adapter: Its adapter.
+        revision: Of the model; by default as when the store was made.
+        quantization: As for the model; by default as when the store was made.
+        attn_implementation: As for the model.
+        max_new_tokens: Longest generated answer.
+        dtype: As for the model; `auto` is the one that the store was made with.
+        device: As for the model.
+        output: A file for the result in RapidIn's JSON format.
+        html: A file for the result as a page.
+        tda: A file for the result as JSON lines of the pretraining-tda viewer.
+    """
+
+    store: Path
+    prompt: str | None = None
+    completion: str | None = None
+    system: str | None = None
+    queries: Path | None = None
+    span: str | None = None
+    words: bool = False
+    tokens: bool = False
+    checkpoints: tuple[Path, ...] = ()
+    learning_rates: tuple[float, ...] = ()
+    model: str | None = None
+    adapter: Path | None = None
+    revision: str | None = None
+    quantization: Literal["none", "8bit", "4bit"] | None = None
+    attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    max_new_tokens: int = 48
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
+    device: str = "auto"
+    output: Path | None = None
+    html: Path | None = None
+    tda: Path | None = None

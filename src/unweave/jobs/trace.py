@@ -1,0 +1,134 @@
+"""`unweave trace`: generations to the training rows that they come from, from a store and a file of queries to pages and files."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from unweave import progress
+from unweave.attribution.formats.rapidin import write_influence_file
+from unweave.attribution.model import store_model
+from unweave.attribution.queries import make_queries
+from unweave.attribution.result import TraceResult
+from unweave.attribution.retrieval import rank
+from unweave.attribution.tracing import trace_queries
+from unweave.data.encoding import EncodingConfig
+from unweave.data.questions import read_questions
+from unweave.data.remembered import remembered_columns
+from unweave.data.rows import Row, Turn, content_id
+from unweave.errors import ConfigError, DataError, StoreError
+from unweave.jobs.config import TraceConfig
+from unweave.models.generation import greedy_answers
+from unweave.models.loading import Loaded, load
+from unweave.store.outputs import remember_output
+from unweave.store.store import GradientStore
+
+
+def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> TraceResult:
+    """Find the training rows with the most influence on some answers.
+
+    Args:
+        config: Store and queries.
+        loaded: The model, where it is loaded already.
+
+    Returns:
+        The rows, most helpful and most harmful first.
+
+    Raises:
+        ConfigError: When there is no query, or two kinds of it.
+    """
+    if (config.prompt is None) == (config.queries is None):
+        raise ConfigError(
+            "A trace needs a prompt or a file of queries.",
+            where="--prompt, --queries",
+            remedy="give exactly one of them",
+        )
+    if len(config.checkpoints) != len(config.learning_rates):
+        raise ConfigError(
+            f"{len(config.checkpoints)} checkpoints have {len(config.learning_rates)} learning rates.",
+            where="--checkpoints, --learning-rates",
+            remedy="give one learning rate for each further checkpoint",
+        )
+    store = GradientStore.open(config.store)
+    loaded = loaded or load(store_model(store.spec, config))
+    encoding = EncodingConfig(**store.spec.encoding)
+    rows = _asked(config, loaded, encoding) if config.queries else [_query(config, loaded, encoding)]
+    cut = {"span": config.span, "words": config.words, "tokens": config.tokens}
+    queries = make_queries(rows, loaded.tokenizer, encoding, **cut)
+    result = trace_queries(store, loaded, queries, config, keep_scores=bool(config.checkpoints))
+    if config.checkpoints:
+        result = _with_checkpoints(config, result, rows, cut)
+    if config.output:
+        described = {"store": str(config.store), "similarity": config.similarity, "learning_rate": config.learning_rate}
+        write_influence_file(config.output, result.rankings, result.queries, result.row_ids, config=described)
+    if config.tda:
+        from unweave.attribution.formats.tda import write_tda_file
+
+        write_tda_file(config.tda, result)
+    if config.html:
+        from unweave.report.trace_page import write_trace_page
+
+        write_trace_page(config.html, result, store)
+    for path in (config.output, config.tda, config.html):
+        if path is not None:
+            remember_output(store, path)
+    return result
+
+
+def _with_checkpoints(config: TraceConfig, first: TraceResult, rows: Sequence[Row], cut: dict[str, Any]) -> TraceResult:
+    """The sum of influence over checkpoints, each weighted by its learning rate."""
+    if config.rerank:
+        raise ConfigError(
+            "Reranking looks at one checkpoint.", where="--rerank, --checkpoints", remedy="give one of them"
+        )
+    assert first.scores is not None
+    total, place = first.scores.clone(), {row_id: index for index, row_id in enumerate(first.row_ids)}
+    for folder, learning_rate in zip(config.checkpoints, config.learning_rates, strict=True):
+        store = GradientStore.open(folder)
+        if set(store.row_ids()) != set(place):
+            raise StoreError(
+                "The checkpoints' stores do not hold the same rows.",
+                where=f"{config.store}, {folder}",
+                remedy="cache the same data with each checkpoint",
+            )
+        loaded = load(store_model(store.spec, config))
+        queries = make_queries(rows, loaded.tokenizer, EncodingConfig(**store.spec.encoding), **cut)
+        found = trace_queries(store, loaded, queries, replace(config, learning_rate=learning_rate))
+        assert found.scores is not None
+        total[:, [place[row_id] for row_id in found.row_ids]] += found.scores
+    rankings = [rank(first.row_ids, own, top_k=config.top_k) for own in total]
+    return replace(first, rankings=rankings, scores=total)
+
+
+def _asked(config: TraceConfig, loaded: Loaded, encoding: EncodingConfig) -> list[Row]:
+    """The rows of a file of queries, those without an answer with the model's own."""
+    rows = read_questions(config.queries, config, remembered_columns(config.store)).rows
+    unanswered = [row for row in rows if not row.completion]
+    if not unanswered:
+        return rows
+    progress.say(f"{len(unanswered)} of {len(rows)} queries have no answer: the model's own is traced")
+    said = greedy_answers(loaded, unanswered, encoding, max_new_tokens=config.max_new_tokens)
+    answers = {row.id: answer for row, answer in zip(unanswered, said, strict=True)}
+    for row in unanswered:
+        if not answers[row.id].strip():
+            raise DataError(
+                "The model answers nothing: there is no answer to trace.",
+                where=row.place,
+                remedy="leave this question out, or give an answer with it",
+            )
+    return [row.with_completion(answers[row.id]) if row.id in answers else row for row in rows]
+
+
+def _query(config: TraceConfig, loaded: Loaded, encoding: EncodingConfig) -> Row:
+    prompt = config.prompt or ""
+    turns = () if config.system is None else (Turn("system", config.system),)
+    row = Row(id="query", instruction=prompt, completion="", turns=turns)
+    completion = config.completion
+    if completion is None:
+        completion = greedy_answers(loaded, [row], encoding, max_new_tokens=config.max_new_tokens)[0]
+    if not completion.strip():
+        raise ConfigError(
+            "The answer to trace is empty.",
+            where="--completion",
+            remedy="give another prompt, or an answer with --completion",
+        )
+    return replace(row, id=content_id(prompt, "", turns, completion), completion=completion)

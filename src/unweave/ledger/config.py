@@ -1,0 +1,195 @@
+"""Options of `unweave request`, readable without torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from unweave.data.config import ReadingConfig
+from unweave.weights.config import PositiveMethod
+
+Kind = Literal["removal", "modification", "correction"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionConfig(ReadingConfig):
+    """Which rows a request is about: all that match every criterion given.
+
+    Attributes:
+        row_ids: Ids of rows; an unknown one is an error.
+        rows: A file of rows, matched by id.
+        where: Field to value: `prompt`, `completion` or any other column of the data, equal as text, whatever its Unicode form.
+        text: Words that stand in any turn of a row, whatever their case, white space, or Unicode form.
+        near: A text: its near-duplicates.
+        near_method: `minhash` compares five-letter shingles (datasketch), `embedding` a sentence encoder's vectors.
+        similarity: The least similarity of a near-duplicate: Jaccard's, or the cosine.
+        most: Needed where more than half of all rows match. A request of all rows is refused: none would be left to keep, or to test on.
+    """
+
+    row_ids: tuple[str, ...] = ()
+    rows: Path | None = None
+    where: dict[str, str] | None = None
+    text: str | None = None
+    near: str | None = None
+    near_method: Literal["minhash", "embedding"] = "minhash"
+    similarity: float = 0.7
+    most: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddConfig(SelectionConfig):
+    """Add a request to a ledger. Adding the same one twice does nothing.
+
+    Attributes:
+        ledger: The ledger's folder; made by the first request, which must name data and model.
+        data: The rows that the model was trained on.
+        model: The model that holds them: anything that `--model` takes.
+        store: A gradient store of these rows; forgotten rows leave it.
+        kind: `removal`; `correction`: the rows' answers are replaced; `modification`: whole rows are.
+        replacement: For a correction or modification: a file of rows with the same ids.
+        with_copies: Take copies of the chosen rows into the request: rows of the same content under other ids, and near-duplicates. Without it they are
+            named, and named in the certificate.
+        reason: Why, for the record.
+        request_id: A name; by default a hash of the request.
+        key: The file of the ledger's key, with which rows are hashed; by default `LEDGER.key` beside the folder, never in it. A new ledger's is made.
+        max_perplexity_change: Drift budget of a new ledger: how much perplexity on other rows may change over all requests, as a share.
+        max_removed_share: Drift budget of a new ledger: the share of all rows that may be forgotten before retraining is due.
+    """
+
+    ledger: Path
+    data: Path | None = None
+    model: str | None = None
+    store: Path | None = None
+    kind: Kind = "removal"
+    replacement: Path | None = None
+    with_copies: bool = False
+    reason: str = ""
+    request_id: str | None = None
+    key: Path | None = None
+    max_perplexity_change: float = 0.05
+    max_removed_share: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListConfig:
+    """List the requests of a ledger.
+
+    Attributes:
+        ledger: The ledger's folder.
+    """
+
+    ledger: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(ReadingConfig):
+    """Carry out a request. A request that is done is not carried out again; one that was interrupted is continued.
+
+    The exit code is 0 when the rows were forgotten by the criteria that it named, and 3 when they were not, or when it can't be shown that they were.
+
+    Attributes:
+        request: Its id.
+        ledger: The ledger's folder.
+        method: `auto` tries methods, and rates of each, until the criteria of *forgotten* are met, at last `retrain`: training again without the rows, which
+            is exact for what entered through the adapter. A method that is named is the only one tried.
+        forget_config: config.yaml of an `unweave forget` run, whose method and options are used, and no others tried.
+        target_loss: The loss of the rows to be forgotten, in nats a token, that counts as forgotten; by default that of rows like them that were never
+            trained on (`--holdout`), or that of the base model.
+        max_minutes: No attempt is begun that would end later than this.
+        weights: How rows are weighed; anything but `uniform` needs a store that holds the rows to forget and to retain. `signed` is not offered: a request
+            forgets the rows that it names, and no others.
+        retain_rows: Rows whose behaviour must stay, drawn from the data by the request's id.
+        test_rows: Further rows, on which the change of everything else is measured.
+        max_length: The longest sequence, in tokens. By default the training's, or what the unlearning config says; where neither is known, as long as the
+            rows need.
+        near_copies: The least similarity (Jaccard of five-letter shingles) from which on another row counts as a near-duplicate of one that is to be
+            forgotten, and is named in the certificate; at 1 only the same content does.
+        holdout: A file of rows like those to be forgotten that were never trained on, for membership inference.
+        margin: The largest rise of the loss on other rows that does not matter, in nats a token.
+        over_budget: Go on although the drift budget is used up.
+        stores: Further gradient stores that may hold the rows, beside the ledger's own: forgotten rows leave them too.
+        replay: Repeat the unlearning of a request that is done in this folder, and compare the result; the ledger stays as it is.
+        key: The file of the ledger's key; by default `LEDGER.key` beside the folder.
+        seed: Of training.
+        dtype: Of unlearning, as for the model; what is measured is measured in float32.
+        device: As for the model.
+    """
+
+    request: Annotated[str, tyro.conf.Positional]
+    ledger: Path
+    method: str = "auto"
+    forget_config: Path | None = None
+    weights: PositiveMethod = "uniform"
+    target_loss: float | None = None
+    max_minutes: float = 60.0
+    retain_rows: int = 128
+    test_rows: int = 64
+    max_length: int | None = None
+    near_copies: float = 0.8
+    holdout: Path | None = None
+    margin: float = 0.05
+    over_budget: bool = False
+    stores: tuple[str, ...] = ()
+    replay: Path | None = None
+    key: Path | None = None
+    seed: int = 0
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
+    device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig:
+    """Recompute the hashes and the metrics of a request that was carried out, and fail on any difference.
+
+    The exit code is 0 when everything that can still be checked is as it was, naming what can't (rows that have left the data), and 1 otherwise.
+
+    Attributes:
+        request: Its id; by default all requests that were carried out, one after the other.
+        ledger: The ledger's folder.
+        tolerance: What rounding may change in a row's loss, in nats a token; by default what the model's depth and width allow in float32.
+        rows: Rows of a set that are measured anew, drawn by the request's id where there are more.
+        token_budget: Tokens a batch.
+        metrics: Measure anew. Without it (`--no-metrics`) no model is run: digests, and what follows from them, are checked.
+        key: The file of the ledger's key; by default `LEDGER.key` beside the folder.
+        without_key: Check what can be checked without the key, and say what can't.
+    """
+
+    request: Annotated[str, tyro.conf.Positional] = ""
+    ledger: Path
+    tolerance: float | None = None
+    rows: int = 64
+    token_budget: int = 4096
+    metrics: bool = True
+    key: Path | None = None
+    without_key: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollbackConfig:
+    """Undo the last request that was carried out: the model before it is the current one again.
+
+    Attributes:
+        request: Its id.
+        ledger: The ledger's folder.
+        reason: Why, for the record.
+    """
+
+    request: Annotated[str, tyro.conf.Positional]
+    ledger: Path
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelConfig:
+    """Give up a request that is not done, and remove what a failed or killed run of it has left.
+
+    Attributes:
+        request: Its id.
+        ledger: The ledger's folder.
+        reason: Why, for the record.
+    """
+
+    request: Annotated[str, tyro.conf.Positional]
+    ledger: Path
+    reason: str = ""

@@ -1,0 +1,58 @@
+"""The methods in words, from the registry: for `unweave methods` and for the page of the docs."""
+
+from dataclasses import MISSING, fields
+from typing import Any
+
+from unweave.unlearning.config import ForgetConfig
+from unweave.unlearning.methods import METHODS
+from unweave.unlearning.methods.base import Method
+
+
+def describe_methods() -> list[dict[str, Any]]:
+    """All methods.
+
+    Returns:
+        Name, summary, paper, inputs, requests, cost and own options of each.
+    """
+    return [
+        {
+            "name": method.name,
+            "summary": method.summary,
+            "paper": method.paper,
+            "inputs": _inputs(method),
+            "requests": list(method.requests),
+            "cost": method.cost,
+            "options": own_options(method),
+        }
+        for method in METHODS.values()
+    ]
+
+
+def own_options(method: Method) -> dict[str, Any]:
+    """The options that a method adds to those of all, or whose defaults are its own.
+
+    Args:
+        method: The method.
+
+    Returns:
+        Name to default.
+    """
+    common = {field.name: field.default for field in fields(ForgetConfig)}
+    return {
+        field.name: field.default
+        for field in fields(method.config_type)
+        if field.name != "method" and field.default is not MISSING and common.get(field.name, MISSING) != field.default
+    }
+
+
+def _inputs(method: Method) -> list[str]:
+    inputs = ["forget rows"]
+    if method.draws_retain(method.config_type):
+        inputs.append("retain rows")
+    if method.uses_clean and method.clean_answers is None:
+        inputs.append("clean answers where there are any")
+    if method.edit is not None:
+        inputs.append("an adapter")
+    if method.train is not None:
+        inputs.append("the training run's config.yaml")
+    return inputs

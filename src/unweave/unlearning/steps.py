@@ -1,0 +1,240 @@
+"""What an unlearning step sees: drawn rows, their sequences, and which sequence is what."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from unweave.data.batches import BLOCK_OVERHEAD, PASS_OVERHEAD, Batch, collate, join, length_groups
+from unweave.data.encoding import Example
+from unweave.errors import ConfigError
+from unweave.unlearning.config import Sampling
+
+LEAST_STEPS = 24
+"""Steps of a run that is told no number of epochs: of few rows, one epoch would be too few steps to move anything."""
+
+
+class Role(IntEnum):
+    """What a sequence is to the objective."""
+
+    RETAIN = 0
+    UNWANTED = 1  # a forget row with the completion to be forgotten
+    CLEAN = 2  # the same forget row with the right completion
+
+
+@dataclass(frozen=True)
+class ForgetRow:
+    """A row that a step may draw.
+
+    Attributes:
+        example: Its tokens.
+        clean: The tokens of the same question with the clean answer, for a forget row that has one.
+        weight: Its weight.
+        is_forget: Whether it is to be forgotten.
+        among_retain: Whether it came with the retain rows, and is drawn as they are: one that its weight has sent to the other side.
+    """
+
+    example: Example
+    clean: Example | None
+    weight: float
+    is_forget: bool
+    among_retain: bool = False
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """The sequences of a step.
+
+    Attributes:
+        groups: Their tokens, in batches of like length, or all in one.
+        examples: The same, one a sequence, in the order of the groups.
+        roles: The `Role` of each sequence, counted through all groups.
+        weights: The weight of the row that each sequence belongs to.
+        rows: Rows drawn; a forget row with a clean answer has two sequences.
+        progress: Share of the run that is behind this step, in [0, 1).
+    """
+
+    groups: tuple[Batch, ...]
+    examples: tuple[Example, ...]
+    roles: Int[Tensor, " S"]
+    weights: Float[Tensor, " S"]
+    rows: int
+    progress: float
+
+    @property
+    def row_ids(self) -> list[str]:
+        """The row that each sequence belongs to, counted through all groups."""
+        return [row_id for group in self.groups for row_id in group.row_ids]
+
+    def mask(self, role: Role) -> Float[Tensor, " S"]:
+        """1 where a sequence has a role.
+
+        Args:
+            role: The role.
+
+        Returns:
+            A mask in float32.
+        """
+        return (self.roles == role).float()
+
+    def to(self, device: torch.device | str) -> "StepBatch":
+        """The step on a device.
+
+        Args:
+            device: Where to.
+
+        Returns:
+            A step whose tensors are there.
+        """
+        groups = tuple(batch.to(device) for batch in self.groups)
+        return replace(self, groups=groups, roles=self.roles.to(device), weights=self.weights.to(device))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A planned step.
+
+    Attributes:
+        rows: The drawn rows.
+        progress: Share of the run behind it.
+    """
+
+    rows: tuple[ForgetRow, ...]
+    progress: float
+
+    def sequences(self, *, with_clean: bool) -> list[tuple[Example, Role, float]]:
+        """What its rows make the model read.
+
+        Args:
+            with_clean: Whether the method uses clean answers of forget rows.
+
+        Returns:
+            Tokens, role and weight of each sequence.
+        """
+        found: list[tuple[Example, Role, float]] = []
+        for row in self.rows:
+            found.append((row.example, Role.UNWANTED if row.is_forget else Role.RETAIN, row.weight))
+            if row.is_forget and with_clean and row.clean is not None:
+                found.append((row.clean, Role.CLEAN, row.weight))
+        return found
+
+
+def plan_draws(
+    forget: Sequence[ForgetRow],
+    retain: Sequence[ForgetRow],
+    *,
+    retain_ratio: float,
+    batch_size: int,
+    epochs: float | None,
+    seed: int,
+    sampling: Sampling = "cycle",
+) -> list[Drawn]:
+    """Draw the rows of all steps, `retain_ratio` retain rows for each forget row.
+
+    In cycles each set is dealt out in a new random order until none of its rows is left, and then again: after as many draws as a set has rows, each of
+    them was drawn once. RapidUn (arXiv 2512.04457) draws with replacement: of n rows and n draws, n/e are never drawn on average.
+
+    Args:
+        forget: Forget rows.
+        retain: Retain rows; may be empty when the ratio is 0.
+        retain_ratio: Retain rows for each forget row.
+        batch_size: Rows a step.
+        epochs: An epoch draws as many rows as both sets have, or as the one that is drawn from. `None`: one, or as many as make `LEAST_STEPS` steps.
+        seed: Of the draws.
+        sampling: `cycle`, or `replacement`.
+
+    Returns:
+        The steps. The ratio holds over the whole run and, up to one row, in each step.
+
+    Raises:
+        ConfigError: When a number is out of range.
+    """
+    if batch_size < 1 or (epochs is not None and epochs <= 0) or retain_ratio < 0:
+        raise ConfigError(
+            f"{epochs} epochs of batches of {batch_size} rows with {retain_ratio} retain rows a forget row can't be drawn.",
+            where="--epochs, --batch-size, --retain-ratio",
+            remedy="give numbers above 0",
+        )
+    rng = random.Random(seed)
+    share = _forget_share(len(retain), retain_ratio)
+    size = rows_of_epoch(len(forget), len(retain), retain_ratio)
+    total = max(1, round(epochs * size)) if epochs is not None else max(size, LEAST_STEPS * batch_size)
+    # Error diffusion spreads the forget rows evenly; the phase is random, so that batches do not all begin alike.
+    phase = rng.random()
+    flags = [int((index + 1) * share + phase) > int(index * share + phase) for index in range(total)]
+    deal = _cycles if sampling == "cycle" else _replaced
+    forgotten, kept = deal(forget, rng), deal(retain, rng)
+    drawn = [next(forgotten) if flag else next(kept) for flag in flags]
+    starts = range(0, total, batch_size)
+    return [Drawn(tuple(drawn[start : start + batch_size]), start / total) for start in starts]
+
+
+def rows_of_epoch(forget: int, retain: int, retain_ratio: float) -> int:
+    """How many rows an epoch draws: as many as both sets have, or as the one that is drawn from.
+
+    Args:
+        forget: Forget rows.
+        retain: Retain rows.
+        retain_ratio: Retain rows for each forget row.
+
+    Returns:
+        Their number.
+    """
+    share = _forget_share(retain, retain_ratio)
+    return (forget if share else 0) + (retain if share < 1 else 0)
+
+
+def _forget_share(retain: int, retain_ratio: float) -> float:
+    return 1.0 / (1.0 + retain_ratio) if retain else 1.0
+
+
+def never_drawn(steps: Sequence[Drawn], rows: Sequence[ForgetRow]) -> int:
+    """How many rows no step has seen.
+
+    Args:
+        steps: The steps that were made.
+        rows: The rows that they were drawn from.
+
+    Returns:
+        Their number.
+    """
+    seen = {row.example.row_id for step in steps for row in step.rows}
+    return sum(row.example.row_id not in seen for row in rows)
+
+
+def _cycles(rows: Sequence[ForgetRow], rng: random.Random) -> Iterator[ForgetRow]:
+    while True:
+        yield from rng.sample(rows, len(rows))
+
+
+def _replaced(rows: Sequence[ForgetRow], rng: random.Random) -> Iterator[ForgetRow]:
+    while True:
+        yield rng.choice(rows)
+
+
+def collate_step(drawn: Drawn, *, pad_token_id: int, with_clean: bool, joined: bool = False) -> StepBatch:
+    """Make the sequences of a planned step.
+
+    Args:
+        drawn: The step.
+        pad_token_id: What to pad with.
+        with_clean: Whether the method uses clean answers of forget rows.
+        joined: Put the groups into one batch, for a model that can run it (`can_join`).
+
+    Returns:
+        The step's batch.
+    """
+    sequences = drawn.sequences(with_clean=with_clean)
+    # Unwanted answers are often longer than right ones: one padded batch of both would be half padding.
+    overhead = BLOCK_OVERHEAD if joined else PASS_OVERHEAD
+    indices = length_groups([len(example) for example, _, _ in sequences], overhead=overhead)
+    groups = tuple(collate([sequences[index][0] for index in group], pad_token_id=pad_token_id) for group in indices)
+    order = [index for group in indices for index in group]
+    roles = torch.tensor([int(sequences[index][1]) for index in order])
+    weights = torch.tensor([sequences[index][2] for index in order])
+    examples = tuple(sequences[index][0] for index in order)
+    return StepBatch((join(groups),) if joined else groups, examples, roles, weights, len(drawn.rows), drawn.progress)

@@ -1,0 +1,314 @@
+"""ALinFiK's student: a small model that reads a row's text and predicts its values (arXiv 2503.01052)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from unweave.errors import ModelError
+from unweave.files import read_json, replacing, replacing_folder, write_json, write_text
+from unweave.markdown import code, front_matter, plain
+from unweave.models.encoder import load_encoder, mean_over_tokens
+from unweave.models.loading import load, native_dtype, pick_device, quiet_transformers
+from unweave.models.pretrained import read_pretrained, read_weights, require_finite
+from unweave.models.saving import save_model
+from unweave.models.tensor_files import read_header
+from unweave.valuation.kernel import KernelHead
+from unweave.valuation.texts import Text, answered
+from unweave.visible import json_text
+
+RECORD = "student.json"
+
+DEPTH = 0.8
+"""States behind so much of the layers told a kernel more, when it was tried, than those at the end, which are about the next token; and they cost less."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a task's raw scores become values, and how far they can be trusted.
+
+    Attributes:
+        scores: Raw scores, ascending.
+        values: The value at each; between them the map is linear, outside it is flat.
+        half_widths: Coverage to the half width of an interval around a predicted value, from rows that neither training nor the map has seen
+            (split conformal prediction).
+    """
+
+    scores: list[float]
+    values: list[float]
+    half_widths: dict[str, float]
+
+    def __call__(self, scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Values of raw scores."""
+        return np.interp(scores, self.scores, self.values)
+
+
+@dataclass(frozen=True)
+class StudentSpec:
+    """What a student is, beside its weights.
+
+    Attributes:
+        backbone: Name of the model that it began as.
+        pooling: `mean` over tokens, for sentence encoders; `last` token, for causal models; `answer`: the mean over the answer's tokens, and the last one.
+        tasks: Names of the values that it predicts.
+        max_length: Tokens of a text that are read.
+        calibration: Task to its calibration; empty before fitting.
+        metrics: What fitting found on held-out rows.
+        fitted_on: Rows.
+        kernel: Whether the backbone is as it was, and the head a kernel regression.
+    """
+
+    backbone: str
+    pooling: str
+    tasks: tuple[str, ...]
+    max_length: int
+    calibration: dict[str, Calibration] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    fitted_on: int = 0
+    kernel: bool = False
+
+
+class Student(nn.Module):
+    """A backbone with one output for each task: linear, and trained with the backbone, or a kernel regression on its states.
+
+    Args:
+        backbone: A Hugging Face model without a head.
+        tokenizer: Its tokenizer.
+        spec: Pooling, tasks.
+    """
+
+    def __init__(self, backbone: Any, tokenizer: Any, spec: StudentSpec):
+        super().__init__()
+        self.backbone = backbone
+        self.width = backbone.config.hidden_size * (2 if spec.pooling == "answer" else 1)
+        self.head: nn.Module = (
+            KernelHead(0, self.width, len(spec.tasks)) if spec.kernel else nn.Linear(self.width, len(spec.tasks))
+        )
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
+        self.tokenizer = tokenizer
+        self.spec = spec
+
+    @classmethod
+    def begin(
+        cls, name: str, tasks: Sequence[str], *, max_length: int, device: str = "auto", kernel: bool = False
+    ) -> "Student":
+        """A student that has learned nothing yet.
+
+        Args:
+            name: `minilm` (packaged) or another sentence encoder, or `smollm2-135m` (packaged).
+            tasks: What it is to predict.
+            max_length: Tokens of a text that are read.
+            device: Where to run it.
+            kernel: Leave the backbone as it is, for a kernel regression on its states.
+
+        Returns:
+            The student, in float32; with a kernel in the precision that the machine computes natively.
+        """
+        if name.startswith("smollm2"):
+            loaded = load(name)
+            model, tokenizer, pooling = loaded.model.get_decoder(), loaded.tokenizer, "answer" if kernel else "last"
+            if kernel:
+                model.layers = model.layers[: max(1, round(DEPTH * len(model.layers)))]
+                model.config.num_hidden_layers = len(model.layers)
+        else:
+            encoder = load_encoder(name, device="cpu", max_length=max_length)
+            model, tokenizer, pooling = encoder.model, encoder.tokenizer, "mean"
+        spec = StudentSpec(name, pooling, tuple(tasks), max_length, kernel=kernel)
+        place = pick_device(device)
+        return cls(model.to(native_dtype(place) if kernel else torch.float32), tokenizer, spec).to(place)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the student is."""
+        return next(self.backbone.parameters()).device
+
+    def tokens(self, texts: Sequence[Text]) -> dict[str, Tensor]:
+        """Texts as a padded batch on the student's device.
+
+        Args:
+            texts: The texts.
+
+        Returns:
+            Token ids and attention mask; where answers are pooled by themselves, also a mask of the places that predict them.
+        """
+        if self.spec.pooling == "answer":
+            return answered(texts, self.tokenizer, self.spec.max_length, self.device)
+        plain = [text if isinstance(text, str) else "\n".join(text) for text in texts]
+        batch = self.tokenizer(
+            plain, padding=True, truncation=True, max_length=self.spec.max_length, return_tensors="pt"
+        )
+        return {name: batch[name].to(self.device) for name in ("input_ids", "attention_mask")}
+
+    def forward(self, **tokens: Tensor) -> Float[Tensor, "B T"]:
+        """Raw scores.
+
+        Args:
+            **tokens: As `tokens` makes them.
+
+        Returns:
+            A column for each task.
+        """
+        return self.head(self.states(**tokens))
+
+    def states(self, input_ids: Tensor, attention_mask: Tensor, answers: Tensor | None = None) -> Float[Tensor, "B F"]:
+        """What the head sees of each text.
+
+        Args:
+            input_ids: Token ids.
+            attention_mask: 1 where there is a token.
+            answers: 1 where the next token is one of the answer.
+
+        Returns:
+            A vector a text, in float32 at least.
+        """
+        # The backbone may run in bfloat16; pooling and head never do, since their rounding would tie rows of like value.
+        states = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        states = states.to(torch.promote_types(states.dtype, torch.float32))
+        if self.spec.pooling == "mean":
+            return mean_over_tokens(states, attention_mask)
+        # The last token that is one, whichever side the tokenizer pads.
+        places = (attention_mask * torch.arange(1, attention_mask.shape[1] + 1, device=states.device)).argmax(dim=1)
+        last = states[torch.arange(len(states), device=states.device), places]
+        return last if answers is None else torch.cat([mean_over_tokens(states, answers), last], dim=1)
+
+    def scores(self, texts: Sequence[Text], *, batch_size: int = 64) -> Float[np.ndarray, "n T"]:
+        """Raw scores of texts, in their order; those of like length go together.
+
+        Args:
+            texts: The texts.
+            batch_size: Texts at a time.
+
+        Returns:
+            A column for each task.
+        """
+        return self._batched(self, texts, len(self.spec.tasks), batch_size)
+
+    def features(self, texts: Sequence[Text], *, batch_size: int = 64) -> Float[np.ndarray, "n F"]:
+        """What the head sees of each text, in their order.
+
+        Args:
+            texts: The texts.
+            batch_size: Texts at a time.
+
+        Returns:
+            A vector a text.
+        """
+        return self._batched(self.states, texts, self.width, batch_size)
+
+    def _batched(self, work: Callable[..., Tensor], texts: Sequence[Text], width: int, batch_size: int) -> Any:
+        self.eval()
+        out = np.zeros((len(texts), width))
+        order = sorted(range(len(texts)), key=lambda index: sum(map(len, texts[index])))
+        with torch.inference_mode():
+            for start in range(0, len(order), batch_size):
+                chosen = order[start : start + batch_size]
+                out[chosen] = work(**self.tokens([texts[index] for index in chosen])).float().cpu().numpy()
+        return out
+
+    def predict(self, texts: Sequence[Text], *, batch_size: int = 64) -> dict[str, Float[np.ndarray, " n"]]:
+        """Predicted values.
+
+        Args:
+            texts: The texts.
+            batch_size: Texts at a time.
+
+        Returns:
+            Task to values, in the unit of those that the student was fitted on.
+        """
+        scores = self.scores(texts, batch_size=batch_size)
+        return {name: self.spec.calibration[name](scores[:, index]) for index, name in enumerate(self.spec.tasks)}
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write the student, with a card; other files of the folder are left alone. Its description is written last: without it there is no student.
+
+        Args:
+            folder: Where to.
+        """
+        require_finite(self.state_dict().items(), where="the student")
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / RECORD).unlink(missing_ok=True)
+        # A backbone that was never trained is found by its name.
+        if not self.spec.kernel:
+            with replacing_folder(path / "backbone") as out:
+                save_model(self.backbone, self.tokenizer, out)
+        with replacing(path / "head.safetensors") as out:
+            save_file({name: own.detach().cpu().contiguous() for name, own in self.head.state_dict().items()}, out)
+        write_text(path / "README.md", _card(self.spec))
+        write_json(path / RECORD, asdict(self.spec))
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str, *, device: str = "auto", dtype: str | None = None) -> "Student":
+        """Load a student.
+
+        Args:
+            folder: Where `save_pretrained` wrote it.
+            device: Where to run it.
+            dtype: Of the backbone; `auto` is bfloat16 where the machine computes it natively, float32 elsewhere. By default that in which it was
+                fitted: float32, with a kernel `auto`.
+
+        Returns:
+            The student, in evaluation mode.
+
+        Raises:
+            ModelError: When the folder holds none, or its files are broken.
+        """
+        from transformers import AutoModel, AutoTokenizer
+
+        path = Path(folder)
+        if not (path / RECORD).is_file():
+            raise ModelError("There is no student here.", where=str(folder), remedy="make one with `unweave value fit`")
+        record = read_json(path / RECORD, what="The student's description")
+        calibration = {name: Calibration(**own) for name, own in record.pop("calibration").items()}
+        spec = StudentSpec(**{**record, "tasks": tuple(record["tasks"]), "calibration": calibration})
+        if spec.kernel:
+            begun = cls.begin(spec.backbone, spec.tasks, max_length=spec.max_length, device="cpu", kernel=True)
+            backbone, tokenizer = begun.backbone, begun.tokenizer
+        else:
+            with quiet_transformers():
+                backbone = read_weights(AutoModel, path / "backbone", only_body=True, dtype=torch.float32)
+                tokenizer = read_pretrained(AutoTokenizer, path / "backbone")
+        student = cls(backbone, tokenizer, spec)
+        read_header(path / "head.safetensors")
+        head = load_file(path / "head.safetensors")
+        if spec.kernel:
+            rows, width = head["support"].shape
+            student.head = KernelHead(rows, width, len(spec.tasks))
+        student.head.load_state_dict(head)
+        require_finite(student.state_dict().items(), where=str(folder))
+        place = pick_device(device)
+        dtype = dtype or ("auto" if spec.kernel else "float32")
+        student.backbone.to(native_dtype(place) if dtype == "auto" else getattr(torch, dtype))
+        return student.to(place).eval()
+
+
+def _card(spec: StudentSpec) -> str:
+    lines = [
+        front_matter({"library_name": "unweave", "tags": ["data-valuation"]}),
+        "# A student of data values (ALinFiK)",
+        "",
+        f"It began as {code(spec.backbone)}, was fitted on {spec.fitted_on} rows, and predicts from a row's text what LinFiK says of it.",
+        f"Tasks: {', '.join(map(plain, spec.tasks))}.",
+        "Values hold for the model and the tasks that they were made with.",
+        "",
+        "```python",
+        "from unweave.valuation import Student",
+        "",
+        'Student.from_pretrained("this folder").predict([("What is 2 plus 3?", "5")])',
+        "```",
+        "",
+        "On held-out rows:",
+        "",
+        "```json",
+        json_text(spec.metrics, indent=2),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)

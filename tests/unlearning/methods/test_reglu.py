@@ -1,0 +1,155 @@
+"""ReGLU (arXiv 2604.17396): the adapter's beginning from covariances of the answers' outputs, and its objective, written out."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+
+from tests.folders import save_model
+from tests.tiny import random_examples
+from unweave.models.loading import ModelConfig, load
+from unweave.unlearning.methods import METHODS
+from unweave.unlearning.methods.balanced import BalancedConfig
+from unweave.unlearning.methods.base import Setting
+from unweave.unlearning.methods.reglu import RegluConfig
+from unweave.unlearning.steps import Drawn, ForgetRow, collate_step
+from unweave.unlearning.view import Reference, StepView
+
+METHOD = METHODS["reglu"]
+NAME = "model.layers.1.mlp.up_proj"
+LENGTHS = [6, 17, 9, 5, 12, 20]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("reglu") / "base")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    examples = random_examples(LENGTHS, prompt=3)
+    return [ForgetRow(example, None, 1.0 + index, index < 3) for index, example in enumerate(examples)]
+
+
+def config_for(output, **options):
+    small = {"lora_r": 4, "lora_alpha": 8, "retain_directions": 5}
+    return RegluConfig(forget="f", retain="r", output_dir=output, **{**small, **options})
+
+
+def prepared(folder, rows, output, *, sink=0.0, **options):
+    loaded = load(ModelConfig(model=str(folder), dtype="float32"))
+    if sink:
+        module = loaded.model.get_submodule(NAME)
+        # An attention sink: the first position's output is far larger than any other's.
+        module.register_forward_pre_hook(lambda _, given: (_swollen(given[0], sink),))
+    config = config_for(output, **options)
+    return config, METHOD.prepare(config, Setting(loaded, rows))
+
+
+def _swollen(values, factor):
+    return torch.cat([factor * values[:, :1], values[:, 1:]], dim=1)
+
+
+def matrices(folder, rows, *, answers=True):
+    """C_F and C_R of one layer, a row at a time: outputs at the positions that predict the answer, or at all."""
+    model = load(ModelConfig(model=str(folder), dtype="float32")).model
+    outputs = {True: [], False: []}
+    module = model.get_submodule(NAME)
+    for row in rows:
+        handle = module.register_forward_hook(
+            lambda *given, row=row: outputs[row.is_forget].append(given[2][0, _places(row, answers)].double())
+        )
+        with torch.no_grad():
+            model(input_ids=torch.tensor([row.example.input_ids]))
+        handle.remove()
+    found = {}
+    for kind, parts in outputs.items():
+        tokens = torch.cat(parts)
+        found[kind] = tokens.T @ tokens / len(tokens) + 1e-4 * torch.eye(tokens.shape[1], dtype=torch.float64)
+    return found, module.weight.detach()
+
+
+def _places(row, answers):
+    return [place - 1 for place in row.example.label_positions] if answers else list(range(len(row.example)))
+
+
+@pytest.mark.parametrize("tokens", ["answer", "all"])
+def test_the_beginning_is_that_of_the_formula(folder, rows, tmp_path, tokens):
+    config, setting = prepared(folder, rows, tmp_path, covariance_tokens=tokens)
+    model = setting.loaded.model
+    found, weight = matrices(folder, rows, answers=tokens == "answer")
+    layer = model.get_submodule(f"base_model.model.{NAME}")
+    factor_b, factor_a = layer.lora_B["default"].weight, layer.lora_A["default"].weight
+    top = torch.linalg.eigh((1 - config.beta) * found[True] - config.beta * found[False])[1][:, -4:].float()
+    assert torch.allclose(factor_b @ factor_b.T, top @ top.T, atol=1e-3), "the projection onto the top eigenvectors"
+    assert torch.allclose(factor_a, factor_b.T @ weight, atol=1e-4)
+    assert torch.allclose(layer.base_layer.weight + 2.0 * factor_b @ factor_a, weight, atol=1e-5)
+    kept = next(basis for factor, basis in setting.prepared if factor is factor_b)
+    bottom = torch.linalg.eigh(found[False])[1][:, -5:].float()
+    assert torch.allclose(kept @ kept.T, bottom @ bottom.T, atol=1e-3)
+    # Nothing has changed yet.
+    start = load(ModelConfig(model=str(folder), dtype="float32")).model
+    ids = torch.tensor([rows[-1].example.input_ids])
+    with torch.no_grad():
+        assert torch.allclose(model(input_ids=ids).logits, start(input_ids=ids).logits, atol=1e-4)
+    # The saved base is the one that the adapter belongs to.
+    base = load(ModelConfig(model=str(tmp_path / "base"), dtype="float32")).model.state_dict()
+    assert torch.equal(base[f"{NAME}.weight"], layer.base_layer.weight)
+
+
+def test_an_attention_sink_does_not_decide_the_directions(folder, rows, tmp_path):
+    def projection(name, **options):
+        _, setting = prepared(folder, rows, tmp_path / name, **options)
+        factor = setting.loaded.model.get_submodule(f"base_model.model.{NAME}").lora_B["default"].weight.detach()
+        return factor @ factor.T
+
+    # The sink is at the first position, which predicts no answer.
+    assert torch.allclose(projection("a"), projection("b", sink=100.0), atol=1e-3)
+    assert not torch.allclose(
+        projection("c", covariance_tokens="all"), projection("d", covariance_tokens="all", sink=100.0), atol=1e-1
+    )
+
+
+def test_the_objective_is_its_formula(folder, rows, tmp_path):
+    config, setting = prepared(folder, rows, tmp_path)
+    model = setting.loaded.model
+    step = collate_step(Drawn(tuple(rows), 0.0), pad_token_id=0, with_clean=False)
+    objective = METHOD.build(config, setting)
+    found = objective.loss(StepView(model, step, Reference(model)))
+    hinges, losses = [], []
+    for row in rows:
+        ids = torch.tensor([row.example.input_ids])
+        chances = torch.softmax(model(input_ids=ids).logits[0, _places(row, True)].double(), dim=-1)
+        targets = ids[0, list(row.example.label_positions)]
+        own = chances.gather(1, targets[:, None]).squeeze(1)
+        others = chances.scatter(1, targets[:, None], 0.0).amax(dim=1)
+        hinges.append(row.weight * (1 + own - others).mean())
+        losses.append(-row.weight * own.log().mean())
+    away = sum((factor.detach().double().T @ basis.double()).square().sum() for factor, basis in setting.prepared)
+    expected = sum(hinges[:3]) / 3 + sum(losses[3:]) / 3 + 0.5 * away
+    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+    other = METHOD.build(replace(config, forget_loss="graddiff"), setting)
+    ascent = sum(losses[3:]) / 3 - sum(losses[:3]) / 3 + 0.5 * away
+    assert other.loss(StepView(model, step, Reference(model))).item() == pytest.approx(ascent.item(), rel=1e-4)
+
+
+OPTIONS = {
+    "beta": 0.3, "retain_directions": 2, "covariance_rows": 1, "covariance_tokens": "all", "orthogonality": 0.1, "forget_loss": "graddiff",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_changes_the_gradient(folder, rows, tmp_path, option):
+    own = {field.name for field in fields(RegluConfig)} - {field.name for field in fields(BalancedConfig)}
+    assert own <= set(OPTIONS)
+
+    def gradient(name, **options):
+        config, setting = prepared(folder, rows, tmp_path / name, **options)
+        model = setting.loaded.model
+        step = collate_step(Drawn(tuple(rows), 0.0), pad_token_id=0, with_clean=False)
+        METHOD.build(config, setting).loss(StepView(model, step, Reference(model))).backward()
+        return torch.cat([own.grad.flatten() for own in model.parameters() if own.requires_grad])
+
+    plain, changed = gradient("a"), gradient("b", **{option: OPTIONS[option]})
+    # Eigenvectors have no sign of their own.
+    assert abs(float(plain.norm() - changed.norm())) > 1e-3 * float(plain.norm())
