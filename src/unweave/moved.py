@@ -107,7 +107,10 @@ class OldModule(types.ModuleType):
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002  # the signature is importlib's
+        target: types.ModuleType | None = None,  # noqa: ARG002  # the signature is importlib's
     ) -> importlib.machinery.ModuleSpec | None:
         moved = new_names(fullname)
         if not moved or importlib.util.find_spec(moved[0]) is None:

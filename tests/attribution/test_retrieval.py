@@ -199,7 +199,7 @@ def test_checkpoints_add_up_by_learning_rate(tmp_path, monkeypatch):
     next(value for name, value in second.model.named_parameters() if "lora_B" in name).data.add_(0.3)
     for name, model in (("a", first), ("b", second)):
         cache_rows(cache_config(tmp_path, store=tmp_path / name), loaded=model, rows=rows())
-    monkeypatch.setattr("unweave.attribution.tracing.load", lambda _: second)
+    monkeypatch.setattr("unweave.jobs.trace.load", lambda _: second)
     config = TraceConfig(
         store=tmp_path / "a",
         prompt="red",

@@ -254,7 +254,7 @@ def test_questions_without_an_answer_get_the_models_own(tmp_path, monkeypatch):
     assert [hit.influence for hit in first] == pytest.approx([hit.influence for hit in again], rel=1e-3)
     assert (told.completion, told.id) == ("blue green", "told")
     assert talk.completion == greedy_answers(model, [talk], EncodingConfig(), max_new_tokens=4)[0]
-    monkeypatch.setattr("unweave.attribution.tracing.greedy_answers", lambda *given, **_: [" "] * len(given[1]))
+    monkeypatch.setattr("unweave.jobs.trace.greedy_answers", lambda *given, **_: [" "] * len(given[1]))
     with pytest.raises(DataError, match="answers nothing") as raised:
         trace_answers(config, loaded=model)
     assert "q.jsonl:1" in str(raised.value)

@@ -75,7 +75,7 @@ def test_another_models_tokenizer_is_found(config):
 
 
 def test_a_doubled_bos_is_found(config, monkeypatch):
-    from unweave.attribution import cache
+    from unweave.attribution import caching as cache
 
     real = cache.encode_rows
 

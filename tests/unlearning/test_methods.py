@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unlearning.test_forget import PATHS, losses, poisoned, settings  # noqa: F401
-from unweave import forget
+from unweave import unlearning
 from unweave.cli.main import main
 from unweave.curvature.base import Problem
 from unweave.errors import ConfigError
@@ -133,7 +133,7 @@ def test_divergence_goes_back_to_the_best_step(poisoned, tmp_path, monkeypatch):
 
 def test_what_methods_are_made_of_does_not_import_them():
     """Else a module imports by itself, or not, as another has been imported before it."""
-    package = Path(forget.__file__).parent
+    package = Path(unlearning.__file__).parent
     todo, seen = sorted((package / "methods").glob("*.py")), set()
     while todo:
         path = todo.pop()

@@ -15,12 +15,12 @@ from tests.folders import write_rows
 from tests.tiny import TinyTokenizer
 from unweave.cli.main import main
 from unweave.errors import ConfigError, DataError, ModelError
+from unweave.jobs import value_fit as fitting
+from unweave.jobs import value_predict as predicting
 from unweave.jobs.value_fit import conformal_width, fit_student, normal_scores
 from unweave.jobs.value_predict import bucket_bounds, predict_values
 from unweave.stats.intervals import rank_correlation
 from unweave.stats.ranking import top_overlap
-from unweave.valuation import fit as fitting
-from unweave.valuation import predict as predicting
 from unweave.valuation.config import FitConfig, PredictConfig
 from unweave.valuation.losses import listwise, pairwise, regression
 from unweave.valuation.student import Student
