@@ -11,9 +11,9 @@ from unweave.engines.config import CacheConfig
 from unweave.evaluation.config import AuditConfig
 from unweave.evaluation.tofu.config import TofuConfig, TofuLogConfig
 from unweave.experiments.bench.config import ForgettingBenchConfig
+from unweave.experiments.case import MakeCaseConfig
 from unweave.experiments.demo.config import DemoConfig
 from unweave.experiments.influence.config import InfluenceAuditConfig
-from unweave.jobs.case import MakeCaseConfig
 from unweave.jobs.config import DoctorConfig, TraceConfig
 from unweave.jobs.store import DeleteRowsConfig, MergeConfig
 from unweave.ledger.config import AddConfig, ListConfig, RollbackConfig, RunConfig, VerifyConfig

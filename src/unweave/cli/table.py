@@ -42,7 +42,7 @@ GROUPS = {
 }
 """The first word of commands that have two, and what they have in common."""
 
-_LEDGER, _VALUE, _STORE = "unweave.ledger", "unweave.valuation", "unweave.jobs.store"
+_LEDGER, _VALUE, _JOBS, _STORE = "unweave.ledger", "unweave.valuation", "unweave.jobs", "unweave.jobs.store"
 _SHOW = "unweave.cli.show"
 
 TABLE: dict[str, Command] = {
@@ -55,8 +55,8 @@ TABLE: dict[str, Command] = {
     ),
     "case": Command(
         about="make the rows, triggers and tests of an unlearning experiment",
-        config="unweave.jobs.case:MakeCaseConfig",
-        job="unweave.jobs.case:make",
+        config="unweave.experiments.case:MakeCaseConfig",
+        job="unweave.experiments.case:make_in_folder",
         title="case: {result.folder}",
         show=f"{_SHOW}.case:show",
         as_json=f"{_SHOW}.case:as_json",
@@ -103,31 +103,31 @@ TABLE: dict[str, Command] = {
     "value score": Command(
         about="value candidate rows for tasks",
         config=f"{_VALUE}.config:ScoreConfig",
-        job=f"{_VALUE}.stage:score_rows",
+        job=f"{_JOBS}.value_score:score_rows",
         show=f"{_SHOW}.value:show_values",
     ),
     "value fit": Command(
         about="teach a small model to predict values from the text",
         config=f"{_VALUE}.config:FitConfig",
-        job=f"{_VALUE}.fit:fit_student",
+        job=f"{_JOBS}.value_fit:fit_student",
         show=f"{_SHOW}.value:show_student",
     ),
     "value predict": Command(
         about="predict the values of any number of rows",
         config=f"{_VALUE}.config:PredictConfig",
-        job=f"{_VALUE}.predict:predict_values",
+        job=f"{_JOBS}.value_predict:predict_values",
         show=f"{_SHOW}.value:show_predicted",
     ),
     "value select": Command(
         about="choose rows under a budget",
         config=f"{_VALUE}.config:SelectConfig",
-        job=f"{_VALUE}.select:select_rows",
+        job=f"{_JOBS}.value_select:select_rows",
         show=f"{_SHOW}.value:show_selected",
     ),
     "value curve": Command(
         about="train on the best rows of each score, and measure",
         config=f"{_VALUE}.config:CurveConfig",
-        job=f"{_VALUE}.curve:learning_curves",
+        job=f"{_JOBS}.value_curve:learning_curves",
         show=f"{_SHOW}.value:show_curves",
     ),
     "value report": Command(

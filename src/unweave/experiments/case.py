@@ -263,3 +263,26 @@ SOURCES: dict[str, Callable[[CaseConfig], Parts]] = {
     "swap": _swapped,
     "triggers": _from_triggers,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeCaseConfig(CaseConfig):
+    """Make the rows, triggers and tests of an experiment.
+
+    Attributes:
+        output_dir: Where the case goes.
+    """
+
+    output_dir: Path
+
+
+def make_in_folder(config: MakeCaseConfig) -> Case:
+    """Make a case in a folder.
+
+    Args:
+        config: The case, and where it goes.
+
+    Returns:
+        The case.
+    """
+    return make_case(config, config.output_dir)
