@@ -50,7 +50,7 @@ def test_datainf_is_the_mean_of_inverses():
         torch.testing.assert_close(found.flatten(1), expected, rtol=1e-7, atol=1e-8)
 
 
-def test_ekfac_is_exact_for_one_row_of_rank_one_and_close_to_the_fisher_otherwise():
+def test_ekfac_is_exact_for_one_row_of_rank_one():
     # One row with one labelled token has a gradient of rank one: EK-FAC's basis contains it, and its curvature is g g^T itself.
     problem, _ = make(rows=1, damping=0.5)
     example = random_examples([4], prompt=3)
@@ -60,10 +60,49 @@ def test_ekfac_is_exact_for_one_row_of_rank_one_and_close_to_the_fisher_otherwis
     for name, query in queries.items():
         left, right = problem.sketcher.model.get_parameter(name).shape
         flat = query.flatten().double()
-        single = torch.linalg.matrix_rank(query[0]).item() == 1
+        assert torch.linalg.matrix_rank(query[0]).item() == 1, name
         expected = query[0] / (flat.square().sum() + 0.5 * flat.square().sum() / (left * right))
-        if single:
-            torch.testing.assert_close(found[name][0], expected, rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(found[name][0], expected, rtol=1e-6, atol=1e-9)
+
+
+def tokens_of(model, example, name):
+    """What goes into a linear module at each position of a row, and the gradient of the row's mean loss at its output, by autograd alone."""
+    seen = {}
+    module = model.get_submodule(name.removesuffix(".weight"))
+
+    def keep(_, inputs, output):
+        output.retain_grad()
+        seen.update(into=inputs[0].detach()[0], out=output)
+
+    handle = module.register_forward_hook(keep)
+    module.weight.requires_grad_()
+    ids = torch.tensor([example.input_ids])
+    logits = torch.log_softmax(model(input_ids=ids).logits[0, example.prompt_length - 1 : -1], dim=-1)
+    (-logits.gather(1, ids[0, example.prompt_length :, None]).mean()).backward()
+    handle.remove()
+    module.weight.requires_grad_(False)
+    module.weight.grad = None
+    return seen["into"], seen["out"].grad[0]
+
+
+def test_ekfac_equals_a_dense_matrix_made_of_its_definition():
+    """C = (Q_L x Q_R) diag(Lambda) (Q_L x Q_R)^T written out, each part from single tokens, and solved with its damping."""
+    problem, rows = make(damping=0.2)
+    queries = gradients_of(problem.sketcher, problem.rows[:2])
+    found = ekfac(problem, queries, empirical=True)
+    for name, query in queries.items():
+        pairs = [tokens_of(problem.sketcher.model, example, name) for example in problem.rows]
+        alive = [grads.abs().sum(dim=1) > 0 for _, grads in pairs]
+        left = sum(grads[own].T @ grads[own] for (_, grads), own in zip(pairs, alive, strict=True))
+        right = sum(into[own].T @ into[own] for (into, _), own in zip(pairs, alive, strict=True))
+        basis = torch.kron(torch.linalg.eigh(left)[1], torch.linalg.eigh(right)[1])
+        gradients = torch.stack([(grads.T @ into).flatten() for into, grads in pairs])
+        torch.testing.assert_close(gradients, rows[name].flatten(1), rtol=1e-7, atol=1e-10)
+        spectrum = (gradients @ basis).square().mean(dim=0)
+        dense = basis @ torch.diag(spectrum) @ basis.T
+        damped = dense + 0.2 * spectrum.mean() * torch.eye(len(dense), dtype=torch.float64)
+        expected = torch.linalg.solve(damped, query.flatten(1).double().T).T
+        torch.testing.assert_close(found[name].flatten(1).double(), expected, rtol=1e-5, atol=1e-8)
 
 
 def dense_gauss_newton(problem):

@@ -31,11 +31,17 @@ def config(tmp_path_factory):
     shared = {"dtype": "float32", "max_length": 96}
     adapter = folder / "adapter"
     fine_tune(TrainConfig(model=str(base), data=case.path("train"), output_dir=adapter, epochs=1, lora_r=2, **shared))
+    retrained = folder / "retrained"
+    fine_tune(
+        TrainConfig(
+            model=str(base), data=case.path("train"), without=case.path("forget"), output_dir=retrained, epochs=1, lora_r=2, **shared
+        )
+    )  # fmt: skip
     cache_rows(
         CacheConfig(model=str(adapter), data=case.path("train"), store=folder / "store", dimension=256, **shared)
     )
     return ForgettingBenchConfig(
-        case=case.folder, model=str(adapter), output_dir=folder / "out", store=folder / "store", retrained=str(adapter),
+        case=case.folder, model=str(adapter), output_dir=folder / "out", store=folder / "store", retrained=str(retrained),
         entries=("rapidun+rapidun", "rapidun+random-rapidun-dense", "npo", "fisher"), retain_from="train", forget_sizes=(4,),
         retain_rows=8, seeds=(0, 1), trials=2, steps=2, batch_size=4, validation_rows=3, max_validation=6, max_new_tokens=3, **shared,
     )  # fmt: skip
@@ -52,6 +58,7 @@ def test_a_comparison_from_its_config_file_to_its_page(config, tmp_path, capsys)
     assert len(results["search"]) == 2 * len(config.entries), "the same budget for each"
     assert {one["entry"] for one in results["against"]} == set(config.entries[1:])
     assert set(results["plain"]) == {"before", "retrained"}
+    assert results["plain"]["before"] != results["plain"]["retrained"]
     assert "| `npo` | 4 |" in (config.output_dir / "table.md").read_text()
     page = (config.output_dir / "report.html").read_text()
     assert "<svg" in page
