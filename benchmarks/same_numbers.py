@@ -3,9 +3,10 @@
     python benchmarks/same_numbers.py OLD NEW           benchmarks/results/same_numbers.json
     python benchmarks/same_numbers.py OLD NEW --demo    the metrics of the quick demo too (ten minutes a version)
 
-OLD and NEW are checkouts, such as `git worktree add /tmp/before 83f41a2` makes one. Both run in processes of their own, one thread, in float32, on a tiny
-Llama with weights from a fixed seed: its adapter is trained, its rows cached with three sketches and traced, weights of three methods made, and every unlearning method
-runs three steps (an edit: once). Compared are the tensors that are written and the losses of all steps, bit by bit; where bits differ, by how much at most.
+OLD and NEW are checkouts, such as `git worktree add /tmp/before b2e8f47` makes one. Both run in processes of their own, one thread, in float32, on a tiny
+Llama with weights from a fixed seed: its adapter is trained, its rows cached with three sketches and traced, weights of three methods made, and every
+unlearning method runs three steps (an edit: once). Compared are the tensors that are written and the losses of all steps, bit by bit; where bits differ, by
+how much at most.
 """
 
 import argparse
