@@ -43,7 +43,9 @@ def test_an_old_store_is_whole_grows_and_lets_rows_go(old):
     code = main(["cache", "--model", "base", "--data", "rows.jsonl", "--store", "store", "--parameters", "linear", "--dimension", "64", "--dtype", "float32",
                  "--max-length", "64", "--loss", "last-turn"])  # fmt: skip
     assert code == 0
-    assert set(GradientStore.open(old / "store").row_ids()) == {row["id"] for row in rows} - {"r3"}, "deleted is deleted"
+    assert set(GradientStore.open(old / "store").row_ids()) == {row["id"] for row in rows} - {"r3"}, (
+        "deleted is deleted"
+    )
     assert main(["store", "delete", "store", "--row-ids", "r8"]) == 0
     assert main(["store", "compact", "store"]) == 0
     assert set(GradientStore.open(old / "store").row_ids()) == {row["id"] for row in rows[:-1]} - {"r3"}
