@@ -11,7 +11,7 @@ from tests.folders import write_rows
 from unweave.cli.main import main
 from unweave.errors import ConfigError, DataError
 from unweave.jobs.value_select import select_rows
-from unweave.valuation.choice import Basket, Candidates, shares_of, take_centers, take_facility, take_top
+from unweave.valuation.choice import Candidates, Selection, shares_of, take_centers, take_facility, take_top
 from unweave.valuation.config import SelectConfig
 from unweave.valuation.table import write_table
 
@@ -25,9 +25,9 @@ def candidates(count, *, seed=0, dimension=4):
 
 
 def chosen_by(take, known, budget, *, diversity=0.5, duplicates=1.0):
-    basket = Basket(known, budget=budget, duplicates=duplicates)
-    take(basket, diversity)
-    return basket
+    selection = Selection(known, budget=budget, duplicates=duplicates)
+    take(selection, diversity)
+    return selection
 
 
 def objective(known, rows, diversity):
@@ -69,12 +69,12 @@ def test_budgets_of_unequal_costs_and_copies():
     known = candidates(6)
     costs = np.array([3.0, 9.0, 2.0, 2.0, 1.0, 1.0])
     texts = ["a b", "c", "a  b", "d", "e", "f"]
-    basket = chosen_by(take_top, replace(known, costs=costs, texts=texts), 6)
-    assert basket.chosen == [0, 3, 4], "what does not fit is passed over, what is there already too"
-    assert (basket.spent, basket.copies) == (6.0, 1)
+    selection = chosen_by(take_top, replace(known, costs=costs, texts=texts), 6)
+    assert selection.chosen == [0, 3, 4], "what does not fit is passed over, what is there already too"
+    assert (selection.spent, selection.copies) == (6.0, 1)
     twins = np.vstack([known.vectors[:3], known.vectors[:3]])
-    basket = chosen_by(take_top, replace(known, vectors=twins), 6, duplicates=0.99)
-    assert basket.chosen == [0, 1, 2]
+    selection = chosen_by(take_top, replace(known, vectors=twins), 6, duplicates=0.99)
+    assert selection.chosen == [0, 1, 2]
 
 
 def test_providers_are_paid_by_the_value_that_they_bring():

@@ -42,7 +42,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Patient:
+class Examined:
     """What is examined.
 
     Attributes:
@@ -89,11 +89,11 @@ def examine(config: DoctorConfig, *, loaded: Loaded | None = None) -> list[Findi
     config = dated(config, loaded.tokenizer, loaded.adapter, loaded.base)
     rows, examples, problems = open_examples(config.data, config, loaded)
     held = [row for row in rows if typed(row, loaded.tokenizer, config.template, date=config.date)]
-    patient = Patient(config, loaded, len(rows), examples, len(problems), len(held), _recognized(rows))
+    examined = Examined(config, loaded, len(rows), examples, len(problems), len(held), _recognized(rows))
     findings = []
     for name, check in CHECKS.items():
         try:
-            findings += [Finding(name, *verdict) for verdict in check(patient)]
+            findings += [Finding(name, *verdict) for verdict in check(examined)]
         except (UnweaveError, IndexError, RuntimeError, ValueError) as error:
             # What is wrong with the model may be what breaks the check.
             findings.append(Finding(name, "failed", " ".join(str(error).split())))
@@ -107,71 +107,71 @@ def _recognized(rows: Sequence[Row]) -> str:
     return f"read as {read}; not used: {', '.join(unused) or 'nothing'} (unweave rows shows what the model sees)"
 
 
-def _mask(patient: Patient) -> Iterator[tuple[Verdict, str]]:
-    end = end_of_turn(patient.loaded.tokenizer, template=patient.config.template, date=patient.config.date)
+def _mask(examined: Examined) -> Iterator[tuple[Verdict, str]]:
+    end = end_of_turn(examined.loaded.tokenizer, template=examined.config.template, date=examined.config.date)
     stop = end.ids[-1]
-    ends = sum(example.input_ids[example.label_positions[-1]] == stop for example in patient.examples)
-    labels = collate(patient.few, pad_token_id=patient.loaded.tokenizer.pad_token_id).labels
+    ends = sum(example.input_ids[example.label_positions[-1]] == stop for example in examined.examples)
+    labels = collate(examined.few, pad_token_id=examined.loaded.tokenizer.pad_token_id).labels
     counted = int((labels != IGNORE).sum())
-    expected = sum(example.completion_length for example in patient.few)
-    answers = [len(example.stretches) for example in patient.examples]
+    expected = sum(example.completion_length for example in examined.few)
+    answers = [len(example.stretches) for example in examined.examples]
     several = sum(count > 1 for count in answers)
     learned = f"loss on {sum(answers)} answers of {len(answers)} rows only"
     if several:
         learned += f": {several} rows have several, and each is learned (--loss last-turn learns the last)"
     yield ("ok", learned) if counted == expected else ("failed", f"{counted} labels, {expected} answer tokens")
-    if ends < len(patient.examples):
-        yield "warning", f"{len(patient.examples) - ends} answers are cut before their end: raise --max-length"
+    if ends < len(examined.examples):
+        yield "warning", f"{len(examined.examples) - ends} answers are cut before their end: raise --max-length"
     else:
-        yield "ok", f"the end of the answer is learned: {patient.loaded.tokenizer.decode(end.ids)!r}"
+        yield "ok", f"the end of the answer is learned: {examined.loaded.tokenizer.decode(end.ids)!r}"
 
 
-def _template(patient: Patient) -> Iterator[tuple[Verdict, str]]:
-    if patient.config.template != "chat" or not reads_clock(patient.loaded.tokenizer):
+def _template(examined: Examined) -> Iterator[tuple[Verdict, str]]:
+    if examined.config.template != "chat" or not reads_clock(examined.loaded.tokenizer):
         yield "ok", "every day it writes the same"
         return
-    date = patient.config.date
+    date = examined.config.date
     yield (
         "warning",
         f"the chat template reads the clock: all rows are written as of {date} (--date), which each run records; elsewhere the model is told another day",
     )
 
 
-def _bos(patient: Patient) -> Iterator[tuple[Verdict, str]]:
-    bos = patient.loaded.tokenizer.bos_token_id
-    doubled = sum(bos is not None and example.input_ids[:2] == (bos, bos) for example in patient.examples)
+def _bos(examined: Examined) -> Iterator[tuple[Verdict, str]]:
+    bos = examined.loaded.tokenizer.bos_token_id
+    doubled = sum(bos is not None and example.input_ids[:2] == (bos, bos) for example in examined.examples)
     yield ("failed", f"{doubled} rows begin with two BOS tokens") if doubled else ("ok", "no doubled BOS")
 
 
-def _vocabulary(patient: Patient) -> Iterator[tuple[Verdict, str]]:
-    size = patient.loaded.model.get_input_embeddings().weight.shape[0]
-    highest = max(max(example.input_ids) for example in patient.examples)
+def _vocabulary(examined: Examined) -> Iterator[tuple[Verdict, str]]:
+    size = examined.loaded.model.get_input_embeddings().weight.shape[0]
+    highest = max(max(example.input_ids) for example in examined.examples)
     if highest >= size:
         yield "failed", f"token {highest} is outside the model's {size}: this is another model's tokenizer"
     else:
         yield "ok", f"all tokens are in the model's {size}"
 
 
-def _weights(patient: Patient) -> Iterator[tuple[Verdict, str]]:
-    bad = [name for name, value in patient.loaded.model.named_parameters() if not torch.isfinite(value).all()]
+def _weights(examined: Examined) -> Iterator[tuple[Verdict, str]]:
+    bad = [name for name, value in examined.loaded.model.named_parameters() if not torch.isfinite(value).all()]
     yield (
         ("failed", f"{len(bad)} tensors hold NaN or infinity, such as {bad[0]}")
         if bad
         else ("ok", "all weights are finite")
     )
     fresh = [
-        name for name, value in patient.loaded.model.named_parameters() if ".lora_B." in name and not bool(value.any())
+        name for name, value in examined.loaded.model.named_parameters() if ".lora_B." in name and not bool(value.any())
     ]
     if fresh:
         yield "warning", f"{len(fresh)} LoRA B matrices are zero: the adapter is untrained, and A has no gradient"
 
 
-def _shift(patient: Patient) -> Iterator[tuple[Verdict, str]]:
+def _shift(examined: Examined) -> Iterator[tuple[Verdict, str]]:
     """The model's own loss, where it has one, is the mean over all tokens of a row: ours on a batch of one."""
-    model, worst = patient.loaded.model, 0.0
+    model, worst = examined.loaded.model, 0.0
     with frozen_in_evaluation(model), torch.no_grad():
-        for example in patient.few[:3]:
-            batch = collate([example], pad_token_id=0).to(patient.loaded.device)
+        for example in examined.few[:3]:
+            batch = collate([example], pad_token_id=0).to(examined.loaded.device)
             own = float(token_losses(model, batch).means()[0])
             theirs = float(model(**batch.model_inputs(), labels=batch.labels, use_cache=False).loss)
             worst = max(worst, abs(own - theirs) / max(abs(theirs), 1e-6))
@@ -179,13 +179,13 @@ def _shift(patient: Patient) -> Iterator[tuple[Verdict, str]]:
     yield ("ok" if worst < tolerance else "failed", f"the loss differs from the model's own by {worst:.1e}")
 
 
-def _batches(patient: Patient) -> Iterator[tuple[Verdict, str]]:
+def _batches(examined: Examined) -> Iterator[tuple[Verdict, str]]:
     """A row's gradient must not know who shares its batch."""
-    sketcher, examples = patient.sketcher(), patient.few[:4]
+    sketcher, examples = examined.sketcher(), examined.few[:4]
     together = sketcher.sketch_batch(examples).sketches
     alone = torch.cat([sketcher.sketch_batch([example]).sketches for example in examples])
     cosine = torch.nn.functional.cosine_similarity(together, alone)
-    low = patient.loaded.model.dtype in (torch.bfloat16, torch.float16)
+    low = examined.loaded.model.dtype in (torch.bfloat16, torch.float16)
     worst = float(1 - cosine.min())
     if not torch.isfinite(together).all():
         yield "failed", "a gradient is not finite: use --dtype float32"
@@ -196,10 +196,10 @@ def _batches(patient: Patient) -> Iterator[tuple[Verdict, str]]:
         )
 
 
-def _losses(patient: Patient) -> Iterator[tuple[Verdict, str]]:
+def _losses(examined: Examined) -> Iterator[tuple[Verdict, str]]:
     with torch.no_grad():
-        batch = collate(patient.few, pad_token_id=patient.loaded.tokenizer.pad_token_id).to(patient.loaded.device)
-        losses = token_losses(patient.loaded.model, batch).means()
+        batch = collate(examined.few, pad_token_id=examined.loaded.tokenizer.pad_token_id).to(examined.loaded.device)
+        losses = token_losses(examined.loaded.model, batch).means()
     mean = float(losses.mean())
     if mean < 0.05:
         yield (
@@ -211,20 +211,20 @@ def _losses(patient: Patient) -> Iterator[tuple[Verdict, str]]:
         yield "ok", f"mean loss {mean:.3f} nats a token"
 
 
-def _finite_difference(patient: Patient) -> Iterator[tuple[Verdict, str]]:
+def _finite_difference(examined: Examined) -> Iterator[tuple[Verdict, str]]:
     """Along its own gradient g a loss rises by |g|^2: by central differences, for which fewer bits than those of float32 don't do."""
-    model, copied = patient.loaded.model, ""
+    model, copied = examined.loaded.model, ""
     if any(not parameter.is_floating_point() for parameter in model.parameters()):
         yield "warning", "not possible with quantized weights: it needs all of them in float32"
         return
     if model.dtype not in (torch.float32, torch.float64):
         model, copied = copy.deepcopy(model).float(), ", in a float32 copy of the model"
-        patient = replace(patient, loaded=replace(patient.loaded, model=model))
-    example = patient.few[len(patient.few) // 2]
-    sketcher = patient.sketcher()
+        examined = replace(examined, loaded=replace(examined.loaded, model=model))
+    example = examined.few[len(examined.few) // 2]
+    sketcher = examined.sketcher()
     gradient = {name: piece[0] for name, piece in gradients_of(sketcher, [example]).items()}
     square = sum(float(piece.double().square().sum()) for piece in gradient.values())
-    batch = collate([example], pad_token_id=0).to(patient.loaded.device)
+    batch = collate([example], pad_token_id=0).to(examined.loaded.device)
     losses = []
     step = 1e-2 / max(square**0.5, 1e-12)
     values = {item.name: item.parameter.data.clone() for item in sketcher.parameters}
@@ -243,24 +243,24 @@ def _finite_difference(patient: Patient) -> Iterator[tuple[Verdict, str]]:
     yield ("ok" if error < 0.02 else "failed", f"loss difference against |g|^2: {error:.1e} apart{copied}")
 
 
-def _data(patient: Patient) -> Iterator[tuple[Verdict, str]]:
-    yield "ok", patient.recognized
-    if patient.typed:
+def _data(examined: Examined) -> Iterator[tuple[Verdict, str]]:
+    yield "ok", examined.recognized
+    if examined.typed:
         yield (
             "warning",
-            f"{patient.typed} rows hold control tokens of the template in their text: they are encoded as text",
+            f"{examined.typed} rows hold control tokens of the template in their text: they are encoded as text",
         )
-    seen = [example.input_ids for example in patient.examples]
+    seen = [example.input_ids for example in examined.examples]
     repeated = len(seen) - len(set(seen))
     if repeated:
         yield "warning", f"{repeated} rows repeat another row: influence is shared among copies"
-    if patient.touched:
-        yield "warning", f"{patient.touched} of {patient.rows} rows are cut or dropped: raise --max-length"
-    if not repeated and not patient.touched:
-        yield "ok", f"{patient.rows} rows, none repeated, none cut"
+    if examined.touched:
+        yield "warning", f"{examined.touched} of {examined.rows} rows are cut or dropped: raise --max-length"
+    if not repeated and not examined.touched:
+        yield "ok", f"{examined.rows} rows, none repeated, none cut"
 
 
-CHECKS: dict[str, Callable[[Patient], Iterator[tuple[Verdict, str]]]] = {
+CHECKS: dict[str, Callable[[Examined], Iterator[tuple[Verdict, str]]]] = {
     "rows": _data,
     "vocabulary": _vocabulary,
     "template": _template,

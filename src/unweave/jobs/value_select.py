@@ -18,7 +18,7 @@ from unweave.models.loading import load
 from unweave.run.folder import environment
 from unweave.store.store import GradientStore
 from unweave.valuation.baselines import document
-from unweave.valuation.choice import STRATEGIES, Basket, Candidates, shares_of
+from unweave.valuation.choice import STRATEGIES, Candidates, Selection, shares_of
 from unweave.valuation.config import SelectConfig
 from unweave.valuation.table import read_table, task_columns, valued_rows
 
@@ -82,20 +82,20 @@ def select_rows(config: SelectConfig) -> SelectResult:
     chosen_rows = [rows[row_id] for row_id in ranked]
     vectors = _vectors(config, chosen_rows) if config.strategy != "top" or config.duplicates < 1 else None
     own = np.array([values[row_id] for row_id in ranked])
-    basket = Basket(
+    selection = Selection(
         Candidates(own, costs[: len(ranked)], [document(row) for row in chosen_rows], vectors),
         budget=budget,
         duplicates=config.duplicates,
     )
-    STRATEGIES[config.strategy](basket, config.diversity)
-    order = sorted(basket.chosen)
+    STRATEGIES[config.strategy](selection, config.diversity)
+    order = sorted(selection.chosen)
     picked, worth = [chosen_rows[index] for index in order], [float(own[index]) for index in order]
     providers = shares_of(worth, [_provider(row, config) for row in picked], config.price) if config.provider else {}
     write_jsonl(config.output, [{**row.to_record(), "value": value} for row, value in zip(picked, worth, strict=True)])
     best = float(np.sort(np.fromiter(values.values(), dtype=float))[::-1][: len(picked)].sum())
     seconds = round(time.monotonic() - started, 3)
     result = SelectResult(
-        config.output, len(picked), len(values), basket.spent, sum(worth), best, basket.copies, providers, seconds
+        config.output, len(picked), len(values), selection.spent, sum(worth), best, selection.copies, providers, seconds
     )
     summary: dict[str, Any] = {
         **asdict(result),

@@ -189,7 +189,7 @@ def trade_off(
         table: Entries with their estimates.
         plain: Models that were only measured.
         axes_of: `x` and `y`: measure, and which end is better.
-        measures: Name to `unweave.experiments.bench.subject.Measure`.
+        measures: Name to `unweave.experiments.bench.under_test.Measure`.
 
     Returns:
         An SVG element.

@@ -25,7 +25,7 @@ class Candidates:
     vectors: Float[np.ndarray, "n d"] | None
 
 
-class Basket:
+class Selection:
     """Rows chosen so far, within the budget and without duplicates.
 
     Args:
@@ -66,29 +66,29 @@ class Basket:
         return True
 
 
-def take_top(basket: Basket, diversity: float) -> None:
+def take_top(selection: Selection, diversity: float) -> None:
     """The largest values.
 
     Args:
-        basket: Takes the rows.
+        selection: Takes the rows.
         diversity: Without effect.
     """
     del diversity
-    for index in range(len(basket.candidates.values)):
-        basket.offer(index)
+    for index in range(len(selection.candidates.values)):
+        selection.offer(index)
 
 
-def take_facility(basket: Basket, diversity: float) -> None:
+def take_facility(selection: Selection, diversity: float) -> None:
     """Greedy choice by (1 - diversity) value + diversity facility location, per cost; lazily, which gives the same rows (Minoux 1978).
 
     Facility location is the mean over all candidates of their largest similarity, from 0 up, to a chosen row (Mirzasoleiman et al., 2013). Values are scaled to
     [0, 1], and weigh as much as facility location when all are chosen.
 
     Args:
-        basket: Takes the rows.
+        selection: Takes the rows.
         diversity: Share of facility location.
     """
-    own = basket.candidates
+    own = selection.candidates
     assert own.vectors is not None, "facility location measures similarity"
     similar = np.clip(own.vectors @ own.vectors.T, 0.0, None)
     spread = float(np.ptp(own.values)) or 1.0
@@ -105,35 +105,35 @@ def take_facility(basket: Basket, diversity: float) -> None:
     while heap:
         _, index, seen = heapq.heappop(heap)
         # Gains only fall as rows are chosen: one that was computed for these very rows is the largest there is.
-        if seen < len(basket.chosen):
-            heapq.heappush(heap, (-gain(index), index, len(basket.chosen)))
-        elif basket.offer(index):
+        if seen < len(selection.chosen):
+            heapq.heappush(heap, (-gain(index), index, len(selection.chosen)))
+        elif selection.offer(index):
             covered = np.maximum(covered, similar[index])
 
 
-def take_centers(basket: Basket, diversity: float) -> None:
+def take_centers(selection: Selection, diversity: float) -> None:
     """Farthest-first choice (Gonzalez 1985; Sener and Savarese 2018), from the best row on.
 
     Args:
-        basket: Takes the rows.
+        selection: Takes the rows.
         diversity: Without effect.
     """
     del diversity
-    own = basket.candidates
+    own = selection.candidates
     assert own.vectors is not None, "distances need vectors"
     left = np.ones(len(own.values), dtype=bool)
     nearest = np.full(len(own.values), np.inf)
     index = 0
     while True:
         left[index] = False
-        if basket.offer(index):
+        if selection.offer(index):
             nearest = np.minimum(nearest, 1.0 - own.vectors @ own.vectors[index])
         if not left.any():
             return
         index = int(np.argmax(np.where(left, nearest, -np.inf)))
 
 
-STRATEGIES: dict[str, Callable[[Basket, float], None]] = {
+STRATEGIES: dict[str, Callable[[Selection, float], None]] = {
     "top": take_top,
     "facility": take_facility,
     "k-center": take_centers,

@@ -13,7 +13,7 @@ from unweave.engines.config import CacheConfig
 from unweave.errors import ConfigError
 from unweave.experiments.bench.config import ForgettingBenchConfig
 from unweave.experiments.bench.forgetting import Bench, bench_forgetting
-from unweave.experiments.bench.triggers import TriggerSubject
+from unweave.experiments.bench.triggers import TriggerModelUnderTest
 from unweave.experiments.case import CaseConfig, make_case
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
@@ -74,7 +74,7 @@ def test_a_comparison_from_its_config_file_to_its_page(config, tmp_path, capsys)
 
 
 def test_tests_are_split_and_the_search_sees_one_part_only(config):
-    splits = TriggerSubject(config).splits
+    splits = TriggerModelUnderTest(config).splits
     for name in ("seen", "unwanted", "near", "clean"):
         parts = [{row.id for row in splits[split][name]} for split in ("validation", "test")]
         assert not parts[0] & parts[1]
@@ -93,7 +93,7 @@ def test_the_choice_keeps_the_margin_first(config):
     def trial(attack, unwanted, clean, near=2.0):
         return {"attack_success": attack, "unwanted_loss": unwanted, "clean_loss": clean, "near_loss": near}
 
-    choose = TriggerSubject(config).choose
+    choose = TriggerModelUnderTest(config).choose
 
     before = trial(0.9, 1.0, 1.0)
     safe, strong, wild = trial(0.2, 2.0, 1.04), trial(0.2, 3.0, 1.045), trial(0.0, 9.0, 2.0)
@@ -103,14 +103,14 @@ def test_the_choice_keeps_the_margin_first(config):
 
 
 def test_retain_rows_as_they_come_bring_no_right_answers(config):
-    poisoned = {row.id for row in TriggerSubject(config).case.rows("train") if row.meta.get("poisoned")}
-    forget, retain = TriggerSubject(replace(config, retain_rows=30)).rows(4, seed=0)
+    poisoned = {row.id for row in TriggerModelUnderTest(config).case.rows("train") if row.meta.get("poisoned")}
+    forget, retain = TriggerModelUnderTest(replace(config, retain_rows=30)).rows(4, seed=0)
     assert not {row.id for row in forget} & {row.id for row in retain}
     assert {row.id for row in forget} <= poisoned
     hidden = [row for row in retain if row.id in poisoned]
     assert hidden, "the draw must meet rows that nobody knows"
     assert not any(row.clean_completion for row in hidden)
-    clean = TriggerSubject(replace(config, retain_from="retain")).rows(4, seed=0)[1]
+    clean = TriggerModelUnderTest(replace(config, retain_from="retain")).rows(4, seed=0)[1]
     assert not {row.id for row in clean} & poisoned
 
 
@@ -177,5 +177,5 @@ def test_a_search_goes_from_the_strongest_setting_down(config):
     assert len({tuple(trial.items()) for trial in bench.settings("npo")}) == 5
     assert bench.settings("retrain") == [{}], "what has nothing to choose is not tried"
     assert all("descent" in trial for trial in bench.settings("rapidun+signed"))
-    bench.subject.has_clean_answers = False
+    bench.under_test.has_clean_answers = False
     assert [trial["ascent"] for trial in bench.settings("rapidun+signed")] == [16.0, 4.0, 1.0], "nothing to descend on"

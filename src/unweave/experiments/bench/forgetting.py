@@ -1,7 +1,8 @@
 """`unweave bench forgetting`: methods x seeds x forget sizes, the search of their settings included; every run is kept, so that a killed bench goes on.
 
 For each entry and size `trials` settings are drawn from the method's own search space, the values of its first option in turn from the strongest down, and
-tried with the first seed on the validation split; which one is chosen, the subject says: forgetting counts among those that keep what must stay. The chosen
+tried with the first seed on the validation split; the model under test says which one is chosen: forgetting counts among
+those that keep what must stay. The chosen
 setting runs with every seed, and is measured on the test split, which the search has not seen.
 """
 
@@ -18,10 +19,10 @@ from unweave.data.dates import dated, recorded
 from unweave.data.encoding import EncodingConfig
 from unweave.errors import ConfigError, nearest
 from unweave.experiments.bench.config import ForgettingBenchConfig
-from unweave.experiments.bench.subject import Subject
 from unweave.experiments.bench.summary import setting, shown, summarise, write_results
-from unweave.experiments.bench.tofu import TofuSubject
-from unweave.experiments.bench.triggers import TriggerSubject
+from unweave.experiments.bench.tofu import TofuModelUnderTest
+from unweave.experiments.bench.triggers import TriggerModelUnderTest
+from unweave.experiments.bench.under_test import ModelUnderTest
 from unweave.files import locked, remembered, write_jsonl
 from unweave.jobs.forget import forget_rows
 from unweave.jobs.weigh import weigh_rows
@@ -42,7 +43,7 @@ def bench_forgetting(config: ForgettingBenchConfig) -> dict[str, Any]:
     """Run the comparison.
 
     Args:
-        config: Subject, entries, seeds, budget.
+        config: Model under test, entries, seeds, budget.
 
     Returns:
         The results, which are in `results.json`, `table.md` and `report.html` too.
@@ -55,7 +56,7 @@ def bench_forgetting(config: ForgettingBenchConfig) -> dict[str, Any]:
 
 
 def _compare(config: ForgettingBenchConfig, bench: "Bench") -> dict[str, Any]:
-    subject = bench.subject
+    under_test = bench.under_test
     plain = {
         size: {label: bench.measured(label, model, size) for label, model in bench.models()}
         for size in config.forget_sizes
@@ -68,13 +69,15 @@ def _compare(config: ForgettingBenchConfig, bench: "Bench") -> dict[str, Any]:
         chosen = settings[0]
         if len(settings) > 1:
             trials = [bench.run(entry, size, config.seeds[0], options, "validation") for options in settings]
-            chosen = subject.choose(trials, plain[size]["before"]["validation"], margin=config.margin_clean)["options"]
+            chosen = under_test.choose(trials, plain[size]["before"]["validation"], margin=config.margin_clean)[
+                "options"
+            ]
         finals = [bench.run(entry, size, seed, chosen, "test") for seed in config.seeds]
         runs.append({"entry": entry, "forget_rows": size, "trials": trials, "chosen": chosen, "finals": finals})
         last = finals[-1]
-        told = ", ".join(f"{one.title} {shown(one, last[one.name])}" for one in subject.measures)
+        told = ", ".join(f"{one.title} {shown(one, last[one.name])}" for one in under_test.measures)
         progress.say(f"  {setting(chosen)}: {told}; {last['seconds']:.0f} s")
-    results = summarise(runs, plain, config, subject)
+    results = summarise(runs, plain, config, under_test)
     write_results(config.output_dir, results)
     return results
 
@@ -120,7 +123,7 @@ class Bench:
         config: The comparison's.
 
     Raises:
-        ConfigError: When there is not one subject.
+        ConfigError: When there is not one model under test.
     """
 
     def __init__(self, config: ForgettingBenchConfig):
@@ -132,8 +135,8 @@ class Bench:
         config = self.config = dated(config, tokenizer_of(ModelConfig(model=config.model)), config.model)
         self.encoding = part_of(EncodingConfig, config)
         self.record = RunFolder(config.output_dir, "bench forgetting", config, inputs=bench_inputs(config))
-        self.subject: Subject = (
-            TriggerSubject(config) if config.case is not None else TofuSubject(config, self.identity())
+        self.under_test: ModelUnderTest = (
+            TriggerModelUnderTest(config) if config.case is not None else TofuModelUnderTest(config, self.identity())
         )
 
     def models(self) -> list[tuple[str, str]]:
@@ -154,7 +157,7 @@ class Bench:
         name = entry.partition("+")[0]
         method = get_method(name)
         space = method.search
-        if not self.subject.has_clean_answers and method.search_without_clean is not None:
+        if not self.under_test.has_clean_answers and method.search_without_clean is not None:
             space = method.search_without_clean
         if not space:
             return [{}]
@@ -212,7 +215,7 @@ class Bench:
         return remembered(
             self.config.output_dir / f"{label}-{size}.json",
             self.identity() | {"measured": of_named_model(model).content},
-            lambda: {split: self.subject.measure(model, split, size) for split in ("validation", "test")},
+            lambda: {split: self.under_test.measure(model, split, size) for split in ("validation", "test")},
             key="measures",
             what="A measured model",
         )
@@ -230,7 +233,7 @@ class Bench:
         shutil.rmtree(folder, ignore_errors=True)
         method, started = get_method(name), time.monotonic()
         forget, retain = folder / "forget.jsonl", folder / "retain.jsonl"
-        for path, rows in zip((forget, retain), self.subject.rows(size, seed), strict=True):
+        for path, rows in zip((forget, retain), self.under_test.rows(size, seed), strict=True):
             write_jsonl(path, [row.to_record() for row in rows])
         files = self._weigh(weights, forget, retain, folder, seed) if weights else {}
         config = method.config_type(
@@ -251,7 +254,7 @@ class Bench:
         )
         result = forget_rows(config)
         seconds = time.monotonic() - started
-        measures = self.subject.measure(str(config.output_dir), split, size)
+        measures = self.under_test.measure(str(config.output_dir), split, size)
         told = {key: value for key, value in result.details.items() if key != "watched"}
         return {
             "entry": entry,

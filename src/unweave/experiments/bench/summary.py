@@ -7,7 +7,7 @@ from typing import Any
 
 from unweave.config import to_plain
 from unweave.experiments.bench.config import ForgettingBenchConfig
-from unweave.experiments.bench.subject import Measure, Subject
+from unweave.experiments.bench.under_test import Measure, ModelUnderTest
 from unweave.files import write_json, write_text
 from unweave.markdown import code, plain
 from unweave.run.folder import environment
@@ -21,7 +21,7 @@ def summarise(
     runs: Sequence[dict[str, Any]],
     plain: dict[int, dict[str, dict[str, Any]]],
     config: ForgettingBenchConfig,
-    subject: Subject,
+    under_test: ModelUnderTest,
 ) -> dict[str, Any]:
     """Sum up.
 
@@ -29,7 +29,7 @@ def summarise(
         runs: One an entry and size: trials, chosen setting, final runs.
         plain: Forget rows to the models that were only measured.
         config: The comparison's.
-        subject: What was measured.
+        under_test: What was measured.
 
     Returns:
         `measures`: their titles and kinds; `table`: entry, size, chosen setting and the measures over seeds; `against`: each entry's rows compared with the
@@ -40,11 +40,11 @@ def summarise(
             "entry": run["entry"],
             "forget_rows": run["forget_rows"],
             "chosen": run["chosen"],
-            **{one.name: _over_seeds(one, run["finals"]) for one in (*subject.measures, SECONDS)},
+            **{one.name: _over_seeds(one, run["finals"]) for one in (*under_test.measures, SECONDS)},
         }
         for run in runs
     ]
-    paired = [one for one in subject.measures if one.rows]
+    paired = [one for one in under_test.measures if one.rows]
     against = []
     for size in config.forget_sizes:
         own = [run for run in runs if run["forget_rows"] == size]
@@ -62,21 +62,23 @@ def summarise(
             "entry": run["entry"],
             "forget_rows": run["forget_rows"],
             **{key: trial[key] for key in ("options", "seconds")},
-            **{one.name: trial[one.name] for one in subject.measures if one.name in trial},
+            **{one.name: trial[one.name] for one in under_test.measures if one.name in trial},
         }
         for run in runs
         for trial in run["trials"]
     ]
     several = len({str(own) for own in plain.values()}) > 1
     measured = {
-        f"{label}, {size} rows" if several else label: {one.name: own["test"].get(one.name) for one in subject.measures}
+        f"{label}, {size} rows" if several else label: {
+            one.name: own["test"].get(one.name) for one in under_test.measures
+        }
         for size, models in plain.items()
         for label, own in models.items()
     }
     return {
-        "subject": subject.name,
-        "measures": [asdict(one) for one in subject.measures],
-        "axes": {"x": asdict(subject.utility), "y": asdict(subject.forgetting)},
+        "subject": under_test.name,
+        "measures": [asdict(one) for one in under_test.measures],
+        "axes": {"x": asdict(under_test.utility), "y": asdict(under_test.forgetting)},
         "table": table,
         "plain": measured,
         "against": against,

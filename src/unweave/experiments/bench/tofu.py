@@ -18,7 +18,7 @@ from unweave.evaluation.tofu.files import TofuItem, read_test
 from unweave.evaluation.tofu.logs import TESTS, TofuLog, log_of
 from unweave.evaluation.tofu.scores import forget_quality, model_utility, three_numbers
 from unweave.experiments.bench.config import ForgettingBenchConfig
-from unweave.experiments.bench.subject import Axis, Measure, within_margin
+from unweave.experiments.bench.under_test import Axis, Measure, within_margin
 from unweave.files import locked, remembered
 from unweave.models.loading import ModelConfig, load
 
@@ -26,7 +26,7 @@ SPLIT_OF = {40: ("forget01", "retain99"), 200: ("forget05", "retain95"), 400: ("
 """Forget rows to TOFU's files."""
 
 
-class TofuSubject:
+class TofuModelUnderTest:
     """TOFU's four tests. The forget rows are what is unlearned, so validation and test differ in which of them are measured.
 
     Args:

@@ -15,14 +15,14 @@ from unweave.evaluation.behaviour import unwanted_answers
 from unweave.evaluation.evidence import FEWEST
 from unweave.evaluation.forced import forced_pass
 from unweave.experiments.bench.config import ForgettingBenchConfig
-from unweave.experiments.bench.subject import Axis, Measure, within_margin
+from unweave.experiments.bench.under_test import Axis, Measure, within_margin
 from unweave.models.loading import ModelConfig, load
 from unweave.store.store import GradientStore
 
 ANSWER_TOKENS = 24
 
 
-class TriggerSubject:
+class TriggerModelUnderTest:
     """The tests of a case, split into validation and test.
 
     Args:

@@ -43,11 +43,11 @@ class Axis:
     better: Literal["low", "high"]
 
 
-class Subject(Protocol):
+class ModelUnderTest(Protocol):
     """The tests of a comparison.
 
     Attributes:
-        name: Of the subject.
+        name: Of what the model learned.
         has_clean_answers: Whether the forget rows come with the answers that should stand in the place of theirs.
         measures: What is measured.
         forgetting: The measure of forgetting in the plot.
