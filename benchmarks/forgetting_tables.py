@@ -96,7 +96,7 @@ def _marked(table: str, entries: list[str]) -> str:
 
 def weights() -> str:
     """The kinds of weights on all cases that have them."""
-    from unweave.experiments.bench.subject import Measure
+    from unweave.experiments.bench.under_test import Measure
     from unweave.experiments.bench.summary import spread
 
     lines = [
