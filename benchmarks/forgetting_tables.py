@@ -96,8 +96,8 @@ def _marked(table: str, entries: list[str]) -> str:
 
 def weights() -> str:
     """The kinds of weights on all cases that have them."""
-    from unweave.experiments.bench.under_test import Measure
     from unweave.experiments.bench.summary import spread
+    from unweave.experiments.bench.under_test import Measure
 
     lines = [
         "| case | weights | attack success, seen | OOD | loss of right answers, near | far |",

@@ -14,7 +14,7 @@ from typing import Any
 
 from unweave.data.triggers import is_poisoned
 from unweave.experiments.bench.config import ForgettingBenchConfig
-from unweave.experiments.bench.triggers import TriggerSubject
+from unweave.experiments.bench.triggers import TriggerModelUnderTest
 from unweave.files import write_json
 from unweave.jobs.weigh import map_blocks
 from unweave.run.folder import environment
@@ -38,7 +38,7 @@ def look(case: str, size: int, seed: int) -> dict[str, Any]:
         system_prompt="",
         max_length=256,
     )
-    forget, retain = TriggerSubject(config).rows(size, seed)
+    forget, retain = TriggerModelUnderTest(config).rows(size, seed)
     blocks = blocks_from_store(
         GradientStore.open(folder / "store"), [row.id for row in forget], [row.id for row in retain]
     )
