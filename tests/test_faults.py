@@ -38,8 +38,8 @@ def raising(error):
     ],
 )
 def test_what_the_system_says_is_told_with_its_path_and_a_remedy(monkeypatch, capsys, error, message):
-    monkeypatch.setattr("unweave.jobs.listing.list_methods", raising(error))
-    assert main(["methods"]) == 1
+    monkeypatch.setattr("unweave.jobs.listing.list_names", raising(error))
+    assert main(["list", "methods"]) == 1
     told = capsys.readouterr().err
     assert message in told
     assert "remedy:" in told
@@ -56,20 +56,20 @@ def test_a_full_disk_is_found_behind_the_error_that_it_caused():
 
 
 def test_interruptions_and_closed_pipes_have_exit_codes_of_their_own(monkeypatch, capsys):
-    monkeypatch.setattr("unweave.jobs.listing.list_methods", raising(KeyboardInterrupt()))
-    assert main(["methods"]) == 130
+    monkeypatch.setattr("unweave.jobs.listing.list_names", raising(KeyboardInterrupt()))
+    assert main(["list", "methods"]) == 130
     assert "Interrupted" in capsys.readouterr().err
-    monkeypatch.setattr("unweave.jobs.listing.list_methods", raising(UnweaveError("no")))
-    assert main(["methods"]) == 1
+    monkeypatch.setattr("unweave.jobs.listing.list_names", raising(UnweaveError("no")))
+    assert main(["list", "methods"]) == 1
 
 
 def test_a_real_bug_is_still_called_one(monkeypatch, capsys):
     monkeypatch.delenv("UNWEAVE_TRACEBACK", raising=False)
-    monkeypatch.setattr("unweave.jobs.listing.list_methods", raising(KeyError("x")))
-    assert main(["methods"]) == 1
+    monkeypatch.setattr("unweave.jobs.listing.list_names", raising(KeyError("x")))
+    assert main(["list", "methods"]) == 1
     assert "this is a bug in unweave" in capsys.readouterr().err
     monkeypatch.setenv("UNWEAVE_TRACEBACK", "1")
-    assert main(["methods"]) == 1
+    assert main(["list", "methods"]) == 1
     assert "KeyError: 'x'" in capsys.readouterr().err
 
 

@@ -149,7 +149,7 @@ def test_wrong_calls_are_told_without_their_sequences(arguments, capsys):
 
 def test_help_has_its_colors_only_where_nobody_else_speaks(monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
-    for arguments, has_colors in ((["methods", "--help"], True), (["methods", "--help", "\x1b[8m"], False)):
+    for arguments, has_colors in ((["list", "--help"], True), (["list", "--help", "\x1b[8m"], False)):
         stream = Tty()
         monkeypatch.setattr(sys, "stdout", stream)
         monkeypatch.setattr(sys, "stderr", stream)
@@ -162,13 +162,13 @@ def test_a_bug_is_told_on_two_lines_and_its_traceback_is_shown(monkeypatch, caps
     def broken(_):
         raise KeyError(HOSTILE)
 
-    monkeypatch.setattr("unweave.jobs.listing.list_methods", broken)
+    monkeypatch.setattr("unweave.jobs.listing.list_names", broken)
     monkeypatch.delenv("UNWEAVE_TRACEBACK", raising=False)
-    assert main(["methods"]) == 1
+    assert main(["list", "methods"]) == 1
     _, err = printed(capsys)
     assert len(err.splitlines()) == 2
     monkeypatch.setenv("UNWEAVE_TRACEBACK", "1")
-    assert main(["methods"]) == 1
+    assert main(["list", "methods"]) == 1
     _, err = printed(capsys)
     assert "Traceback" in err
 

@@ -131,6 +131,25 @@ def lines(text: str) -> None:
     sys.stdout.write(visible(text) + "\n")
 
 
+def may_style() -> bool:
+    """Whether standard output shows colors now: within `colored`, on a terminal that has them."""
+    stream = sys.stdout
+    clean = not isinstance(stream, Screen) or stream.colors
+    return clean and stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def styled_lines(text: str) -> None:
+    """Print fixed words, as `lines` does, with the colors that they have where `may_style` allowed some.
+
+    Args:
+        text: The lines.
+    """
+    if may_style():
+        sys.stdout.write(text + "\n")
+    else:
+        lines(text)
+
+
 def labelled(label: str, text: str) -> None:
     """Print a text behind a label on standard output; more lines of it stand below each other, so that none looks like ours.
 

@@ -13,7 +13,7 @@ import pytest
 from tests.folders import ROWS, save_model, write_rows
 from unweave import outputs, progress
 from unweave.cli.main import main
-from unweave.cli.table import GROUPS, TABLE
+from unweave.cli.table import TABLE
 from unweave.store.store import GradientStore
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200", "TERM": "dumb"}
@@ -64,34 +64,6 @@ def test_help_is_quick_because_nothing_heavy_is_loaded():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert all(f"  {command.split()[0]} " in done.stdout for command in [*TABLE, "run"])
-
-
-@pytest.mark.parametrize("command", [*GROUPS, *TABLE])
-def test_every_command_has_help(command, capsys):
-    try:
-        code = main([*command.split(), "--help"])
-    except SystemExit as stopped:
-        code = stopped.code
-    assert code == 0
-    assert "--json" in capsys.readouterr().out
-    assert not [name for name in TABLE if name.partition(" ")[0] not in {*GROUPS, *TABLE}]
-
-
-def test_options_are_read_without_torch():
-    code = """
-import sys
-from unweave import outputs, progress
-from unweave.cli.main import main
-for command in ("weigh", "trace", "cache", "train", "audit", "demo"):
-    try:
-        main([command, "--help"])
-    except SystemExit:
-        print(command, "torch" in sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert [line for line in done.stdout.splitlines() if line.endswith((" True", " False"))] == [
-        f"{command} False" for command in ("weigh", "trace", "cache", "train", "audit", "demo")
-    ]
 
 
 def test_version_unknown_command_and_wrong_options(capsys):

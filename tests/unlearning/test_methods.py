@@ -147,13 +147,13 @@ def test_what_methods_are_made_of_does_not_import_them():
 
 
 def test_methods_are_listed(capsys):
-    assert main(["methods", "--json"]) == 0
+    assert main(["list", "methods", "--json"]) == 0
     found = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
     assert set(found) == set(METHODS)
     assert found["npo"]["options"]["beta"] == 0.1
     assert "retain rows" not in found["ga"]["inputs"]
     assert all(one["paper"] and one["summary"] and one["cost"] for one in found.values())
-    assert main(["methods"]) == 0
+    assert main(["list", "methods"]) == 0
     assert "fast-ntk" in capsys.readouterr().out
 
 

@@ -8,12 +8,15 @@ from typing import Any, TypeVar, get_type_hints
 import tyro
 
 from unweave import outputs, progress, terminal
+from unweave.cli.help import print_help
+from unweave.cli.options import options_of
 from unweave.config import load_yaml, part_of, require_text, texts_of, to_plain
 from unweave.files import finite
 from unweave.ranges import require_in_range
 from unweave.registry import concrete, marked_fields
 
 T = TypeVar("T")
+HELP = ("-h", "--help")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,22 +45,41 @@ class CommonOutput(Common):
     overwrite: bool = False
 
 
-def parse(config_type: type[T], argv: Sequence[str], *, command: str, description: str) -> tuple[T, Common]:
+def common_of(config_type: type[Any], command: str) -> type[Common]:
+    """The options that a command shares with others.
+
+    Args:
+        config_type: The frozen dataclass of its own.
+        command: Its name.
+
+    Returns:
+        Their dataclass.
+    """
+    has_folder = any(field.name == "output_dir" for field in fields(config_type))
+    return CommonOutput if has_folder and command in outputs.WRITES else Common
+
+
+def parse(
+    config_type: type[T], argv: Sequence[str], *, command: str, description: str, first: str | None = None
+) -> tuple[T, Common]:
     """Read a command line into a command's config.
 
     Args:
         config_type: The frozen dataclass of its options.
         argv: The arguments.
-        command: The subcommand.
+        command: The command.
         description: For `--help`.
+        first: For `--help`: the option whose name may be left out where its value comes first.
 
     Returns:
-        The config, and the common options. A wrong call prints its message and exits with 2.
+        The config, and the common options. `--help` prints and exits with 0, a wrong call prints its message and exits with 2.
+
+    Raises:
+        SystemExit: In these cases.
     """
     path = option_value(argv, "--config")
-    # One flat class of both: options of a nested one would stand apart in the help.
-    has_folder = any(field.name == "output_dir" for field in fields(config_type))  # type: ignore[arg-type]
-    common = CommonOutput if has_folder and command in outputs.WRITES else Common
+    common = common_of(config_type, command)
+    # One flat class of both, as the parser would give options of a nested one another name.
     both = make_dataclass(
         config_type.__name__, _chosen_by_name(config_type), bases=(config_type, common), frozen=True, kw_only=True
     )
@@ -67,6 +89,9 @@ def parse(config_type: type[T], argv: Sequence[str], *, command: str, descriptio
         default = both(**_values(config_type, loaded), config=Path(path))
     said = [*argv, *texts_of(vars(default) if path else {})]
     with terminal.colored(said):
+        if any(word in HELP for word in argv):
+            print_help(command, description, options_of(config_type, common, default if path else None), first=first)
+            raise SystemExit(0)
         parsed = tyro.cli(both, args=list(argv), default=default, prog=f"unweave {command}", description=description)
     progress.begin(parsed.quiet)
     require_text(parsed)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unweave import outputs, progress, terminal
+from unweave.cli.renamed import current_command
 from unweave.cli.table import BUILT_IN, GROUPS, TABLE
 from unweave.errors import ConfigError, UnweaveError, nearest
 from unweave.faults import explained
@@ -44,7 +45,7 @@ def _run(arguments: list[str]) -> int:
         return 0
     if arguments[0] == "run":
         return _replay(arguments[1:])
-    name, rest = split(arguments)
+    name, rest = split(current_command(arguments))
     if name in TABLE:
         from unweave.cli.running import run_command
 
@@ -88,7 +89,7 @@ def _replay(arguments: list[str]) -> int:
     from unweave.cli.running import run_command
     from unweave.config import read_command
 
-    command = read_command(Path(arguments[0]))
+    command = " ".join(current_command(read_command(Path(arguments[0])).split()))
     if command not in TABLE:
         raise ConfigError(
             f"Unknown command '{command}' in the config.", where=arguments[0], remedy=nearest(command, TABLE)

@@ -4,11 +4,14 @@ import inspect
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from unweave.cli.common import option_value, parse, print_json
+from unweave.cli.renamed import current_options, option_of
 from unweave.cli.show.plain import print_pairs
 from unweave.cli.table import Command
+from unweave.errors import UnweaveError
 from unweave.lazy import resolve
 
 
@@ -22,17 +25,25 @@ def run_command(name: str, command: Command, argv: Sequence[str]) -> int:
 
     Returns:
         The exit code.
+
+    Raises:
+        UnweaveError: As the job raises it, arguments that it names called by the options that they are.
     """
     if command.first and argv and not argv[0].startswith("-") and option_value(argv, f"--{command.first}") is None:
         argv = [f"--{command.first}", *argv]
     if command.check:
         resolve(command.check)(argv)
-    config_type, description = options_of(command, argv)
-    config, common = parse(config_type, argv, command=name, description=description)
+    config_type, description = config_of(command, argv)
+    argv = current_options(name, argv)
+    config, common = parse(config_type, argv, command=name, description=description, first=command.first)
     if os.environ.get("RANK", "0") != "0":
         # Of the processes that a launcher started, one speaks.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for as long as the process lives
-    result = resolve(command.job)(config)
+    try:
+        result = resolve(command.job)(config)
+    except UnweaveError as error:
+        error.where = _as_options(error.where, config)
+        raise
     if common.json:
         print_json(resolve(command.as_json)(config, result) if command.as_json else result)
     elif command.show:
@@ -42,7 +53,14 @@ def run_command(name: str, command: Command, argv: Sequence[str]) -> int:
     return resolve(command.code)(result) if command.code else 0
 
 
-def options_of(command: Command, argv: Sequence[str]) -> tuple[type[Any], str]:
+def _as_options(where: str | None, config: Any) -> str | None:
+    """What an error names, the arguments in it as the options of the command that they are."""
+    names = {field.name for field in fields(config)}
+    words = (where or "").split(", ")
+    return ", ".join(option_of(word) if word in names else word for word in words) if where else where
+
+
+def config_of(command: Command, argv: Sequence[str]) -> tuple[type[Any], str]:
     """The dataclass of a command's options.
 
     Args:

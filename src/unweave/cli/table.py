@@ -148,10 +148,10 @@ TABLE: dict[str, Command] = {
         job="unweave.jobs.forget:forget_rows",
         show=f"{_SHOW}.forget:show",
     ),
-    "methods": Command(
-        about="list the unlearning methods, what they need and what they cost",
-        config="unweave.jobs.listing:ListMethods",
-        job="unweave.jobs.listing:list_methods",
+    "list": Command(
+        about="list methods, sketches, attacks, preconditioners, scorers, layouts, engines, weights",
+        config="unweave.jobs.listing:ListOptions",
+        job="unweave.jobs.listing:list_names",
         show=f"{_SHOW}.listing:show",
     ),
     "audit": Command(
@@ -267,6 +267,12 @@ TABLE: dict[str, Command] = {
         config=f"{_STORE}:MergeConfig",
         job=f"{_STORE}:merge",
         title="store",
+    ),
+    "completion": Command(
+        about="print the script with which a shell completes commands and options",
+        config="unweave.cli.completion:CompletionOptions",
+        job="unweave.cli.completion:completion_script",
+        show="unweave.cli.completion:show",
     ),
 }
 """Name to command; a new one is one entry here."""

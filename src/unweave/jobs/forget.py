@@ -196,7 +196,7 @@ def _edited(config: ForgetConfig, method: Method, setting: Setting) -> dict[str,
     if sums(trained) == before:
         raise TrainingError(
             f"The edit of '{method.name}' changed no weight: nothing was forgotten.",
-            remedy="give it more to do by the method's own options (`unweave methods` lists them), or use another method",
+            remedy="give it more to do by the method's own options (`unweave list methods` lists them), or use another method",
         )
     return details
 

@@ -67,6 +67,10 @@ class TrainConfig(DataConfig, ModelConfig, LoraOptions):
         epochs: Passes over the rows; may be a fraction.
         batch_size: Rows a step; with several processes (`accelerate launch`), of each.
         learning_rate: Peak step size of AdamW.
+        lr_scheduler: How the step size changes over the run.
+        warmup_ratio: Share of the steps over which it grows from 0.
+        weight_decay: Of AdamW.
+        max_grad_norm: The norm to which a step's gradient is clipped.
         dp_epsilon: Train with differential privacy: the epsilon that a single row's presence may cost. Needs the extra `dp` and a LoRA adapter.
         dp_delta: Its delta; by default rows^-1.1.
         dp_clip: Largest norm of a row's gradient.

@@ -100,7 +100,7 @@ def _refuse(config: ForgetConfig, points: list[Stop], target: float | None, limi
     raise TrainingError(
         f"The edit of '{config.method}' is harmful at every factor down to {smallest:g}: {limit}, or the forget rows gain nothing.",
         where="--max-retain-increase",
-        remedy="raise it, change the method's own options (`unweave methods` lists them), or use a method that trains",
+        remedy="raise it, change the method's own options (`unweave list methods` lists them), or use a method that trains",
     )
 
 

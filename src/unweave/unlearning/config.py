@@ -35,6 +35,10 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
         sampling: `cycle`: each set in a random order, and none of its rows a second time before all were drawn. `replacement`: each draw from the whole set,
             as in RapidUn's published runs; some rows are never drawn then.
         learning_rate: Peak step size of AdamW.
+        lr_scheduler: How the step size changes over the run.
+        warmup_ratio: Share of the steps over which it grows from 0.
+        weight_decay: Of AdamW.
+        max_grad_norm: The norm to which a step's gradient is clipped.
         stop_loss: Stop when the mean loss of the forget rows in a step exceeds this, in nats a token; by default the logarithm of the
             vocabulary's size, above which a model is worse than guessing and has diverged.
         check_every: Measure forget and retain rows every so many steps, to stop at the target and to keep the best step; 0 measures when

@@ -1,4 +1,4 @@
-"""The methods in words, from the registry: for `unweave methods` and for the page of the docs."""
+"""The methods in words, from the registry: for `unweave list methods` and for the page of the docs."""
 
 from dataclasses import MISSING, fields
 from typing import Any

@@ -9,6 +9,15 @@ from unweave.data.config import ReadingConfig
 InfluenceMethod = Literal["rapidun", "rapidun-dense", "signed"]
 PositiveMethod = Literal["rapidun", "rapidun-dense", "uniform", "random", "loreun"]
 WeightMethod = Literal["rapidun", "rapidun-dense", "signed", "uniform", "random", "loreun"]
+WEIGHTS: dict[WeightMethod, str] = {
+    "rapidun": "RapidUn's mapping from influence to weights, bit-exact",
+    "rapidun-dense": "RapidUn's mapping without truncation",
+    "signed": "retain rows that belong to the forget rows by their influence are unlearned with them",
+    "uniform": "a control: every row counts the same",
+    "random": "a control: the values of another method, permuted among the rows",
+    "loreun": "from the losses of the rows",
+}
+"""Name to what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

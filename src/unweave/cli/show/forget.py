@@ -47,7 +47,7 @@ def proposed(config: Any, result: Any) -> str:
         rate = f"{config.learning_rate * factor:.2g}"
         return shlex.join([*again, "--learning-rate", rate, "--output-dir", f"{config.output_dir}-{rate}"])
     if short:
-        return "unweave methods"
+        return "unweave list methods"
     return shlex.join(["unweave", "request", "add", "--help"])
 
 

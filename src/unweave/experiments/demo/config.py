@@ -32,6 +32,7 @@ class DemoConfig(CaseConfig, ModelConfig, LoraOptions, EncodingConfig):
         retrain: Whether to train the reference without the forget rows, to compare cost and behaviour.
         dimension: Length of the sketches.
         trace_queries: Bad answers to trace; their mean influence ranks the rows.
+        max_new_tokens: Longest generated answer.
         seed: Of training, unlearning and the bootstrap.
     """
 

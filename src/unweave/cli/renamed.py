@@ -1,0 +1,76 @@
+"""Names of an earlier release that still work, each with a notice on standard error; they go with the next one."""
+
+from collections.abc import Sequence
+
+from unweave import terminal
+
+COMMANDS = {"methods": "list methods"}
+"""Old name of a command to its new one."""
+
+OPTIONS: dict[str, dict[str, str]] = {}
+"""Command to the old names of its options, as its fields are called, and their new ones."""
+
+
+def current_command(arguments: Sequence[str]) -> list[str]:
+    """A command line with the new name of its command.
+
+    Args:
+        arguments: Its words.
+
+    Returns:
+        Them, with the first ones replaced where they are an old name.
+    """
+    for old, new in COMMANDS.items():
+        if list(arguments[: len(old.split())]) == old.split():
+            _say(f"unweave {old}", f"unweave {new}")
+            return [*new.split(), *arguments[len(old.split()) :]]
+    return list(arguments)
+
+
+def current_options(command: str, arguments: Sequence[str]) -> list[str]:
+    """Arguments with the new names of their options.
+
+    Args:
+        command: The command.
+        arguments: Its arguments.
+
+    Returns:
+        Them, with old names replaced.
+    """
+    renamed = {option_of(old): option_of(new) for old, new in OPTIONS.get(command, {}).items()}
+    found = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        new = renamed.get(name.replace("_", "-"))
+        if new is not None:
+            _say(name, new)
+        found.append(argument if new is None else new + equals + value)
+    return found
+
+
+def current_keys(command: str) -> dict[str, str]:
+    """The keys of a command's config file that have new names.
+
+    Args:
+        command: The command.
+
+    Returns:
+        Old to new.
+    """
+    return OPTIONS.get(command, {})
+
+
+def option_of(name: str) -> str:
+    """How an option is typed.
+
+    Args:
+        name: Of its field.
+
+    Returns:
+        The option.
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+def _say(old: str, new: str) -> None:
+    terminal.warn(f"note: `{old}` is now called `{new}`; the old name works for one more release")
