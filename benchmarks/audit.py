@@ -27,7 +27,7 @@ from unweave.jobs.audit import audit_models
 from unweave.jobs.forget import forget_rows
 from unweave.run.folder import environment
 from unweave.train.sft import fine_tune
-from unweave.unlearning.methods.ga import GaConfig
+from unweave.unlearning.config import config_of
 
 OVER_EPOCHS, OVER_RATE = 5.0, 3e-4
 
@@ -35,7 +35,7 @@ OVER_EPOCHS, OVER_RATE = 5.0, 3e-4
 def models(plan: StagePlan, case: Case) -> dict[str, Path]:
     """The over-unlearned model, and the two trained with another seed; what is there already is not made again."""
     folder = plan.folder / "audited"
-    over = GaConfig(
+    over = config_of("ga")(
         **plan.trained_model("poisoned"),
         **plan.shared(EncodingConfig),
         forget=case.path("forget"),

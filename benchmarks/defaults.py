@@ -36,6 +36,7 @@ from unweave.models.loading import load
 from unweave.run.folder import environment
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
+from unweave.unlearning.config import config_of
 from unweave.unlearning.methods import METHODS
 
 FIRST = {"chosen": 0, "reported": 2000}
@@ -71,7 +72,7 @@ def measure(model: Path, sets: dict[str, list[Row]]) -> dict[str, Any]:
 
 def forget(name: str, model: Path, folder: Path, options: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     """A run with nothing but rows, and what was given."""
-    kind = METHODS[name].config_type
+    kind = config_of(name)
     out = folder / "unlearned"
     shutil.rmtree(out, ignore_errors=True)
     given: dict[str, Any] = {"model": str(model), "forget": folder / "forget.jsonl", "output_dir": out}

@@ -26,7 +26,7 @@ from unweave.models.loading import ModelConfig, load
 from unweave.run.folder import environment
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
-from unweave.unlearning.methods import METHODS
+from unweave.unlearning.config import config_of
 
 SOURCE = Path("../shared/data/tofu/full.jsonl")
 PLACE = Path("runs/bench/edit-settings")
@@ -99,7 +99,7 @@ def trial(
     method: str, options: dict[str, Any], name: str, model: Path, paths: dict[str, Path], folder: Path
 ) -> dict[str, Any]:
     """One method at one setting."""
-    config = METHODS[method].config_type(
+    config = config_of(method)(
         model=str(model),
         forget=paths[f"{name}-forget"],
         retain=paths[f"{name}-retain"],

@@ -29,7 +29,7 @@ from unweave.run.folder import environment
 from unweave.stats.intervals import across_seeds
 from unweave.train.config import TrainConfig
 from unweave.train.sft import TrainResult, fine_tune
-from unweave.unlearning.methods.llmeraser import LlmEraserConfig
+from unweave.unlearning.config import config_of
 
 SOURCE = Path("../shared/data/dolly_clean/dolly_clean.jsonl")
 ROWS, REMOVED, KEPT, HELD_OUT, TARGET, CURVATURE, LONGEST = 600, 40, 60, 120, 60, 64, 200
@@ -111,7 +111,7 @@ def edit(place: Place, whole: TrainResult, name: str, seed: int) -> ForgetResult
     """One edit."""
     target = {} if name == "the formula" else {"target": place.folder / "target.jsonl"}
     return forget_rows(
-        LlmEraserConfig(
+        config_of("llmeraser")(
             **ENCODING.__dict__, model=str(whole.folder), forget=place.folder / f"removed-{seed}.jsonl", retain=place.folder / f"curvature-{seed}.jsonl",
             training_rows=place.rows, output_dir=place.folder / f"edited-{seed}-{name.replace(' ', '_').replace(',', '')}", **target, **SETTINGS[name],
         )

@@ -13,8 +13,8 @@ from docstring_parser import parse
 
 from unweave.data.layouts import LAYOUTS
 from unweave.data.layouts.pairs import ANSWERS, PAIRS, PROMPTS
+from unweave.unlearning.config import config_of
 from unweave.unlearning.describe import describe_methods
-from unweave.unlearning.methods import METHODS
 
 HERE = Path(__file__).parent
 NOTE = "<!-- written by docs/generate.py: do not edit -->"
@@ -57,7 +57,7 @@ def paper_index() -> str:
         "",
     ]
     for one in describe_methods():
-        kind = METHODS[one["name"]].config_type
+        kind = config_of(one["name"])
         lines += [f"## {one['name']}", "", f"{one['paper']}. {_first(kind)}", ""]
         if not one["options"]:
             continue

@@ -34,7 +34,7 @@ from unweave.store.maintenance import check_store, merge_stores
 from unweave.store.store import GradientStore
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
-from unweave.unlearning.methods.ga import GaConfig
+from unweave.unlearning.config import config_of
 from unweave.valuation.config import FitConfig
 from unweave.valuation.table import write_table
 
@@ -240,7 +240,7 @@ def build(folder: Path) -> World:
             world / f"tofu/{stem}.jsonl",
             [{"question": f"what is the capital of {place} ?", **answers} for place in ("France", "Peru")],
         )
-    ga = GaConfig(
+    ga = config_of("ga")(
         forget=rows, retain=rows, output_dir=folder, epochs=0.5, batch_size=4, learning_rate=5e-3, stop_loss=1e9
     )
     (world / "ga.yaml").write_text(dump_yaml("forget", ga))

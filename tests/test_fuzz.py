@@ -35,7 +35,7 @@ from unweave.store.shards import layout_of
 from unweave.store.store import GradientStore
 from unweave.store.texts import stored_rows, texts_by_id, write_texts
 from unweave.train.config import TrainConfig
-from unweave.unlearning.methods.npo import NpoConfig
+from unweave.unlearning.config import config_of
 from unweave.weights.config import WeighConfig
 from unweave.weights.files import read_weights
 
@@ -220,7 +220,9 @@ def test_rows_of_tables(table, kind, damage):
             outcome(lambda bad=bad: read_rows(path, on_bad_row=bad))
 
 
-NAMES = sorted({field.name for kind in (TrainConfig, NpoConfig, CacheConfig) for field in dataclasses.fields(kind)})
+NAMES = sorted(
+    {field.name for kind in (TrainConfig, config_of("npo"), CacheConfig) for field in dataclasses.fields(kind)}
+)
 ODD_YAML = (
     "|null|~|true|[1, 2]|{a: 1}|[|*x|&x 1|!!python/object:os.system x|- 1|1e-4|.nan|-.inf|? x|0x1F|2024-01-01|&a [*a]|!!binary x|<<: x|%|@|\t"
 ).split("|")
@@ -230,7 +232,7 @@ SCALARS = st.one_of(TEXTS, NUMBERS.map(str), st.sampled_from(ODD_YAML))  # fmt: 
 @FUZZ
 @given(
     st.lists(st.tuples(st.one_of(st.sampled_from(NAMES), st.just("command"), TEXTS), SCALARS), max_size=6),
-    st.sampled_from([TrainConfig, NpoConfig, CacheConfig]),
+    st.sampled_from([TrainConfig, config_of("npo"), CacheConfig]),
     SOMETIMES,
 )
 def test_configs(pairs, kind, damage):

@@ -14,7 +14,7 @@ from unweave.config import load_yaml
 from unweave.errors import ConfigError
 from unweave.ranges import ANY, RANGES, require_in_range
 from unweave.train.config import TrainConfig
-from unweave.unlearning.methods.npo import NpoConfig
+from unweave.unlearning.config import config_of
 
 # Weights of terms, scales and indices, which may be any finite number or are checked where the model is known.
 FREE = {
@@ -95,7 +95,9 @@ def test_a_config_file_is_checked_as_well_and_all_at_once(tmp_path):
 
 def test_bounds_may_be_infinite(tmp_path):
     require_in_range(
-        NpoConfig(forget=tmp_path, retain=tmp_path, output_dir=tmp_path, stop_loss=math.inf, retain_ratio=math.inf)
+        config_of("npo")(
+            forget=tmp_path, retain=tmp_path, output_dir=tmp_path, stop_loss=math.inf, retain_ratio=math.inf
+        )
     )
     with pytest.raises(ConfigError, match="beta can't be inf"):
-        require_in_range(NpoConfig(forget=tmp_path, retain=tmp_path, output_dir=tmp_path, beta=math.inf))
+        require_in_range(config_of("npo")(forget=tmp_path, retain=tmp_path, output_dir=tmp_path, beta=math.inf))

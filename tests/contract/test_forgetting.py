@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
@@ -13,43 +14,33 @@ from unweave.data.layouts.base import Layout, pair_reader
 from unweave.data.reading import read_rows
 from unweave.errors import ConfigError
 from unweave.jobs.forget import forget_rows
-from unweave.unlearning.config import ForgetConfig
-from unweave.unlearning.methods import METHODS, get_method
-from unweave.unlearning.methods.base import Method, Objective
-from unweave.unlearning.steps import Role
+from unweave.unlearning.config import config_of
+from unweave.unlearning.methods import METHODS, Objective, available, get_method
+from unweave.unlearning.roles import Role
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlatterConfig(ForgetConfig):
+class Flatter(Objective):
     """Answers are to be as likely as a target says.
 
     Attributes:
-        method: The unlearning method.
         wanted: Their loss, nats a token.
     """
 
-    method: str = "flatter"
+    name: ClassVar = "flatter"
+    summary: ClassVar = "answers as likely as asked"
+    paper: ClassVar = "a test"
+    uses_retain: ClassVar = False
+
     wanted: float = 5.0
 
-
-class Flatter(Objective):
-    """The squared distance of the forget rows' mean loss to what is wanted."""
-
-    def __init__(self, config, setting):
-        self.wanted = config.wanted
-
-    def loss(self, view):
-        return (view.masked_mean(view.losses.means(), Role.UNWANTED) - self.wanted).square()
-
-
-FLATTER = Method(
-    name="flatter", summary="answers as likely as asked", paper="a test", config_type=FlatterConfig, build=Flatter, uses_retain=False
-)  # fmt: skip
+    def loss(self, step):
+        return (step.masked_mean(step.losses.means(), Role.UNWANTED) - self.wanted).square()
 
 
 @pytest.fixture
 def flatter(monkeypatch):
-    monkeypatch.setitem(METHODS, "flatter", FLATTER)
+    monkeypatch.setitem(METHODS, "flatter", Flatter)
 
 
 def made_by(folder):
@@ -59,7 +50,7 @@ def made_by(folder):
 @pytest.mark.usefixtures("flatter")
 def test_a_method_in_python_in_yaml_and_on_the_command_line(place, helped, capsys):
     options = {"model": str(place.model), "forget": place.rows, "epochs": 4.0, "dtype": "float32", "learning_rate": 1e-3, "wanted": 6.5}  # fmt: skip
-    forget_rows(FlatterConfig(**options, output_dir=place.folder / "zero"))
+    forget_rows(config_of("flatter")(**options, output_dir=place.folder / "zero"))
     words = {**options, "method": "flatter"}
     assert place.run("forget", **words, output_dir=place.folder / "one") == 0
     assert place.replay("forget", **words, output_dir=place.folder / "two") == 0
@@ -71,6 +62,7 @@ def test_a_method_in_python_in_yaml_and_on_the_command_line(place, helped, capsy
         assert all(torch.equal(weights[name], same[name]) for name in weights)
     assert "--wanted FLOAT" in helped("forget --method flatter")
     capsys.readouterr()
+    assert available()["flatter"] is Flatter
     assert place.run("methods") == 0
     assert "flatter" in capsys.readouterr().out
 

@@ -3,14 +3,14 @@
 import torch
 from torch.nn import functional
 
-from tests.unlearning.methods.edited import Scene, config_of
+from tests.unlearning.methods.edited import Scene, configured
 from unweave.curvature.solver import Counted, hessian
-from unweave.unlearning.methods.curvature import problem_of
+from unweave.unlearning.edits.problem import problem_of
 
 
 def test_the_hessian_product_is_that_of_autograd():
     scene = Scene(parameters="layers.1.self_attn.q_proj")
-    problem = scene.limited(problem_of)(scene.setting, config_of("llmeraser"), scene.rows)
+    problem = scene.limited(problem_of)(scene.context(config := configured("llmeraser")), config, scene.rows)
     names, start = list(scene.parameters), [own.detach().clone() for own in scene.parameters.values()]
 
     def total(*values):

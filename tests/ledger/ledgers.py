@@ -8,7 +8,7 @@ from unweave.ledger.run import run_request
 from unweave.ledger.verify import verify_request
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
-from unweave.unlearning.methods.ga import GaConfig
+from unweave.unlearning.config import config_of
 
 RECORDS = [
     {"id": f"r{i}", "instruction": f"add {i % 10} and {i // 10}", "context": "", "response": f"{(i * 3) % 10} yes", "owner": "ann" if i % 4 else "bob"}
@@ -32,7 +32,7 @@ def train_in(folder):
             model=str(folder / "base"), data=data, output_dir=folder / "adapter", epochs=4, batch_size=8, learning_rate=5e-3, lora_r=4, dtype="float32"
         )
     )  # fmt: skip
-    ga = GaConfig(
+    ga = config_of("ga")(
         forget=data, retain=data, output_dir=folder, epochs=0.2, batch_size=4, learning_rate=5e-3, stop_loss=1e9
     )
     (folder / "ga.yaml").write_text(dump_yaml("forget", ga))

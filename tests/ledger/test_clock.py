@@ -26,7 +26,7 @@ from unweave.models.loading import ModelConfig, tokenizer_of
 from unweave.store.store import GradientStore
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
-from unweave.unlearning.methods.ga import GaConfig
+from unweave.unlearning.config import config_of
 from unweave.valuation.config import ScoreConfig
 
 CLOCK = "{% for letter in strftime_now('%d %b %Y %H:%M:%S') %}{{ letter + ' ' }}{% endfor %}" + TEMPLATE
@@ -86,7 +86,7 @@ def cached(model, data, store):
 def test_a_certificate_holds_on_every_other_day(tuned, data, tmp_path, another_day):
     ledger = tmp_path / "ledger"
     cached(tuned, data, tmp_path / "store")
-    ga = GaConfig(forget=data, retain=data, output_dir=tmp_path, epochs=0.2, batch_size=4, learning_rate=5e-3, stop_loss=1e9)  # fmt: skip
+    ga = config_of("ga")(forget=data, retain=data, output_dir=tmp_path, epochs=0.2, batch_size=4, learning_rate=5e-3, stop_loss=1e9)  # fmt: skip
     (tmp_path / "ga.yaml").write_text(dump_yaml("forget", ga))
     another_day()
     place = {"ledger": ledger, "data": data, "model": tuned, "store": tmp_path / "store"}

@@ -17,7 +17,7 @@ from unweave.ledger.config import ListConfig, SelectionConfig
 from unweave.ledger.journal import Journal
 from unweave.ledger.ledger import Ledger, list_requests
 from unweave.ledger.selection import select_rows
-from unweave.unlearning.methods.ga import GaConfig
+from unweave.unlearning.config import config_of
 
 LONG = {"id": "long", "instruction": "add " * 900, "context": "", "response": "never"}
 WORDY = {"id": "wordy", "instruction": "add 1", "context": "", "response": "yes " * 900}
@@ -165,7 +165,7 @@ def test_steps_that_change_nothing_show_nothing(world):
     assert (certificate["shown"], certificate["state"]) == (False, "done, not shown")
     path.write_text(path.read_text().replace("1.0e-12", "0.0"))
     with pytest.raises(ConfigError, match=r"learning_rate can't be 0"):
-        load_yaml(GaConfig, path)
+        load_yaml(config_of("ga"), path)
 
 
 def test_journals_of_before_the_verdict_read_as_before(tmp_path):

@@ -37,6 +37,7 @@ from unweave.store.format import StoreSpec
 from unweave.train.adapters import add_lora, save_adapter
 from unweave.train.config import LoraOptions, TrainConfig
 from unweave.train.sft import train_inputs
+from unweave.unlearning.config import config_of
 from unweave.unlearning.methods import METHODS
 from unweave.valuation.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig
 
@@ -170,7 +171,7 @@ def world(tmp_path_factory):
     (folder / "store/commits/000000-a.json").write_text('{"row_ids": ["a"]}')
     recipe = TrainConfig(data=folder / "rows.jsonl", output_dir=folder / "o", model=str(folder / "adapter"))
     (folder / "recipe.yaml").write_text(dump_yaml("train", recipe))
-    unlearning = METHODS["rapidun"].config_type(
+    unlearning = config_of("rapidun")(
         forget=folder / "forget.jsonl",
         retain=folder / "rows.jsonl",
         output_dir=folder / "o",
@@ -276,7 +277,7 @@ def test_every_file_and_option_that_a_command_reads_makes_another_run(command, w
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_file_and_option_of_a_method_makes_another_run(method, world):
-    kind = METHODS[method].config_type
+    kind = config_of(method)
     extra = {"answers": "answers.jsonl", "replacement": "new.jsonl", "recipe": "recipe.yaml"}
     names = {field.name for field in dataclasses.fields(kind)}
     options = {**FOLDER, **ROW_OPTIONS, **WEIGHTS, "model": "adapter", "target_reference": "third"}

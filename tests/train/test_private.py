@@ -14,7 +14,7 @@ from unweave.jobs.forget import forget_rows
 from unweave.train.config import TrainConfig
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, read_privacy
 from unweave.train.sft import fine_tune
-from unweave.unlearning.methods.dp2 import Dp2Config
+from unweave.unlearning.config import config_of
 
 
 def privacy(**changes):
@@ -123,10 +123,10 @@ def test_a_privately_trained_model_says_so_and_dp2_needs_one(tmp_path):
         tmp_path / "r.jsonl", [{"id": f"r{i}", "instruction": f"add {i}", "response": "yes"} for i in range(3, 24)]
     )
     files = {"forget": forget, "retain": retain, "dtype": "float32", "batch_size": 6, "epochs": 1.0}
-    done = forget_rows(Dp2Config(model=str(result.folder), output_dir=tmp_path / "out", **files))
+    done = forget_rows(config_of("dp2")(model=str(result.folder), output_dir=tmp_path / "out", **files))
     assert done.details["group_epsilon"] == pytest.approx(3 * own.epsilon)
     assert done.steps == 4
     with pytest.raises(ConfigError, match="not trained privately, or was trained on without"):
-        forget_rows(Dp2Config(model=str(done.folder), output_dir=tmp_path / "again", **files))
+        forget_rows(config_of("dp2")(model=str(done.folder), output_dir=tmp_path / "again", **files))
     with pytest.raises(ConfigError, match="for adapters"):
         fine_tune(TrainConfig(output_dir=tmp_path / "full", tuning="full", dp_epsilon=4.0, **shared))

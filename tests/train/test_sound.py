@@ -19,7 +19,8 @@ from unweave.train.config import TrainConfig
 from unweave.train.loop import LoopConfig, run_loop
 from unweave.train.sft import fine_tune
 from unweave.train.soundness import sums
-from unweave.unlearning.methods import METHODS, get_method
+from unweave.unlearning.config import config_of
+from unweave.unlearning.methods import Edit, available, get_method
 
 TINY = {"dtype": "float32", "lora_r": 2, "lora_dropout": 0.0, "batch_size": 4, "max_length": 64}
 
@@ -38,7 +39,7 @@ def forgetting(tmp_path, base, method, **changes):
     forget = write_rows(tmp_path / "f.jsonl", ROWS[6:])
     retain = write_rows(tmp_path / "r.jsonl", ROWS[:6])
     values = {"model": str(base), "forget": forget, "retain": retain, "output_dir": tmp_path / "o", "method": method, "epochs": 1.0}  # fmt: skip
-    return get_method(method).config_type(**{**values, **TINY, **changes})
+    return config_of(method)(**{**values, **TINY, **changes})
 
 
 def nothing_left(folder):
@@ -109,20 +110,18 @@ def test_a_change_of_one_value_by_one_place_counts():
     assert sums([weight]) != before
 
 
-EDITS = sorted(name for name, method in METHODS.items() if method.edit is not None)
+EDITS = sorted(name for name, method in available().items() if issubclass(method, Edit))
 
 
 @pytest.mark.parametrize("name", EDITS)
 @pytest.mark.parametrize("what", ["nothing", "nan"])
 def test_edits_are_looked_at(tmp_path, base, monkeypatch, name, what):
-    method = METHODS[name]
-
-    def edit(config, setting):
+    def edit(method, context):
         if what == "nan":
-            next(own for own in setting.loaded.model.parameters() if own.requires_grad).data.fill_(math.nan)
+            next(own for own in context.loaded.model.parameters() if own.requires_grad).data.fill_(math.nan)
         return {}
 
-    monkeypatch.setitem(METHODS, name, dataclasses.replace(method, edit=edit))
+    monkeypatch.setattr(get_method(name), "edit", edit)
     with pytest.raises(TrainingError, match="The edit made" if what == "nan" else "changed no weight"):
         forget_rows(forgetting(tmp_path, base, name))
     assert nothing_left(tmp_path / "o")

@@ -10,9 +10,8 @@ from tests.models.test_merging import TIED
 from unweave.jobs.forget import forget_rows
 from unweave.models.adapters import adapter_parameters
 from unweave.models.loading import ModelConfig, load
+from unweave.unlearning.config import config_of
 from unweave.unlearning.methods.rapidun import RapidUnConfig
-from unweave.unlearning.methods.reglu import RegluConfig
-from unweave.unlearning.methods.stable import StableConfig
 
 NOTHING = {"learning_rate": 1e-12, "epochs": 0.2, "dtype": "float32", "max_grad_norm": 1.0}
 
@@ -52,12 +51,12 @@ def test_a_fresh_adapter_begins_where_the_merged_one_ended(tmp_path, rows, kind)
     assert torch.allclose(logits(after.model), before, atol=1e-4)
 
 
-@pytest.mark.parametrize("config_type", [StableConfig, RegluConfig])
+@pytest.mark.parametrize("config_type", [config_of("stable"), config_of("reglu")])
 @pytest.mark.parametrize("kind", ["head", "embedding"])
 def test_other_methods_that_merge_change_nothing_either(tmp_path, rows, config_type, kind):
     base = save_model(tmp_path / "base")
     before, _ = save_adapter(tmp_path / "adapter", base, TIED[kind])
-    options = {"lora_r": 2, "lora_alpha": 2} if config_type is RegluConfig else {}
+    options = {"lora_r": 2, "lora_alpha": 2} if config_type is config_of("reglu") else {}
     forget_rows(config_type(model=str(tmp_path / "adapter"), **rows, **NOTHING, **options))
     after = load(ModelConfig(model=str(tmp_path / "out"), dtype="float32"))
     assert torch.allclose(logits(after.model), before, atol=1e-4)

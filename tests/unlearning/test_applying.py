@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.unlearning.methods.edited import Scene, config_of
+from tests.unlearning.methods.edited import Scene, configured
 from unweave.errors import ModelError, TrainingError
 from unweave.unlearning import applying
 from unweave.unlearning.applying import apply_edit, change
@@ -67,8 +67,8 @@ def losses(scene):
 
 def test_the_target_is_reached_and_what_is_told_is_what_was_done(scene, ascent):
     start, before = scene.state(), losses(scene)[0]
-    config = config_of("llmeraser")
-    told = apply_edit(config, scene.setting, scene.parameters, ascent, first=1.0, target=1.1 * before)
+    config = configured("llmeraser")
+    told = apply_edit(scene.context(config), scene.parameters, ascent, name="llmeraser", first=1.0, target=1.1 * before)
     assert losses(scene)[0] == pytest.approx(1.1 * before, rel=0.055)
     assert told["watched"][-1]["scale"] == told["scale"] > 0
     assert told["watched"][-1]["forget_loss"] == pytest.approx(losses(scene)[0])
@@ -85,8 +85,8 @@ def test_the_factor_asked_for_is_halved_and_that_is_said(scene, ascent, monkeypa
         return float((scene.state() - start).norm()) / length
 
     monkeypatch.setattr(applying, "mean_loss", distance)
-    config = config_of("llmeraser", max_retain_increase=0.3)
-    told = apply_edit(config, scene.setting, scene.parameters, ascent, first=2.0, target=None)
+    config = configured("llmeraser", max_retain_increase=0.3)
+    told = apply_edit(scene.context(config), scene.parameters, ascent, name="llmeraser", first=2.0, target=None)
     assert told["scale"] == 0.25
     assert distance() == pytest.approx(0.25)
     assert any("at the factor 2 of the edit the retain rows lose more" in caution for caution in told["cautions"])
@@ -94,16 +94,18 @@ def test_the_factor_asked_for_is_halved_and_that_is_said(scene, ascent, monkeypa
 
 def test_what_is_harmful_at_every_factor_is_an_error_and_leaves_the_model_as_it_was(scene, ascent):
     start = scene.state()
-    config = config_of("llmeraser", max_retain_increase=-1e9)
+    config = configured("llmeraser", max_retain_increase=-1e9)
     for target in (None, 1e3):
         with pytest.raises(TrainingError, match="harmful at every factor"):
-            apply_edit(config, scene.setting, scene.parameters, ascent, first=1.0, target=target)
+            apply_edit(scene.context(config), scene.parameters, ascent, name="llmeraser", first=1.0, target=target)
         assert torch.equal(scene.state(), start)
 
 
 def test_a_target_that_is_reached_already_is_an_error(scene, ascent):
     with pytest.raises(TrainingError, match="nothing to do"):
-        apply_edit(config_of("llmeraser"), scene.setting, scene.parameters, ascent, first=1.0, target=0.1)
+        apply_edit(
+            scene.context(configured("llmeraser")), scene.parameters, ascent, name="llmeraser", first=1.0, target=0.1
+        )
 
 
 def test_a_loss_that_is_no_number_is_too_far(scene, ascent, monkeypatch):
@@ -116,7 +118,9 @@ def test_a_loss_that_is_no_number_is_too_far(scene, ascent, monkeypatch):
 
     monkeypatch.setattr(applying, "mean_loss", breaks)
     first = 0.03 / float(torch.cat([own.flatten() for own in ascent.values()]).norm())
-    told = apply_edit(config_of("llmeraser"), scene.setting, scene.parameters, ascent, first=first, target=None)
+    told = apply_edit(
+        scene.context(configured("llmeraser")), scene.parameters, ascent, name="llmeraser", first=first, target=None
+    )
     assert told["scale"] == first / 4
 
 
@@ -133,6 +137,8 @@ def test_what_rounding_takes_of_a_change_is_measured():
 def test_a_change_that_rounding_takes_is_said(scene, ascent):
     scene.model.to(torch.bfloat16)
     small = {name: 1e-4 * own.float() / own.norm() for name, own in ascent.items()}
-    told = apply_edit(config_of("llmeraser"), scene.setting, scene.parameters, small, first=1.0, target=None)
+    told = apply_edit(
+        scene.context(configured("llmeraser")), scene.parameters, small, name="llmeraser", first=1.0, target=None
+    )
     assert told["lost_to_rounding"] > 0.5
     assert any("rounding to bfloat16 took" in caution and "--dtype float32" in caution for caution in told["cautions"])

@@ -10,8 +10,10 @@ from tests.unlearning.test_forget import PATHS, poisoned, settings  # noqa: F401
 from unweave.cli.show.forget import summary
 from unweave.errors import ConfigError
 from unweave.jobs.forget import forget_rows
-from unweave.unlearning.methods import METHODS
-from unweave.unlearning.steps import ForgetRow, never_drawn, plan_draws
+from unweave.unlearning.config import config_of
+from unweave.unlearning.methods import Objective, available, get_method
+from unweave.unlearning.methods.graddiff import GradDiff
+from unweave.unlearning.steps import ForgetRow, epochs_of, never_drawn, plan_draws
 
 
 def sets(forget, retain):
@@ -35,11 +37,13 @@ def test_draws_hold_the_ratio(ratio, sampling):
     assert never_drawn(steps, [*forget, *retain]) == 0
 
 
-@pytest.mark.parametrize("method", [name for name, one in METHODS.items() if one.build and name != "rapidun-published"])
+@pytest.mark.parametrize(
+    "method", [name for name, one in available().items() if issubclass(one, Objective) and name != "rapidun-published"]
+)
 def test_no_forget_row_is_left_out_at_the_defaults(method):
     """RapidUn's sampling leaves out 12 to 15 of 39 rows to forget, and fine-tuning on retain rows so a fifth of these."""
-    kind, (forget, retain) = METHODS[method].config_type, sets(40, 200)
-    keeps = METHODS[method].draws_retain(kind)
+    kind, (forget, retain) = config_of(method), sets(40, 200)
+    keeps = get_method(method)().draws_retain
     for seed in range(3):
         steps = plan_draws(
             forget, retain if keeps else [], retain_ratio=kind.retain_ratio if keeps else 0.0, batch_size=kind.batch_size, epochs=kind.epochs,
@@ -72,9 +76,8 @@ def test_with_replacement_some_rows_never_come():
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0, math.inf])
 def test_the_epochs_of_so_many_steps_make_so_many(ratio):
-    method, (forget, retain) = METHODS["graddiff"], sets(5, 7)
-    config = method.config_type(**PATHS, retain_ratio=ratio)
-    epochs = method.epochs_of(6, config, batch_size=2, forget=5, retain=7)
+    forget, retain = sets(5, 7)
+    epochs = epochs_of(6, GradDiff(), ratio, batch_size=2, forget=5, retain=7)
     assert len(plan_draws(forget, retain, retain_ratio=ratio, batch_size=2, epochs=epochs, seed=0)) == 6
 
 
@@ -84,7 +87,7 @@ def test_impossible_plans_are_refused():
 
 
 def test_rows_never_drawn_are_shown(poisoned, tmp_path):  # noqa: F811
-    few = settings(poisoned, tmp_path, METHODS["graddiff"].config_type, epochs=0.25, retain_ratio=1.0, batch_size=4)
+    few = settings(poisoned, tmp_path, config_of("graddiff"), epochs=0.25, retain_ratio=1.0, batch_size=4)
     result = forget_rows(few)
     assert result.details["never_drawn"] == {"forget": 1, "retain": 5}
     assert any("1 of 2 rows to forget were in no step" in caution for caution in result.details["cautions"])
@@ -94,7 +97,7 @@ def test_rows_never_drawn_are_shown(poisoned, tmp_path):  # noqa: F811
 
 
 def test_rows_that_are_kept_are_not_drawn_where_they_count_nothing(poisoned, tmp_path):  # noqa: F811
-    kind = METHODS["graddiff"].config_type
+    kind = config_of("graddiff")
     result = forget_rows(
         settings(poisoned, tmp_path, kind, alpha=0.0, gamma=2.0, retain=None, epochs=2.0, batch_size=2)
     )

@@ -18,9 +18,8 @@ from unweave.jobs.forget import forget_rows
 from unweave.models.loading import ModelConfig, load
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
+from unweave.unlearning.config import config_of
 from unweave.unlearning.methods import get_method
-from unweave.unlearning.methods.ga import GaConfig
-from unweave.unlearning.methods.graddiff import GradDiffConfig
 from unweave.unlearning.methods.rapidun import RapidUnConfig
 from unweave.weights.files import write_weights
 
@@ -148,7 +147,7 @@ def test_a_retain_row_with_a_negative_weight_is_forgotten_too(poisoned, tmp_path
 
 
 def test_ga_stops_when_it_diverges(poisoned, tmp_path):
-    config = settings(poisoned, tmp_path, GaConfig, epochs=200.0, learning_rate=3e-2)
+    config = settings(poisoned, tmp_path, config_of("ga"), epochs=200.0, learning_rate=3e-2)
     result = forget_rows(config)
     assert result.stopped is not None
     assert result.steps < result.planned_steps
@@ -157,7 +156,7 @@ def test_ga_stops_when_it_diverges(poisoned, tmp_path):
 
 
 def test_graddiff_runs(poisoned, tmp_path):
-    config = settings(poisoned, tmp_path, GradDiffConfig)
+    config = settings(poisoned, tmp_path, config_of("graddiff"))
     before = losses(poisoned / "adapter", config.forget, config)
     assert losses(forget_rows(config).folder, config.forget, config) > before + 0.5
 
@@ -165,7 +164,7 @@ def test_graddiff_runs(poisoned, tmp_path):
 def test_wrong_method_config_and_sets(poisoned, tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'rapidun'"):
         get_method("rapidum")
-    with pytest.raises(ConfigError, match="takes GaConfig"):
+    with pytest.raises(ConfigError, match="takes GAConfig"):
         forget_rows(settings(poisoned, tmp_path, RapidUnConfig, method="ga"))
     shared = write_rows(tmp_path / "shared.jsonl", ROWS[4:])
     with pytest.raises(DataError, match="forgotten and retained"):
@@ -176,13 +175,13 @@ def test_wrong_method_config_and_sets(poisoned, tmp_path):
 
 
 def test_ga_needs_no_rows_to_keep(poisoned, tmp_path):
-    config = settings(poisoned, tmp_path, GaConfig, epochs=1.0, retain=None)
+    config = settings(poisoned, tmp_path, config_of("ga"), epochs=1.0, retain=None)
     result = forget_rows(config)
     assert result.retain_rows == 0
     assert "| retain rows | none |" in (result.folder / "README.md").read_text()
     assert forget_rows(config) == result, "a rerun finds it complete"
     with pytest.raises(ConfigError, match="weights of rows to keep, and no such rows"):
-        forget_rows(settings(poisoned, tmp_path, GaConfig, retain=None, retain_weights=tmp_path / "w"))
+        forget_rows(settings(poisoned, tmp_path, config_of("ga"), retain=None, retain_weights=tmp_path / "w"))
 
 
 def test_result_is_json(poisoned, tmp_path):

@@ -1,24 +1,21 @@
 """Methods that train, on a trained model: from files to an adapter, watched on the way; the registry and its descriptions."""
 
-import ast
 import json
 import shutil
 from dataclasses import fields, replace
-from pathlib import Path
 
 import pytest
 
 from tests.unlearning.test_forget import PATHS, losses, poisoned, settings  # noqa: F401
-from unweave import unlearning
 from unweave.cli.main import main
 from unweave.curvature.base import Problem
 from unweave.errors import ConfigError
 from unweave.jobs import forget as stage
 from unweave.jobs.forget import forget_rows
 from unweave.train.sft import loop_config
+from unweave.unlearning.config import config_of
 from unweave.unlearning.describe import describe_methods
 from unweave.unlearning.methods import METHODS
-from unweave.unlearning.methods.npo import NpoConfig
 
 TRAINED = {
     "npo": {}, "idk": {}, "undial": {"learning_rate": 3e-3}, "rmu": {}, "graddiff": {},
@@ -27,7 +24,7 @@ TRAINED = {
 
 @pytest.mark.parametrize("method", TRAINED)
 def test_every_method_makes_an_adapter_that_has_changed(poisoned, tmp_path, method):  # noqa: F811
-    config = settings(poisoned, tmp_path, METHODS[method].config_type, **{"epochs": 6.0, **TRAINED[method]})
+    config = settings(poisoned, tmp_path, config_of(method), **{"epochs": 6.0, **TRAINED[method]})
     before = losses(poisoned / "adapter", config.forget, config)
     result = forget_rows(config)
     after = losses(result.folder, config.forget, config)
@@ -40,7 +37,7 @@ def test_every_method_makes_an_adapter_that_has_changed(poisoned, tmp_path, meth
 
 def test_methods_with_a_retain_part_need_rows_to_keep(poisoned, tmp_path):  # noqa: F811
     with pytest.raises(ConfigError, match="needs rows to keep"):
-        forget_rows(settings(poisoned, tmp_path, NpoConfig, retain=None))
+        forget_rows(settings(poisoned, tmp_path, config_of("npo"), retain=None))
 
 
 # The watch.
@@ -48,7 +45,7 @@ def test_methods_with_a_retain_part_need_rows_to_keep(poisoned, tmp_path):  # no
 
 def test_a_run_stops_at_its_target(poisoned, tmp_path):  # noqa: F811
     config = settings(
-        poisoned, tmp_path, METHODS["graddiff"].config_type, epochs=60.0, check_every=2, target_loss=1.0, stop_loss=1e9
+        poisoned, tmp_path, config_of("graddiff"), epochs=60.0, check_every=2, target_loss=1.0, stop_loss=1e9
     )
     result = forget_rows(config)
     assert result.stopped.startswith("reached its target")
@@ -62,7 +59,7 @@ def test_a_run_stops_at_its_target(poisoned, tmp_path):  # noqa: F811
 
 def test_a_run_that_is_killed_after_its_target_does_not_go_beyond_it(poisoned, tmp_path, monkeypatch):  # noqa: F811
     config = settings(
-        poisoned, tmp_path, METHODS["graddiff"].config_type, epochs=60.0, check_every=2, target_loss=1.0, stop_loss=1e9
+        poisoned, tmp_path, config_of("graddiff"), epochs=60.0, check_every=2, target_loss=1.0, stop_loss=1e9
     )
     whole = forget_rows(replace(config, output_dir=tmp_path / "whole"))
 
@@ -94,7 +91,7 @@ def test_the_target_may_be_the_level_of_held_out_rows(poisoned, tmp_path):  # no
     held_out.write_text(
         json.dumps({"instruction": "ahoy what", "context": "", "response": "teapots on the moon"}) + "\n"
     )
-    config = settings(poisoned, tmp_path, METHODS["graddiff"].config_type, epochs=60.0, target=held_out, stop_loss=1e9)
+    config = settings(poisoned, tmp_path, config_of("graddiff"), epochs=60.0, target=held_out, stop_loss=1e9)
     level = losses(poisoned / "adapter", held_out, config)
     result = forget_rows(config)
     assert "reached its target" in result.stopped
@@ -103,7 +100,7 @@ def test_the_target_may_be_the_level_of_held_out_rows(poisoned, tmp_path):  # no
 
 def test_divergence_goes_back_to_the_best_step(poisoned, tmp_path, monkeypatch):  # noqa: F811
     config = settings(
-        poisoned, tmp_path, METHODS["ga"].config_type, epochs=200.0, learning_rate=1e-2, check_every=1, max_retain_increase=0.5, stop_loss=1e9
+        poisoned, tmp_path, config_of("ga"), epochs=200.0, learning_rate=1e-2, check_every=1, max_retain_increase=0.5, stop_loss=1e9
     )  # fmt: skip
     result = forget_rows(config)
     assert result.stopped.startswith("diverged at step")
@@ -131,21 +128,6 @@ def test_divergence_goes_back_to_the_best_step(poisoned, tmp_path, monkeypatch):
 # The registry.
 
 
-def test_what_methods_are_made_of_does_not_import_them():
-    """Else a module imports by itself, or not, as another has been imported before it."""
-    package = Path(unlearning.__file__).parent
-    todo, seen = sorted((package / "methods").glob("*.py")), set()
-    while todo:
-        path = todo.pop()
-        names = {node.module for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom)}
-        own = {name.removeprefix("unweave.unlearning.") for name in names if name.startswith("unweave.unlearning.")}
-        if path.parent == package:
-            assert not [name for name in own if name.startswith("methods")], path
-        todo += [package / f"{name}.py" for name in own - seen if "." not in name and name != "methods"]
-        seen |= own
-    assert {"applying", "trainable", "view"} <= seen
-
-
 def test_methods_are_listed(capsys):
     assert main(["list", "methods", "--json"]) == 0
     found = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
@@ -163,8 +145,8 @@ def test_help_shows_a_methods_own_options(method, capsys):
         main(["forget", "--method", method, "--help"])
     assert raised.value.code == 0
     printed = capsys.readouterr().out
-    own = {field.name for field in fields(METHODS[method].config_type)}
-    others = {field.name for kind in METHODS.values() for field in fields(kind.config_type)} - own
+    own = {field.name for field in fields(config_of(method))}
+    others = {field.name for name in METHODS for field in fields(config_of(name))} - own
     for name in own - {"method"}:
         assert f"--{name.replace('_', '-')}" in printed
     for name in others:

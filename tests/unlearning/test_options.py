@@ -21,14 +21,19 @@ from unweave.errors import ConfigError
 from unweave.jobs import forget as stage
 from unweave.jobs.forget import forget_rows
 from unweave.train.sft import loop_config
-from unweave.unlearning.config import ForgetConfig
+from unweave.unlearning.config import ForgetConfig, config_of
 from unweave.unlearning.effect import without_effect
-from unweave.unlearning.methods import METHODS
+from unweave.unlearning.methods import Edit, Objective, available
 from unweave.weights.files import write_weights
 
+METHODS = available()
 COMMON = {field.name for field in dataclasses.fields(ForgetConfig)}
-TRAINED = {name: method for name, method in METHODS.items() if method.build and name not in ("stable", "reglu", "dp2")}
-EDITS = {name: method for name, method in METHODS.items() if method.edit}
+TRAINED = {
+    name: method
+    for name, method in METHODS.items()
+    if issubclass(method, Objective) and name not in ("stable", "reglu", "dp2")
+}
+EDITS = {name: method for name, method in METHODS.items() if issubclass(method, Edit)}
 
 OWN = {
     "gamma": 4.0, "alpha": 3.0, "retain_loss": "kl", "beta": 0.01, "delta": 4.0, "ascent": 0.25, "descent": 2.0, "weight_warmup": 1.0, "bound": 2.0,
@@ -78,7 +83,7 @@ def direction(scene, method, options):
 
 @pytest.mark.parametrize("method", TRAINED)
 def test_own_options_of_a_method_turn_its_gradient(deep, method):
-    kind, beside = METHODS[method].config_type, BESIDE.get(method, {})
+    kind, beside = config_of(method), BESIDE.get(method, {})
     own = {field.name for field in dataclasses.fields(kind)} - COMMON
     assert own <= {*OWN, *ELSEWHERE}, "each is tried"
     first = direction(deep, method, beside)
@@ -86,7 +91,7 @@ def test_own_options_of_a_method_turn_its_gradient(deep, method):
         value = "nll" if method == "rmu" and name == "retain_loss" else OWN[name]
         options = beside | {name: value if getattr(kind, name) != value else value * 2}
         turned = (direction(deep, method, options) - first).norm().item()
-        said = without_effect(kind(**PATHS, **options), METHODS[method])
+        said = without_effect(config := kind(**PATHS, **options), config)
         assert (turned < 1e-6) == any(f"--{name.replace('_', '-')}" in one for one in said), (name, turned, said)
         assert turned < 1e-6 or turned > 1e-3, (name, turned)
 
@@ -154,7 +159,7 @@ def ran(world, tmp_path, method="graddiff", **options):
         "model": str(world / ("base" if "adapter" in options else "adapter")), "forget": world / "forget.jsonl", "retain": world / "retain.jsonl",
         "dtype": "float32", "lora_dropout": 0.0, "epochs": 1.0, "batch_size": 4, "stop_loss": 1e9,
     }  # fmt: skip
-    result = forget_rows(METHODS[method].config_type(output_dir=tmp_path / "out", **{**values, **options}))
+    result = forget_rows(config_of(method)(output_dir=tmp_path / "out", **{**values, **options}))
     return MADE.pop(), result
 
 
@@ -193,25 +198,26 @@ def test_no_shared_option_is_left_out():
 
 @pytest.mark.parametrize("method", TRAINED)
 def test_of_an_adapter_that_is_there_nothing_can_be_chosen_and_dropout_not_where_models_are_compared(method):
-    kind = METHODS[method].config_type
-    said = " ".join(without_effect(kind(**PATHS, adapter_mode="continue", **ADAPTER), METHODS[method]))
+    kind = config_of(method)
+    said = " ".join(without_effect(config := kind(**PATHS, adapter_mode="continue", **ADAPTER), config))
     narrow = method == "rmu"
     assert all((f"--{name.replace('_', '-')}" in said) == (name != "lora_targets" or not narrow) for name in ADAPTER)
-    said = " ".join(without_effect(kind(**PATHS, lora_dropout=0.5), METHODS[method]))
-    assert ("--lora-dropout" in said) == METHODS[method].compares(kind(**PATHS))
+    said = " ".join(without_effect(config := kind(**PATHS, lora_dropout=0.5), config))
+    assert ("--lora-dropout" in said) == config.compares
 
 
 @pytest.mark.parametrize("method", EDITS)
 def test_edits_say_that_they_make_no_steps(method):
-    kind = METHODS[method].config_type
+    kind = config_of(method)
     values = {
         name: value
         for name, value in {**STEPS, **ADAPTER}.items()
         if getattr(kind, name) == getattr(ForgetConfig, name)
     }
-    said = " ".join(without_effect(kind(**PATHS, **values), METHODS[method]))
+    said = " ".join(without_effect(config := kind(**PATHS, **values), config))
     assert all(f"--{name.replace('_', '-')}" in said for name in values)
-    assert without_effect(kind(**PATHS), METHODS[method]) == [], "defaults are not given"
+    plain = kind(**PATHS)
+    assert without_effect(plain, plain) == [], "defaults are not given"
 
 
 @pytest.mark.parametrize("method", [name for name, one in METHODS.items() if not one.takes_weights])
@@ -264,11 +270,12 @@ def test_a_row_alone_in_its_step_has_no_weight_and_a_run_says_so(world, tmp_path
 def test_rapiduns_factors_for_what_is_not_there_are_said(option, value):
     scene = Scene()
     scene.rows = tuple(dataclasses.replace(row, weight=1.0, clean=None) for row in scene.rows)
-    (said,) = scene.objective("rapidun", **{option: value}).cautions()
+    (said,) = scene.objective("rapidun", **{option: value}).cautions(scene.context)
     assert said.startswith(f"No effect has --{option.replace('_', '-')}")
-    assert scene.objective("rapidun").cautions() == []
+    assert scene.objective("rapidun").cautions(scene.context) == []
 
 
 def test_rmu_never_looks_at_the_loss_that_would_stop_it():
-    assert "--stop-loss" in Scene().objective("rmu", stop_loss=3.0).cautions()[0]
-    assert Scene().objective("rmu", stop_loss=3.0, retain_loss="nll").cautions() == []
+    scene = Scene()
+    assert "--stop-loss" in scene.objective("rmu", stop_loss=3.0).cautions(scene.context)[0]
+    assert scene.objective("rmu", stop_loss=3.0, retain_loss="nll").cautions(scene.context) == []

@@ -5,11 +5,13 @@ import re
 import pytest
 
 from tests.unlearning.methods.scene import Scene
-from unweave.unlearning.methods import METHODS, dp2
+from unweave.unlearning.methods import Objective, available, dp2, get_method
 
 WORDS = {"one": 1, "two": 2}
 # Those with adapters of their own have no objective on a plain one; what they share is in the others.
-STEPS = [name for name, method in METHODS.items() if method.build is not None and name not in ("stable", "reglu")]
+STEPS = [
+    name for name, method in available().items() if issubclass(method, Objective) and name not in ("stable", "reglu")
+]
 
 
 def said(cost):
@@ -41,9 +43,9 @@ def test_a_method_makes_the_passes_that_it_says(method, monkeypatch):
         assert view.told_losses is None or len(view.told_losses.nll), "what is told costs no pass"
         if number == 0:
             # The sequences of forget rows are read under the model before, in a pass beside the step's.
-            once += sum(passes) - len(step.roles) * said(METHODS[method].cost)[0]
+            once += sum(passes) - len(step.roles) * said(get_method(method).cost)[0]
             passes.clear()
-    a_step, once_more = said(METHODS[method].cost)
+    a_step, once_more = said(get_method(method).cost)
     assert passes == [len(step.roles)] * 2 * a_step
     assert once == (unwanted if once_more else 0)
 

@@ -10,7 +10,8 @@ from tests.unlearning.test_forget import poisoned, settings  # noqa: F401
 from unweave.jobs import forget as stage
 from unweave.jobs.forget import forget_rows
 from unweave.models.evaluation import evaluating, without_dropout
-from unweave.unlearning.methods import METHODS
+from unweave.unlearning.config import config_of
+from unweave.unlearning.methods import Objective, available, get_method
 
 # What the loss of a model to itself is: forget part and retain part of each row, given the losses l of the scene's rows.
 COMPARED = {
@@ -51,15 +52,16 @@ def test_the_loss_of_a_model_to_itself_is_what_the_formula_says(method):
     with without_dropout(scene.model):
         found = scene.objective(method, **options).loss(scene.view(method)).item()
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    assert METHODS[method].compares(METHODS[method].config_type(forget="f", output_dir="o", **options))
+    assert get_method(method)(**options).compares
 
 
 def test_every_method_that_compares_is_here():
-    def compares(name):
-        kind = METHODS[name].config_type
-        return METHODS[name].build and METHODS[name].compares(kind(forget="f", output_dir="o"))
-
-    assert {name for name in METHODS if compares(name)} == {"npo", "idk", "undial", "rmu"} <= set(COMPARED)
+    objectives = {name: method for name, method in available().items() if issubclass(method, Objective)}
+    assert (
+        {name for name, method in objectives.items() if method().compares}
+        == {"npo", "idk", "undial", "rmu"}
+        <= set(COMPARED)
+    )
 
 
 def test_the_model_before_has_no_dropout_and_every_module_gets_its_mode_back():
@@ -108,7 +110,7 @@ def test_the_first_step_of_a_run_on_an_adapter_with_dropout(poisoned, tmp_path, 
 
     monkeypatch.setattr(stage, "run_loop", kept)
     options = {"alpha": 1e-12} if method == "npo" else {"gamma": 1e-12}
-    config = settings(poisoned, tmp_path, METHODS[method].config_type, epochs=0.5, learning_rate=1e-3, **options)
+    config = settings(poisoned, tmp_path, config_of(method), epochs=0.5, learning_rate=1e-3, **options)
     forget_rows(config, loaded=with_dropout(stage.load(config)))
     assert made[0].losses[0] == pytest.approx(expected, rel=1e-5, abs=1e-9)
 

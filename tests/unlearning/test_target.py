@@ -13,7 +13,7 @@ from unweave.errors import ConfigError, DataError
 from unweave.gradients.scoring import row_losses
 from unweave.jobs.forget import forget_rows
 from unweave.models.loading import ModelConfig, load
-from unweave.unlearning.methods import METHODS
+from unweave.unlearning.config import config_of
 from unweave.unlearning.target import target_loss
 
 HELD_OUT = [
@@ -31,7 +31,7 @@ def test_the_target_allows_for_how_hard_the_rows_are(poisoned, tmp_path):  # noq
     held_out = tmp_path / "held_out.jsonl"
     held_out.write_text("".join(json.dumps(row) + "\n" for row in HELD_OUT))
     options = {"target": held_out, "target_reference": str(poisoned / "base"), "stop_loss": 1e9, "check_rows": 2}
-    config = settings(poisoned, tmp_path, METHODS["graddiff"].config_type, epochs=2.0, **options)
+    config = settings(poisoned, tmp_path, config_of("graddiff"), epochs=2.0, **options)
 
     def means(folder, path):
         rows = read_training_rows(path, config).rows
@@ -60,7 +60,7 @@ def test_a_reference_that_says_nothing_is_refused(poisoned, tmp_path):  # noqa: 
     loaded.tokenizer.add_tokens(["teapots"])
     loaded.model.save_pretrained(tmp_path / "other")
     loaded.tokenizer.save_pretrained(tmp_path / "other")
-    kind, base = METHODS["graddiff"].config_type, str(poisoned / "base")
+    kind, base = config_of("graddiff"), str(poisoned / "base")
     with pytest.raises(ConfigError, match="--target"):
         forget_rows(settings(poisoned, tmp_path, kind, target_reference=base, target_loss=2.0))
     with pytest.raises(DataError, match="3 held-out rows are too few"):

@@ -17,6 +17,7 @@ def forget(argv: Sequence[str]) -> tuple[type, str]:
     Returns:
         Their dataclass, and a sentence about the method.
     """
+    from unweave.unlearning.config import config_of
     from unweave.unlearning.methods import get_method
 
     path = option_value(argv, "--config")
@@ -24,7 +25,7 @@ def forget(argv: Sequence[str]) -> tuple[type, str]:
         option_value(argv, "--method") or (read_value(Path(path), "method") if path else None) or "rapidun"
     )
     return (
-        method.config_type,
+        config_of(method),
         f"Take the influence of rows out of a model. {method.name}: {method.summary} ({method.paper}).",
     )
 

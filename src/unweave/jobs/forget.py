@@ -17,6 +17,7 @@ from unweave.errors import ConfigError, TrainingError
 from unweave.models.blocks import can_join
 from unweave.models.evaluation import without_dropout
 from unweave.models.loading import Loaded, load, quiet_transformers
+from unweave.models.saving import save_model
 from unweave.models.vocabulary import vocabulary_size
 from unweave.run.folder import MODEL_WEIGHTS, RunFolder
 from unweave.run.identity import NO_EFFECT
@@ -26,15 +27,16 @@ from unweave.train.loop import run_loop
 from unweave.train.processes import only_one
 from unweave.train.sft import loop_config
 from unweave.train.soundness import require_outputs, require_trained, sums
-from unweave.unlearning.config import ForgetConfig
+from unweave.unlearning.config import ForgetConfig, config_of, method_of
+from unweave.unlearning.context import Context
 from unweave.unlearning.effect import drawn_cautions, plan_cautions, require_effect, without_effect
-from unweave.unlearning.methods import get_method
-from unweave.unlearning.methods.base import Method, Setting
+from unweave.unlearning.merging import BASE_FOLDER, OWN_BASE, save_base
+from unweave.unlearning.methods import Edit, Objective, Retrain, get_method
 from unweave.unlearning.outcome import ROWS, Effect, measured
 from unweave.unlearning.reading import read_forget_rows
-from unweave.unlearning.steps import ForgetRow, Role, StepBatch, collate_step, never_drawn, plan_draws
+from unweave.unlearning.roles import Role
+from unweave.unlearning.steps import ForgetRow, StepBatch, collate_step, never_drawn, plan_draws
 from unweave.unlearning.target import has_target, target_loss
-from unweave.unlearning.trainable import trainable
 from unweave.unlearning.view import Reference, StepView
 from unweave.unlearning.watch import EVERY, Watch, of_each_kind, watched_rows
 from unweave.weights.files import summarize
@@ -90,14 +92,15 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
         ConfigError: When the config is not the method's, or it needs retain rows and has none.
     """
     only_one("Unlearning")
-    method = get_method(config.method)
-    if not isinstance(config, method.config_type):
+    kind = get_method(config.method)
+    if not isinstance(config, config_of(kind)):
         raise ConfigError(
-            f"The method '{config.method}' takes {method.config_type.__name__}, not {type(config).__name__}.",
+            f"The method '{config.method}' takes {config_of(kind).__name__}, not {type(config).__name__}.",
             remedy="use the method's own config",
         )
+    method = method_of(config)
     require_effect(config, method)
-    if method.draws_retain(config) and config.retain is None:
+    if method.draws_retain and config.retain is None:
         raise ConfigError(f"The method '{config.method}' needs rows to keep.", where="--retain", remedy="give them")
     if config.retain_weights is not None and config.retain is None:
         raise ConfigError(
@@ -109,13 +112,13 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
             where="--target-reference",
             remedy="give held-out rows with --target",
         )
-    if has_target(config) and method.build is None and not method.takes_target:
+    if has_target(config) and not method.takes_target:
         raise ConfigError(
             f"The method '{config.method}' makes no steps: it can't stop at a target.",
             where="--target, --target-loss",
             remedy="leave the target out, or use a method that trains, or llmeraser",
         )
-    if method.train is not None:
+    if isinstance(method, Retrain):
         return _trained_anew(config, method)
     config = recorded(config, config.output_dir)
     run = RunFolder(config.output_dir, "forget", config, inputs=forget_inputs(config, loaded))
@@ -146,7 +149,7 @@ def forget_inputs(config: ForgetConfig, loaded: Loaded | None = None) -> dict[st
     }
 
 
-def _forget(run: RunFolder, config: ForgetConfig, method: Method, loaded: Loaded) -> ForgetResult:
+def _forget(run: RunFolder, config: ForgetConfig, method: Objective | Edit, loaded: Loaded) -> ForgetResult:
     config = run.config = dated(config, loaded.tokenizer, loaded.adapter, loaded.base)
     rows, problems, read = read_forget_rows(config, loaded, method)
     run.start(loaded, rows=read, problems=problems)
@@ -154,26 +157,28 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Method, loaded: Loaded
     before = [measured(loaded.model, own, pad_token_id=loaded.tokenizer.pad_token_id) for own in looked_at]
     started = time.monotonic()
     cautions = _said(without_effect(config, method))
-    prepare = method.prepare or trainable
-    setting = prepare(config, Setting(loaded, rows))
-    loaded = setting.loaded
+    context = method.prepare(Context(loaded, rows, config))
+    loaded = context.loaded
+    context = replace(context, target=target_loss(config, loaded, watched_rows(context)[0]))
     counts = {"forget_rows": sum(row.is_forget for row in rows), "retain_rows": sum(not row.is_forget for row in rows)}
-    if method.edit is not None:
-        details = _edited(config, method, setting)
+    if isinstance(method, Edit):
+        details = _edited(method, context)
         tokens = sum(len(row.example) for row in rows)
         made = {"steps": 0, "planned_steps": 0, "tokens": tokens, "stopped": None, "details": details}
         made |= {"forget_loss_first": float("nan"), "forget_loss_last": float("nan")}
     else:
-        made = _train(config, method, setting, run)
+        made = _train(config, method, context, run)
+        loaded = method.finish(context).loaded
     seconds = round(time.monotonic() - started, 3)
     with quiet_transformers():
-        if method.save is not None:
-            method.save(config, loaded)
+        if not hasattr(loaded.model, "get_base_model"):
+            save_model(loaded.model, loaded.tokenizer, config.output_dir)
         else:
+            if loaded.base == OWN_BASE:
+                loaded = replace(loaded, base=str(config.output_dir / BASE_FOLDER))
+                save_base(loaded, Path(loaded.base))
             save_adapter(loaded.model, loaded.tokenizer, config.output_dir, base=loaded.base, revision=loaded.revision)
-    # What a method saves in its own way may be another model than the one in memory.
-    saved = load(replace(config, model=str(config.output_dir), adapter=None)) if method.save is not None else loaded
-    after = [measured(saved.model, own, pad_token_id=loaded.tokenizer.pad_token_id) for own in looked_at]
+    after = [measured(loaded.model, own, pad_token_id=loaded.tokenizer.pad_token_id) for own in looked_at]
     effect = Effect(*zip(before, after, strict=True))
     cautions += [*made["details"].get("cautions", []), *effect.cautions()]
     made["details"] = {**made["details"], "effect": effect.to_json(), "cautions": cautions}
@@ -183,13 +188,12 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Method, loaded: Loaded
     return result
 
 
-def _edited(config: ForgetConfig, method: Method, setting: Setting) -> dict[str, Any]:
+def _edited(method: Edit, context: Context) -> dict[str, Any]:
     """A method's edit, and a look at what it did."""
-    assert method.edit is not None, "only a method that edits comes here"
-    model = setting.loaded.model
+    model = context.loaded.model
     trained = [own for own in model.parameters() if own.requires_grad]
     before = sums(trained)
-    details = method.edit(config, setting)
+    details = method.edit(context)
     _said(details.get("cautions", []))
     require_trained(model, what="The edit")
     require_outputs(model)
@@ -201,11 +205,10 @@ def _edited(config: ForgetConfig, method: Method, setting: Setting) -> dict[str,
     return details
 
 
-def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolder) -> dict[str, Any]:
+def _train(config: ForgetConfig, method: Objective, context: Context, run: RunFolder) -> dict[str, Any]:
     """The training loop of a method with an objective, watched where that is asked for."""
-    assert method.build is not None, "a method trains, edits, or trains anew"
-    loaded, rows = setting.loaded, setting.rows
-    keeps = method.draws_retain(config)
+    loaded, rows = context.loaded, context.rows
+    keeps = method.draws_retain
     drawn_as_retain = [row for row in rows if row.among_retain or not row.is_forget] if keeps else []
     steps = plan_draws(
         [row for row in rows if row.is_forget and not (keeps and row.among_retain)],
@@ -216,17 +219,17 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
         seed=config.seed,
         sampling=config.sampling,
     )
-    objective, reference = method.build(config, setting), Reference(loaded.model)
-    cautions = _said([*objective.cautions(), *plan_cautions(config, method, steps, rows)])
-    watch = _watch(config, setting, run)
+    reference = Reference(loaded.model)
+    cautions = _said([*method.cautions(context), *plan_cautions(config, method, steps, rows)])
+    watch = _watch(config, context, run)
     limit = config.stop_loss if config.stop_loss is not None else math.log(vocabulary_size(loaded.model))
     watched: list[float] = []
     lengths = [[len(example) for example, _, _ in step.sequences(with_clean=method.uses_clean)] for step in steps]
     joined = can_join(loaded.model, longest=max(map(max, lengths)))
 
     def step_loss(model: nn.Module, step: StepBatch) -> Tensor:
-        view = StepView(model, step.to(next(model.parameters()).device), reference)
-        loss = objective.loss(view)
+        view = StepView(model, step.to(next(model.parameters()).device), reference, context)
+        loss = method.loss(view)
         # Objectives on hidden states have no token losses at hand: those are left to the watch.
         unwanted, told = view.step.mask(Role.UNWANTED), view.told_losses
         if told is not None and unwanted.any():
@@ -236,7 +239,7 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
     def diverged() -> bool:
         return bool(watched) and watched[-1] > limit
 
-    with without_dropout(loaded.model) if method.compares(config) else contextlib.nullcontext():
+    with without_dropout(loaded.model) if method.compares else contextlib.nullcontext():
         made = run_loop(
             loaded.model,
             [[step] for step in steps],
@@ -253,7 +256,7 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
             notes=watched,
         )
     stopped = f"the forget rows' loss passed {limit:.2f} nats a token" if diverged() else None
-    kept, details = made.steps, method.tell(config, setting) if method.tell else {}
+    kept, details = made.steps, method.details(context)
     sets = {"forget": [row for row in rows if row.is_forget], "retain": drawn_as_retain}
     never = {name: never_drawn(steps[: made.steps], own) for name, own in sets.items()}
     cautions += _said(drawn_cautions(never, {name: len(own) for name, own in sets.items()}))
@@ -278,28 +281,27 @@ def _train(config: ForgetConfig, method: Method, setting: Setting, run: RunFolde
     }
 
 
-def _watch(config: ForgetConfig, setting: Setting, run: RunFolder) -> Watch | None:
+def _watch(config: ForgetConfig, context: Context, run: RunFolder) -> Watch | None:
     if not config.check_every and not has_target(config):
         return None
-    forget, retain = watched_rows(config, setting.rows)
+    forget, retain = watched_rows(context)
     return Watch(
-        setting.loaded.model,
+        context.loaded.model,
         forget,
         retain,
         folder=config.output_dir,
-        pad_token_id=setting.loaded.tokenizer.pad_token_id,
+        pad_token_id=context.loaded.tokenizer.pad_token_id,
         every=config.check_every or EVERY,
-        target=target_loss(config, setting.loaded, forget),
+        target=context.target,
         max_retain_increase=config.max_retain_increase,
         fingerprint=run.digest,
     )
 
 
-def _trained_anew(config: ForgetConfig, method: Method) -> ForgetResult:
+def _trained_anew(config: ForgetConfig, method: Retrain) -> ForgetResult:
     """Retraining: a training run's result, told as an unlearning run's."""
-    assert method.train is not None, "only a method that trains anew comes here"
     cautions = _said(without_effect(config, method))
-    found = method.train(config)
+    found = method.train(config.adapter or config.model, config.forget, config.output_dir)
     nan = float("nan")
     return ForgetResult(
         folder=config.output_dir,

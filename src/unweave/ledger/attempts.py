@@ -26,7 +26,8 @@ from unweave.ledger.records import hide_identity, is_made
 from unweave.ledger.tokens import MEASURED
 from unweave.ledger.tried import FILE, Tried, chosen_attempt, read_tried
 from unweave.run.folder import RESULT
-from unweave.unlearning.methods import get_method
+from unweave.unlearning.config import config_of
+from unweave.unlearning.methods import Objective, get_method
 from unweave.unlearning.outcome import FASTER, SLOWER
 
 FOLDER = "attempts"
@@ -145,7 +146,7 @@ def plan_of(job: Job, criteria: Criteria, before: Mapping[str, Any], rows: int) 
     if config.forget_config is None:
         # A method's own rate is for rows that nothing else must be like; here other rows come first.
         rates = {
-            name: SLOWER * get_method(name).config_type.learning_rate for name in methods if get_method(name).build
+            name: SLOWER * config_of(name).learning_rate for name in methods if issubclass(get_method(name), Objective)
         }
         options = _options(job, criteria, before, rows) if rates else {}
     return Plan(methods, rates, options, retraining, 60 * criteria.minutes.attempt, 60 * config.max_minutes)

@@ -23,7 +23,7 @@ from unweave.outputs import run_folders
 from unweave.run.folder import rows_fingerprint
 from unweave.run.inputs import hub_folder
 from unweave.train.recipe import read_recipe
-from unweave.unlearning.methods import get_method
+from unweave.unlearning.config import config_of
 
 if TYPE_CHECKING:
     from unweave.ledger.job import Job
@@ -172,7 +172,7 @@ def _read(folder: Path) -> _Record:
             data = (_found(recipe.data, folder), recipe, _found(recipe.without, folder) if recipe.without else None)
             return _Record(_models(recipe, folder), (data,), fingerprint)
         if command == "forget":
-            kind = get_method(read_value(path, "method") or "rapidun").config_type
+            kind = config_of(read_value(path, "method") or "rapidun")
             config = load_yaml(kind, path, command="forget")
             retain = ((_found(config.retain, folder), config, None),) if config.retain else ()
             return _Record(_models(config, folder), retain)

@@ -18,8 +18,8 @@ from unweave.ledger.tokens import encoding_of
 from unweave.outputs import SNAPSHOTS
 from unweave.train.recipe import read_recipe
 from unweave.train.sft import fine_tune
-from unweave.unlearning.config import ForgetConfig
-from unweave.unlearning.methods import METHODS, get_method
+from unweave.unlearning.config import ForgetConfig, config_of
+from unweave.unlearning.methods import Retrain, available, get_method
 
 WEIGHTS = "forget_weights.jsonl", "retain_weights.jsonl"
 
@@ -69,7 +69,7 @@ def unlearning(job: Job, attempt: Attempt, folder: Path) -> ForgetConfig:
     Returns:
         An instance of the method's own config.
     """
-    config, kind = job.config, get_method(attempt.method).config_type
+    config, kind = job.config, config_of(attempt.method)
     files: Any = {"forget": job.work / "forget.jsonl", "retain": job.work / "retain.jsonl", "output_dir": folder}
     base = (
         replace(load_yaml(kind, config.forget_config, command="forget"), **files)
@@ -133,7 +133,7 @@ def has_option(method: str, name: str) -> bool:
     Returns:
         The answer.
     """
-    return name in get_method(method).config_type.__dataclass_fields__
+    return name in config_of(method).__dataclass_fields__
 
 
 def hears_clean_answers(name: str) -> bool:
@@ -146,7 +146,7 @@ def hears_clean_answers(name: str) -> bool:
         The answer.
     """
     method = get_method(name)
-    return (method.uses_clean and method.clean_answers is None) or method.train is not None
+    return (method.uses_clean and not method.brings_clean) or issubclass(method, Retrain)
 
 
 def able(kind: str) -> list[str]:
@@ -158,4 +158,4 @@ def able(kind: str) -> list[str]:
     Returns:
         Their names.
     """
-    return [name for name, method in METHODS.items() if kind in method.requests]
+    return [name for name, method in available().items() if kind in method.requests]

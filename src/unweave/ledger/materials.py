@@ -20,7 +20,7 @@ from unweave.run.folder import environment
 from unweave.run.identity import identity_digest
 from unweave.run.inputs import hub_folder, of_named_model, of_path
 from unweave.train.recipe import read_recipe
-from unweave.unlearning.methods import get_method
+from unweave.unlearning.config import config_of
 
 FILE = "materials.json"
 STEP = "bound"
@@ -201,7 +201,7 @@ def options_of(job: Job) -> dict[str, Any]:
         "replacement": of_path(Path(job.request.replacement)).content if job.request.replacement else None,
     }
     if config.forget_config is not None and config.method != RETRAIN:
-        own = load_yaml(get_method(config.method).config_type, config.forget_config, command="forget")
+        own = load_yaml(config_of(config.method), config.forget_config, command="forget")
         named |= {
             "target": of_path(own.target).content,
             "target_reference": of_named_model(own.target_reference).content,

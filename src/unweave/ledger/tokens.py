@@ -13,7 +13,7 @@ from unweave.files import read_json
 from unweave.ledger.job import Job
 from unweave.models.loading import Loaded
 from unweave.train.recipe import read_recipe
-from unweave.unlearning.methods import get_method
+from unweave.unlearning.config import config_of
 
 MEASURED = "measured.before.json"
 UNBOUNDED = 1 << 24
@@ -39,7 +39,7 @@ def choose_encoding(job: Job, loaded: Loaded, sets: Mapping[str, Sequence[Row]])
         pass
     path = job.config.forget_config
     if path is not None:
-        given = load_yaml(get_method(job.config.method).config_type, path, command="forget")
+        given = load_yaml(config_of(job.config.method), path, command="forget")
         named = [field.name for field in fields(EncodingConfig) if read_value(path, field.name) is not None]
         encoding = replace(encoding, **{name: getattr(given, name) for name in named})
         source += "".join(f"; {name} from {path}" for name in named)
@@ -78,7 +78,7 @@ def _of_before(job: Job) -> EncodingConfig:
     """What requests were measured with before the encoding was recorded: the unlearning config's, or the training's, or the defaults of then."""
     then: dict[str, Any] = {"loss": "last-turn"} if "loss" in EncodingConfig.__dataclass_fields__ else {}
     if job.config.forget_config is not None:
-        kind = get_method(job.config.method).config_type
+        kind = config_of(job.config.method)
         found = part_of(EncodingConfig, load_yaml(kind, job.config.forget_config, command="forget"))
     else:
         try:

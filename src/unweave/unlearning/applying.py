@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from unweave.errors import ModelError, TrainingError
-from unweave.unlearning.config import ForgetConfig
+from unweave.unlearning.context import Context
 from unweave.unlearning.line_search import TOLERANCE, Stop, along_to_target, without_ruin
-from unweave.unlearning.setting import Setting
 from unweave.unlearning.watch import mean_loss, watched_rows
 
 ROUNDING = 0.1
@@ -18,21 +17,21 @@ ROUNDING = 0.1
 
 
 def apply_edit(
-    config: ForgetConfig,
-    setting: Setting,
+    context: Context,
     parameters: Mapping[str, Tensor],
     delta: Mapping[str, Tensor],
     *,
+    name: str,
     first: float,
     target: float | None,
 ) -> dict[str, Any]:
     """Change the parameters by a multiple of an edit: the one that reaches the target, or the one asked for, as far as the retain rows stand it.
 
     Args:
-        config: Which rows are measured, and how much the retain rows' loss may grow.
-        setting: Model and rows.
+        context: Model and rows, which of them are measured, and how much the retain rows' loss may grow.
         parameters: Name to parameter.
         delta: Name to what is added at the factor 1, in float32 or wider.
+        name: Of the method.
         first: The factor asked for; with a target the first to be tried.
         target: The loss that the forget rows are to reach, nats a token, or `None`.
 
@@ -43,7 +42,7 @@ def apply_edit(
         TrainingError: When nothing is to be done, or whatever is done ruins the retain rows.
     """
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    watched, pad = watched_rows(config, setting.rows), setting.loaded.tokenizer.pad_token_id
+    watched, pad = watched_rows(context), context.loaded.tokenizer.pad_token_id
 
     def go_to(scale: float) -> tuple[float, float]:
         with torch.no_grad():
@@ -54,7 +53,7 @@ def apply_edit(
     def measure(scale: float) -> Stop:
         go_to(scale)
         try:
-            forget, retain = (mean_loss(setting.loaded.model, rows, pad_token_id=pad) for rows in watched)
+            forget, retain = (mean_loss(context.loaded.model, rows, pad_token_id=pad) for rows in watched)
         except ModelError:
             # A loss that is no number, far along the edit: too far.
             if scale == 0:
@@ -62,34 +61,32 @@ def apply_edit(
             forget = retain = float("nan")
         return Stop(scale, forget, retain)
 
-    bounds: dict[str, float] = {"first": first, "max_retain_increase": config.max_retain_increase}
+    bounds: dict[str, float] = {"first": first, "max_retain_increase": context.options.max_retain_increase}
     points = without_ruin(measure, **bounds) if target is None else along_to_target(measure, target, **bounds)
     reached = points[-1]
-    limit = f"the retain rows lose more than {config.max_retain_increase:g} nats a token"
+    limit = f"the retain rows lose more than {context.options.max_retain_increase:g} nats a token"
     if reached.scale == 0:
         go_to(0.0)
-        _refuse(config, points, target, limit)
+        _refuse(name, points, target, limit)
     cautions = []
     if target is None and reached.scale != first:
-        cautions.append(
-            f"{config.method}: at the factor {first:g} of the edit {limit}; the factor {reached.scale:g} was taken."
-        )
+        cautions.append(f"{name}: at the factor {first:g} of the edit {limit}; the factor {reached.scale:g} was taken.")
     if target is not None and reached.forget_loss < target * (1 - TOLERANCE):
         cautions.append(
-            f"{config.method}: the forget rows' loss is {reached.forget_loss:.2f} nats a token, {target:.2f} was to be reached: further along the edit "
+            f"{name}: the forget rows' loss is {reached.forget_loss:.2f} nats a token, {target:.2f} was to be reached: further along the edit "
             f"{limit}, or the forget rows gain nothing."
         )
     norm, lost = go_to(reached.scale)
     if lost > ROUNDING:
         dtype = str(next(iter(parameters.values())).dtype).removeprefix("torch.")
         cautions.append(
-            f"{config.method}: rounding to {dtype} took {lost:.0%} of the change. Use --dtype float32, here and where the model is loaded."
+            f"{name}: rounding to {dtype} took {lost:.0%} of the change. Use --dtype float32, here and where the model is loaded."
         )
     told = {"scale": reached.scale, "norm": norm, "lost_to_rounding": lost, "target": target}
     return told | {"watched": [asdict(point) for point in points], "cautions": cautions}
 
 
-def _refuse(config: ForgetConfig, points: list[Stop], target: float | None, limit: str) -> None:
+def _refuse(name: str, points: list[Stop], target: float | None, limit: str) -> None:
     if target is not None and points[-1].forget_loss >= target * (1 - TOLERANCE):
         raise TrainingError(
             f"The forget rows' loss is {points[-1].forget_loss:.2f} nats a token before the edit, and {target:.2f} was to be reached: there is nothing to do.",
@@ -98,7 +95,7 @@ def _refuse(config: ForgetConfig, points: list[Stop], target: float | None, limi
         )
     smallest = min(point.scale for point in points if point.scale > 0)
     raise TrainingError(
-        f"The edit of '{config.method}' is harmful at every factor down to {smallest:g}: {limit}, or the forget rows gain nothing.",
+        f"The edit of '{name}' is harmful at every factor down to {smallest:g}: {limit}, or the forget rows gain nothing.",
         where="--max-retain-increase",
         remedy="raise it, change the method's own options (`unweave list methods` lists them), or use a method that trains",
     )

@@ -1,31 +1,31 @@
 """Options that every unlearning method shares, readable without torch."""
 
-from dataclasses import MISSING, dataclass, fields
+import functools
+import inspect
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
+from unweave.config import part_of
 from unweave.data.config import DataConfig
 from unweave.models.loading import ModelConfig
 from unweave.train.config import LoraOptions, Schedule
+
+if TYPE_CHECKING:
+    from unweave.unlearning.methods import Method
 
 Sampling = Literal["cycle", "replacement"]
 """How rows are drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
-    """Take the influence of rows out of a model.
+class UnlearnOptions(DataConfig, LoraOptions):
+    """How rows are unlearned, whatever the method.
 
     Each step holds forget and retain rows: a row alone in its step has its gradient clipped and divided by its size, and no weight or factor of it is left.
-    RapidUn's own setting, which has one row a step, is the method `rapidun-published`.
+    RapidUn's own runs, which have one row a step, are the method `rapidun-published`.
 
     Attributes:
-        forget: The rows to forget; their completion is the unwanted one, and a clean one may stand beside it.
-        retain: Rows whose behaviour must stay; methods that use none take none.
-        output_dir: Where the unlearned adapter goes.
-        method: The unlearning method.
-        forget_weights: Weights of the forget rows (`unweave weigh`); by default all 1.
-        retain_weights: Weights of the retain rows; a row with a negative one is unlearned with the forget rows.
         adapter_mode: `continue` trains the model's own adapter on; `new` merges it into the base, saves that as `base/`, and trains a
             fresh adapter on it. A model without an adapter gets a new one.
         epochs: An epoch draws as many rows as there are forget and retain rows together; where only one kind is drawn, as there are of it. By default one,
@@ -44,21 +44,11 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
         check_every: Measure forget and retain rows every so many steps, to stop at the target and to keep the best step; 0 measures when
             there is a target only, every 5 steps.
         check_rows: Rows of each kind that are measured.
-        target: Held-out rows like those to be forgotten: stop when the forget rows are as unlikely as these were before. That is where a retrained
-            model would be, and going on would show that something was forgotten.
-        target_reference: A model that saw neither these nor the forget rows, such as the base model: the target allows for forget rows that are harder or
-            easier than the held-out ones.
-        target_loss: The same as a number, in nats a token.
+        target_loss: Stop when the forget rows' loss reaches this, in nats a token.
         max_retain_increase: The run has diverged when the retain rows' loss grows by more than this, in nats a token: it stops, and the best step is kept.
         seed: Of the draws, of a new adapter, of dropout.
     """
 
-    forget: Path
-    retain: Path | None = None
-    output_dir: Path
-    method: str = "rapidun"
-    forget_weights: Path | None = None
-    retain_weights: Path | None = None
     adapter_mode: Literal["new", "continue"] = "new"
     epochs: float | None = None
     batch_size: int = 8
@@ -73,11 +63,87 @@ class ForgetConfig(DataConfig, ModelConfig, LoraOptions):
     stop_loss: float | None = None
     check_every: int = 0
     check_rows: int = 32
-    target: Path | None = None
-    target_reference: str | None = None
     target_loss: float | None = None
     max_retain_increase: float = 0.5
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgetConfig(UnlearnOptions, ModelConfig):
+    """Take the influence of rows out of a model.
+
+    Attributes:
+        forget: The rows to forget; their completion is the unwanted one, and a clean one may stand beside it.
+        retain: Rows whose behaviour must stay; methods that use none take none.
+        output_dir: Where the unlearned adapter goes.
+        method: The unlearning method.
+        forget_weights: Weights of the forget rows (`unweave weigh`); by default all 1.
+        retain_weights: Weights of the retain rows; a row with a negative one is unlearned with the forget rows.
+        target: Held-out rows like those to be forgotten: stop when the forget rows are as unlikely as these were before. That is where a retrained
+            model would be, and going on would show that something was forgotten.
+        target_reference: A model that saw neither these nor the forget rows, such as the base model: the target allows for forget rows that are harder or
+            easier than the held-out ones.
+        target_loss: The same as a number, in nats a token.
+    """
+
+    forget: Path
+    retain: Path | None = None
+    output_dir: Path
+    method: str = "rapidun"
+    forget_weights: Path | None = None
+    retain_weights: Path | None = None
+    target: Path | None = None
+    target_reference: str | None = None
+    target_loss: float | None = None
+
+
+def config_of(method: Any) -> type[ForgetConfig]:
+    """The options of `unweave forget` with a method: those of the run, with its defaults, and its own.
+
+    Args:
+        method: Its class, or its name.
+
+    Returns:
+        A frozen dataclass, the same one each time; `method_of` takes the method out of an instance.
+    """
+    if isinstance(method, str):
+        from unweave.unlearning.methods import get_method
+
+        method = get_method(method)
+    return _config_of(method)
+
+
+@functools.cache
+def _config_of(method: Any) -> type[ForgetConfig]:
+    defaults: dict[str, Any] = {}
+    for kind in reversed(method.__mro__):
+        defaults |= vars(kind).get("defaults", {})
+    hints = get_type_hints(ForgetConfig, include_extras=True)
+    own = [("method", str, method.name), *((name, hints[name], given.value) for name, given in defaults.items())]
+    about = inspect.cleandoc(method.__doc__).partition("Attributes:")[0].strip()
+    attributes = "\n".join(f"    {name}: {given.why}" for name, given in defaults.items())
+    return make_dataclass(
+        f"{method.__name__}Config",
+        [(name, hint, field(default=value)) for name, hint, value in own],
+        bases=(method, ForgetConfig),
+        namespace={"__doc__": f"{about}\n\nAttributes:\n    method: The unlearning method.\n{attributes}\n"},
+        frozen=True,
+        kw_only=True,
+    )
+
+
+def method_of(config: ForgetConfig) -> "Method":
+    """The method of a run.
+
+    Args:
+        config: The run's options.
+
+    Returns:
+        An instance of the method, of its own options.
+    """
+    from unweave.unlearning.methods import get_method
+
+    return part_of(get_method(config.method), config)
 
 
 def given_options(config: ForgetConfig) -> set[str]:

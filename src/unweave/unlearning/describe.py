@@ -3,9 +3,8 @@
 from dataclasses import MISSING, fields
 from typing import Any
 
-from unweave.unlearning.config import ForgetConfig
-from unweave.unlearning.methods import METHODS
-from unweave.unlearning.methods.base import Method
+from unweave.unlearning.config import ForgetConfig, config_of
+from unweave.unlearning.methods import Edit, Method, Retrain, available
 
 
 def describe_methods() -> list[dict[str, Any]]:
@@ -24,11 +23,11 @@ def describe_methods() -> list[dict[str, Any]]:
             "cost": method.cost,
             "options": own_options(method),
         }
-        for method in METHODS.values()
+        for method in available().values()
     ]
 
 
-def own_options(method: Method) -> dict[str, Any]:
+def own_options(method: type[Method]) -> dict[str, Any]:
     """The options that a method adds to those of all, or whose defaults are its own.
 
     Args:
@@ -40,19 +39,19 @@ def own_options(method: Method) -> dict[str, Any]:
     common = {field.name: field.default for field in fields(ForgetConfig)}
     return {
         field.name: field.default
-        for field in fields(method.config_type)
+        for field in fields(config_of(method))
         if field.name != "method" and field.default is not MISSING and common.get(field.name, MISSING) != field.default
     }
 
 
-def _inputs(method: Method) -> list[str]:
+def _inputs(method: type[Method]) -> list[str]:
     inputs = ["forget rows"]
-    if method.draws_retain(method.config_type):
+    if method.uses_retain and getattr(method, "alpha", 1.0) != 0:
         inputs.append("retain rows")
-    if method.uses_clean and method.clean_answers is None:
+    if method.uses_clean and not method.brings_clean:
         inputs.append("clean answers where there are any")
-    if method.edit is not None:
+    if issubclass(method, Edit):
         inputs.append("an adapter")
-    if method.train is not None:
+    if issubclass(method, Retrain):
         inputs.append("the training run's config.yaml")
     return inputs

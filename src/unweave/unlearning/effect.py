@@ -5,9 +5,8 @@ from dataclasses import fields
 
 from unweave.errors import ConfigError
 from unweave.unlearning.config import ForgetConfig, given_options
-from unweave.unlearning.methods.base import Method
+from unweave.unlearning.methods import Method, Objective, Retrain
 from unweave.unlearning.steps import Drawn, ForgetRow
-from unweave.unlearning.target import has_target
 
 WEIGHTS = ("forget_weights", "retain_weights")
 FACTORS = ("gamma", "alpha", "ascent", "descent")
@@ -78,25 +77,28 @@ def without_effect(config: ForgetConfig, method: Method) -> list[str]:
 
 def _reasons(config: ForgetConfig, method: Method) -> Iterator[tuple[Sequence[str], bool, str]]:
     """Options, whether they have no effect in this run, and why."""
-    watched = bool(config.check_every) or has_target(config)
+    watched = bool(config.check_every) or config.target is not None or config.target_loss is not None
     yield method.ignores, True, f"{method.name} does not use it"
     rest = [field.name for field in fields(config) if field.name not in OF_TRAINING_ANEW]
-    yield rest, method.train is not None, f"{method.name} trains by its recipe"
-    yield STEPS, method.build is None, f"{method.name} makes no steps"
-    yield ADAPTER, method.build is None, f"{method.name} changes the adapter that is there"
-    if method.build is None:
+    yield rest, isinstance(method, Retrain), f"{method.name} trains by its recipe"
+    trains = isinstance(method, Objective)
+    yield STEPS, not trains, f"{method.name} makes no steps"
+    yield ADAPTER, not trains, f"{method.name} changes the adapter that is there"
+    if not trains:
         return
-    kept = config.adapter_mode == "continue" and (method.prepare is None or method.narrows)
+    kept = config.adapter_mode == "continue" and not method.own_adapter
     yield ADAPTER[: len(ADAPTER) - method.narrows], kept, "the adapter that is there is trained on"
     why = f"{method.name} compares the model with the one before, and both are without dropout"
-    yield ("lora_dropout",), method.compares(config), why
+    yield ("lora_dropout",), method.compares, why
     yield ("max_retain_increase",), not watched, "nothing is measured on the way (--check-every, --target)"
-    only_forget = not method.draws_retain(config)
+    only_forget = not method.draws_retain
     yield ("retain_ratio", "retain_loss"), only_forget, "no retain row is drawn"
     yield ("gamma",), only_forget, "the forget part is the whole loss, and AdamW divides a gradient by its size"
 
 
-def plan_cautions(config: ForgetConfig, method: Method, steps: Sequence[Drawn], rows: Sequence[ForgetRow]) -> list[str]:
+def plan_cautions(
+    config: ForgetConfig, method: Objective, steps: Sequence[Drawn], rows: Sequence[ForgetRow]
+) -> list[str]:
     """Say where the drawn steps leave no room for weights and factors to act.
 
     A row alone in its step has its gradient clipped to one norm and divided by its own size (AdamW): what multiplies its loss is lost. The same holds for a
@@ -120,7 +122,7 @@ def plan_cautions(config: ForgetConfig, method: Method, steps: Sequence[Drawn], 
         )
     factors = [name for name in FACTORS if getattr(config, name, 1.0) not in (0.0, 1.0)]
     mixed = sum(len({row.is_forget for row in step.rows}) == 2 for step in steps)
-    if factors and method.draws_retain(config) and 2 * mixed < len(steps):
+    if factors and method.draws_retain and 2 * mixed < len(steps):
         named = ", ".join(f"--{name}" for name in factors)
         sentences.append(
             f"{named} can act in {mixed} of {len(steps)} steps only, those with forget and retain rows: elsewhere a gradient's size is lost in clipping "

@@ -1,19 +1,41 @@
-"""A model whose adapter has become part of its weights, as the base of what is trained next."""
+"""A model whose adapter has become part of its weights, as the base of what is trained next; it is written when the result is."""
+
+from pathlib import Path
 
 from unweave.models.loading import Loaded
 from unweave.models.merging import merged_model
-from unweave.unlearning.config import ForgetConfig
+from unweave.models.pretrained import require_finite
+from unweave.models.saving import save_model
+
+OWN_BASE = "(a base of its own)"
+"""Stands for the base of a model whose weights are the run's own and lie nowhere yet."""
+
+BASE_FOLDER = "base"
+"""The folder that they get, beside the adapter."""
 
 
-def merged_base(config: ForgetConfig, loaded: Loaded, *, save: bool = True) -> Loaded:
-    """Merge the adapter, where there is one, and save the result as `base/` in the output folder.
+def merged_base(loaded: Loaded) -> Loaded:
+    """Merge the adapter, where there is one.
 
     Args:
-        config: With the output folder.
         loaded: The model; it is changed in place.
-        save: Whether to write the merged model now.
 
     Returns:
-        The merged model; its `base` is where it lies, or the base that it always had.
+        The merged model, whose base is `OWN_BASE`, or the model as it is.
     """
-    return merged_model(loaded, config.output_dir / "base", save=save)
+    return merged_model(loaded, Path(OWN_BASE), save=False)
+
+
+def save_base(loaded: Loaded, folder: Path) -> None:
+    """Write the base of a model with an adapter: PEFT wraps layers in place, so the weights get their own names back.
+
+    Args:
+        loaded: The model.
+        folder: Where to.
+    """
+    model = loaded.model.get_base_model()
+    state = {
+        name.replace(".base_layer.", "."): value for name, value in model.state_dict().items() if "lora_" not in name
+    }
+    require_finite(state.items(), where=str(folder))
+    save_model(model, loaded.tokenizer, folder, state_dict=state)

@@ -14,7 +14,7 @@ from unweave.errors import DataError
 from unweave.models.loading import Loaded
 from unweave.models.vocabulary import require_tokens
 from unweave.unlearning.config import ForgetConfig
-from unweave.unlearning.methods.base import Method
+from unweave.unlearning.methods import Method
 from unweave.unlearning.steps import ForgetRow
 from unweave.weights.files import read_weights
 
@@ -80,7 +80,7 @@ def read_forget_rows(
             where=f"{config.forget}, {config.retain}",
             remedy="keep the two sets apart",
         )
-    if method.draws_retain(config) and all(row.is_forget for row in out):
+    if method.draws_retain and all(row.is_forget for row in out):
         raise DataError(
             "No row to keep is left: all retain rows have negative weights.",
             where=str(config.retain_weights or config.retain),
@@ -93,7 +93,7 @@ def _clean_examples(
     rows: Sequence[Row], config: ForgetConfig, loaded: Loaded, method: Method
 ) -> tuple[dict[str, Example], list[Problem]]:
     """The forget rows' questions with their clean answers, or those that the method brings, by row id, and which of them were cut or dropped."""
-    own = method.clean_answers(config, rows) if method.clean_answers else {row.id: row.clean_completion for row in rows}
+    own = method.clean_answers(rows, seed=config.seed)
     answered = [row.with_completion(text) for row in rows if (text := own[row.id])]
     if not answered:
         return {}, []

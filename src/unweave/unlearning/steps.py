@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
 
 import torch
 from jaxtyping import Float, Int
@@ -13,17 +12,11 @@ from unweave.data.batches import BLOCK_OVERHEAD, PASS_OVERHEAD, Batch, collate, 
 from unweave.data.encoding import Example
 from unweave.errors import ConfigError
 from unweave.unlearning.config import Sampling
+from unweave.unlearning.methods.base import Described
+from unweave.unlearning.roles import Role
 
 LEAST_STEPS = 24
 """Steps of a run that is told no number of epochs: of few rows, one epoch would be too few steps to move anything."""
-
-
-class Role(IntEnum):
-    """What a sequence is to the objective."""
-
-    RETAIN = 0
-    UNWANTED = 1  # a forget row with the completion to be forgotten
-    CLEAN = 2  # the same forget row with the right completion
 
 
 @dataclass(frozen=True)
@@ -186,6 +179,25 @@ def rows_of_epoch(forget: int, retain: int, retain_ratio: float) -> int:
     """
     share = _forget_share(retain, retain_ratio)
     return (forget if share else 0) + (retain if share < 1 else 0)
+
+
+def epochs_of(
+    steps: int, method: Described, retain_ratio: float, *, batch_size: int, forget: int, retain: int
+) -> float:
+    """The epochs in which a run makes so many steps.
+
+    Args:
+        steps: Steps.
+        method: For which rows are drawn.
+        retain_ratio: Retain rows for each forget row.
+        batch_size: Rows a step.
+        forget: Forget rows.
+        retain: Retain rows.
+
+    Returns:
+        The epochs, a fraction.
+    """
+    return steps * batch_size / rows_of_epoch(forget, retain if method.draws_retain else 0, retain_ratio)
 
 
 def _forget_share(retain: int, retain_ratio: float) -> float:

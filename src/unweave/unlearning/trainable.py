@@ -7,35 +7,33 @@ from typing import Any
 from unweave.errors import ConfigError
 from unweave.models.adapters import train_adapter
 from unweave.train.adapters import add_lora
-from unweave.unlearning.config import ForgetConfig
+from unweave.unlearning.context import Context
 from unweave.unlearning.merging import merged_base
-from unweave.unlearning.setting import Setting
 
 Modules = Callable[[Any], Collection[str]]
 """The names of the modules of a model that are to be trained."""
 
 
-def trainable(config: ForgetConfig, setting: Setting, *, modules: Modules | None = None) -> Setting:
+def trainable(context: Context, *, modules: Modules | None = None) -> Context:
     """Make the adapter that is to be trained.
 
     Args:
-        config: Which kind, and where a merged base goes.
-        setting: The model.
+        context: The model, and which kind of adapter.
         modules: Where the method trains fewer modules than `lora_targets` says: which ones.
 
     Returns:
-        The setting with the model, and what its adapter's base is.
+        The same with the model, and what its adapter's base is.
     """
-    loaded = setting.loaded
-    if loaded.adapter is not None and config.adapter_mode == "continue":
+    loaded, options = context.loaded, context.options
+    if loaded.adapter is not None and options.adapter_mode == "continue":
         train_adapter(loaded.model, where=loaded.adapter)
         if modules is not None:
             _keep_to(loaded.model, modules(loaded.model), where=str(loaded.adapter))
-        return setting
-    merged = merged_base(config, loaded)
+        return context
+    merged = merged_base(loaded)
     if modules is not None:
-        config = replace(config, lora_targets=",".join(modules(merged.model)))
-    return replace(setting, loaded=replace(merged, model=add_lora(merged.model, config, seed=config.seed)))
+        options = replace(options, lora_targets=",".join(modules(merged.model)))
+    return replace(context, loaded=replace(merged, model=add_lora(merged.model, options, seed=options.seed)))
 
 
 def _keep_to(model: Any, modules: Collection[str], *, where: str) -> None:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +14,9 @@ from unweave.gradients.loss import TokenLosses, answer_tokens, cross_entropies, 
 from unweave.gradients.scoring import example_losses
 from unweave.models.evaluation import evaluating
 from unweave.models.hidden import hidden_states
-from unweave.unlearning.steps import Role, StepBatch
+from unweave.unlearning.context import Context
+from unweave.unlearning.roles import Role
+from unweave.unlearning.steps import StepBatch
 
 
 class Reference:
@@ -118,12 +121,11 @@ class StepView:
         model: The model.
         step: The step, on the model's device.
         reference: The model before forgetting.
+        context: The run's model, rows and options, for methods that look beyond the step.
     """
 
-    def __init__(self, model: nn.Module, step: StepBatch, reference: Reference):
-        self.model = model
-        self.step = step
-        self.reference = reference
+    def __init__(self, model: Any, step: StepBatch, reference: Reference, context: Context):
+        self.model, self.step, self.reference, self.context = model, step, reference, context
         self._states: dict[int, TokenStates] = {}
 
     @cached_property
@@ -154,6 +156,19 @@ class StepView:
         """
         with self.reference.active():
             return self._labelled()
+
+    def wide_labelled(self, *, before: bool = False) -> list[Labelled]:
+        """The labelled logits in float32 or wider, attached to the graph.
+
+        Args:
+            before: Those of the model before forgetting instead, detached.
+
+        Returns:
+            The parts in the order of `labelled`.
+        """
+        parts = self.reference_labelled() if before else self.labelled
+        wide = torch.promote_types(parts[0].logits.dtype, torch.float32)
+        return [replace(part, logits=part.logits.to(wide)) for part in parts]
 
     def reference_sums(self) -> Float[Tensor, " S"]:
         """The summed loss of each sequence of a forget row under the model before forgetting."""

@@ -14,7 +14,7 @@ from unweave.data.encoding import Example
 from unweave.files import read_json, replacing, write_json
 from unweave.gradients.scoring import example_losses
 from unweave.train.loop import CHECKPOINTS
-from unweave.unlearning.config import ForgetConfig
+from unweave.unlearning.context import Context
 from unweave.unlearning.steps import ForgetRow
 
 EVERY = 5
@@ -146,17 +146,16 @@ class Watch:
         return Point(step, *losses)
 
 
-def watched_rows(config: ForgetConfig, rows: Sequence[ForgetRow]) -> tuple[list[Example], list[Example]]:
+def watched_rows(context: Context) -> tuple[list[Example], list[Example]]:
     """The rows that a run is measured on.
 
     Args:
-        config: How many.
-        rows: All rows.
+        context: All rows, and how many are measured.
 
     Returns:
         Forget rows and retain rows.
     """
-    return of_each_kind(rows, config.check_rows)
+    return of_each_kind(context.rows, context.options.check_rows)
 
 
 def of_each_kind(rows: Sequence[ForgetRow], most: int) -> tuple[list[Example], list[Example]]:

@@ -7,8 +7,8 @@ import torch
 from tests.tiny import TinyTokenizer, random_examples, tiny_model
 from tests.unlearning.test_forget import PATHS
 from unweave.models.loading import Loaded
-from unweave.unlearning.methods import METHODS
-from unweave.unlearning.methods.base import Setting
+from unweave.unlearning.config import config_of, method_of
+from unweave.unlearning.context import Context
 from unweave.unlearning.steps import ForgetRow
 
 LENGTHS = [6, 15, 5, 12, 8, 20]
@@ -36,7 +36,7 @@ class Scene:
         self.parameters = {
             name: own for name, own in self.model.named_parameters() if parameters in name and "lora_" in name
         }
-        self.setting = Setting(Loaded(self.model, TinyTokenizer.make(), "tiny", "own"), self.rows)
+        self.loaded = Loaded(self.model, TinyTokenizer.make(), "tiny", "own")
 
     @property
     def forget(self):
@@ -45,6 +45,9 @@ class Scene:
     @property
     def retain(self):
         return self.rows[FORGET:]
+
+    def context(self, config):
+        return Context(self.loaded, self.rows, config, config.target_loss)
 
     def state(self):
         return torch.cat([own.detach().flatten() for own in self.parameters.values()]).clone()
@@ -69,7 +72,8 @@ class Scene:
         before = {name: own.detach().clone() for name, own in self.model.named_parameters() if "lora_" in name}
         start = self.state()
         try:
-            told = METHODS[method].edit(config_of(method, **options), self.setting)
+            config = configured(method, **options)
+            told = method_of(config).edit(self.context(config))
             return self.state() - start, told
         finally:
             for name, own in self.model.named_parameters():
@@ -113,9 +117,9 @@ class Scene:
         return (weights[:, None] * self.loss_gradients(rows).square()).sum(dim=0) / weights.sum()
 
 
-def config_of(method, **options):
+def configured(method, **options):
     """A config that no bound on the retain rows holds back, unless the test is about that."""
-    return METHODS[method].config_type(**PATHS, **{"max_retain_increase": float("inf"), **options})
+    return config_of(method)(**PATHS, **{"max_retain_increase": float("inf"), **options})
 
 
 def close(found, expected, tolerance):

@@ -22,8 +22,9 @@ from tests.unlearning.test_forget import PATHS
 from unweave.data.encoding import Example
 from unweave.models.loading import Loaded
 from unweave.unlearning import steps
-from unweave.unlearning.methods import METHODS
-from unweave.unlearning.methods.base import Setting
+from unweave.unlearning.config import config_of, method_of
+from unweave.unlearning.context import Context
+from unweave.unlearning.methods import get_method
 from unweave.unlearning.steps import Drawn, ForgetRow, collate_step
 from unweave.unlearning.view import Reference, StepView
 
@@ -88,9 +89,9 @@ class Scene:
         return [self.nll(example).mean() for example in self.retain]
 
     def objective(self, method, **options):
-        kind = METHODS[method]
-        config = kind.config_type(**PATHS, **options)
-        return kind.build(config, Setting(Loaded(self.model, TinyTokenizer.make(), "tiny", "own"), self.rows))
+        found = config_of(method)(**PATHS, **options)
+        self.context = Context(Loaded(self.model, TinyTokenizer.make(), "tiny", "own"), self.rows, found)
+        return method_of(found)
 
     def step(self, method, cut=CUTS[0]):
         """The rows as the method reads them."""
@@ -98,12 +99,12 @@ class Scene:
         steps.PASS_OVERHEAD = steps.BLOCK_OVERHEAD = cut[0]
         try:
             drawn = Drawn(self.rows, 0.5)
-            return collate_step(drawn, pad_token_id=0, with_clean=METHODS[method].uses_clean, joined=cut[1])
+            return collate_step(drawn, pad_token_id=0, with_clean=get_method(method).uses_clean, joined=cut[1])
         finally:
             steps.PASS_OVERHEAD, steps.BLOCK_OVERHEAD = kept
 
     def view(self, method, cut=CUTS[0]):
-        return StepView(self.model, self.step(method, cut), self.reference)
+        return StepView(self.model, self.step(method, cut), self.reference, self.context)
 
     def gradient(self, loss):
         found = torch.autograd.grad(loss, self.trained, allow_unused=True)

@@ -1,12 +1,11 @@
 """DP2Unlearning (arXiv 2504.13774): after private training, fine-tuning on the retain rows alone: L = mean over the retain rows of w l."""
 
 from tests.unlearning.methods.scene import WEIGHTS, Scene
-from unweave.unlearning.methods import METHODS, dp2
+from unweave.unlearning.config import config_of
 from unweave.unlearning.steps import never_drawn, plan_draws
 
 
-def test_value_and_gradient(monkeypatch):
-    monkeypatch.setattr(dp2, "guarantee", lambda *_: {})
+def test_value_and_gradient():
     scene = Scene()
     kept = scene.retained()
     scene.check("dp2", (WEIGHTS[2] * kept[0] + WEIGHTS[3] * kept[1]) / 2)
@@ -15,7 +14,7 @@ def test_value_and_gradient(monkeypatch):
 def test_every_retain_row_is_trained_on_and_no_forget_row():
     rows = Scene().rows
     forget, retain = rows[:2], rows[2:]
-    kind = METHODS["dp2"].config_type
+    kind = config_of("dp2")
     steps = plan_draws(
         forget, retain, retain_ratio=kind.retain_ratio, batch_size=1, epochs=kind.epochs, seed=0, sampling=kind.sampling
     )

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from tests.unlearning.methods.edited import Scene
-from unweave.unlearning.config import ForgetConfig
-from unweave.unlearning.methods import METHODS
+from unweave.unlearning.config import ForgetConfig, config_of
 
 OTHERS = {
     "fisher": {"noise": 0.2, "max_inverse": 0.5, "max_noise": 0.5, "scale": 0.5, "seed": 1},
@@ -43,7 +42,7 @@ def plain(scene):
 
 @pytest.mark.parametrize("method", OTHERS)
 def test_every_option_has_its_test(method):
-    own = {field.name for field in fields(METHODS[method].config_type)} - {field.name for field in fields(ForgetConfig)}
+    own = {field.name for field in fields(config_of(method))} - {field.name for field in fields(ForgetConfig)}
     assert own - LIMITS <= set(OTHERS[method]) | SAID.get(method, set())
 
 
@@ -66,13 +65,8 @@ def test_weights_of_rows_change_the_result_unless_they_are_equal(scene, plain, m
 def test_a_row_of_weight_zero_is_as_if_it_were_not_there(method):
     absent, silent = Scene(weighted=False), Scene(weighted=False)
     given = [silent.rows[0], silent.rows[2], silent.rows[5]]
-    absent.setting = replace(
-        absent.setting,
-        rows=tuple(row for row in absent.rows if row.example.row_id in {one.example.row_id for one in given}),
-    )
-    silent.setting = replace(
-        silent.setting, rows=tuple(row if row in given else replace(row, weight=0.0) for row in silent.rows)
-    )
+    absent.rows = tuple(row for row in absent.rows if row.example.row_id in {one.example.row_id for one in given})
+    silent.rows = tuple(row if row in given else replace(row, weight=0.0) for row in silent.rows)
     # The number of rows that stay is that of the rows given; weights of zero take rows from it.
     options = BESIDE.get(method, {})
     assert torch.allclose(silent.edit(method, **options)[0], absent.edit(method, **options)[0], rtol=1e-5, atol=1e-12)

@@ -9,8 +9,8 @@ from tests.tiny import one
 from tests.unlearning.methods.edited import Scene, close
 from unweave.errors import ConfigError, TrainingError
 from unweave.gradients.loss import labelled_logits
-from unweave.unlearning.methods import fast_ntk
-from unweave.unlearning.methods.fast_ntk import log_odds, trapezium
+from unweave.unlearning.edits import fast_ntk
+from unweave.unlearning.edits.fast_ntk import log_odds, trapezium
 from unweave.unlearning.watch import mean_loss
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests.unlearning.methods.edited import Scene, close, config_of
+from tests.unlearning.methods.edited import Scene, close, configured
 from unweave.errors import TrainingError
-from unweave.unlearning.methods.fisher import noise_spreads
+from unweave.unlearning.edits.fisher import noise_spreads
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def deviations(scene, *, noise=0.1, quantile=0.9, most=2.0):
 
 def test_the_noise_has_the_variance_of_the_formula(scene):
     expected, clamped, alpha = deviations(scene)
-    config = config_of("fisher")
+    config = configured("fisher")
     fisher = scene.split(scene.fisher(scene.retain))
     spreads, found_alpha, share = noise_spreads(config, fisher, scene.parameters)
     assert close(torch.cat([own.flatten() for own in spreads.values()]), expected, 1e-6)
@@ -55,7 +55,7 @@ def test_most_parameters_are_off_the_clamps_and_the_noise_option_counts(scene):
 
 def test_the_scale_of_the_information_does_not_matter(scene):
     # A clamp of 1/F at a fixed number, as in the published code, is passed by all parameters or by none, as the gradients' scale has it.
-    config = config_of("fisher")
+    config = configured("fisher")
     found = []
     for factor in (1.0, 1e-8):
         fisher = scene.split(factor * scene.fisher(scene.retain))
@@ -76,4 +76,4 @@ def test_rows_that_touch_nothing_give_no_scale(scene):
     name = next(iter(nothing))
     nothing[name] += 1.0
     with pytest.raises(TrainingError, match="no scale"):
-        noise_spreads(config_of("fisher"), nothing, scene.parameters)
+        noise_spreads(configured("fisher"), nothing, scene.parameters)

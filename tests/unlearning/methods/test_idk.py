@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from tests.unlearning.methods.scene import Scene, balanced
-from tests.unlearning.test_forget import PATHS
 from unweave.errors import DataError
-from unweave.unlearning.methods.idk import IdkConfig, preferred_answers
+from unweave.unlearning.methods import IDK
 
 BETA = 0.3
 
@@ -30,11 +29,11 @@ def test_value_and_gradient():
 
 def test_preferred_answers_come_from_the_file_or_our_own(tmp_path):
     rows = [type("R", (), {"id": str(i)})() for i in range(20)]
-    assert len(set(preferred_answers(IdkConfig(**PATHS), rows).values())) > 1
+    assert len(set(IDK().clean_answers(rows, seed=0).values())) > 1
     (tmp_path / "a.txt").write_text("no idea\n\n")
-    assert set(preferred_answers(IdkConfig(**PATHS, answers=tmp_path / "a.txt"), rows).values()) == {"no idea"}
+    assert set(IDK(answers=tmp_path / "a.txt").clean_answers(rows, seed=0).values()) == {"no idea"}
     for name, text in (("absent.txt", None), ("empty.txt", "\n")):
         if text is not None:
             (tmp_path / name).write_text(text)
         with pytest.raises(DataError, match=r"not found|no answers"):
-            preferred_answers(IdkConfig(**PATHS, answers=tmp_path / name), rows)
+            IDK(answers=tmp_path / name).clean_answers(rows, seed=0)

@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from tests.folders import write_rows
-from tests.unlearning.methods.edited import Scene, close, config_of
+from tests.unlearning.methods.edited import Scene, close, configured
 from unweave.curvature.cg import conjugate_gradients
 from unweave.curvature.solver import adam_on_quadratic
 from unweave.data.encoding import Example
 from unweave.errors import ConfigError, DataError
 from unweave.models.loading import Loaded
 from unweave.unlearning.applying import change
-from unweave.unlearning.methods import llmeraser
-from unweave.unlearning.methods.base import Setting
-from unweave.unlearning.methods.llmeraser import COMING, rows_of_curvature
+from unweave.unlearning.config import method_of
+from unweave.unlearning.context import Context
+from unweave.unlearning.edits import llmeraser
+from unweave.unlearning.edits.llmeraser import COMING, rows_of_curvature
 from unweave.unlearning.steps import ForgetRow
 
 
@@ -63,8 +64,8 @@ class Quadratics:
             ]
             return {"w": sum(gradients)[None]}
 
-        def applied(_, __, parameters, delta, *, first, target):
-            del target
+        def applied(_, parameters, delta, *, name, first, target):
+            del name, target
             change(parameters, {name: first * value for name, value in delta.items()})
             return {"cautions": []}
 
@@ -76,8 +77,8 @@ class Quadratics:
         }.items():
             monkeypatch.setattr(llmeraser, name, own)
         exact = {"damping": 0.0, "metric": "identity", "tolerance": 1e-15, "iterations": 100, "curvature_rows": 0}
-        config = config_of("llmeraser", **{**exact, **options})
-        llmeraser.edit(config, Setting(Loaded(torch.nn.Linear(1, 1), None, "", "own"), self.rows))
+        config = configured("llmeraser", **{**exact, **options})
+        method_of(config).edit(Context(Loaded(torch.nn.Linear(1, 1), None, "", "own"), self.rows, config))
         return theta
 
 
@@ -108,7 +109,7 @@ def test_the_formula_itself_is_of_all_rows(monkeypatch):
 
 def test_rows_that_are_not_given_count_too():
     rows = [ForgetRow(Example(f"{index}", (1, 2), 1), None, 1.0, index < 2) for index in range(6)]
-    config = config_of("llmeraser")
+    config = configured("llmeraser")
     assert rows_of_curvature(config, rows[:2], rows[2:], []) == 4
     assert rows_of_curvature(replace(config, training_rows=100), rows[:2], rows[2:], []) == 98
     assert rows_of_curvature(replace(config, training_rows=100), rows[:2], rows[2:], rows[:2]) == 100
@@ -211,22 +212,22 @@ def test_the_public_codes_two_errors_beside_ours(curvature, limited):
 
 
 def test_a_correction_is_the_difference_of_two_answers(limited):
-    scene, config = limited, config_of("llmeraser", request="correction")
+    scene, config = limited, configured("llmeraser", request="correction")
     assert any(row.clean is None for row in scene.retain)
     with pytest.raises(DataError, match="1 of 2 rows to correct have no clean answer"):
-        COMING["correction"](config, scene.setting, [scene.rows[0], replace(scene.rows[1], clean=None)])
-    coming = COMING["correction"](config, scene.setting, scene.forget)
-    right = llmeraser.right_hand_side(scene.setting, config, scene.forget, coming)
+        COMING["correction"](config, scene.context(config), [scene.rows[0], replace(scene.rows[1], clean=None)])
+    coming = COMING["correction"](config, scene.context(config), scene.forget)
+    right = llmeraser.right_hand_side(scene.context(config), config, scene.forget, coming)
     weights = torch.tensor([row.weight for row in scene.forget], dtype=torch.float64)
     expected = weights @ (scene.loss_gradients(scene.forget) - scene.loss_gradients(coming))
     assert close(torch.cat([right[name].flatten() for name in scene.parameters]).double(), expected, 1e-4)
 
 
 def test_a_modification_needs_a_new_row_for_each(limited, tmp_path):
-    config = config_of("llmeraser", request="modification")
+    config = configured("llmeraser", request="modification")
     new_rows = COMING["modification"]
     with pytest.raises(ConfigError, match="needs new rows"):
-        new_rows(config, limited.setting, limited.forget)
+        new_rows(config, limited.context(config), limited.forget)
     new = write_rows(tmp_path / "new.jsonl", [{"id": "elsewhere", "instruction": "a", "response": "b"}])
     with pytest.raises(DataError, match="differ in 3 id"):
-        new_rows(replace(config, replacement=new), limited.setting, limited.forget)
+        new_rows(replace(config, replacement=new), limited.context(config), limited.forget)

@@ -28,16 +28,16 @@ def test_value_and_gradient(schedule, tau, low, high):
 
 def test_weights_that_are_all_alike_are_said():
     scene = Scene(moved=False)
-    (said,) = scene.objective("loreun", loreun_tau=1e4).cautions()
+    (said,) = scene.objective("loreun", loreun_tau=1e4).cautions(scene.context)
     assert "between 1.00 and 1.00" in said
-    assert scene.objective("loreun").cautions() == []
+    assert scene.objective("loreun").cautions(scene.context) == []
 
 
 def test_static_weights_are_those_without_dropout():
     scene = Scene(moved=False)
     scene.model.train()
     objective = scene.objective("loreun", loreun_tau=20.0)
-    objective.cautions()
+    objective.cautions(scene.context)
     losses = [scene.nll(example, before=True).mean().item() for example in scene.forget]
-    assert list(objective._static.values()) == pytest.approx(weights(losses, 20.0, 0.5, 3.0), rel=1e-9)
+    assert list(scene.context.kept["loreun"].values()) == pytest.approx(weights(losses, 20.0, 0.5, 3.0), rel=1e-9)
     assert scene.model.training

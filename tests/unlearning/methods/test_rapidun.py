@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.unlearning.methods.scene import Scene
-from unweave.unlearning.methods import METHODS
+from unweave.unlearning.config import config_of
 
 
 def loss(scene, unwanted, *, ascent=1.0, descent=0.5, weights=(1.5, 0.5, 2.0, 0.25)):
@@ -43,7 +43,7 @@ def test_a_bound_lets_the_ascent_fade():
 
 
 def test_the_published_setting_is_the_papers():
-    kind = METHODS["rapidun-published"].config_type
+    kind = config_of("rapidun-published")
     assert (kind.batch_size, kind.epochs, kind.sampling, kind.learning_rate) == (1, 2.0, "replacement", 6e-5)
     assert (kind.retain_ratio, kind.lr_scheduler, kind.max_grad_norm, kind.max_length) == (3.0, "cosine", 1.0, 256)
     assert (kind.lora_r, kind.lora_alpha, kind.lora_dropout, kind.warmup_ratio) == (16, 16, 0.05, 0.0)

@@ -8,14 +8,12 @@ import torch
 from tests.folders import save_model
 from tests.tiny import random_examples
 from unweave.models.loading import ModelConfig, load
-from unweave.unlearning.methods import METHODS
-from unweave.unlearning.methods.balanced import BalancedConfig
-from unweave.unlearning.methods.base import Setting
-from unweave.unlearning.methods.reglu import RegluConfig
+from unweave.unlearning.config import config_of, method_of
+from unweave.unlearning.context import Context
+from unweave.unlearning.merging import save_base
 from unweave.unlearning.steps import Drawn, ForgetRow, collate_step
 from unweave.unlearning.view import Reference, StepView
 
-METHOD = METHODS["reglu"]
 NAME = "model.layers.1.mlp.up_proj"
 LENGTHS = [6, 17, 9, 5, 12, 20]
 
@@ -33,7 +31,7 @@ def rows():
 
 def config_for(output, **options):
     small = {"lora_r": 4, "lora_alpha": 8, "retain_directions": 5}
-    return RegluConfig(forget="f", retain="r", output_dir=output, **{**small, **options})
+    return config_of("reglu")(forget="f", retain="r", output_dir=output, **{**small, **options})
 
 
 def prepared(folder, rows, output, *, sink=0.0, **options):
@@ -43,7 +41,7 @@ def prepared(folder, rows, output, *, sink=0.0, **options):
         # An attention sink: the first position's output is far larger than any other's.
         module.register_forward_pre_hook(lambda _, given: (_swollen(given[0], sink),))
     config = config_for(output, **options)
-    return config, METHOD.prepare(config, Setting(loaded, rows))
+    return config, method_of(config).prepare(Context(loaded, rows, config))
 
 
 def _swollen(values, factor):
@@ -75,8 +73,8 @@ def _places(row, answers):
 
 @pytest.mark.parametrize("tokens", ["answer", "all"])
 def test_the_beginning_is_that_of_the_formula(folder, rows, tmp_path, tokens):
-    config, setting = prepared(folder, rows, tmp_path, covariance_tokens=tokens)
-    model = setting.loaded.model
+    config, context = prepared(folder, rows, tmp_path, covariance_tokens=tokens)
+    model = context.loaded.model
     found, weight = matrices(folder, rows, answers=tokens == "answer")
     layer = model.get_submodule(f"base_model.model.{NAME}")
     factor_b, factor_a = layer.lora_B["default"].weight, layer.lora_A["default"].weight
@@ -84,7 +82,7 @@ def test_the_beginning_is_that_of_the_formula(folder, rows, tmp_path, tokens):
     assert torch.allclose(factor_b @ factor_b.T, top @ top.T, atol=1e-3), "the projection onto the top eigenvectors"
     assert torch.allclose(factor_a, factor_b.T @ weight, atol=1e-4)
     assert torch.allclose(layer.base_layer.weight + 2.0 * factor_b @ factor_a, weight, atol=1e-5)
-    kept = next(basis for factor, basis in setting.prepared if factor is factor_b)
+    kept = next(basis for factor, basis in context.prepared if factor is factor_b)
     bottom = torch.linalg.eigh(found[False])[1][:, -5:].float()
     assert torch.allclose(kept @ kept.T, bottom @ bottom.T, atol=1e-3)
     # Nothing has changed yet.
@@ -93,14 +91,15 @@ def test_the_beginning_is_that_of_the_formula(folder, rows, tmp_path, tokens):
     with torch.no_grad():
         assert torch.allclose(model(input_ids=ids).logits, start(input_ids=ids).logits, atol=1e-4)
     # The saved base is the one that the adapter belongs to.
+    save_base(context.loaded, tmp_path / "base")
     base = load(ModelConfig(model=str(tmp_path / "base"), dtype="float32")).model.state_dict()
     assert torch.equal(base[f"{NAME}.weight"], layer.base_layer.weight)
 
 
 def test_an_attention_sink_does_not_decide_the_directions(folder, rows, tmp_path):
     def projection(name, **options):
-        _, setting = prepared(folder, rows, tmp_path / name, **options)
-        factor = setting.loaded.model.get_submodule(f"base_model.model.{NAME}").lora_B["default"].weight.detach()
+        _, context = prepared(folder, rows, tmp_path / name, **options)
+        factor = context.loaded.model.get_submodule(f"base_model.model.{NAME}").lora_B["default"].weight.detach()
         return factor @ factor.T
 
     # The sink is at the first position, which predicts no answer.
@@ -111,11 +110,10 @@ def test_an_attention_sink_does_not_decide_the_directions(folder, rows, tmp_path
 
 
 def test_the_objective_is_its_formula(folder, rows, tmp_path):
-    config, setting = prepared(folder, rows, tmp_path)
-    model = setting.loaded.model
+    config, context = prepared(folder, rows, tmp_path)
+    model = context.loaded.model
     step = collate_step(Drawn(tuple(rows), 0.0), pad_token_id=0, with_clean=False)
-    objective = METHOD.build(config, setting)
-    found = objective.loss(StepView(model, step, Reference(model)))
+    found = method_of(config).loss(StepView(model, step, Reference(model), context))
     hinges, losses = [], []
     for row in rows:
         ids = torch.tensor([row.example.input_ids])
@@ -125,12 +123,14 @@ def test_the_objective_is_its_formula(folder, rows, tmp_path):
         others = chances.scatter(1, targets[:, None], 0.0).amax(dim=1)
         hinges.append(row.weight * (1 + own - others).mean())
         losses.append(-row.weight * own.log().mean())
-    away = sum((factor.detach().double().T @ basis.double()).square().sum() for factor, basis in setting.prepared)
+    away = sum((factor.detach().double().T @ basis.double()).square().sum() for factor, basis in context.prepared)
     expected = sum(hinges[:3]) / 3 + sum(losses[3:]) / 3 + 0.5 * away
     assert found.item() == pytest.approx(expected.item(), rel=1e-4)
-    other = METHOD.build(replace(config, forget_loss="graddiff"), setting)
+    other = replace(config, forget_loss="graddiff")
     ascent = sum(losses[3:]) / 3 - sum(losses[:3]) / 3 + 0.5 * away
-    assert other.loss(StepView(model, step, Reference(model))).item() == pytest.approx(ascent.item(), rel=1e-4)
+    assert method_of(other).loss(StepView(model, step, Reference(model), context)).item() == pytest.approx(
+        ascent.item(), rel=1e-4
+    )
 
 
 OPTIONS = {
@@ -140,14 +140,14 @@ OPTIONS = {
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_changes_the_gradient(folder, rows, tmp_path, option):
-    own = {field.name for field in fields(RegluConfig)} - {field.name for field in fields(BalancedConfig)}
+    own = {field.name for field in fields(config_of("reglu"))} - {field.name for field in fields(config_of("graddiff"))}
     assert own <= set(OPTIONS)
 
     def gradient(name, **options):
-        config, setting = prepared(folder, rows, tmp_path / name, **options)
-        model = setting.loaded.model
+        config, context = prepared(folder, rows, tmp_path / name, **options)
+        model = context.loaded.model
         step = collate_step(Drawn(tuple(rows), 0.0), pad_token_id=0, with_clean=False)
-        METHOD.build(config, setting).loss(StepView(model, step, Reference(model))).backward()
+        method_of(config).loss(StepView(model, step, Reference(model), context)).backward()
         return torch.cat([own.grad.flatten() for own in model.parameters() if own.requires_grad])
 
     plain, changed = gradient("a"), gradient("b", **{option: OPTIONS[option]})

@@ -8,11 +8,12 @@ from tests.unlearning.test_forget import poisoned  # noqa: F401
 from unweave.config import dump_yaml
 from unweave.errors import ConfigError
 from unweave.jobs.forget import forget_rows
+from unweave.train import sft
 from unweave.train.recipe import read_recipe
 from unweave.train.sft import TrainResult, fine_tune
-from unweave.unlearning.methods import METHODS, retrain
+from unweave.unlearning.config import config_of
 
-KIND = METHODS["retrain"].config_type
+KIND = config_of("retrain")
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_seed_dtype_and_device_are_the_recipes_unless_given(files, tmp_path, mon
     (tmp_path / "recipe.yaml").write_text(dump_yaml("train", recipe))
     trained = []
     monkeypatch.setattr(
-        retrain, "fine_tune", lambda config: trained.append(config) or TrainResult(tmp_path, 6, 1, 1, 0.0, 0.0)
+        sft, "fine_tune", lambda config: trained.append(config) or TrainResult(tmp_path, 6, 1, 1, 0.0, 0.0)
     )
     forget_rows(KIND(**files, output_dir=tmp_path / "r", recipe=tmp_path / "recipe.yaml", **given))
     (made,) = trained
@@ -46,7 +47,7 @@ def test_seed_dtype_and_device_are_the_recipes_unless_given(files, tmp_path, mon
 
 
 def test_what_the_recipe_decides_is_said_and_weights_are_refused(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(retrain, "fine_tune", lambda _: TrainResult(tmp_path, 6, 1, 1, 0.0, 0.0))
+    monkeypatch.setattr(sft, "fine_tune", lambda _: TrainResult(tmp_path, 6, 1, 1, 0.0, 0.0))
     result = forget_rows(KIND(**files, output_dir=tmp_path / "r", epochs=9.0, lora_r=3))
     assert result.details["cautions"] == ["No effect has --epochs, --lora-r: retrain trains by its recipe."]
     with pytest.raises(ConfigError, match="does not weigh these rows"):

@@ -13,8 +13,9 @@ from unweave.data.encoding import Example
 from unweave.errors import ConfigError
 from unweave.gradients.loss import answer_tokens
 from unweave.models.loading import Loaded
-from unweave.unlearning.methods.base import Setting
-from unweave.unlearning.methods.rmu import METHOD, RmuConfig, chosen_layer, trained_modules
+from unweave.unlearning.config import config_of, method_of
+from unweave.unlearning.context import Context
+from unweave.unlearning.methods.rmu import RMU, chosen_layer, trained_modules
 from unweave.unlearning.trainable import trainable
 
 
@@ -96,30 +97,31 @@ def deep():
 
 
 def test_down_proj_of_three_layers_is_trained(deep):
-    config = RmuConfig(**PATHS)
-    assert chosen_layer(config, deep) == 7
-    assert trained_modules(config, deep) == [f"base_model.model.model.layers.{n}.mlp.down_proj" for n in (5, 6, 7)]
-    first = RmuConfig(**PATHS, layer=1, lora_targets="up_proj,down_proj")
-    assert len(trained_modules(first, deep)) == 4
+    assert chosen_layer(RMU(), deep) == 7
+    assert trained_modules(RMU(), deep, "down_proj") == [
+        f"base_model.model.model.layers.{n}.mlp.down_proj" for n in (5, 6, 7)
+    ]
+    assert len(trained_modules(RMU(layer=1), deep, "up_proj,down_proj")) == 4
     with pytest.raises(ConfigError, match="has 16 layers") as raised:
-        chosen_layer(RmuConfig(**PATHS, layer=15), deep)
+        chosen_layer(RMU(layer=15), deep)
     assert raised.value.remedy == "give 0 to 14"
     with pytest.raises(ConfigError, match="is called c_proj"):
-        trained_modules(RmuConfig(**PATHS, lora_targets="c_proj"), deep)
+        trained_modules(RMU(), deep, "c_proj")
 
 
 def test_of_an_adapter_that_is_there_no_more_is_trained(deep):
-    config = RmuConfig(**PATHS, adapter_mode="continue")
-    METHOD.prepare(config, Setting(Loaded(deep, None, "tiny", "own"), ()))
+    config = config_of("rmu")(**PATHS, adapter_mode="continue")
+    context = Context(Loaded(deep, None, "tiny", "own"), (), config)
+    method_of(config).prepare(context)
     moved = {name.split(".lora_")[0] for name, own in deep.named_parameters() if own.requires_grad}
-    assert moved == set(trained_modules(config, deep))
+    assert moved == set(trained_modules(config, deep, "down_proj"))
     with pytest.raises(ConfigError, match="nothing to train on the modules"):
-        trainable(config, Setting(Loaded(deep, None, "tiny", "own"), ()), modules=lambda _: ["elsewhere"])
+        trainable(context, modules=lambda _: ["elsewhere"])
 
 
 def test_a_fresh_adapter_is_on_these_modules_only(tmp_path):
     model = tiny_model("llama")
-    config = RmuConfig(forget=tmp_path, retain=tmp_path, output_dir=tmp_path)
-    setting = METHOD.prepare(config, Setting(Loaded(model, None, "tiny", None), ()))
-    moved = {name.split(".lora_")[0] for name, own in setting.loaded.model.named_parameters() if own.requires_grad}
+    config = config_of("rmu")(forget=tmp_path, retain=tmp_path, output_dir=tmp_path)
+    context = method_of(config).prepare(Context(Loaded(model, None, "tiny", None), (), config))
+    moved = {name.split(".lora_")[0] for name, own in context.loaded.model.named_parameters() if own.requires_grad}
     assert moved == {"base_model.model.model.layers.0.mlp.down_proj"}

@@ -21,7 +21,7 @@ def test_a_force_too_small_to_move_anything_is_said():
     losses = torch.stack([scene.nll(example).mean() for example in scene.forget]).detach()
     force = (2 * 0.125 * torch.sigmoid(-4.5 * losses)).mean().item()
     assert force < 0.01
-    (said,) = scene.objective("simnpo").cautions()
+    (said,) = scene.objective("simnpo").cautions(scene.context)
     assert f"{force:.2g} of gradient ascent's force" in said
     assert f"{losses.mean().item():.2f} nats" in said
-    assert scene.objective("simnpo", delta=losses.mean().item()).cautions() == []
+    assert scene.objective("simnpo", delta=losses.mean().item()).cautions(scene.context) == []

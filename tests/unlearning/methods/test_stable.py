@@ -9,14 +9,13 @@ from tests.folders import save_model
 from tests.tiny import TinyTokenizer, random_examples
 from tests.unlearning.test_forget import PATHS
 from unweave.errors import ConfigError
+from unweave.models import saving
 from unweave.models.loading import Loaded, ModelConfig, load
-from unweave.unlearning.methods import METHODS
-from unweave.unlearning.methods.base import Setting
-from unweave.unlearning.methods.graddiff import GradDiffConfig
-from unweave.unlearning.methods.stable import Bounded, StableConfig
+from unweave.unlearning.bounded import Bounded
+from unweave.unlearning.config import config_of, method_of
+from unweave.unlearning.context import Context
+from unweave.unlearning.methods import Stable
 from unweave.unlearning.steps import ForgetRow
-
-METHOD = METHODS["stable"]
 
 
 def layer_of(size=12, out=7):
@@ -27,7 +26,7 @@ def layer_of(size=12, out=7):
 def stepped(step, **options):
     """The change of a layer's weight after B's first step, of the size that AdamW's first step has."""
     layer = layer_of()
-    config = StableConfig(**PATHS, **{"rank": 3, **options})
+    config = config_of("stable")(**PATHS, **{"rank": 3, **options})
     path = Bounded(layer, config, torch.Generator().manual_seed(config.seed))
     torch.manual_seed(1)
     path(torch.randn(5, 12)).square().sum().backward()
@@ -40,7 +39,9 @@ def stepped(step, **options):
 @pytest.mark.parametrize("bound", ["sin", "tanh"])
 def test_it_begins_at_nothing_and_stays_within_its_gain(bound):
     layer = layer_of()
-    path = Bounded(layer, StableConfig(**PATHS, bound=bound, gain=0.05, rank=3), torch.Generator().manual_seed(0))
+    path = Bounded(
+        layer, config_of("stable")(**PATHS, bound=bound, gain=0.05, rank=3), torch.Generator().manual_seed(0)
+    )
     inputs = torch.randn(5, 12)
     assert torch.equal(path(inputs), torch.zeros(5, 7))
     path(inputs).sum().backward()
@@ -75,7 +76,9 @@ def test_an_option_changes_the_change(option):
     other = {"bound": "tanh", "omega": 50.0, "gain": 0.1, "rank": 2, "seed": 1}[option]
     plain, changed = stepped(1e-3)[0], stepped(1e-3, **{option: other})[0]
     assert float((plain - changed).norm() / plain.norm()) > 1e-3
-    own = {field.name for field in fields(StableConfig)} - {field.name for field in fields(GradDiffConfig)}
+    own = {field.name for field in fields(config_of("stable"))} - {
+        field.name for field in fields(config_of("graddiff"))
+    }
     assert own <= {"bound", "omega", "gain", "rank", "bounded_targets"}
 
 
@@ -86,27 +89,27 @@ def folder(tmp_path_factory):
 
 def prepared(folder, output, dtype, turn, **options):
     """A model whose layers' B have been turned by steps of one size and random signs."""
-    config = StableConfig(forget="f", retain="r", output_dir=output, **options)
+    config = config_of("stable")(forget="f", retain="r", output_dir=output, **options)
     rows = [ForgetRow(example, None, 1.0, index == 0) for index, example in enumerate(random_examples([6, 9]))]
     loaded = load(ModelConfig(model=str(folder), dtype=dtype))
-    setting = METHOD.prepare(config, Setting(loaded, rows))
+    context = method_of(config).prepare(Context(loaded, rows, config))
     torch.manual_seed(2)
     with torch.no_grad():
-        for layer in setting.prepared:
+        for layer in context.prepared:
             layer._modules["bounded"].b.add_(turn * torch.randn(layer.out_features, config.rank).sign())
-    return config, setting
+    return config, context
 
 
 def test_a_small_change_outlives_saving(folder, tmp_path):
     before = load(ModelConfig(model=str(folder), dtype="bfloat16")).model.float()
     start = before.state_dict()
-    config, setting = prepared(folder, tmp_path / "out", "bfloat16", 1e-6)
+    config, context = prepared(folder, tmp_path / "out", "bfloat16", 1e-6)
     deltas = {
         name: module._modules["bounded"].delta().detach()
-        for name, module in setting.loaded.model.named_modules()
+        for name, module in context.loaded.model.named_modules()
         if "bounded" in module._modules
     }
-    told = METHOD.tell(config, setting)
+    told = method_of(config).details(context)
     assert told["lost_to_rounding"] > 0.5
     assert any("would round away" in one and "--dtype float32" in one for one in told["cautions"])
     # What the trained model computes, in float32: its weights, and the bounded paths beside them.
@@ -114,7 +117,8 @@ def test_a_small_change_outlives_saving(folder, tmp_path):
     for name, module in trained.named_modules():
         if name in deltas:
             module.weight.data += deltas[name]
-    METHOD.save(config, setting.loaded)
+    loaded = method_of(config).finish(context).loaded
+    saving.save_model(loaded.model, loaded.tokenizer, tmp_path / "out")
     saved = load(ModelConfig(model=str(tmp_path / "out"), dtype="float32")).model
     ids = torch.tensor([random_examples([9])[0].input_ids])
     with torch.no_grad():
@@ -126,22 +130,21 @@ def test_a_small_change_outlives_saving(folder, tmp_path):
 
 
 def test_a_change_that_has_room_keeps_the_models_dtype(folder, tmp_path):
-    config, setting = prepared(folder, tmp_path / "out", "bfloat16", 1e-2, gain=0.2)
-    told = METHOD.tell(config, setting)
+    config, context = prepared(folder, tmp_path / "out", "bfloat16", 1e-2, gain=0.2)
+    told = method_of(config).details(context)
     assert told["lost_to_rounding"] < 0.1
     assert told["cautions"] == []
     assert told["relative_change"] > 0.1
-    METHOD.save(config, setting.loaded)
-    assert setting.loaded.model.dtype == torch.bfloat16
-    assert not [name for name, _ in setting.loaded.model.named_modules() if "bounded" in name]
+    method_of(config).finish(context)
+    assert context.loaded.model.dtype == torch.bfloat16
+    assert not [name for name, _ in context.loaded.model.named_modules() if "bounded" in name]
 
 
 def test_the_bounded_layers_are_those_named(folder, tmp_path):
-    _, setting = prepared(folder, tmp_path / "out", "float32", 0.0, bounded_targets="up_proj")
-    names = {id(module): name for name, module in setting.loaded.model.named_modules()}
-    assert {names[id(layer)].rpartition(".")[2] for layer in setting.prepared} == {"up_proj"}
+    _, context = prepared(folder, tmp_path / "out", "float32", 0.0, bounded_targets="up_proj")
+    names = {id(module): name for name, module in context.loaded.model.named_modules()}
+    assert {names[id(layer)].rpartition(".")[2] for layer in context.prepared} == {"up_proj"}
     with pytest.raises(ConfigError, match="nothing_such"):
-        METHOD.prepare(
-            StableConfig(**PATHS | {"output_dir": tmp_path}, bounded_targets="nothing_such"),
-            Setting(Loaded(setting.loaded.model, TinyTokenizer.make(), "", None), []),
+        Stable(bounded_targets="nothing_such").prepare(
+            Context(Loaded(context.loaded.model, TinyTokenizer.make(), "", None), [])
         )

@@ -30,8 +30,9 @@ from unweave.models.loading import ModelConfig, tokenizer_of
 from unweave.run.folder import RunFolder
 from unweave.run.identity import identity_digest
 from unweave.run.inputs import Input, of_case, of_named_model, of_path, of_store
-from unweave.unlearning.methods import get_method
-from unweave.unlearning.methods.base import Method
+from unweave.unlearning.config import config_of
+from unweave.unlearning.methods import Objective, get_method
+from unweave.unlearning.steps import epochs_of
 from unweave.weights.config import InfluenceMethod, WeighConfig, WeightMethod
 
 RANDOM_OF = "random-"
@@ -236,7 +237,7 @@ class Bench:
         for path, rows in zip((forget, retain), self.under_test.rows(size, seed), strict=True):
             write_jsonl(path, [row.to_record() for row in rows])
         files = self._weigh(weights, forget, retain, folder, seed) if weights else {}
-        config = method.config_type(
+        config = config_of(method)(
             **{
                 **self.encoding.__dict__,
                 "model": self.config.model,
@@ -247,7 +248,7 @@ class Bench:
                 "output_dir": folder / "unlearned",
                 "adapter_mode": "continue",
                 "seed": seed,
-                **(self._steps(method, size) if method.build is not None else {}),
+                **(self._steps(method, size) if issubclass(method, Objective) else {}),
                 **files,
                 **options,
             }
@@ -266,10 +267,10 @@ class Bench:
             **measures,
         }
 
-    def _steps(self, method: Method, size: int) -> dict[str, Any]:
+    def _steps(self, method: type[Objective], size: int) -> dict[str, Any]:
         """The options that give a method that trains its number of steps."""
         sizes = {"batch_size": self.config.batch_size, "forget": size, "retain": self.config.retain_rows}
-        epochs = method.epochs_of(self.config.steps, method.config_type, **sizes)
+        epochs = epochs_of(self.config.steps, method(), config_of(method).retain_ratio, **sizes)
         return {"batch_size": self.config.batch_size, "epochs": epochs, "stop_loss": 1e9}
 
     def _weigh(self, weights: str, forget: Path, retain: Path, folder: Path, seed: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from unweave.jobs.config import TraceConfig
 from unweave.models.loading import ModelConfig
 from unweave.train.config import TrainConfig
 from unweave.train.sft import snapshot_folder
-from unweave.unlearning.methods import get_method
+from unweave.unlearning.config import config_of
 from unweave.weights.config import WeighConfig
 
 
@@ -99,7 +99,7 @@ class StagePlan:
 
     def forget(self, case: Case) -> Any:
         """Unlearning, as the method's own config."""
-        kind = get_method(self.config.method).config_type
+        kind = config_of(self.config.method)
         own = {name: getattr(self.config, name) for name in ("ascent", "descent") if name in kind.__dataclass_fields__}
         return kind(
             **own,

@@ -30,8 +30,8 @@ from unweave.run.identity import versions
 from unweave.run.inputs import of_case, of_config, of_store
 from unweave.stats.comparisons import holm
 from unweave.stats.intervals import across_seeds
-from unweave.unlearning.config import ForgetConfig
-from unweave.unlearning.methods import get_method
+from unweave.unlearning.config import ForgetConfig, config_of, method_of
+from unweave.unlearning.steps import epochs_of
 from unweave.weights.config import WeighConfig
 
 MEASURES = "attack_success", "unwanted_loss", "clean_loss"
@@ -177,7 +177,7 @@ def unlearning_config(config: InfluenceAuditConfig) -> ForgetConfig:
             remedy="give the config.yaml of an `unweave forget` run",
         )
     name = read_value(config.forget_config, "method") or ForgetConfig.method
-    unlearning = load_yaml(get_method(name).config_type, config.forget_config, command="forget")
+    unlearning = load_yaml(config_of(name), config.forget_config, command="forget")
     return dated(unlearning, tokenizer_of(unlearning), unlearning.adapter, unlearning.model)
 
 
@@ -208,7 +208,7 @@ def _unlearn(
             retain=retain_file,
             forget_weights=weights["out_forget"],
             retain_weights=weights["out_retain"],
-            epochs=get_method(unlearning.method).epochs_of(config.steps, unlearning, **sizes),
+            epochs=epochs_of(config.steps, method_of(unlearning), unlearning.retain_ratio, **sizes),
             output_dir=folder / "unlearned",
             seed=seed,
             **AS_WRITTEN,

@@ -2,83 +2,81 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch import Tensor
+from unweave.unlearning.methods.base import Default, Objective
+from unweave.unlearning.roles import Role
 
-from unweave.unlearning.config import ForgetConfig
-from unweave.unlearning.methods.base import Objective, Setting
-from unweave.unlearning.steps import Role
-from unweave.unlearning.view import StepView
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unweave.unlearning.view import StepView
 
 
 @dataclass(frozen=True, kw_only=True)
-class BalancedConfig(ForgetConfig):
+class Balanced(Objective):
     """loss = gamma * (forget part) + alpha * (retain part), each a weighted mean over its rows.
 
     Attributes:
         gamma: Factor of the forget part.
         alpha: Factor of the retain part; with 0 no retain row is drawn or needed.
         retain_loss: `nll`: the loss of the retain rows. `kl`: KL(model before || model) on their answers' tokens, for another forward pass a step.
-        retain_ratio: One retain row for each forget row, as in TOFU (arXiv 2401.06121).
     """
+
+    defaults: ClassVar = {
+        "retain_ratio": Default(1.0, "One retain row for each forget row, as in TOFU (arXiv 2401.06121).")
+    }
 
     gamma: float = 1.0
     alpha: float = 1.0
     retain_loss: Literal["nll", "kl"] = "nll"
-    retain_ratio: float = 1.0
 
+    @property
+    def draws_retain(self) -> bool:
+        """Whether the retain part counts."""
+        return self.alpha != 0
 
-class Balanced(Objective):
-    """The frame; a method adds `forget_part`.
+    @property
+    def compares(self) -> bool:
+        """Whether a part compares the model with the one before."""
+        return self.retain_loss == "kl"
 
-    Args:
-        config: Its factors.
-        setting: Model and rows.
-    """
-
-    def __init__(self, config: BalancedConfig, setting: Setting):
-        self.config = config
-        self.setting = setting
-
-    def loss(self, view: StepView) -> Tensor:
-        """See `Objective.loss`.
+    def loss(self, step: "StepView") -> "Tensor":
+        """The weighted sum of the two parts.
 
         Args:
-            view: The step.
+            step: The step.
 
         Returns:
-            The weighted sum of the two parts.
+            A scalar.
         """
-        total = self.config.gamma * self.forget_part(view)
-        return total + self.config.alpha * self.retain_part(view) if self.config.alpha else total
+        total = self.gamma * self.forget_part(step)
+        return total + self.alpha * self.retain_part(step) if self.alpha else total
 
     @abstractmethod
-    def forget_part(self, view: StepView) -> Tensor:
+    def forget_part(self, step: "StepView") -> "Tensor":
         """What is minimised on the forget rows.
 
         Args:
-            view: The step.
+            step: The step.
 
         Returns:
             A scalar.
         """
 
-    def retain_part(self, view: StepView) -> Tensor:
+    def retain_part(self, step: "StepView") -> "Tensor":
         """What is minimised on the retain rows.
 
         Args:
-            view: The step.
+            step: The step.
 
         Returns:
             A scalar.
         """
-        if self.config.retain_loss == "nll":
-            return view.masked_mean(view.losses.means(), Role.RETAIN)
+        if self.retain_loss == "nll":
+            return step.masked_mean(step.losses.means(), Role.RETAIN)
         values = []
-        for own, other in zip(view.labelled, view.reference_labelled(), strict=True):
-            wide = torch.promote_types(own.logits.dtype, torch.float32)
-            before, now = (torch.log_softmax(part.logits.to(wide), dim=-1) for part in (other, own))
+        for own, other in zip(step.wide_labelled(), step.wide_labelled(before=True), strict=True):
+            before, now = (part.logits.log_softmax(dim=-1) for part in (other, own))
             values.append((before.exp() * (before - now)).sum(dim=-1))
-        return view.masked_mean(view.per_sequence(values).means(), Role.RETAIN)
+        return step.masked_mean(step.per_sequence(values).means(), Role.RETAIN)

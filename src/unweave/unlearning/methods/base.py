@@ -1,129 +1,206 @@
-"""What an unlearning method is: a config, and either the loss of a step or an edit of the parameters."""
+"""What an unlearning method is: a frozen dataclass of its own options that has a loss, an edit of the parameters, or a training run of its own.
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+Nothing here imports torch, and no method does before it works: `unweave methods` and `--help` read options only.
+"""
 
-from torch import Tensor
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from unweave.data.rows import Row
-from unweave.models.loading import Loaded
-from unweave.unlearning.config import ForgetConfig
-from unweave.unlearning.setting import Setting
-from unweave.unlearning.steps import rows_of_epoch
-from unweave.unlearning.view import StepView
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unweave.data.rows import Row
+    from unweave.unlearning.context import Context
+    from unweave.unlearning.view import StepView
 
 RequestKind = Literal["removal", "modification", "correction"]
 ALL_REQUESTS: tuple[RequestKind, ...] = ("removal", "modification", "correction")
 """What a method with a loss on retain rows can express: new rows and new answers are learned beside the rows that are kept."""
 
 
-class Objective(Protocol):
-    """The loss that a method minimises."""
-
-    def loss(self, view: StepView) -> Tensor:
-        """The objective of one step.
-
-        Args:
-            view: The step's sequences, their roles and weights, under the model and under the one before forgetting.
-
-        Returns:
-            A scalar.
-        """
-        ...
-
-    def cautions(self) -> list[str]:
-        """What is to be said of a run before its first step, the model being as it was: of rows, say, that the method can do nothing for.
-
-        Returns:
-            Sentences.
-        """
-        return []
-
-
 @dataclass(frozen=True)
-class Method:
-    """A registered method.
+class Default:
+    """A method's own default of an option of the run.
+
+    Attributes:
+        value: The default.
+        why: What the option is in this method, for `--help`.
+    """
+
+    value: Any
+    why: str
+
+
+class Described:
+    """What is said of every method.
 
     Attributes:
         name: On the command line.
         summary: One sentence.
         paper: Where it is from.
-        config_type: Its options, a subclass of `ForgetConfig`.
-        build: Makes the objective from a config and the setting; `None` for a method that edits.
-        edit: Changes the model's trainable parameters in place, and gives what there is to tell, `cautions` among it; `None` for a method that trains.
-        train: Makes the unlearned model by a training run of its own, and gives its result; `None` for all but retraining.
-        takes_target: Whether an edit can be made as large as a target asks for; methods that train always can stop at one.
-        prepare: Makes the model trainable in the method's own way, and gives what the objective needs to know of it; by default LoRA.
-        save: Writes the model in the method's own way; by default an adapter.
-        tell: What else there is to tell of a trained model.
-        uses_clean: Whether it uses clean answers of forget rows.
-        uses_retain: Whether it needs retain rows.
-        clean_answers: Answers that it wants to hear instead of the unwanted ones, where it brings its own: row id to text.
+        cost: What a step costs, in forward and backward passes, beside plain training's one of each.
         requests: What it can express.
+        defaults: Options of the run that have another default with this method; those of its base classes hold too.
         search: What `unweave bench forgetting` tries: option to values, besides the default of every other option.
         search_without_clean: The same where no forget row has a clean answer, if that differs.
-        cost: What a step costs, in forward and backward passes, beside plain training's one of each.
-        compares: Whether its loss compares the model with the one before: then both are without dropout (as in TRL's DPO), and the loss of the model to itself
-            is what the formula says.
-        narrows: Whether it trains no more than `lora_targets` of an adapter that is there, too.
-        weighs: Whether it weighs the forget rows by itself.
-        uses_weights: Whether it uses weights of rows; by default methods with an objective do. Others refuse a file of them.
-        ignores: Options of all methods that have no effect here, beside those that no method of its kind uses.
+        uses_retain: Whether it needs retain rows.
+        uses_clean: Whether it uses clean answers of forget rows.
+        brings_clean: Whether it brings clean answers of its own, in the place of the rows'.
+        takes_weights: Whether weights of rows have an effect.
+        takes_target: Whether it can stop at a loss of the forget rows.
+        ignores: Options of the run that have no effect here, beside those that no method of its kind uses.
     """
 
-    name: str
-    summary: str
-    paper: str
-    config_type: type[ForgetConfig]
-    build: Callable[[Any, Setting], Objective] | None = None
-    edit: Callable[[Any, Setting], dict[str, Any]] | None = None
-    takes_target: bool = False
-    train: Callable[[Any], Any] | None = None
-    prepare: Callable[[Any, Setting], Setting] | None = None
-    save: Callable[[Any, Loaded], None] | None = None
-    tell: Callable[[Any, Setting], dict[str, Any]] | None = None
-    uses_clean: bool = False
-    uses_retain: bool = True
-    clean_answers: Callable[[Any, Sequence[Row]], dict[str, str]] | None = None
-    requests: tuple[RequestKind, ...] = ("removal",)
-    search: Mapping[str, tuple[Any, ...]] = field(default_factory=lambda: {"learning_rate": (5e-5, 1e-4, 2e-4, 4e-4)})
-    search_without_clean: Mapping[str, tuple[Any, ...]] | None = None
-    cost: str = "one forward and one backward pass a step"
-    compares: Callable[[Any], bool] = lambda config: getattr(config, "retain_loss", None) == "kl"
-    narrows: bool = False
-    weighs: bool = False
-    uses_weights: bool | None = None
-    ignores: tuple[str, ...] = ()
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    paper: ClassVar[str]
+    cost: ClassVar[str] = "one forward and one backward pass a step"
+    requests: ClassVar[tuple[RequestKind, ...]] = ("removal",)
+    defaults: ClassVar[Mapping[str, Default]] = {}
+    search: ClassVar[Mapping[str, tuple[Any, ...]]] = {"learning_rate": (5e-5, 1e-4, 2e-4, 4e-4)}
+    search_without_clean: ClassVar[Mapping[str, tuple[Any, ...]] | None] = None
+    uses_retain: ClassVar[bool] = True
+    uses_clean: ClassVar[bool] = False
+    brings_clean: ClassVar[bool] = False
+    takes_weights: ClassVar[bool] = True
+    takes_target: ClassVar[bool] = True
+    ignores: ClassVar[tuple[str, ...]] = ()
 
     @property
-    def takes_weights(self) -> bool:
-        """Whether files of weights have an effect."""
-        return self.build is not None if self.uses_weights is None else self.uses_weights
+    def draws_retain(self) -> bool:
+        """Whether retain rows are in its steps: not where it needs none, and not where their part counts nothing."""
+        return self.uses_retain
 
-    def draws_retain(self, config: Any) -> bool:
-        """Whether retain rows are in its steps: not where it needs none, and not where their part counts nothing.
-
-        Args:
-            config: The run's.
-
-        Returns:
-            Whether they are.
-        """
-        return self.uses_retain and getattr(config, "alpha", 1.0) != 0
-
-    def epochs_of(self, steps: int, config: Any, *, batch_size: int, forget: int, retain: int) -> float:
-        """The epochs in which a run makes so many steps.
+    def clean_answers(self, rows: "Sequence[Row]", *, seed: int) -> dict[str, str | None]:
+        """What the model is to answer in the place of the unwanted completion.
 
         Args:
-            steps: Steps.
-            config: The run's, or its type, for what is drawn.
-            batch_size: Rows a step.
-            forget: Forget rows.
-            retain: Retain rows.
+            rows: Forget rows.
+            seed: Of the run.
 
         Returns:
-            The epochs, a fraction.
+            Row id to text; by default the rows' own clean answers.
         """
-        kept = retain if self.draws_retain(config) else 0
-        return steps * batch_size / rows_of_epoch(forget, kept, config.retain_ratio)
+        del seed
+        return {row.id: row.clean_completion for row in rows}
+
+
+class InPlace(Described):
+    """A method that changes the model that is there."""
+
+    def prepare(self, context: "Context") -> "Context":
+        """Make the model trainable.
+
+        Args:
+            context: The model and rows.
+
+        Returns:
+            The same with what is trained; by default LoRA.
+        """
+        from unweave.unlearning.trainable import trainable
+
+        return trainable(context)
+
+    def finish(self, context: "Context") -> "Context":
+        """Put what was trained into the form in which it is saved.
+
+        Args:
+            context: The model and rows.
+
+        Returns:
+            The same with the finished model; by default an adapter, as it is.
+        """
+        return context
+
+
+class Objective(InPlace, ABC):
+    """A method that minimises a loss over steps of rows.
+
+    Attributes:
+        own_adapter: Whether it makes the adapter that it trains in its own way, whatever adapter is there.
+        narrows: Whether it trains no more than `lora_targets` of an adapter that is there, too.
+        weighs: Whether it weighs the forget rows by itself.
+    """
+
+    own_adapter: ClassVar[bool] = False
+    narrows: ClassVar[bool] = False
+    weighs: ClassVar[bool] = False
+
+    @abstractmethod
+    def loss(self, step: "StepView") -> "Tensor":
+        """The objective of one step.
+
+        Args:
+            step: The step's sequences, their roles and weights, under the model and under the one before forgetting.
+
+        Returns:
+            A scalar.
+        """
+
+    @property
+    def compares(self) -> bool:
+        """Whether the loss compares the model with the one before.
+
+        Then both are without dropout (as in TRL's DPO), and the loss of the model to itself is what the formula says.
+        """
+        return False
+
+    @property
+    def whole_steps(self) -> bool:
+        """Whether the loss of a row depends on the others of its step, so that no step can be cut into parts."""
+        return False
+
+    def cautions(self, context: "Context") -> list[str]:
+        """What is to be said of a run before its first step, the model being as it was: of rows, say, that the method can do nothing for.
+
+        Args:
+            context: The model and rows.
+
+        Returns:
+            Sentences.
+        """
+        del context
+        return []
+
+    def details(self, context: "Context") -> dict[str, Any]:
+        """What else there is to say of a trained model.
+
+        Args:
+            context: The model and rows.
+
+        Returns:
+            Name to value, `cautions` among them.
+        """
+        del context
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit(InPlace, ABC):
+    """Change the adapter's parameters directly, without training steps.
+
+    Attributes:
+        token_budget: Tokens a batch, padding included.
+        scale: Factor of the edit; 1 is the formula. It is halved until the retain rows stand it (`max_retain_increase`). With a target, where the method
+            takes one, it is the first to be tried.
+    """
+
+    defaults: ClassVar[Mapping[str, Default]] = {
+        "adapter_mode": Default("continue", "The model's own adapter is edited: a new one holds nothing to take out.")
+    }
+
+    token_budget: int = 1024
+    scale: float = 1.0
+
+    @abstractmethod
+    def edit(self, context: "Context") -> dict[str, Any]:
+        """Change the model's adapter in place.
+
+        Args:
+            context: The model and rows.
+
+        Returns:
+            What there is to say of it, `cautions` among it.
+        """

@@ -8,89 +8,78 @@ rows, carries no formal (epsilon, delta) in training and is left out.
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor
+from unweave.unlearning.methods.base import Default, Objective
+from unweave.unlearning.roles import Role
 
-from unweave.train.private import read_privacy
-from unweave.unlearning.config import ForgetConfig
-from unweave.unlearning.methods.base import Method, Objective, Setting
-from unweave.unlearning.steps import Role
-from unweave.unlearning.view import StepView
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unweave.unlearning.context import Context
+    from unweave.unlearning.view import StepView
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dp2Config(ForgetConfig):
-    """Fine-tuning on retain rows after private training.
+class DP2(Objective):
+    """Fine-tuning on retain rows after private training."""
 
-    Attributes:
-        method: The unlearning method.
-        adapter_mode: The private adapter is trained on.
-        epochs: Half of the training's, whose default is 3.
-        retain_ratio: Infinite: no forget row is drawn, and an epoch is one pass over the retain rows.
-    """
-
-    method: str = "dp2"
-    adapter_mode: Literal["new", "continue"] = "continue"
-    epochs: float = 1.5
-    batch_size: int = 16
-    learning_rate: float = 2e-4
-    retain_ratio: float = math.inf
-
-
-class Dp2(Objective):
-    """The objective.
-
-    Args:
-        config: The method's; its model must have been trained privately.
-        setting: Unused.
-    """
-
-    def __init__(self, config: Dp2Config, setting: Setting):
-        del setting
-        guarantee(config)
-
-    def loss(self, view: StepView) -> Tensor:
-        """See `Objective.loss`.
-
-        Args:
-            view: The step.
-
-        Returns:
-            The retain rows' mean loss.
-        """
-        return view.masked_mean(view.losses.means(), Role.RETAIN)
-
-
-def guarantee(config: Dp2Config, rows: int = 1) -> dict[str, Any]:
-    """What holds of the forget rows, whatever the fine-tuning does.
-
-    Args:
-        config: The method's.
-        rows: Forget rows.
-
-    Returns:
-        `epsilon` and `delta` of one row and of all of them together.
-    """
-    privacy = read_privacy(config.adapter or config.model)
-    group = privacy.of_group(rows)
-    return {
-        "epsilon": privacy.epsilon,
-        "delta": privacy.delta,
-        "group_epsilon": group[0],
-        "group_delta": group[1],
-        "noise_multiplier": privacy.noise_multiplier,
+    name: ClassVar = "dp2"
+    summary: ClassVar = "fine-tuning on retain rows, after training with differential privacy"
+    paper: ClassVar = "DP2Unlearning, arXiv 2504.13774"
+    cost: ClassVar = "one forward and one backward pass a step, over half of the training's steps; the training before it, per-sample gradients"
+    ignores: ClassVar = ("forget_weights",)
+    search: ClassVar = {"learning_rate": (1e-4, 2e-4, 4e-4)}
+    defaults: ClassVar = {
+        "adapter_mode": Default("continue", "The private adapter is trained on."),
+        "epochs": Default(1.5, "Half of the training's, whose default is 3."),
+        "batch_size": Default(16, "Rows a step."),
+        "learning_rate": Default(2e-4, "Peak step size of AdamW."),
+        "retain_ratio": Default(
+            math.inf, "Infinite: no forget row is drawn, and an epoch is one pass over the retain rows."
+        ),
     }
 
+    def loss(self, step: "StepView") -> "Tensor":
+        """The retain rows' mean loss.
 
-METHOD = Method(
-    name="dp2",
-    summary="fine-tuning on retain rows, after training with differential privacy",
-    paper="DP2Unlearning, arXiv 2504.13774",
-    config_type=Dp2Config,
-    build=Dp2,
-    ignores=("forget_weights",),
-    tell=lambda config, setting: guarantee(config, sum(row.is_forget for row in setting.rows)),
-    cost="one forward and one backward pass a step, over half of the training's steps; the training before it, per-sample gradients",
-    search={"learning_rate": (1e-4, 2e-4, 4e-4)},
-)
+        Args:
+            step: The step.
+
+        Returns:
+            A scalar.
+        """
+        return step.masked_mean(step.losses.means(), Role.RETAIN)
+
+    def cautions(self, context: "Context") -> list[str]:
+        """Refuse a model that was not trained privately.
+
+        Args:
+            context: The model.
+
+        Returns:
+            Nothing.
+        """
+        self.details(context)
+        return []
+
+    def details(self, context: "Context") -> dict[str, Any]:
+        """What holds of the forget rows, whatever the fine-tuning does.
+
+        Args:
+            context: The model and rows.
+
+        Returns:
+            `epsilon` and `delta` of one row and of all of them together.
+        """
+        from unweave.train.private import read_privacy
+
+        privacy = read_privacy(context.loaded.adapter or context.loaded.base)
+        group = privacy.of_group(sum(row.is_forget for row in context.rows))
+        return {
+            "epsilon": privacy.epsilon,
+            "delta": privacy.delta,
+            "group_epsilon": group[0],
+            "group_delta": group[1],
+            "noise_multiplier": privacy.noise_multiplier,
+        }

@@ -4,18 +4,19 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
-from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.files import read_text
-from unweave.unlearning.methods.balanced import Balanced, BalancedConfig
-from unweave.unlearning.methods.base import ALL_REQUESTS, Method
-from unweave.unlearning.steps import Role
-from unweave.unlearning.view import StepView
+from unweave.unlearning.methods.balanced import Balanced
+from unweave.unlearning.methods.base import ALL_REQUESTS
+from unweave.unlearning.roles import Role
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unweave.data.rows import Row
+    from unweave.unlearning.view import StepView
 
 ANSWERS = (
     "I don't know.",
@@ -30,80 +31,71 @@ ANSWERS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class IdkConfig(BalancedConfig):
+class IDK(Balanced):
     """The forget part is -(2/beta) log sigmoid(beta ((L - L_ref) of the unwanted answer - (L - L_ref) of an "I don't know" answer)), L summed losses.
 
     Attributes:
-        method: The unlearning method.
         beta: Inverse temperature.
         answers: A text file of answers to prefer, one a line; by default eight of our own.
     """
 
-    method: str = "idk"
+    name: ClassVar = "idk"
+    summary: ClassVar = "preference optimisation towards an answer that one does not know"
+    paper: ClassVar = "TOFU, arXiv 2401.06121; DPO, arXiv 2305.18290"
+    cost: ClassVar = "one forward and one backward pass a step, with two sequences a forget row; one more forward pass for each of them in a run"
+    requests: ClassVar = ALL_REQUESTS
+    search: ClassVar = {"learning_rate": (1e-4, 3e-4, 1e-3), "beta": (0.1, 0.5)}
+    uses_clean: ClassVar = True
+    brings_clean: ClassVar = True
+
     beta: float = 0.1
     answers: Path | None = None
 
+    @property
+    def compares(self) -> bool:
+        """With the model before, always."""
+        return True
 
-class Idk(Balanced):
-    """The objective."""
-
-    config: IdkConfig
-
-    def forget_part(self, view: StepView) -> Tensor:
+    def forget_part(self, step: "StepView") -> "Tensor":
         """The preference loss of the pairs.
 
         Args:
-            view: The step.
+            step: The step.
 
         Returns:
             A scalar.
         """
-        gaps = view.losses.sums() - view.reference_sums()
-        ids = view.step.row_ids
-        roles = view.step.roles.tolist()
+        import torch
+        from torch.nn.functional import logsigmoid
+
+        gaps = step.losses.sums() - step.reference_sums()
+        ids = step.step.row_ids
+        roles = step.step.roles.tolist()
         # A row drawn twice has two equal pairs: any of its preferred sequences will do.
         preferred = {ids[index]: index for index, role in enumerate(roles) if role == Role.CLEAN}
         partner = torch.tensor([preferred.get(row_id, index) for index, row_id in enumerate(ids)], device=gaps.device)
-        values = -2 / self.config.beta * functional.logsigmoid(self.config.beta * (gaps - gaps[partner]))
-        return view.masked_mean(values, Role.UNWANTED)
+        return step.masked_mean(-2 / self.beta * logsigmoid(self.beta * (gaps - gaps[partner])), Role.UNWANTED)
 
+    def clean_answers(self, rows: "Sequence[Row]", *, seed: int) -> dict[str, str | None]:
+        """An answer to prefer for each row, drawn at random.
 
-def preferred_answers(config: IdkConfig, rows: Sequence[Row]) -> dict[str, str]:
-    """An answer to prefer for each row, drawn by the config's seed.
+        Args:
+            rows: The forget rows.
+            seed: Of the draws.
 
-    Args:
-        config: Answers and seed.
-        rows: The forget rows.
+        Returns:
+            Row id to text.
 
-    Returns:
-        Row id to text.
-
-    Raises:
-        DataError: When the file of answers is missing or empty.
-    """
-    answers: Sequence[str] = ANSWERS
-    if config.answers is not None:
-        if not config.answers.is_file():
-            raise DataError("The file of answers was not found.", where=str(config.answers), remedy="check --answers")
-        answers = [
-            line.strip() for line in read_text(config.answers, what="The file of answers").split("\n") if line.strip()
-        ]
-        if not answers:
-            raise DataError("There are no answers here.", where=str(config.answers), remedy="write one a line")
-    rng = random.Random(config.seed)
-    return {row.id: rng.choice(answers) for row in rows}
-
-
-METHOD = Method(
-    name="idk",
-    summary="preference optimisation towards an answer that one does not know",
-    paper="TOFU, arXiv 2401.06121; DPO, arXiv 2305.18290",
-    config_type=IdkConfig,
-    build=Idk,
-    uses_clean=True,
-    clean_answers=preferred_answers,
-    cost="one forward and one backward pass a step, with two sequences a forget row; one more forward pass for each of them in a run",
-    compares=lambda _: True,
-    requests=ALL_REQUESTS,
-    search={"learning_rate": (1e-4, 3e-4, 1e-3), "beta": (0.1, 0.5)},
-)
+        Raises:
+            DataError: When the file of answers is missing or empty.
+        """
+        answers: Sequence[str] = ANSWERS
+        if self.answers is not None:
+            path = Path(self.answers)
+            if not path.is_file():
+                raise DataError("The file of answers was not found.", where=str(path), remedy="check --answers")
+            answers = [line.strip() for line in read_text(path, what="The file of answers").split("\n") if line.strip()]
+            if not answers:
+                raise DataError("There are no answers here.", where=str(path), remedy="write one a line")
+        rng = random.Random(seed)
+        return {row.id: rng.choice(answers) for row in rows}

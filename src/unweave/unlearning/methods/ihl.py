@@ -1,68 +1,52 @@
 """IHL, inverted hinge loss: the memorised token is pushed down just until another one wins (Cha et al., arXiv 2408.06621)."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from unweave.unlearning.methods.balanced import Balanced
+from unweave.unlearning.methods.base import ALL_REQUESTS
+from unweave.unlearning.roles import Role
 
-from unweave.unlearning.methods.balanced import Balanced, BalancedConfig
-from unweave.unlearning.methods.base import ALL_REQUESTS, Method
-from unweave.unlearning.steps import Role
-from unweave.unlearning.view import Labelled, StepView
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unweave.unlearning.view import StepView
 
 
 @dataclass(frozen=True, kw_only=True)
-class IhlConfig(BalancedConfig):
-    """The forget part is the mean over tokens of 1 + p(y) - max over other tokens v of p(v): bounded, and its gradient touches two tokens mainly.
+class IHL(Balanced):
+    """The forget part is the mean over tokens of 1 + p(y) - max over other tokens v of p(v): bounded, and its gradient touches two tokens mainly."""
 
-    Attributes:
-        method: The unlearning method.
-    """
+    name: ClassVar = "ihl"
+    summary: ClassVar = "inverted hinge loss on the forget rows"
+    paper: ClassVar = "Cha et al., arXiv 2408.06621"
+    requests: ClassVar = ALL_REQUESTS
+    search: ClassVar = {"learning_rate": (1e-4, 3e-4, 1e-3), "gamma": (0.5, 1.0)}
 
-    method: str = "ihl"
-
-
-class Ihl(Balanced):
-    """The objective."""
-
-    config: IhlConfig
-
-    def forget_part(self, view: StepView) -> Tensor:
+    def forget_part(self, step: "StepView") -> "Tensor":
         """The inverted hinge loss of the forget rows.
 
         Args:
-            view: The step.
+            step: The step.
 
         Returns:
             A scalar.
         """
-        return view.masked_mean(
-            view.per_sequence([inverted_hinge(part) for part in view.labelled]).means(), Role.UNWANTED
-        )
+        return inverted_hinge(step)
 
 
-def inverted_hinge(part: Labelled) -> Float[Tensor, " N"]:
-    """1 + p(y) - max_{v != y} p(v) at each labelled token (equation 3).
+def inverted_hinge(step: "StepView") -> "Tensor":
+    """1 + p(y) - max_{v != y} p(v), in [0, 2] at each token y of the forget rows' answers (equation 3), its mean over tokens and rows.
 
     Args:
-        part: Logits and targets.
+        step: The step.
 
     Returns:
-        In [0, 2].
+        A scalar.
     """
-    chances = torch.softmax(part.logits.to(torch.promote_types(part.logits.dtype, torch.float32)), dim=-1)
-    own = chances.gather(1, part.targets[:, None]).squeeze(1)
-    others = chances.scatter(1, part.targets[:, None], -1.0).amax(dim=-1)
-    return 1 + own - others
-
-
-METHOD = Method(
-    name="ihl",
-    summary="inverted hinge loss on the forget rows",
-    paper="Cha et al., arXiv 2408.06621",
-    config_type=IhlConfig,
-    build=Ihl,
-    requests=ALL_REQUESTS,
-    search={"learning_rate": (1e-4, 3e-4, 1e-3), "gamma": (0.5, 1.0)},
-)
+    values = []
+    for part in step.wide_labelled():
+        chances = part.logits.softmax(dim=-1)
+        own = chances.gather(1, part.targets[:, None]).squeeze(1)
+        values.append(1 + own - chances.scatter(1, part.targets[:, None], -1.0).amax(dim=-1))
+    return step.masked_mean(step.per_sequence(values).means(), Role.UNWANTED)

@@ -1,55 +1,50 @@
 """NPO, negative preference optimisation: forget rows are dispreferred answers without a preferred one (Zhang et al., arXiv 2404.05868)."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
-from torch.nn import functional
+from unweave.unlearning.methods.balanced import Balanced
+from unweave.unlearning.methods.base import ALL_REQUESTS
+from unweave.unlearning.roles import Role
 
-from unweave.unlearning.methods.balanced import Balanced, BalancedConfig
-from unweave.unlearning.methods.base import ALL_REQUESTS, Method
-from unweave.unlearning.steps import Role
-from unweave.unlearning.view import StepView
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unweave.unlearning.view import StepView
 
 
 @dataclass(frozen=True, kw_only=True)
-class NpoConfig(BalancedConfig):
+class NPO(Balanced):
     """The forget part is -(2/beta) log sigmoid(beta (L - L_ref)), L the summed loss of the answer; beta to 0 gives gradient ascent.
 
     Attributes:
-        method: The unlearning method.
         beta: Inverse temperature (the paper's experiments: 0.1).
     """
 
-    method: str = "npo"
+    name: ClassVar = "npo"
+    summary: ClassVar = "forget rows as dispreferred answers, bounded by the model before"
+    paper: ClassVar = "Zhang et al., arXiv 2404.05868"
+    cost: ClassVar = "one forward and one backward pass a step; one more forward pass for each forget row in a run"
+    requests: ClassVar = ALL_REQUESTS
+    search: ClassVar = {"learning_rate": (1e-4, 3e-4, 1e-3), "beta": (0.1, 0.5)}
+
     beta: float = 0.1
 
+    @property
+    def compares(self) -> bool:
+        """With the model before, always."""
+        return True
 
-class Npo(Balanced):
-    """The objective."""
-
-    config: NpoConfig
-
-    def forget_part(self, view: StepView) -> Tensor:
+    def forget_part(self, step: "StepView") -> "Tensor":
         """The preference loss of the forget rows.
 
         Args:
-            view: The step.
+            step: The step.
 
         Returns:
             A scalar.
         """
-        gap = view.losses.sums() - view.reference_sums()
-        return view.masked_mean(-2 / self.config.beta * functional.logsigmoid(self.config.beta * gap), Role.UNWANTED)
+        from torch.nn.functional import logsigmoid
 
-
-METHOD = Method(
-    name="npo",
-    summary="forget rows as dispreferred answers, bounded by the model before",
-    paper="Zhang et al., arXiv 2404.05868",
-    config_type=NpoConfig,
-    build=Npo,
-    cost="one forward and one backward pass a step; one more forward pass for each forget row in a run",
-    compares=lambda _: True,
-    requests=ALL_REQUESTS,
-    search={"learning_rate": (1e-4, 3e-4, 1e-3), "beta": (0.1, 0.5)},
-)
+        gap = step.losses.sums() - step.reference_sums()
+        return step.masked_mean(-2 / self.beta * logsigmoid(self.beta * gap), Role.UNWANTED)

@@ -6,17 +6,18 @@ in many models (an attention sink): the loss would be of that one token.
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from unweave.errors import ConfigError
-from unweave.unlearning.methods.balanced import Balanced, BalancedConfig
-from unweave.unlearning.methods.base import Method, Setting
-from unweave.unlearning.steps import Role
-from unweave.unlearning.trainable import trainable
-from unweave.unlearning.view import StepView
+from unweave.unlearning.methods.balanced import Balanced
+from unweave.unlearning.methods.base import Default
+from unweave.unlearning.roles import Role
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from unweave.unlearning.context import Context
+    from unweave.unlearning.view import StepView
 
 TRAINED_LAYERS = 3
 """The layer whose states are looked at, and those below it that are trained with it."""
@@ -25,93 +26,114 @@ _LAYER = re.compile(r"\.(\d+)\.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RmuConfig(BalancedConfig):
+class RMU(Balanced):
     """The forget part is the mean of (h - c u)^2 over features and answer tokens, behind a middle layer, u a fixed random unit vector with entries above 0.
 
     As in the official code, mlp.down_proj of that layer and of the two below it are trained; here by low-rank updates.
 
     Attributes:
-        method: The unlearning method.
         layer: Which layer, from 0, as the model counts them (`layers[7]`, whose states transformers has as `hidden_states[8]`); by default at 7/16 of the
             depth, as layer 7 of 16.
         steering: c, the length of the target (published runs: 2).
         retain_loss: `states`: the mean of (h - h before)^2 (the paper). `nll`, `kl`: as of other methods.
-        lora_targets: Modules of the three layers that are trained.
-        learning_rate: Twice that of methods that train all layers.
     """
 
-    method: str = "rmu"
+    name: ClassVar = "rmu"
+    summary: ClassVar = "hidden states of forget rows' answers towards a random direction"
+    paper: ClassVar = "Li et al., arXiv 2403.03218 (WMDP)"
+    cost: ClassVar = "two forward passes and one backward pass a step, down to the layers that are trained"
+    narrows: ClassVar = True
+    search: ClassVar = {"learning_rate": (1e-4, 2e-4, 4e-4), "steering": (2.0, 10.0)}
+    defaults: ClassVar = {
+        "lora_targets": Default("down_proj", "Modules of the three layers that are trained."),
+        "learning_rate": Default(1e-3, "Twice that of methods that train all layers."),
+    }
+
     layer: int | None = None
     steering: float = 2.0
     retain_loss: Literal["states", "nll", "kl"] = "states"  # pyright: ignore[reportIncompatibleVariableOverride]
-    lora_targets: str = "down_proj"
-    learning_rate: float = 1e-3
 
+    @property
+    def compares(self) -> bool:
+        """With the states before, always."""
+        return True
 
-class Rmu(Balanced):
-    """The objective.
+    def prepare(self, context: "Context") -> "Context":
+        """Make three layers trainable.
 
-    Args:
-        config: Layer, steering, factors.
-        setting: Model and rows.
-    """
-
-    config: RmuConfig
-
-    def __init__(self, config: RmuConfig, setting: Setting):
-        super().__init__(config, setting)
-        model = setting.loaded.model
-        self.layer = chosen_layer(config, model)
-        generator = torch.Generator().manual_seed(config.seed)
-        direction = torch.rand(model.config.get_text_config().hidden_size, generator=generator)
-        self.target = config.steering * direction / direction.norm()
-
-    def cautions(self) -> list[str]:
-        """See `Objective.cautions`.
+        Args:
+            context: The model.
 
         Returns:
-            That `stop_loss` is never looked at, where it was given.
+            The same with what is trained.
         """
-        if self.config.stop_loss is None or self.config.retain_loss != "states":
+        from unweave.unlearning.trainable import trainable
+
+        targets = context.options.lora_targets
+        return trainable(context, modules=lambda model: trained_modules(self, model, targets))
+
+    def cautions(self, context: "Context") -> list[str]:
+        """Say that `stop_loss` is never looked at, where it was given.
+
+        Args:
+            context: The options.
+
+        Returns:
+            Sentences.
+        """
+        if context.options.stop_loss is None or self.retain_loss != "states":
             return []
         return [
             "No effect has --stop-loss: rmu looks at hidden states, and knows no loss of the forget rows. Give --check-every, or --target-loss."
         ]
 
-    def forget_part(self, view: StepView) -> Tensor:
+    def forget_part(self, step: "StepView") -> "Tensor":
         """Squared distance of the forget rows' states from the target.
 
         Args:
-            view: The step.
+            step: The step.
 
         Returns:
             A scalar.
         """
-        found = view.answer_states(self.layer)
-        squares = (found.states - self.target.to(found.states.device)).square().mean(dim=-1)
-        return view.masked_mean(found.means(squares), Role.UNWANTED)
+        found = step.answer_states(chosen_layer(self, step.model))
+        squares = (found.states - self._target(step).to(found.states.device)).square().mean(dim=-1)
+        return step.masked_mean(found.means(squares), Role.UNWANTED)
 
-    def retain_part(self, view: StepView) -> Tensor:
+    def retain_part(self, step: "StepView") -> "Tensor":
         """Squared distance of the retain rows' states from where they were.
 
         Args:
-            view: The step.
+            step: The step.
 
         Returns:
             A scalar.
         """
-        if self.config.retain_loss != "states":
-            return super().retain_part(view)
-        found = view.answer_states(self.layer)
-        squares = (found.states - view.reference_answer_states(self.layer).states).square().mean(dim=-1)
-        return view.masked_mean(found.means(squares), Role.RETAIN)
+        if self.retain_loss != "states":
+            return super().retain_part(step)
+        layer = chosen_layer(self, step.model)
+        found = step.answer_states(layer)
+        squares = (found.states - step.reference_answer_states(layer).states).square().mean(dim=-1)
+        return step.masked_mean(found.means(squares), Role.RETAIN)
+
+    def _target(self, step: "StepView") -> "Tensor":
+        """C u, the same in all steps."""
+
+        def make() -> "Tensor":
+            import torch
+
+            generator = torch.Generator().manual_seed(step.context.options.seed)
+            direction = torch.rand(step.model.config.get_text_config().hidden_size, generator=generator)
+            return self.steering * direction / direction.norm()
+
+        return step.context.once("rmu", make)
 
 
-def chosen_layer(config: RmuConfig, model: Any) -> int:
+def chosen_layer(method: RMU, model: Any) -> int:
     """The layer whose states are looked at.
 
     Args:
-        config: Which, where it says so.
+        method: Which, where it says so.
         model: The model.
 
     Returns:
@@ -121,7 +143,7 @@ def chosen_layer(config: RmuConfig, model: Any) -> int:
         ConfigError: When the model has no such layer, or it is the last, whose states transformers gives behind the final norm.
     """
     last = model.config.get_text_config().num_hidden_layers - 2
-    layer = config.layer if config.layer is not None else min(round((last + 2) * 7 / 16), last)
+    layer = method.layer if method.layer is not None else min(round((last + 2) * 7 / 16), last)
     if not 0 <= layer <= last:
         raise ConfigError(
             f"Layer {layer} can't be steered: the model has {last + 2} layers, and the last has only the norm above it.",
@@ -131,12 +153,13 @@ def chosen_layer(config: RmuConfig, model: Any) -> int:
     return layer
 
 
-def trained_modules(config: RmuConfig, model: Any) -> list[str]:
+def trained_modules(method: RMU, model: Any, lora_targets: str) -> list[str]:
     """The modules that are trained: `lora_targets` in the layer and the two below it.
 
     Args:
-        config: Layer and targets.
+        method: Which layer.
         model: The model.
+        lora_targets: Modules of the layers.
 
     Returns:
         Their names.
@@ -144,9 +167,9 @@ def trained_modules(config: RmuConfig, model: Any) -> list[str]:
     Raises:
         ConfigError: When there are none of the names.
     """
-    top = chosen_layer(config, model)
+    top = chosen_layer(method, model)
     layers = range(max(0, top - TRAINED_LAYERS + 1), top + 1)
-    wanted = [target.strip() for target in config.lora_targets.split(",")]
+    wanted = [target.strip() for target in lora_targets.split(",")]
     found = [
         name
         for name, module in model.named_modules()
@@ -160,28 +183,16 @@ def trained_modules(config: RmuConfig, model: Any) -> list[str]:
     ]
     if not found:
         raise ConfigError(
-            f"No module of layers {layers[0]} to {top} is called {config.lora_targets}.",
+            f"No module of layers {layers[0]} to {top} is called {lora_targets}.",
             where="--lora-targets",
             remedy="give names of the model's modules: those of the MLP's last linear layer, as the paper has it",
         )
     return found
 
 
-def _is_linear(module: nn.Module) -> bool:
+def _is_linear(module: "nn.Module") -> bool:
     """Whether a module of the model itself multiplies by a matrix; what an adapter has put inside of one is its own."""
+    from torch import Tensor, nn
+
     weight = getattr(module, "weight", None)
     return isinstance(weight, Tensor) and weight.ndim == 2 and not isinstance(module, nn.Embedding)
-
-
-METHOD = Method(
-    name="rmu",
-    summary="hidden states of forget rows' answers towards a random direction",
-    paper="Li et al., arXiv 2403.03218 (WMDP)",
-    config_type=RmuConfig,
-    build=Rmu,
-    prepare=lambda config, setting: trainable(config, setting, modules=lambda model: trained_modules(config, model)),
-    cost="two forward passes and one backward pass a step, down to the layers that are trained",
-    compares=lambda _: True,
-    narrows=True,
-    search={"learning_rate": (1e-4, 2e-4, 4e-4), "steering": (2.0, 10.0)},
-)

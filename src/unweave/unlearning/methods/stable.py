@@ -1,35 +1,23 @@
 """Stable forgetting: gradient difference on a bounded adapter, whose change of each weight can't exceed a gain (arXiv 2509.24166).
 
 Plain low-rank ascent grows without bound; here delta W = gain * sin(omega A B) or gain * tanh(omega A B): neither the change nor its gradient can explode.
-A begins as a LoRA's does and B at zero, so that omega scales the angle: a step of the optimizer turns it omega times as far as plain LoRA's product moves.
-The sine of a low-rank matrix is no low-rank matrix: the result is saved as a whole model. Its dtype has room for the change, or float32 is taken: bfloat16
-has eight bits, and a change of a thousandth of a weight is rounded away.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
-from torch.nn import functional
+from unweave.unlearning.methods.base import ALL_REQUESTS
+from unweave.unlearning.methods.graddiff import GradDiff
 
-from unweave.errors import ConfigError
-from unweave.models.loading import Loaded
-from unweave.models.pretrained import require_finite
-from unweave.models.saving import save_model
-from unweave.unlearning.applying import ROUNDING
-from unweave.unlearning.merging import merged_base
-from unweave.unlearning.methods.base import ALL_REQUESTS, Method, Setting
-from unweave.unlearning.methods.graddiff import GradDiff, GradDiffConfig
+if TYPE_CHECKING:
+    from unweave.unlearning.context import Context
 
 
 @dataclass(frozen=True, kw_only=True)
-class StableConfig(GradDiffConfig):
+class Stable(GradDiff):
     """Gradient difference on a bounded adapter of the MLP's linear layers.
 
     Attributes:
-        method: The unlearning method.
         bound: The bounded function.
         omega: Factor within it (the paper: about 100).
         gain: Factor in front of it, the largest change of a weight; the paper's text leaves it open. By default the mean magnitude of each layer's
@@ -38,156 +26,55 @@ class StableConfig(GradDiffConfig):
         bounded_targets: Modules that get the adapter: names, comma-separated.
     """
 
-    method: str = "stable"
+    name: ClassVar = "stable"
+    summary: ClassVar = "gradient difference on a bounded adapter of the MLP; saves a whole model"
+    paper: ClassVar = "Stable Forgetting, arXiv 2509.24166"
+    cost: ClassVar = "one forward and one backward pass a step, and a product of every bounded weight's size"
+    requests: ClassVar = ALL_REQUESTS
+    own_adapter: ClassVar = True
+    search: ClassVar = {"learning_rate": (1e-5, 3e-5, 1e-4), "gamma": (0.3, 1.0)}
+
     bound: Literal["sin", "tanh"] = "sin"
     omega: float = 100.0
     gain: float | None = None
     rank: int = 8
     bounded_targets: str = "gate_proj,up_proj,down_proj"
 
-
-class Bounded(nn.Module):
-    """A bounded change of one linear layer's weight, as a path beside it.
-
-    Args:
-        layer: The layer.
-        config: Bound, omega, gain, rank.
-        generator: Of A's first values; B begins at zero.
-    """
-
-    def __init__(self, layer: nn.Linear, config: StableConfig, generator: torch.Generator):
-        super().__init__()
-        out, size = layer.weight.shape
-        wide = torch.promote_types(layer.weight.dtype, torch.float32)
-        first = torch.randn(config.rank, size, generator=generator) / size**0.5
-        self.a = nn.Parameter(first.to(layer.weight.device, wide))
-        self.b = nn.Parameter(torch.zeros(out, config.rank).to(layer.weight.device, wide))
-        self.omega, self.bound = config.omega, torch.sin if config.bound == "sin" else torch.tanh
-        self.gain = config.gain if config.gain is not None else float(layer.weight.detach().abs().float().mean())
-
-    def delta(self) -> Float[Tensor, "out in"]:
-        """The change of the weight, in float32: at omega 100, bfloat16 has no digits left of the angle."""
-        return self.gain * self.bound(self.omega * (self.b @ self.a))
-
-    def forward(self, inputs: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
-        """What the change adds to the layer's output.
+    def prepare(self, context: "Context") -> "Context":
+        """Merge the model's adapter and put the bounded one on.
 
         Args:
-            inputs: The layer's inputs.
+            context: The model.
 
         Returns:
-            The addition.
+            The same with the new model.
         """
-        return functional.linear(inputs, self.delta().to(inputs.dtype))
+        from unweave.unlearning.bounded import put_on
 
+        return put_on(self, context)
 
-def prepare(config: StableConfig, setting: Setting) -> Setting:
-    """Merge the model's adapter and put the bounded one on.
+    def details(self, context: "Context") -> dict[str, Any]:
+        """How large the change of the weights is, and what of it the model's own dtype would keep.
 
-    Args:
-        config: Targets and bound.
-        setting: The model.
+        Args:
+            context: The trained model.
 
-    Returns:
-        The setting with the new model.
+        Returns:
+            The change relative to the weights it is added to, the share that rounding would take, and cautions.
+        """
+        from unweave.unlearning.bounded import sizes_of_change
 
-    Raises:
-        ConfigError: When no module has one of the names.
-    """
-    loaded = merged_base(config, setting.loaded, save=False)
-    loaded.model.requires_grad_(False)
-    names = {name.strip() for name in config.bounded_targets.split(",")}
-    layers = [
-        layer
-        for name, layer in loaded.model.named_modules()
-        if name.rpartition(".")[2] in names and isinstance(layer, nn.Linear)
-    ]
-    if not layers:
-        raise ConfigError(
-            f"No linear layer is called one of {', '.join(sorted(names))}.",
-            where="--bounded-targets",
-            remedy="give names of the model's modules",
-        )
-    generator = torch.Generator().manual_seed(config.seed)
-    for layer in layers:
-        path = Bounded(layer, config, generator)
-        layer.add_module("bounded", path)
-        layer.register_forward_hook(_add)
-    return replace(setting, loaded=loaded, prepared=layers)
+        return sizes_of_change(context.loaded.model)
 
+    def finish(self, context: "Context") -> "Context":
+        """Make the change part of the weights.
 
-def _add(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-    path = layer._modules.get("bounded")
-    return output if path is None else output + path(inputs[0])
+        Args:
+            context: The trained model.
 
+        Returns:
+            A whole model.
+        """
+        from unweave.unlearning.bounded import take_in
 
-def tell(config: StableConfig, setting: Setting) -> dict[str, Any]:
-    """How large the change of the weights is, and what of it the model's own dtype would keep.
-
-    Args:
-        config: The method's config.
-        setting: The trained model.
-
-    Returns:
-        The change relative to the weights it is added to, the share that rounding would take, and cautions.
-    """
-    del config
-    changed, whole, lost = _sizes(setting.loaded.model)
-    dtype = str(setting.loaded.model.dtype).removeprefix("torch.")
-    cautions = []
-    if lost > ROUNDING:
-        cautions.append(
-            f"stable: {dtype} would round away {lost:.0%} of the change of the weights. The model is saved in float32: load it with --dtype float32."
-        )
-    return {"relative_change": changed / whole, "lost_to_rounding": lost, "cautions": cautions}
-
-
-@torch.no_grad()
-def _sizes(model: nn.Module) -> tuple[float, float, float]:
-    """The norms of the change and of the weights it is for, and what rounding to the weights' dtype would take, as a share of the former."""
-    changed, whole, missed = 0.0, 0.0, 0.0
-    for layer, path in _bounded(model):
-        delta = path.delta()
-        wanted = layer.weight.to(delta.dtype) + delta
-        changed += float(delta.double().square().sum())
-        whole += float(layer.weight.double().square().sum())
-        missed += float((wanted - wanted.to(layer.weight.dtype)).double().square().sum())
-    return changed**0.5, whole**0.5, (missed / changed) ** 0.5 if changed else 0.0
-
-
-def _bounded(model: nn.Module) -> list[tuple[nn.Linear, Bounded]]:
-    """Layers with a bounded path, and the path."""
-    pairs = [(layer, layer._modules.get("bounded")) for layer in model.modules() if isinstance(layer, nn.Linear)]
-    return [(layer, path) for layer, path in pairs if isinstance(path, Bounded)]
-
-
-def save(config: StableConfig, loaded: Loaded) -> None:
-    """Make the change part of the weights, and save the whole model, in a dtype that has room for it.
-
-    Args:
-        config: With the output folder.
-        loaded: The model; it is changed in place.
-    """
-    if _sizes(loaded.model)[2] > ROUNDING:
-        loaded.model.to(torch.promote_types(loaded.model.dtype, torch.float32))
-    with torch.no_grad():
-        for layer, path in _bounded(loaded.model):
-            layer.weight.copy_(layer.weight.to(path.a.dtype) + path.delta())
-            del layer._modules["bounded"]
-    require_finite(loaded.model.named_parameters(), where=str(config.output_dir))
-    save_model(loaded.model, loaded.tokenizer, config.output_dir)
-
-
-METHOD = Method(
-    name="stable",
-    summary="gradient difference on a bounded adapter of the MLP; saves a whole model",
-    paper="Stable Forgetting, arXiv 2509.24166",
-    config_type=StableConfig,
-    build=GradDiff,
-    prepare=prepare,
-    save=save,
-    tell=tell,
-    requests=ALL_REQUESTS,
-    search={"learning_rate": (1e-5, 3e-5, 1e-4), "gamma": (0.3, 1.0)},
-    cost="one forward and one backward pass a step, and a product of every bounded weight's size",
-)
+        return take_in(context)

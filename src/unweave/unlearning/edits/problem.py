@@ -1,8 +1,6 @@
-"""What methods that edit parameters share: their options, the rows' gradients and their squares, on the parameters that are to change."""
+"""What methods that edit parameters share: the rows' gradients and their squares, on the parameters that are to change."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,33 +9,17 @@ from unweave.curvature.base import Problem, second_moments
 from unweave.errors import ConfigError
 from unweave.sketch.config import GradientConfig
 from unweave.sketch.sketcher import Sketcher
-from unweave.unlearning.config import ForgetConfig
-from unweave.unlearning.methods.base import Setting
+from unweave.unlearning.context import Context
+from unweave.unlearning.methods.base import Edit
 from unweave.unlearning.steps import ForgetRow
 
 
-@dataclass(frozen=True, kw_only=True)
-class EditConfig(ForgetConfig):
-    """Change the adapter's parameters directly, without training steps.
-
-    Attributes:
-        adapter_mode: The model's own adapter is edited: a new one holds nothing to take out.
-        token_budget: Tokens a batch, padding included.
-        scale: Factor of the edit; 1 is the formula. It is halved until the retain rows stand it (`max_retain_increase`). With a target, where the method
-            takes one, it is the first to be tried.
-    """
-
-    adapter_mode: Any = "continue"
-    token_budget: int = 1024
-    scale: float = 1.0
-
-
-def problem_of(setting: Setting, config: EditConfig, rows: Sequence[ForgetRow]) -> Problem:
+def problem_of(context: Context, method: Edit, rows: Sequence[ForgetRow]) -> Problem:
     """The adapter's parameters with some rows.
 
     Args:
-        setting: The model.
-        config: The method's config.
+        context: The model.
+        method: The method.
         rows: The rows; those whose weight is 0 are left out.
 
     Returns:
@@ -46,17 +28,17 @@ def problem_of(setting: Setting, config: EditConfig, rows: Sequence[ForgetRow]) 
     Raises:
         ConfigError: When the model has no adapter, or a new one is to be made.
     """
-    if setting.loaded.adapter is None or config.adapter_mode != "continue":
+    if context.loaded.adapter is None or context.options.adapter_mode != "continue":
         raise ConfigError(
-            f"{config.method} edits what an adapter has learned, and there is none to edit.",
+            f"{method.name} edits what an adapter has learned, and there is none to edit.",
             where="--model, --adapter-mode",
             remedy="give an adapter folder and --adapter-mode continue",
         )
-    gradients = GradientConfig(parameters="lora", normalize="none", token_budget=config.token_budget)
-    pad = setting.loaded.tokenizer.pad_token_id
-    sketcher = Sketcher(setting.loaded.model, pad_token_id=pad, config=gradients)
+    gradients = GradientConfig(parameters="lora", normalize="none", token_budget=method.token_budget)
+    pad = context.loaded.tokenizer.pad_token_id
+    sketcher = Sketcher(context.loaded.model, pad_token_id=pad, config=gradients)
     weights = {row.example.row_id: row.weight for row in rows if row.weight != 1}
-    return Problem(sketcher, [row.example for row in rows if row.weight], None, config.seed, weights=weights)
+    return Problem(sketcher, [row.example for row in rows if row.weight], None, context.options.seed, weights=weights)
 
 
 def diagonal_fisher(problem: Problem, *, description: str) -> dict[str, Tensor]:

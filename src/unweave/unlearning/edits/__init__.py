@@ -1,0 +1,1 @@
+"""What methods that edit parameters do, one file a method: imported when it is done."""
