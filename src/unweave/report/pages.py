@@ -1,13 +1,15 @@
 """How pages are made: templates of this package, escaped, and strict about what they name."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from unweave.visible import visible
 
 
+@cache
 def environment() -> Any:
-    """A jinja environment for the package's templates.
+    """The jinja environment of the package's templates; one, so that each template is compiled once.
 
     Returns:
         The environment.
