@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Collection
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ def versions() -> dict[str, Any]:
     return {"version": __version__, "libraries": libraries()}
 
 
+@cache
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)
