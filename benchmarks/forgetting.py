@@ -38,7 +38,8 @@ from unweave.experiments.demo.config import DemoConfig
 from unweave.experiments.demo.plan import StagePlan
 from unweave.files import write_json, write_jsonl
 from unweave.train.config import TrainConfig
-from unweave.train.sft import fine_tune, snapshot_folder
+from unweave.train.sft import fine_tune
+from unweave.train.snapshots import snapshot_folder
 
 SHARED = Path("../shared/data")
 KINDS = ("rapidun+signed", "rapidun+rapidun", "rapidun+uniform", "rapidun+random", "rapidun+random-signed")

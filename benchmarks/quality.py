@@ -46,7 +46,8 @@ from unweave.sketch.make import make_sketch
 from unweave.sketch.numbers import decode_numbers, encode_numbers
 from unweave.sketch.sketcher import Sketcher
 from unweave.stats.ranking import average_precision
-from unweave.train.sft import fine_tune, snapshot_folder
+from unweave.train.sft import fine_tune
+from unweave.train.snapshots import snapshot_folder
 
 DIMENSIONS = [2**power for power in range(8, 17)]
 OTHERS = [

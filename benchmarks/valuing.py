@@ -26,7 +26,7 @@ from unweave.data.encoding import EncodingConfig
 from unweave.data.training_rows import read_training_rows
 from unweave.files import remembered, write_json, write_jsonl
 from unweave.jobs.value_curve import learning_curves
-from unweave.jobs.value_fit import drawing_order, fit_student
+from unweave.jobs.value_fit import fit_student
 from unweave.jobs.value_predict import predict_values
 from unweave.jobs.value_score import score_rows
 from unweave.models.packaged import NAME
@@ -36,6 +36,7 @@ from unweave.stats.ranking import average_precision, top_overlap
 from unweave.train.config import DataConfig, TrainConfig
 from unweave.train.sft import fine_tune
 from unweave.valuation.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig
+from unweave.valuation.fitting import drawing_order
 from unweave.valuation.table import read_table, write_table
 from valuing_mixtures import Mixture, dolly, generated
 

@@ -1,49 +1,49 @@
-"""The examples in the docstrings of the public names: each runs as it stands, and prints what it says."""
+"""Every public name of the library has an example in its docstring that runs and prints what it says."""
 
 import doctest
+import inspect
 
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
 
-import unweave
-from tests.folders import save_model, write_rows
-from tests.tiny import TinyTokenizer, tiny_model
-from unweave.models.loading import quiet_transformers
+import unweave as uw
+from tests.notebook import in_memory, write_files
 
-OF_JOBS = {
-    "load", "read_rows", "fine_tune", "GradientStore", "cache_rows", "trace_answers", "trace_rows", "weigh_rows", "forget_rows", "audit_models",
+JOBS = {
+    "audit_models", "cache_rows", "fine_tune", "forget_rows", "load", "read_rows", "trace_answers", "trace_rows", "weigh_rows",
 }  # fmt: skip
-"""Names from before the library tier, which have no example."""
+"""They take the config of a command, whose page in the docs shows them; `read_rows` is the name that `load_rows` had."""
 
-NAMES = sorted(set(unweave.__all__) - OF_JOBS)
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory):
-    """A folder with what the examples name: `tuned`, a tiny model with an adapter, and `rows.jsonl`."""
-    folder = tmp_path_factory.mktemp("desk")
-    base = save_model(folder / "base")
-    torch.manual_seed(0)
-    config = LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    adapted = get_peft_model(tiny_model("llama", dtype=torch.float32), config, autocast_adapter_dtype=False)
-    for adapter_config in adapted.peft_config.values():
-        adapter_config.base_model_name_or_path = str(base)
-    with quiet_transformers():
-        adapted.save_pretrained(folder / "tuned")
-    write_rows(folder / "rows.jsonl")
-    return folder
+NAMES = {name: getattr(uw, name) for name in uw.__all__ if name not in JOBS}
+NAMES |= {
+    f"{module}.{name}": getattr(own, name)
+    for module, own in NAMES.items()
+    if inspect.ismodule(own)
+    for name in own.__all__
+}
+PUBLIC = {name: own for name, own in NAMES.items() if not inspect.ismodule(own)}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_example_prints_what_it_says(name, desk, monkeypatch):
-    monkeypatch.chdir(desk)
-    found = getattr(unweave, name)
-    tests = [test for test in doctest.DocTestFinder(recurse=True).find(found, name) if test.examples]
-    assert tests, f"{name} has no example"
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return write_files(tmp_path_factory.mktemp("docs"))
+
+
+def examples_of(name):
+    found = doctest.DocTestFinder().find(PUBLIC[name], name, module=False)
+    return [test for test in found if test.examples]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_example(name, folder, monkeypatch, capsys):
+    tests = examples_of(name)
+    assert tests, f"the docstring of {name} has no example"
+    monkeypatch.chdir(folder)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for test in tests:
-        test.globs |= {"hf_model": tiny_model("llama", dtype=torch.float32), "tokenizer": TinyTokenizer.make()}
-        report: list[str] = []
-        runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-        runner.run(test, out=report.append)
-        assert runner.failures == 0, "".join(report)
+        test.globs = {"uw": uw, **in_memory(folder)}
+        assert runner.run(test).failed == 0, capsys.readouterr().out
+
+
+def test_an_output_that_differs_fails():
+    test = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "wrong", None, 0)
+    assert doctest.DocTestRunner(verbose=False).run(test, out=lambda _: None).failed == 1

@@ -12,9 +12,22 @@ install()
 
 if TYPE_CHECKING:
     # What editors and type checkers see; the table below is what runs.
+    from unweave.attribution.caching import cache_rows as cache_rows
+    from unweave.attribution.tracing import trace_rows as trace_rows
     from unweave.data.reading import load_rows as load_rows
+    from unweave.data.reading import read_rows as read_rows
+    from unweave.jobs.audit import audit_models as audit_models
+    from unweave.jobs.forget import forget_rows as forget_rows
+    from unweave.jobs.trace import trace_answers as trace_answers
+    from unweave.jobs.weigh import weigh_rows as weigh_rows
+    from unweave.models.loading import load as load
     from unweave.models.loading import load_model as load_model
     from unweave.models.model import Model as Model
+    from unweave.store.store import GradientStore as GradientStore
+    from unweave.train.sft import fine_tune as fine_tune
+    from unweave.train.snapshots import SnapshotCallback as SnapshotCallback
+    from unweave.valuation.student import ValueStudent as ValueStudent
+    from unweave.valuation.values import value as value
 
 __version__ = "0.1.0"
 
@@ -34,5 +47,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "weigh_rows": "unweave.jobs.weigh",
         "forget_rows": "unweave.jobs.forget",
         "audit_models": "unweave.jobs.audit",
+        "value": "unweave.valuation.values",
+        "ValueStudent": "unweave.valuation.student",
+        "SnapshotCallback": "unweave.train.snapshots",
     },
 )

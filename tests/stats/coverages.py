@@ -15,7 +15,6 @@ from unweave.evaluation.tracing import area_of_mean
 from unweave.evaluation.verdict import joined_mean
 from unweave.experiments.influence.controls import summarise
 from unweave.experiments.influence.lds import datamodelling_score
-from unweave.jobs.value_fit import conformal_width
 from unweave.ledger.shown import beyond_chance
 from unweave.stats.comparisons import compare_paired, holm
 from unweave.stats.intervals import (
@@ -31,6 +30,7 @@ from unweave.stats.intervals import (
     share,
 )  # fmt: skip
 from unweave.stats.ranking import average_precision, roc_auc
+from unweave.valuation.fitting import conformal_width
 
 Rng = np.random.Generator
 

@@ -23,7 +23,8 @@ from unweave.train.config import TrainConfig
 from unweave.train.loop import plan_epochs
 from unweave.train.optimizer import MasterAdamW
 from unweave.train.resuming import resumable
-from unweave.train.sft import fine_tune, snapshot_folder
+from unweave.train.sft import fine_tune
+from unweave.train.snapshots import snapshot_folder
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from unweave.jobs.value_predict import predict_values
 from unweave.models import packaged
 from unweave.stats.intervals import rank_correlation
 from unweave.valuation import student as students
-from unweave.valuation.config import FitConfig, PredictConfig
+from unweave.valuation.config import FitConfig, FitOptions, PredictConfig
 from unweave.valuation.kernel import RIDGES, KernelHead, gaussian
-from unweave.valuation.student import Student
+from unweave.valuation.student import ValueStudent
 from unweave.valuation.table import write_table
 
 
@@ -105,10 +105,10 @@ def test_from_values_to_predictions(small_model, tmp_path):
     found = pq.read_table(told.folder / "values.parquet").to_pydict()
     assert rank_correlation(np.array(found["sea"]), np.array(truth)) > 0.6
     assert rank_correlation(np.array(found["land"]), np.array(truth)) < -0.6
-    student = Student.from_pretrained(result.folder, device="cpu")
+    student = ValueStudent.from_pretrained(result.folder, device="cpu")
     pairs = [("go on", row["response"]) for row in fresh]
-    assert student.predict(pairs)["sea"] == pytest.approx(np.array(found["sea"]), abs=0.05)
-    again = Student.from_pretrained(result.folder, device="cpu", dtype="float32")
+    assert student.values_of(pairs)["sea"] == pytest.approx(np.array(found["sea"]), abs=0.05)
+    again = ValueStudent.from_pretrained(result.folder, device="cpu", dtype="float32")
     states = again.features(pairs[:3])
     for index, pair in enumerate(pairs[:3]):
         tokens = again.tokens([pair])
@@ -122,7 +122,9 @@ def test_from_values_to_predictions(small_model, tmp_path):
 
 
 def test_long_prompts_lose_their_beginning_and_long_answers_their_end(small_model):
-    student = Student.begin("smollm2-135m", ["a"], max_length=16, device="cpu", kernel=True)
+    student = ValueStudent.begin(
+        ["a"], FitOptions(student="smollm2-135m", student_length=16, device="cpu", loss="kernel")
+    )
     tokens = student.tokens([("blue " * 40, "red " * 40), ("", "moon"), "moon"])
     assert tokens["input_ids"].shape[1] == 16
     assert tokens["attention_mask"].sum(dim=1).tolist()[0] == 16

@@ -19,11 +19,12 @@ from unweave.engines.config import CacheConfig
 from unweave.errors import ConfigError, DataError, StoreError
 from unweave.gradients.scoring import row_losses
 from unweave.jobs import value_score as stage
-from unweave.jobs.value_score import less_sample, score_rows
+from unweave.jobs.value_score import score_rows
 from unweave.models.loading import ModelConfig, load
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 from unweave.valuation.config import ScoreConfig
+from unweave.valuation.values import less_sample
 
 TASKS = {
     "sums": [{"instruction": f"add {i}", "response": f"{i} yes"} for i in range(4)],
@@ -228,6 +229,8 @@ def test_refusals_and_the_command(world, tmp_path, capsys):
     ]
     assert main(["value", "score", *options, "--output", str(tmp_path / "v.parquet"), "--quiet"]) == 0
     assert "moon" in capsys.readouterr().out
+    assert main(["value", "score", *options, "--output", str(tmp_path / "w.csv"), "--baselines", "tracin"]) == 2
+    assert "where: --tracin-model" in capsys.readouterr().err, "the command line names its options"
     assert main(["value", "scores"]) == 2
 
 

@@ -15,15 +15,16 @@ from tests.folders import write_rows
 from tests.tiny import TinyTokenizer
 from unweave.cli.main import main
 from unweave.errors import ConfigError, DataError, ModelError
-from unweave.jobs import value_fit as fitting
 from unweave.jobs import value_predict as predicting
-from unweave.jobs.value_fit import conformal_width, fit_student, normal_scores
+from unweave.jobs.value_fit import fit_student
 from unweave.jobs.value_predict import bucket_bounds, predict_values
 from unweave.stats.intervals import rank_correlation
 from unweave.stats.ranking import top_overlap
+from unweave.valuation import fitting
 from unweave.valuation.config import FitConfig, PredictConfig
+from unweave.valuation.fitting import conformal_width, normal_scores
 from unweave.valuation.losses import listwise, pairwise, regression
-from unweave.valuation.student import Student
+from unweave.valuation.student import ValueStudent
 from unweave.valuation.table import read_table, task_columns, write_table
 from unweave.valuation.training import Training, schedule
 
@@ -104,11 +105,11 @@ def test_a_student_learns_what_the_text_tells(fitted):
     assert own["spearman"] > 0.8
     assert set(own["coverage"]) == {"0.8", "0.9"}
     assert result.rows == 84
-    student = Student.from_pretrained(result.folder, device="cpu")
+    student = ValueStudent.from_pretrained(result.folder, device="cpu")
     texts = ["go on\n" + " ".join(SEAS[:6]), "go on\n" + " ".join(FIELDS[:6])]
-    high, low = student.predict(texts)["sea"]
+    high, low = student.values_of(texts)["sea"]
     assert high > 4 > 2 > low, "predictions are in the unit of the values"
-    assert student.predict(texts[::-1], batch_size=1)["sea"] == pytest.approx([low, high], abs=1e-4)
+    assert student.values_of(texts[::-1], batch_size=1)["sea"] == pytest.approx([low, high], abs=1e-4)
     assert fit_student(config) == result, "a complete run is not repeated"
     assert "spearman" in (result.folder / "README.md").read_text()
     assert task_columns(read_table(config.values)) == ["sea"], "a baseline is no task"
@@ -134,7 +135,7 @@ def test_the_best_epoch_is_kept(fitted, tmp_path, monkeypatch):
     )
     result = fit_student(replace(config, output_dir=tmp_path / "out", epochs=6, patience=2))
     assert (result.epochs, result.kept_epoch) == (4, 2)
-    kept = Student.from_pretrained(result.folder, device="cpu").head.weight
+    kept = ValueStudent.from_pretrained(result.folder, device="cpu").head.weight
     assert torch.equal(kept, heads[1])
     assert not torch.equal(kept, heads[3])
 
@@ -162,12 +163,12 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_been(fitted, tmp_path, monkeypat
     assert made == list(range(3, 13))
     assert result.metrics["sea"]["spearman"] == pytest.approx(whole.metrics["sea"]["spearman"], abs=0.02)
     own, other = (
-        Student.from_pretrained(folder, device="cpu").state_dict() for folder in (result.folder, whole.folder)
+        ValueStudent.from_pretrained(folder, device="cpu").state_dict() for folder in (result.folder, whole.folder)
     )
     assert all(torch.allclose(own[name], other[name], atol=1e-4) for name in other), "up to rounding"
     assert not (result.folder / ".fit").exists()
     (result.folder / "notes.txt").write_text("mine")
-    Student.from_pretrained(result.folder, device="cpu").save_pretrained(result.folder)
+    ValueStudent.from_pretrained(result.folder, device="cpu").save_pretrained(result.folder)
     assert (result.folder / "notes.txt").read_text() == "mine", "a user's folder is never cleared"
 
 
@@ -215,7 +216,7 @@ def test_a_stream_is_predicted_part_by_part_and_bad_rows_are_reported(fitted, tm
     assert found["sea"] == sorted(table["sea"], reverse=True)
     assert sorted(found["id"]) == sorted(table["id"])
     buckets = predict_values(replace(config, order="buckets", output_dir=tmp_path / "buckets"))
-    bounds = [-math.inf, *bucket_bounds(Student.from_pretrained(config.student)), math.inf]
+    bounds = [-math.inf, *bucket_bounds(ValueStudent.from_pretrained(config.student)), math.inf]
     total = 0
     for number, name in enumerate(buckets.files):
         own = pq.read_table(buckets.folder / name).to_pydict()["sea"]
@@ -228,7 +229,7 @@ def test_a_backbone_in_bfloat16_orders_rows_as_in_float32(fitted):
     folder = fitted[1].folder
     texts = [f"go on\n{row['response']}" for row in rows_of(200, seed=4)[0]]
     exact, short = (
-        Student.from_pretrained(folder, device="cpu", dtype=dtype).scores(texts)[:, 0]
+        ValueStudent.from_pretrained(folder, device="cpu", dtype=dtype).scores(texts)[:, 0]
         for dtype in ("float32", "bfloat16")
     )
     assert not np.array_equal(exact, short), "it did run in bfloat16"

@@ -23,10 +23,8 @@ from unweave.run.folder import RunFolder
 from unweave.run.inputs import Input, of_rows, of_student
 from unweave.valuation.config import PredictConfig
 from unweave.valuation.sorting import merge_sorted
-from unweave.valuation.student import Student
-from unweave.valuation.texts import prompt_and_answer
+from unweave.valuation.student import ValueStudent
 
-LEVEL = "0.9"
 SAID_EVERY = 10
 RESULT = "predicted.json"
 
@@ -56,7 +54,7 @@ def predict_values(config: PredictConfig) -> PredictResult:
     """Predict.
 
     Args:
-        config: Student, rows, output.
+        config: ValueStudent, rows, output.
 
     Returns:
         What was written.
@@ -95,7 +93,7 @@ def predict_inputs(config: PredictConfig) -> dict[str, Input]:
 
 def _predict(run: RunFolder, config: PredictConfig) -> PredictResult:
     started = time.monotonic()
-    student = Student.from_pretrained(config.student, device=config.device, dtype=config.dtype)
+    student = ValueStudent.from_pretrained(config.student, device=config.device, dtype=config.dtype)
     run.start()
     folder = config.output_dir / ".parts"
     mark = {"identity": run.digest}
@@ -139,7 +137,7 @@ def _predict(run: RunFolder, config: PredictConfig) -> PredictResult:
     return result
 
 
-def bucket_bounds(student: Student) -> list[float]:
+def bucket_bounds(student: ValueStudent) -> list[float]:
     """The nine values that cut those that the student was fitted on into tenths; the first task's.
 
     Args:
@@ -152,14 +150,9 @@ def bucket_bounds(student: Student) -> list[float]:
 
 
 def _write_part(
-    place: Path, student: Student, rows: Sequence[Row], problems: Sequence[Problem], config: PredictConfig
+    place: Path, student: ValueStudent, rows: Sequence[Row], problems: Sequence[Problem], config: PredictConfig
 ) -> None:
-    values = student.predict([prompt_and_answer(row) for row in rows], batch_size=config.batch_size)
-    columns: dict[str, Any] = {"id": [row.id for row in rows], "line": [row.line for row in rows]}
-    for name in student.spec.tasks:
-        width = student.spec.calibration[name].half_widths[LEVEL]
-        columns |= {name: values[name], f"{name}.low": values[name] - width, f"{name}.high": values[name] + width}
-    table = pa.table(columns, schema=_schema(student))
+    table = pa.table(student.predict(rows, batch_size=config.batch_size).to_columns(), schema=_schema(student))
     if config.order == "sorted":
         table = table.sort_by([(student.spec.tasks[0], "descending")])
     with replacing_folder(place) as out:
@@ -168,12 +161,12 @@ def _write_part(
         write_json(out / RESULT, {"rows": len(rows), "problems": len(problems)})
 
 
-def _schema(student: Student) -> Any:
+def _schema(student: ValueStudent) -> Any:
     numbers = [f"{name}{end}" for name in student.spec.tasks for end in ("", ".low", ".high")]
     return pa.schema([("id", pa.string()), ("line", pa.int64()), *((name, pa.float64()) for name in numbers)])
 
 
-def _gather(config: PredictConfig, parts: Sequence[Path], student: Student) -> list[str]:
+def _gather(config: PredictConfig, parts: Sequence[Path], student: ValueStudent) -> list[str]:
     """The parts as the tables that were asked for; a few rows of each part are in memory at a time."""
     schema, first = _schema(student), student.spec.tasks[0]
     if config.order == "buckets":

@@ -12,12 +12,13 @@ def save_model(model: Any, tokenizer: Any, folder: Path | str, **options: Any) -
 
     Args:
         model: What `save_pretrained` writes.
-        tokenizer: Its tokenizer.
+        tokenizer: Its tokenizer; `None` writes none.
         folder: Where to.
         options: Further options of the model's `save_pretrained`.
     """
     with quiet_transformers():
         model.save_pretrained(folder, safe_serialization=True, **options)
-        tokenizer.save_pretrained(folder)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
     # The safetensors library makes its files for their owner only.
     follow_umask(Path(folder))

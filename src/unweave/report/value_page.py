@@ -13,7 +13,7 @@ from unweave.run.folder import environment
 from unweave.stats.intervals import rank_correlation
 from unweave.stats.ranking import TOP
 from unweave.valuation.config import ValueReportConfig
-from unweave.valuation.student import Student
+from unweave.valuation.student import ValueStudent
 from unweave.valuation.table import read_table, task_columns, valued_rows
 from unweave.valuation.texts import prompt_and_answer
 
@@ -36,8 +36,8 @@ def write_value_page(config: ValueReportConfig) -> Path:
     ids = table["id"]
     rows = valued_rows(ids, config.values, config)
     names = task_columns(table)
-    student = Student.from_pretrained(config.student, device=config.device) if config.student else None
-    predicted = student.predict([prompt_and_answer(rows[row_id]) for row_id in ids]) if student else {}
+    student = ValueStudent.from_pretrained(config.student, device=config.device) if config.student else None
+    predicted = student.values_of([prompt_and_answer(rows[row_id]) for row_id in ids]) if student else {}
     tasks = []
     for name in names:
         values = np.array(table[name], dtype=float)

@@ -53,6 +53,14 @@ class GradientStore(Records):
     Args:
         folder: Where it is.
         spec: How it was made.
+
+    Example:
+        >>> import unweave as uw
+        >>> from pathlib import Path
+        >>> from unweave.engines.config import CacheConfig
+        >>> _ = uw.cache_rows(CacheConfig(model="tuned", data=Path("rows.jsonl"), store=Path("store"), dimension=64))
+        >>> len(uw.GradientStore.open(Path("store")).row_ids())
+        8
     """
 
     def __init__(self, folder: Path, spec: StoreSpec):

@@ -14,13 +14,11 @@ from unweave.data.dates import dated, recorded
 from unweave.data.encoding import Example, encode_rows
 from unweave.data.training_rows import read_training_rows
 from unweave.errors import ConfigError
-from unweave.files import replacing_folder
 from unweave.gradients.loss import token_losses
 from unweave.models.loading import Loaded, load, quiet_transformers
 from unweave.models.merging import is_quantised, merged_model
 from unweave.models.saving import save_model
 from unweave.models.vocabulary import require_tokens
-from unweave.outputs import SNAPSHOTS
 from unweave.run.folder import MODEL_WEIGHTS, RunFolder
 from unweave.run.inputs import Input, of_model, of_rows, of_value
 from unweave.train.adapters import add_lora, save_adapter, write_card
@@ -28,6 +26,7 @@ from unweave.train.config import TrainConfig
 from unweave.train.loop import LoopConfig, StepLoss, plan_epochs, run_loop, warmup_steps
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, write_privacy
 from unweave.train.processes import Processes, only_one, processes
+from unweave.train.snapshots import due_steps, require_shares, save_snapshot, snapshot_folder
 from unweave.train.soundness import require_outputs
 
 
@@ -213,39 +212,17 @@ def _private_plan(config: TrainConfig, examples: Sequence[Example], model: Any) 
     return _Plan(poisson_steps(privacy), collate_groups, PrivateLoss(model, privacy), loop, privacy)
 
 
-def snapshot_folder(output_dir: Path, share: float) -> Path:
-    """Where a snapshot lies.
-
-    Args:
-        output_dir: The run's folder.
-        share: The share of the run behind it.
-
-    Returns:
-        An adapter folder.
-    """
-    return output_dir / SNAPSHOTS / f"{round(share * 100):02d}"
-
-
 def _snapshots(config: TrainConfig, model: Any, loaded: Loaded, *, total: int) -> Callable[[int], None]:
     """What to do after a step: save the adapter where a snapshot is asked for."""
-    # A warm-up's first step changes nothing, and a snapshot of an untrained adapter would trace nothing.
-    first = 2 if warmup_steps(config.warmup_ratio, total) else 1
-    due = [(max(first, round(share * total)), share) for share in config.snapshots]
-    if due and config.tuning == "full":
-        raise ConfigError("Snapshots are adapters.", where="--snapshots", remedy="use --tuning lora")
-    if any(not 0 < share <= 1 for share in config.snapshots):
-        raise ConfigError(
-            "A snapshot stands at a share of the run.", where="--snapshots", remedy="give numbers above 0 and up to 1"
-        )
+    shares = require_shares(config.snapshots, where="snapshots")
+    if shares and config.tuning == "full":
+        raise ConfigError("Snapshots are adapters.", where="snapshots", remedy="use --tuning lora")
+    due = due_steps(shares, total, warms_up=warmup_steps(config.warmup_ratio, total) > 0)
 
     def after_step(step: int) -> None:
-        for place, share in due:
-            if step == place:
-                place = snapshot_folder(config.output_dir, share)
-                with replacing_folder(place) as folder, quiet_transformers():
-                    save_adapter(
-                        model, loaded.tokenizer, folder, base=loaded.base, revision=loaded.revision, place=place
-                    )
+        for share in due.get(step, []):
+            place = snapshot_folder(config.output_dir, share)
+            save_snapshot(model, loaded.tokenizer, place, base=loaded.base, revision=loaded.revision)
 
     return after_step
 

@@ -6,12 +6,10 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from unweave.attribution.baselines import bm25_scores, random_scores
-from unweave.config import part_of
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.gradients.scoring import row_losses
-from unweave.models.loading import Loaded
-from unweave.valuation.config import ScoreConfig
+from unweave.models.model import Model
 
 
 @dataclass(frozen=True)
@@ -23,55 +21,64 @@ class Candidates:
         losses: l(z) of each under the model, nats a token.
         tasks: Name of each task to its validation rows.
         loaded: The model.
-        config: The options.
+        encoding: Template and lengths.
+        encoder: A sentence encoder's name.
+        seed: For `random`.
     """
 
     rows: Sequence[Row]
     losses: Sequence[float]
     tasks: dict[str, list[Row]]
-    loaded: Loaded
-    config: ScoreConfig
+    loaded: Model
+    encoding: EncodingConfig
+    encoder: str
+    seed: int
 
 
 Scores = dict[str, list[float]]
 """Column to one score a candidate; larger means more worth having."""
 
 
-def _random(known: Candidates) -> Scores:
-    return {"random": random_scores(len(known.rows), seed=known.config.seed)}
+def _random(candidates: Candidates) -> Scores:
+    return {"random": random_scores(len(candidates.rows), seed=candidates.seed)}
 
 
-def _length(known: Candidates) -> Scores:
-    return {"length": [float(len(row.completion)) for row in known.rows]}
+def _length(candidates: Candidates) -> Scores:
+    return {"length": [float(len(row.completion)) for row in candidates.rows]}
 
 
-def _perplexity(known: Candidates) -> Scores:
+def _perplexity(candidates: Candidates) -> Scores:
     # Low perplexity first, as filters by perplexity do.
-    return {"perplexity": [-math.exp(min(loss, 700.0)) for loss in known.losses]}
+    return {"perplexity": [-math.exp(min(loss, 700.0)) for loss in candidates.losses]}
 
 
-def _ifd(known: Candidates) -> Scores:
+def _ifd(candidates: Candidates) -> Scores:
     # Instruction-following difficulty: the answer's loss with its prompt over that without (Li et al., arXiv 2308.12032). Above 1 the prompt misleads; such
     # rows come last, as in the paper. An answer of one token has no loss without a prompt.
-    bare = [replace(row, instruction="", context="", turns=()) for row in known.rows]
-    found = row_losses(known.loaded, bare, part_of(EncodingConfig, known.config), description="answers without prompts")
+    bare = [replace(row, instruction="", context="", turns=()) for row in candidates.rows]
+    found = row_losses(candidates.loaded, bare, candidates.encoding, description="answers without prompts")
     alone = dict(zip(found.row_ids, found.means(), strict=True))
-    ratios = [own / max(alone.get(row.id, math.nan), 1e-6) for row, own in zip(known.rows, known.losses, strict=True)]
+    ratios = [
+        own / max(alone.get(row.id, math.nan), 1e-6)
+        for row, own in zip(candidates.rows, candidates.losses, strict=True)
+    ]
     return {"ifd": [-ratio if ratio > 1 else ratio for ratio in ratios]}
 
 
-def _bm25(known: Candidates) -> Scores:
-    documents = [document(row) for row in known.rows]
-    found = {name: [bm25_scores(document(row), documents) for row in rows] for name, rows in known.tasks.items()}
+def _bm25(candidates: Candidates) -> Scores:
+    documents = [document(row) for row in candidates.rows]
+    found = {name: [bm25_scores(document(row), documents) for row in rows] for name, rows in candidates.tasks.items()}
     return {f"bm25.{name}": [fmean(column) for column in zip(*own, strict=True)] for name, own in found.items()}
 
 
-def _embedding(known: Candidates) -> Scores:
+def _embedding(candidates: Candidates) -> Scores:
     from unweave.models.encoder import load_encoder
 
-    encoder = load_encoder(known.config.encoder, device=known.config.device)
-    vectors = encoder.encode([document(row) for row in known.rows])
-    centers = {name: encoder.encode([document(row) for row in rows]).mean(dim=0) for name, rows in known.tasks.items()}
+    encoder = load_encoder(candidates.encoder, device=str(candidates.loaded.device))
+    vectors = encoder.encode([document(row) for row in candidates.rows])
+    centers = {
+        name: encoder.encode([document(row) for row in rows]).mean(dim=0) for name, rows in candidates.tasks.items()
+    }
     return {f"embedding.{name}": (vectors @ center).tolist() for name, center in centers.items()}
 
 

@@ -54,20 +54,15 @@ class ScoreConfig(DataConfig, ModelConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitConfig(ReadingConfig):
-    """Teach a small model to predict values from the text (ALinFiK, arXiv 2503.01052).
+class FitOptions:
+    """How a student is fitted.
 
     Attributes:
-        values: A table of `unweave value score`.
-        data: The rows that it values.
-        output_dir: Where the student goes.
-        tasks: Columns of the table to learn; by default those that are no baseline's.
         student: What it begins as: `minilm` (the extra `encoder`), another sentence encoder's hub id or folder, or `smollm2-135m`.
         loss: `regression` (Huber), `pairwise` (RankNet) or `listwise` (ListNet) train the student. `kernel` leaves it as it is and solves a kernel ridge
             regression on its states: no epochs, and it needs fewer rows.
-        rows: Fit on so many rows, drawn by the seed; 0 takes all of the table's.
-        held_out: Share of them for early stopping and calibration, and as many again for intervals and the final check. `kernel` needs the second part only,
-            and is fitted on the first too.
+        held_out: Share of the rows for early stopping and calibration, and as many again for intervals and the final check. `kernel` needs the second part
+            only, and is fitted on the first too.
         epochs: At most.
         patience: Stop after so many epochs without a better rank correlation on held-out rows.
         batch_size: Rows a step.
@@ -77,13 +72,8 @@ class FitConfig(ReadingConfig):
         seed: Of draws and shuffles.
     """
 
-    values: Path
-    data: Path
-    output_dir: Path
-    tasks: tuple[str, ...] = ()
     student: str = ENCODER
     loss: Literal["regression", "pairwise", "listwise", "kernel"] = "regression"
-    rows: int = 0
     held_out: float = 0.15
     epochs: int = 20
     patience: int = 4
@@ -92,6 +82,25 @@ class FitConfig(ReadingConfig):
     student_length: int = 256
     device: str = "auto"
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig(ReadingConfig, FitOptions):
+    """Teach a small model to predict values from the text (ALinFiK, arXiv 2503.01052).
+
+    Attributes:
+        values: A table of `unweave value score`.
+        data: The rows that it values.
+        output_dir: Where the student goes.
+        tasks: Columns of the table to learn; by default those that are no baseline's.
+        rows: Fit on so many rows, drawn by the seed; 0 takes all of the table's.
+    """
+
+    values: Path
+    data: Path
+    output_dir: Path
+    tasks: tuple[str, ...] = ()
+    rows: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """ALinFiK's student: a small model that reads a row's text and predicts its values (arXiv 2503.01052)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from unweave.errors import ModelError
+from unweave.data.rows import Row
+from unweave.errors import DataError, ModelError
 from unweave.files import read_json, replacing, replacing_folder, write_json, write_text
 from unweave.markdown import code, front_matter, plain
 from unweave.models.encoder import load_encoder, mean_over_tokens
@@ -19,11 +20,15 @@ from unweave.models.loading import load, native_dtype, pick_device, quiet_transf
 from unweave.models.pretrained import read_pretrained, read_weights, require_finite
 from unweave.models.saving import save_model
 from unweave.models.tensor_files import read_header
+from unweave.valuation.config import FitOptions
 from unweave.valuation.kernel import KernelHead
-from unweave.valuation.texts import Text, answered
+from unweave.valuation.table import ValueTable
+from unweave.valuation.texts import Text, answered, prompt_and_answer
 from unweave.visible import json_text
 
 RECORD = "student.json"
+INTERVAL_LEVEL = "0.9"
+"""Of the intervals that predictions come with."""
 
 DEPTH = 0.8
 """States behind so much of the layers told a kernel more, when it was tried, than those at the end, which are about the next token; and they cost less."""
@@ -74,13 +79,23 @@ class StudentSpec:
     kernel: bool = False
 
 
-class Student(nn.Module):
-    """A backbone with one output for each task: linear, and trained with the backbone, or a kernel regression on its states.
+class ValueStudent(nn.Module):
+    """A small model that predicts values from texts: a backbone with one output for each task, linear and trained with the backbone, or a kernel regression.
 
     Args:
         backbone: A Hugging Face model without a head.
         tokenizer: Its tokenizer.
         spec: Pooling, tasks.
+
+    Example:
+        >>> import unweave as uw
+        >>> from unweave.valuation import FitOptions, ValueTable
+        >>> table = ValueTable(("length",), [row.id for row in many], {"length": [float(len(row.completion)) for row in many]})
+        >>> options = FitOptions(student="encoder", epochs=12, batch_size=16, learning_rate=3e-3, student_length=32, device="cpu")
+        >>> student = uw.ValueStudent.fit(table, many, options=options)
+        >>> predicted = student.predict(many[:2])
+        >>> predicted.tasks, [predicted["length.low"][0] < value < predicted["length.high"][0] for value in predicted["length"][:1]]
+        (('length',), [True])
     """
 
     def __init__(self, backbone: Any, tokenizer: Any, spec: StudentSpec):
@@ -96,21 +111,58 @@ class Student(nn.Module):
         self.spec = spec
 
     @classmethod
-    def begin(
-        cls, name: str, tasks: Sequence[str], *, max_length: int, device: str = "auto", kernel: bool = False
-    ) -> "Student":
+    def fit(
+        cls,
+        table: ValueTable,
+        candidates: Iterable[Row],
+        *,
+        tasks: Sequence[str] = (),
+        options: FitOptions = FitOptions(),  # noqa: B008  # it is frozen
+    ) -> "ValueStudent":
+        """Teach a student the values of rows (ALinFiK, arXiv 2503.01052).
+
+        Args:
+            table: The values.
+            candidates: The rows that it values; the order in which they are held out is drawn by `options.seed`.
+            tasks: Columns of the table to learn; by default its tasks.
+            options: How.
+
+        Returns:
+            The student, calibrated; how well it orders rows that had no part in fitting is in `spec.metrics`.
+
+        Raises:
+            DataError: When a row of the table is not among the candidates.
+        """
+        from unweave.valuation.fitting import Valued, drawing_order, fit, require_learnable
+
+        tasks = tuple(tasks) or table.tasks
+        rows = {row.id: row for row in candidates}
+        if missing := [row_id for row_id in table.row_ids if row_id not in rows]:
+            raise DataError(
+                f"The row '{missing[0]}' of the table is not among the candidates.",
+                where="candidates",
+                remedy="give the rows that were valued",
+            )
+        order = drawing_order(len(table), options.seed)
+        values = np.array([[table[name][place] for name in tasks] for place in order], dtype=float)
+        valued = Valued([prompt_and_answer(rows[table.row_ids[place]]) for place in order], values)
+        require_learnable(valued, options, where="table")
+        student = cls.begin(tasks, options)
+        fit(student, valued, options)
+        return student.eval()
+
+    @classmethod
+    def begin(cls, tasks: Sequence[str], options: FitOptions) -> "ValueStudent":
         """A student that has learned nothing yet.
 
         Args:
-            name: `minilm` (packaged) or another sentence encoder, or `smollm2-135m` (packaged).
             tasks: What it is to predict.
-            max_length: Tokens of a text that are read.
-            device: Where to run it.
-            kernel: Leave the backbone as it is, for a kernel regression on its states.
+            options: What it begins as, how much of a text it reads, where it runs; with the loss `kernel` the backbone stays as it is.
 
         Returns:
             The student, in float32; with a kernel in the precision that the machine computes natively.
         """
+        name, max_length, kernel = options.student, options.student_length, options.loss == "kernel"
         if name.startswith("smollm2"):
             loaded = load(name)
             model, tokenizer, pooling = loaded.model.get_decoder(), loaded.tokenizer, "answer" if kernel else "last"
@@ -121,7 +173,7 @@ class Student(nn.Module):
             encoder = load_encoder(name, device="cpu", max_length=max_length)
             model, tokenizer, pooling = encoder.model, encoder.tokenizer, "mean"
         spec = StudentSpec(name, pooling, tuple(tasks), max_length, kernel=kernel)
-        place = pick_device(device)
+        place = pick_device(options.device)
         return cls(model.to(native_dtype(place) if kernel else torch.float32), tokenizer, spec).to(place)
 
     @property
@@ -212,11 +264,30 @@ class Student(nn.Module):
                 out[chosen] = work(**self.tokens([texts[index] for index in chosen])).float().cpu().numpy()
         return out
 
-    def predict(self, texts: Sequence[Text], *, batch_size: int = 64) -> dict[str, Float[np.ndarray, " n"]]:
-        """Predicted values.
+    def predict(self, rows: Iterable[Row], *, batch_size: int = 64) -> ValueTable:
+        """Predict the values of rows.
 
         Args:
-            texts: The texts.
+            rows: Any number of rows.
+            batch_size: Texts at a time.
+
+        Returns:
+            For each task its value, in the unit of those that the student was fitted on, and the ends `TASK.low` and `TASK.high` of a 90 % interval.
+        """
+        rows = list(rows)
+        values = self.values_of([prompt_and_answer(row) for row in rows], batch_size=batch_size)
+        columns: dict[str, list[float]] = {}
+        for name in self.spec.tasks:
+            width = self.spec.calibration[name].half_widths[INTERVAL_LEVEL]
+            for end, moved in (("", 0.0), (".low", -width), (".high", width)):
+                columns[f"{name}{end}"] = (values[name] + moved).tolist()
+        return ValueTable(self.spec.tasks, [row.id for row in rows], columns, lines=[row.line for row in rows])
+
+    def values_of(self, texts: Sequence[Text], *, batch_size: int = 64) -> dict[str, Float[np.ndarray, " n"]]:
+        """Predicted values of texts.
+
+        Args:
+            texts: Prompts and answers.
             batch_size: Texts at a time.
 
         Returns:
@@ -245,7 +316,7 @@ class Student(nn.Module):
         write_json(path / RECORD, asdict(self.spec))
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str, *, device: str = "auto", dtype: str | None = None) -> "Student":
+    def from_pretrained(cls, folder: Path | str, *, device: str = "auto", dtype: str | None = None) -> "ValueStudent":
         """Load a student.
 
         Args:
@@ -269,7 +340,8 @@ class Student(nn.Module):
         calibration = {name: Calibration(**own) for name, own in record.pop("calibration").items()}
         spec = StudentSpec(**{**record, "tasks": tuple(record["tasks"]), "calibration": calibration})
         if spec.kernel:
-            begun = cls.begin(spec.backbone, spec.tasks, max_length=spec.max_length, device="cpu", kernel=True)
+            kernel = FitOptions(student=spec.backbone, student_length=spec.max_length, device="cpu", loss="kernel")
+            begun = cls.begin(spec.tasks, kernel)
             backbone, tokenizer = begun.backbone, begun.tokenizer
         else:
             with quiet_transformers():
@@ -299,9 +371,9 @@ def _card(spec: StudentSpec) -> str:
         "Values hold for the model and the tasks that they were made with.",
         "",
         "```python",
-        "from unweave.valuation import Student",
+        "from unweave import ValueStudent",
         "",
-        'Student.from_pretrained("this folder").predict([("What is 2 plus 3?", "5")])',
+        'ValueStudent.from_pretrained("this folder").values_of([("What is 2 plus 3?", "5")])',
         "```",
         "",
         "On held-out rows:",

@@ -2,9 +2,10 @@
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from unweave.data.rows import Row
 from unweave.data.training_rows import read_training_rows
@@ -12,6 +13,9 @@ from unweave.errors import ConfigError, DataError
 from unweave.files import replacing, write_jsonl
 from unweave.valuation.config import Baseline, FitConfig, SelectConfig, ValueReportConfig
 from unweave.visible import csv_cell, csv_text, one_line
+
+if TYPE_CHECKING:
+    import pandas
 
 OWN_COLUMNS = ("id", "line", "loss")
 RANDOM = "random"
@@ -21,7 +25,56 @@ INTERVAL = (".low", ".high")
 """What `value predict` adds to a task's name for the ends of its interval."""
 
 
-def write_table(path: Path, columns: dict[str, Sequence[Any]]) -> None:
+Columns = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class ValueTable:
+    """Values of rows, a column a task.
+
+    Attributes:
+        tasks: Their names.
+        row_ids: The rows, in their order.
+        columns: Name to one number a row: the tasks' values, then other scores.
+        lines: The line of each row in its source, where that is known.
+        losses: l(z) of each row in nats a token; empty where none was measured.
+        dropped: Rows that had no room for an answer.
+    """
+
+    tasks: tuple[str, ...]
+    row_ids: list[str]
+    columns: Columns
+    lines: list[int] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    dropped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+    def __getitem__(self, column: str) -> list[float]:
+        return self.columns[column]
+
+    def to_columns(self) -> dict[str, list[Any]]:
+        """All of the table, as it stands in files.
+
+        Returns:
+            Name to values: `id`, `line`, the tasks, other scores, and `loss`.
+        """
+        around = {"line": self.lines, **self.columns, "loss": self.losses}
+        return {"id": self.row_ids} | {name: own for name, own in around.items() if len(own) == len(self)}
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The table as a frame of pandas.
+
+        Returns:
+            A row a row, indexed by its id.
+        """
+        import pandas
+
+        return pandas.DataFrame(self.to_columns()).set_index("id")
+
+
+def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     """Write a table, all of it or nothing.
 
     Args:
@@ -131,7 +184,7 @@ def require_task_names(names: Sequence[str]) -> None:
             fault = f"A task can't be named '{name}': it holds characters that don't show."
         else:
             continue
-        raise ConfigError(fault, where="--tasks", remedy="give each task another name, as NAME=FILE")
+        raise ConfigError(fault, where="tasks", remedy="give each task another name, as NAME=FILE")
 
 
 def task_columns(columns: dict[str, list[Any]]) -> list[str]:

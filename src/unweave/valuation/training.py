@@ -16,7 +16,7 @@ from unweave.files import read_json, replacing_folder, write_json
 from unweave.models.pretrained import not_finite
 from unweave.progress import Advance
 from unweave.valuation.losses import StudentLoss
-from unweave.valuation.student import Student
+from unweave.valuation.student import ValueStudent
 from unweave.valuation.texts import Text
 
 WARMUP = 0.1
@@ -51,13 +51,13 @@ class Training:
         batch_size: Rows a step.
         learning_rate: Peak step size of the backbone.
         seed: Of shuffles and dropout; each epoch has its own, so that it is the same whatever was made before it in this process.
-        folder: Where the end of each epoch is kept.
+        folder: Where the end of each epoch is kept; `None` keeps nothing.
         fingerprint: Of the fit: what another one has kept is not read.
     """
 
     def __init__(
-        self, student: Student, texts: Sequence[Text], targets: Float[Tensor, "n T"], *, loss: StudentLoss, epochs: int, batch_size: int,
-        learning_rate: float, seed: int, folder: Path, fingerprint: str,
+        self, student: ValueStudent, texts: Sequence[Text], targets: Float[Tensor, "n T"], *, loss: StudentLoss, epochs: int, batch_size: int,
+        learning_rate: float, seed: int, folder: Path | None = None, fingerprint: str = "",
     ):  # fmt: skip
         self.student, self.texts, self.targets, self.loss = student, texts, targets, loss
         self.batch_size, self.seed, self.folder, self.fingerprint = batch_size, seed, folder, fingerprint
@@ -101,19 +101,21 @@ class Training:
         if (name := not_finite(self.student.state_dict().items())) is not None:
             raise TrainingError(
                 f"Epoch {number} made weights that are not all finite numbers, the first in {name}.",
-                where=str(self.folder.parent),
-                remedy="lower --learning-rate",
+                where="learning_rate",
+                remedy="lower it",
             )
         self.standing.epoch = number
 
     def note(self, correlation: float) -> None:
-        """Remember how good the epoch was, and keep where the fit stands.
+        """Remember how good the epoch was, and keep where the fit stands, where it is kept.
 
         Args:
             correlation: On held-out rows.
         """
         if correlation > self.standing.best:
             self.standing.best, self.standing.kept, self._best = correlation, self.standing.epoch, self._state()
+        if self.folder is None:
+            return
         tensors = {f"student.{name}": own for name, own in self._state().items()}
         tensors |= {f"best.{name}": own for name, own in self._best.items()}
         for index, parameter in enumerate(self._parameters()):
@@ -130,8 +132,7 @@ class Training:
         self.student.load_state_dict(self._best)
 
     def _resume(self) -> None:
-        path = self.folder / "standing.json"
-        if not path.is_file():
+        if self.folder is None or not (path := self.folder / "standing.json").is_file():
             return
         kept = read_json(path, what="Where a fit stands")
         if kept.pop("fingerprint") != self.fingerprint:

@@ -15,7 +15,7 @@ from unweave.experiments.demo.stages import command_line
 from unweave.jobs.config import TraceConfig
 from unweave.models.loading import ModelConfig
 from unweave.train.config import TrainConfig
-from unweave.train.sft import snapshot_folder
+from unweave.train.snapshots import snapshot_folder
 from unweave.unlearning.config import config_of
 from unweave.weights.config import WeighConfig
 
