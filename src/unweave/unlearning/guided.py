@@ -59,9 +59,10 @@ def put_on(method: ReGLU, context: Context) -> Context:
             kept = torch.linalg.eigh(other)[1][:, -method.retain_directions :]
             weight, scale = module.base_layer.weight, module.scaling["default"]
             factor_b, factor_a = module.lora_B["default"].weight, module.lora_A["default"].weight
-            wide = directions.dtype
-            factor_b.copy_(directions)
-            factor_a.copy_(directions.T @ weight.to(wide))
+            wide, rank = directions.dtype, directions.shape[1]
+            # A layer with fewer outputs than the rank has no more directions: the other pairs begin as LoRA's do, with B at 0.
+            factor_b[:, :rank].copy_(directions)
+            factor_a[:rank].copy_(directions.T @ weight.to(wide))
             # Of the factors as they are stored: the model must be as before.
             weight.copy_(weight.to(wide) - scale * factor_b.to(wide) @ factor_a.to(wide))
             pairs.append((factor_b, kept.to(torch.promote_types(factor_b.dtype, torch.float32))))

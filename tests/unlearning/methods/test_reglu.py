@@ -96,6 +96,25 @@ def test_the_beginning_is_that_of_the_formula(folder, rows, tmp_path, tokens):
     assert torch.equal(base[f"{NAME}.weight"], layer.base_layer.weight)
 
 
+def test_a_layer_with_fewer_outputs_than_the_rank_has_fewer_directions(folder, rows, tmp_path):
+    # k_proj has 12 outputs here: 12 directions, and four pairs that begin as LoRA's.
+    _, made = prepared(folder, rows, tmp_path, lora_r=16, lora_targets="k_proj", retain_directions=5)
+    (layer,) = [
+        module for name, module in made.loaded.model.named_modules() if name.endswith("layers.1.self_attn.k_proj")
+    ]
+    factor_b, factor_a = layer.lora_B["default"].weight, layer.lora_A["default"].weight
+    assert factor_b.shape == (12, 16)
+    torch.testing.assert_close(factor_b[:, :12].T @ factor_b[:, :12], torch.eye(12), rtol=1e-4, atol=1e-4)
+    assert not factor_b[:, 12:].any()
+    assert factor_a[12:].any(dim=1).all(), "else neither of the pair ever gets a gradient"
+    before = load(ModelConfig(model=str(folder), dtype="float32")).model
+    ids = torch.tensor([rows[0].example.input_ids])
+    with torch.no_grad():
+        torch.testing.assert_close(
+            made.loaded.model(input_ids=ids).logits, before(input_ids=ids).logits, rtol=1e-4, atol=1e-4
+        )
+
+
 def test_an_attention_sink_does_not_decide_the_directions(folder, rows, tmp_path):
     def projection(name, **options):
         _, context = prepared(folder, rows, tmp_path / name, **options)
