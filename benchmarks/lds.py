@@ -29,7 +29,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from unweave import progress
-from unweave.attribution.caching import cache_rows, sketcher_for
+from unweave.attribution.adding import sketcher_for
+from unweave.attribution.caching import cache_rows
 from unweave.attribution.config import RetrievalConfig
 from unweave.attribution.tracing import trace_rows
 from unweave.curvature.cg import DAMPING

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from unweave.attribution.caching import cache_rows, sketcher_for
+from unweave.attribution.adding import sketcher_for
+from unweave.attribution.caching import cache_rows
 from unweave.attribution.exact import exact_influence, prepare_query
 from unweave.attribution.tracing import trace_rows
 from unweave.data.encoding import EncodingConfig, Example, encode_rows

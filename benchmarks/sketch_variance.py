@@ -19,10 +19,10 @@ import torch
 from figures import spread
 from unweave.files import write_json
 from unweave.run.folder import environment
-from unweave.sketch.fold import FoldSketch
+from unweave.sketch.fold import Fold
 from unweave.sketch.hashing import offsets, tensor_key
 from unweave.sketch.kernels import reference
-from unweave.sketch.rapidgrad import LAMBDA, ORIGINAL_SEED, RapidGradSketch, prime_factors
+from unweave.sketch.rapidgrad import LAMBDA, ORIGINAL_SEED, RapidGrad, prime_factors
 
 D, K, SEEDS = 2**24, 65_536, 40
 
@@ -92,7 +92,7 @@ def ratio_spread(sketch_of: Callable[[int, torch.Tensor], torch.Tensor], vector:
 def fold(seed: int, vector: torch.Tensor) -> torch.Tensor:
     """One fold sketch."""
     out = torch.zeros(1, K)
-    FoldSketch(K, seed).add(out, "v", vector[None], torch.ones(1))
+    Fold(K, seed).add(out, "v", vector[None], torch.ones(1))
     return out[0]
 
 
@@ -109,7 +109,7 @@ def main() -> None:
     data = vectors()
     vector = data["dense"]
     signs, permutations = published_tables()
-    replayed = RapidGradSketch.for_sizes({"v": D}, dimension=K)
+    replayed = RapidGrad.for_sizes({"v": D}, dimension=K)
 
     def replay_once() -> torch.Tensor:
         out = torch.zeros(1, K)

@@ -353,7 +353,7 @@ def read_all(store):
 
 def texts_of(store):
     texts = texts_by_id(store.folder)
-    return stored_rows(texts, list(texts), folder=store.folder)
+    return stored_rows(texts, list(texts), where=store.place)
 
 
 @pytest.fixture(scope="module")

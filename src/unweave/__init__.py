@@ -13,6 +13,9 @@ install()
 if TYPE_CHECKING:
     # What editors and type checkers see; the table below is what runs.
     from unweave.attribution.caching import cache_rows as cache_rows
+    from unweave.attribution.hits import Hit as Hit
+    from unweave.attribution.hits import Hits as Hits
+    from unweave.attribution.index import GradientIndex as GradientIndex
     from unweave.attribution.tracing import trace_rows as trace_rows
     from unweave.data.reading import load_rows as load_rows
     from unweave.data.reading import read_rows as read_rows
@@ -40,6 +43,9 @@ __getattr__, __dir__, __all__ = lazy_names(
         "Model": "unweave.models.model",
         "read_rows": "unweave.data.reading",
         "fine_tune": "unweave.train.sft",
+        "GradientIndex": "unweave.attribution.index",
+        "Hit": "unweave.attribution.hits",
+        "Hits": "unweave.attribution.hits",
         "GradientStore": "unweave.store.store",
         "cache_rows": "unweave.attribution.caching",
         "trace_answers": "unweave.jobs.trace",

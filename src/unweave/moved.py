@@ -36,7 +36,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "store.care": ("store.maintenance",),
     "store.numbers": ("sketch.numbers",),
     "trace": ("attribution",),
-    "trace.cache": ("attribution.caching",),
+    "trace.cache": ("attribution.caching", "attribution.adding"),
     "trace.config": ("attribution.config", "engines.config", "jobs.config", "sketch.config"),
     "trace.curvature": ("attribution.preconditioning",),
     "trace.doctor": ("jobs.doctor",),

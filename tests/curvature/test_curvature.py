@@ -245,7 +245,7 @@ def test_trak_is_the_dense_inverse(tmp_path):
     with store.writing():
         store.commit(ids, rows, torch.ones(10), torch.ones(10))
     queries = torch.randn(2, 48, generator=torch.Generator().manual_seed(1))
-    found = trak(store, ids, queries, damping=0.2)
+    found = trak(store.read(ids), queries, damping=0.2)
     shift = 0.2 * rows.square().sum(dim=1).mean() / 10
     dense = (rows.T @ rows / 10 + shift * torch.eye(48)).double()
     torch.testing.assert_close(found.double(), torch.linalg.solve(dense, queries.double().T).T, rtol=1e-4, atol=1e-4)

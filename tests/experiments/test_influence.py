@@ -11,7 +11,8 @@ from scipy import stats
 
 from tests.folders import ROWS, save_model, write_rows
 from tests.reference import loop_gradients
-from unweave.attribution.caching import cache_rows, sketcher_for
+from unweave.attribution.adding import sketcher_for
+from unweave.attribution.caching import cache_rows
 from unweave.attribution.config import RetrievalConfig
 from unweave.attribution.tracing import trace_rows
 from unweave.cli.main import main

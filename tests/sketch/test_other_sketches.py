@@ -6,9 +6,9 @@ import torch
 from unweave.errors import ConfigError
 from unweave.registry import entry
 from unweave.sketch.base import FactorSketch
-from unweave.sketch.gaussian import GaussianSketch
-from unweave.sketch.kronecker import KroneckerSketch
-from unweave.sketch.oporp import OporpSketch
+from unweave.sketch.gaussian import Gaussian
+from unweave.sketch.kronecker import Kronecker
+from unweave.sketch.oporp import Oporp
 from unweave.sketch.registry import SKETCHES
 from unweave.sketch.tensorsketch import TensorSketch
 
@@ -88,21 +88,21 @@ def test_kronecker_of_factors_is_unbiased_and_normalised():
     found, squares = [], []
     for seed in range(runs):
         out = torch.zeros(2, 4096)
-        squares.append(KroneckerSketch(4096, seed).add_factors(out, "w", left, right, normalize=False))
+        squares.append(Kronecker(4096, seed).add_factors(out, "w", left, right, normalize=False))
         found.append(out[0] @ out[1])
     found, squares = torch.stack(found).double(), torch.stack(squares).double()
     assert abs(found.mean() - exact) < 4 * found.std() / runs**0.5
     norm = products.square().sum(dim=1)
     assert ((squares.mean(dim=0) - norm).abs() < 4 * squares.std(dim=0) / runs**0.5).all()
     out = torch.zeros(2, 4096)
-    KroneckerSketch(4096, 1).add_factors(out, "w", left, right, normalize=True)
+    Kronecker(4096, 1).add_factors(out, "w", left, right, normalize=True)
     torch.testing.assert_close(out.norm(dim=1), torch.ones(2))
 
 
 def test_kronecker_of_a_matrix_is_that_of_its_factors():
     generator = torch.Generator().manual_seed(2)
     left, right = torch.randn(3, 7, 10, generator=generator), torch.randn(3, 7, 12, generator=generator)
-    sketch = KroneckerSketch(1024, 4, SHAPES)
+    sketch = Kronecker(1024, 4, SHAPES)
     direct, factored = torch.zeros(3, 1024), torch.zeros(3, 1024)
     sketch.add(direct, "a", (left.mT @ right).flatten(1), torch.ones(3))
     sketch.add_factors(factored, "a", left, right, normalize=False)
@@ -115,7 +115,7 @@ def test_kronecker_variance_of_rank_one_is_the_documented_one():
     ratios = []
     for seed in range(1500):
         out = torch.zeros(1, 16384)
-        KroneckerSketch(16384, seed).add_factors(out, "w", left, right, normalize=False)
+        Kronecker(16384, seed).add_factors(out, "w", left, right, normalize=False)
         ratios.append(out.square().sum() / (left.square().sum() * right.square().sum()))
     assert torch.stack(ratios).var() == pytest.approx(4 / 128 + 4 / 128**2, rel=0.2)
 
@@ -125,7 +125,7 @@ def test_layers_of_one_model_have_independent_sides():
     outs = []
     for name in ("one", "two"):
         out = torch.zeros(1, 16384)
-        KroneckerSketch(16384, 3).add_factors(out, name, factor, factor, normalize=True)
+        Kronecker(16384, 3).add_factors(out, name, factor, factor, normalize=True)
         outs.append(out)
     assert abs(float((outs[0] * outs[1]).sum())) < 0.2
 
@@ -140,8 +140,8 @@ def test_who_takes_factors_and_what_is_refused():
     taking = {name for name, sketch in made.items() if isinstance(sketch, FactorSketch)}
     assert taking == {"tensorsketch", "kronecker"}
     with pytest.raises(ConfigError, match="power of two"):
-        KroneckerSketch(3000)
+        Kronecker(3000)
     with pytest.raises(ConfigError, match="multiple of 32"):
         TensorSketch.for_sizes(SIZES, dimension=100)
-    assert OporpSketch.for_sizes(SIZES, dimension=64, seed=0).bytes < 4 * TOTAL
-    assert GaussianSketch(64).dimension == 64
+    assert Oporp.for_sizes(SIZES, dimension=64, seed=0).bytes < 4 * TOTAL
+    assert Gaussian(64).dimension == 64

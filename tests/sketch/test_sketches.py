@@ -6,10 +6,10 @@ import torch
 
 from unweave.errors import ConfigError
 from unweave.sketch.config import SketchConfig
-from unweave.sketch.fold import FoldSketch, fold_matrix
+from unweave.sketch.fold import Fold, fold_matrix
 from unweave.sketch.hashing import hash_words, signs, tensor_key
 from unweave.sketch.make import make_sketch
-from unweave.sketch.rapidgrad import RapidGradSketch, prime_factors, replay
+from unweave.sketch.rapidgrad import RapidGrad, prime_factors, replay
 
 SIZES = {"a": 100, "b": 37, "c": 300}
 DIMENSION = 64
@@ -57,7 +57,7 @@ def test_fold_is_unbiased_with_its_documented_variance(kind):
     x, y = concatenated(tensors).double()
     runs = 3000
     estimates = torch.stack(
-        [(lambda s: s[0] @ s[1])(sketch_of(FoldSketch(DIMENSION, seed), tensors)) for seed in range(runs)]
+        [(lambda s: s[0] @ s[1])(sketch_of(Fold(DIMENSION, seed), tensors)) for seed in range(runs)]
     ).double()
     variance = fold_variance(x, y)
     assert abs(estimates.mean() - x @ y) < 4 * (variance / runs).sqrt()
@@ -71,7 +71,7 @@ def test_fold_has_twice_oporps_variance_where_two_chunks_meet():
     size = 32
     x = torch.zeros(1, 2 * size)
     x[0, 5] = x[0, size + 9] = 1.0
-    found = torch.stack([sketch_of(FoldSketch(size, seed), {"a": x})[0].square().sum() for seed in range(3000)]).var()
+    found = torch.stack([sketch_of(Fold(size, seed), {"a": x})[0].square().sum() for seed in range(3000)]).var()
     oporp = (2 * size - size) / (2 * size - 1) / size * (2 * x.square().sum() ** 2 - 2 * x.pow(4).sum())
     assert 1.5 < (found / oporp).item() < 2.5
 
@@ -80,7 +80,7 @@ def test_fold_norm_ratio_has_its_theoretical_spread():
     tensors = random_tensors(3, kind="block")
     x = concatenated(tensors)[0].double()
     ratios = (
-        torch.stack([sketch_of(FoldSketch(DIMENSION, seed), tensors)[0].square().sum() for seed in range(2000)])
+        torch.stack([sketch_of(Fold(DIMENSION, seed), tensors)[0].square().sum() for seed in range(2000)])
         / x.square().sum()
     )
     theory = fold_variance(x, x).sqrt() / x.square().sum()
@@ -88,7 +88,7 @@ def test_fold_norm_ratio_has_its_theoretical_spread():
 
 
 def test_fold_is_the_formula_of_its_docstring():
-    sketch = FoldSketch(DIMENSION, seed=5)
+    sketch = Fold(DIMENSION, seed=5)
     matrix = fold_matrix(sketch, SIZES)
     assert matrix.shape == (DIMENSION, sum(SIZES.values()))
     assert ((matrix != 0).sum(dim=0) == 1).all()
@@ -105,7 +105,7 @@ def test_fold_is_the_formula_of_its_docstring():
 
 
 def test_fold_is_linear_and_takes_tensors_in_any_order():
-    sketch = FoldSketch(DIMENSION, seed=1)
+    sketch = Fold(DIMENSION, seed=1)
     tensors = random_tensors(4)
     reversed_order = dict(reversed(tensors.items()))
     torch.testing.assert_close(sketch_of(sketch, tensors), sketch_of(sketch, reversed_order))
@@ -162,7 +162,7 @@ def test_rapidgrad_replay_equals_the_shuffles(length):
 
 
 def test_rapidgrad_concatenates_and_pads():
-    sketch = RapidGradSketch.for_sizes(SIZES, dimension=DIMENSION, padding=1024)
+    sketch = RapidGrad.for_sizes(SIZES, dimension=DIMENSION, padding=1024)
     tensors = random_tensors(2)
     bins, replayed_signs = replay(1024, DIMENSION, seed=42)
     expected = torch.zeros(2, DIMENSION)
@@ -178,7 +178,7 @@ def test_rapidgrad_is_unbiased():
     estimates = torch.stack(
         [
             (lambda s: s[0] @ s[1])(
-                sketch_of(RapidGradSketch.for_sizes(SIZES, dimension=DIMENSION, seed=seed, padding=512), tensors)
+                sketch_of(RapidGrad.for_sizes(SIZES, dimension=DIMENSION, seed=seed, padding=512), tensors)
             )
             for seed in range(runs)
         ]
@@ -195,6 +195,6 @@ def test_identity_is_the_concatenated_gradient():
 
 def test_impossible_dimensions_are_refused():
     with pytest.raises(ConfigError, match="multiple of 32"):
-        FoldSketch(100)
+        Fold(100)
     with pytest.raises(ConfigError, match="divide"):
-        RapidGradSketch.for_sizes(SIZES, dimension=1000, padding=1024)
+        RapidGrad.for_sizes(SIZES, dimension=1000, padding=1024)

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from unweave import progress
 from unweave.attribution.retrieval import Ranking, rank
-from unweave.errors import MissingExtraError, StoreError
+from unweave.errors import ConfigError, MissingExtraError, StoreError
 from unweave.files import replacing, write_json
-from unweave.sketch.fold import FoldSketch
+from unweave.sketch.fold import Fold
+from unweave.store.base import Store
 from unweave.store.records import INDEX
 from unweave.store.store import GradientStore
 
@@ -32,7 +33,7 @@ LEAST_CANDIDATES = 200
 
 
 def search_index(
-    store: GradientStore,
+    store: Store,
     queries: Float[Tensor, "q K"],
     *,
     top_k: int,
@@ -50,7 +51,14 @@ def search_index(
 
     Returns:
         A ranking for each query; scores are the store's own, the choice of rows is approximate.
+
+    Raises:
+        ConfigError: When the store has no folder that could keep the index.
     """
+    if not isinstance(store, GradientStore):
+        raise ConfigError(
+            "An approximate index lies in the folder of its store.", where="index", remedy="give the store a path"
+        )
     index, ids = _index(store)
     short = _shorten(queries)
     count = min(len(ids), max(LEAST_CANDIDATES, CANDIDATES * top_k))
@@ -117,5 +125,5 @@ def _shorten(sketches: Float[Tensor, "n K"]) -> np.ndarray:
     if sketches.shape[1] <= SHORT:
         return sketches.numpy()
     out = torch.zeros(len(sketches), SHORT)
-    FoldSketch(SHORT, 1).add(out, "index", sketches.contiguous(), torch.ones(len(sketches)))
+    Fold(SHORT, 1).add(out, "index", sketches.contiguous(), torch.ones(len(sketches)))
     return out.numpy()

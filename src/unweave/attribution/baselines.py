@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from unweave.store.store import GradientStore
+from unweave.store.base import Store
 
 
 def bm25_scores(query: str, documents: Sequence[str]) -> list[float]:
@@ -28,7 +28,7 @@ def bm25_scores(query: str, documents: Sequence[str]) -> list[float]:
     return [float(score) for score in retriever.get_scores(words)] if words else [0.0] * len(documents)
 
 
-def gradient_norm_scores(store: GradientStore, row_ids: Sequence[str]) -> list[float]:
+def gradient_norm_scores(store: Store, row_ids: Sequence[str]) -> list[float]:
     """The norm of each row's gradient: what is found without looking at the query.
 
     Args:

@@ -12,7 +12,7 @@ from unweave.attribution.retrieval import Ranking, rank
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.models.loading import Loaded
 from unweave.sketch.sketcher import Sketcher
-from unweave.store.store import GradientStore
+from unweave.store.base import Store
 from unweave.store.texts import stored_rows
 
 
@@ -21,7 +21,7 @@ class TokenDetail:
     """What tokens contribute to the influence of one row on one query; every list sums to the influence, those of positions together with `unplaced`.
 
     Attributes:
-        query_tokens: The query's tokens, prompt and answer.
+        query_tokens: The query's tokens, prompt and answer; of a contrast with those of the other answer behind them.
         row_tokens: The row's tokens, prompt and answer.
         query_answer: Where what is traced of the query begins.
         row_answer: Where the row's first answer begins.
@@ -45,13 +45,13 @@ class TokenDetail:
 
 def rerank_exactly(
     sketcher: Sketcher,
-    store: GradientStore,
+    store: Store,
     loaded: Loaded,
     query: Query,
     candidates: Ranking,
     config: RetrievalConfig,
     texts: dict[str, dict[str, Any]],
-) -> tuple[Ranking, dict[str, TokenDetail]]:
+) -> tuple[Ranking, dict[str, TokenDetail], dict[str, float]]:
     """Score candidates exactly and sort them anew; look into the tokens of those that remain.
 
     Args:
@@ -64,14 +64,15 @@ def rerank_exactly(
         texts: Row id to its text.
 
     Returns:
-        The new ranking, and row id to the detail of each row in it.
+        The new ranking, row id to the detail of each row in it, and row id to the exact score of each candidate.
     """
     ids = list(dict.fromkeys(hit.row_id for hit in [*candidates.helpful, *candidates.harmful]))
-    rows = stored_rows(texts, ids, folder=store.folder)
+    rows = stored_rows(texts, ids, where=store.place)
     examples = encode_rows(rows, loaded.tokenizer, EncodingConfig(**store.spec.encoding)).examples
-    prepared = prepare_query(sketcher, query.example)
+    prepared = prepare_query(sketcher, query.example, against=query.against)
     exact = exact_influence(sketcher, prepared, examples, similarity=config.similarity)
-    ranking = rank(ids, exact.scores.float() * config.learning_rate, top_k=config.top_k)
+    scores = exact.scores.float() * config.learning_rate
+    ranking = rank(ids, scores, top_k=config.top_k)
     shown = dict.fromkeys(hit.row_id for hit in [*ranking.helpful, *ranking.harmful])
     places = [ids.index(row_id) for row_id in shown]
     losses = _loss_shares(sketcher, prepared, examples, exact, places, config)
@@ -83,7 +84,7 @@ def rerank_exactly(
     for place, shares in zip(places, losses, strict=True):
         matrix, example = exact.matrices[place] * config.learning_rate, examples[place]
         details[ids[place]] = TokenDetail(
-            words(query.example.input_ids),
+            words(prepared.input_ids),
             words(example.input_ids),
             query.example.label_positions[0],
             example.label_positions[0],
@@ -93,7 +94,7 @@ def rerank_exactly(
             _spread(shares, example),
             float(exact.unplaced[place]) * config.learning_rate,
         )
-    return ranking, details
+    return ranking, details, dict(zip(ids, scores.tolist(), strict=True))
 
 
 def _spread(shares: list[float], example: Example) -> list[float]:

@@ -42,6 +42,20 @@ class Factors:
     right: Tensor | None
     placed: bool = True
 
+    def minus(self, other: "Factors") -> "Factors":
+        """The factors of a difference of gradients: the positions of both, those of the second with the sign turned.
+
+        Args:
+            other: Factors of the same tensor for other examples.
+
+        Returns:
+            The factors.
+        """
+        right = None
+        if self.right is not None and other.right is not None:
+            right = torch.cat([self.right, other.right], dim=1)
+        return Factors(torch.cat([self.left, -other.left], dim=1), right, self.placed)
+
     def products(self, other: "Factors") -> Float[Tensor, "B S T"]:
         """The inner products of every position of `other` (one example) with every position of these.
 
@@ -106,19 +120,29 @@ class PreparedQuery:
         example: The query.
         factors: Tensor to its factors.
         norms: Of the query.
+        against: The other answer, where the query is the difference of two; its positions stand behind the query's own.
     """
 
     example: Example
     factors: dict[str, Factors]
     norms: TensorNorms
+    against: Example | None = None
+
+    @property
+    def input_ids(self) -> tuple[int, ...]:
+        """The tokens of all positions."""
+        return self.example.input_ids + (() if self.against is None else self.against.input_ids)
 
 
-def prepare_query(sketcher: Sketcher, example: Example, *, norms: TensorNorms | None = None) -> PreparedQuery:
+def prepare_query(
+    sketcher: Sketcher, example: Example, *, against: Example | None = None, norms: TensorNorms | None = None
+) -> PreparedQuery:
     """Capture a query's factors.
 
     Args:
         sketcher: The model, and how the store was made.
         example: The query.
+        against: The other answer, where what is traced is the difference of two.
         norms: Norms to divide by, where they are not the query's own: a single token's share is divided by its answer's.
 
     Returns:
@@ -126,8 +150,12 @@ def prepare_query(sketcher: Sketcher, example: Example, *, norms: TensorNorms | 
     """
     found: dict[str, Factors] = {}
     _visit(sketcher, [example], found.__setitem__)
+    if against is not None:
+        own, found = found, {}
+        _visit(sketcher, [against], found.__setitem__)
+        found = {name: _alike(name, factors, found[name]).minus(found[name]) for name, factors in own.items()}
     squares = {name: factors.squares() for name, factors in found.items()}
-    return PreparedQuery(example, found, norms or _norms(sketcher, squares))
+    return PreparedQuery(example, found, norms or _norms(sketcher, squares), against)
 
 
 def exact_influence(
@@ -157,7 +185,7 @@ def exact_influence(
     for chosen in plan_batches([len(row) for row in rows], token_budget=sketcher.config.token_budget):
         batch = [rows[index] for index in chosen]
         width = max(map(len, batch))
-        total = torch.zeros(len(batch), len(query.example), width, device=sketcher.device, dtype=torch.float64)
+        total = torch.zeros(len(batch), len(query.input_ids), width, device=sketcher.device, dtype=torch.float64)
 
         def add(name: str, factors: Factors, chosen: list[int] = chosen, total: Tensor = total) -> None:
             own = factors.squares()

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
-from unweave.data.rows import Row
+from unweave.data.rows import Row, Turn, content_id
 from unweave.errors import ConfigError
+from unweave.models.generation import greedy_answers
+from unweave.models.model import Model
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,14 @@ class Query:
         row: Prompt and whole answer.
         example: Its tokens; loss on the traced part.
         part: The traced part, where it is not the whole.
+        against: The tokens of another answer to the same prompt: what is traced is then why the first was given and not that, by the gradient of the
+            difference of their losses.
     """
 
     row: Row
     example: Example
     part: str | None = None
+    against: Example | None = None
 
 
 def make_queries(
@@ -34,6 +39,7 @@ def make_queries(
     span: str | None = None,
     words: bool = False,
     tokens: bool = False,
+    against: str | None = None,
 ) -> list[Query]:
     """Encode answers, and cut them where only parts are asked for.
 
@@ -44,6 +50,7 @@ def make_queries(
         span: Only this text of each answer.
         words: Each word by itself.
         tokens: Each token by itself, the end of the answer included.
+        against: The other answer of each query.
 
     Returns:
         The queries, in the order of rows and of their parts.
@@ -56,7 +63,8 @@ def make_queries(
     by_id = {row.id: row for row in rows}
     queries: list[Query] = []
     # What is traced is the answer; those before it are part of the question.
-    for example in encode_rows(rows, tokenizer, replace(encoding, loss="last-turn")).examples:
+    encoding = replace(encoding, loss="last-turn")
+    for example in encode_rows(rows, tokenizer, encoding).examples:
         row = by_id[example.row_id]
         if span is not None:
             place = row.completion.find(span)
@@ -76,7 +84,52 @@ def make_queries(
             ]
         else:
             queries.append(Query(row, example))
-    return queries
+    if against is None:
+        return queries
+    others = encode_rows([row.with_completion(against) for row in rows], tokenizer, encoding).examples
+    other_of = {example.row_id: example for example in others}
+    return [replace(query, against=other_of[query.row.id]) for query in queries]
+
+
+def query_row(
+    model: Model,
+    prompt: str | Row,
+    *,
+    completion: str | None = None,
+    system: str | None = None,
+    encoding: EncodingConfig,
+    max_new_tokens: int = 48,
+) -> Row:
+    """A prompt with the answer that is to be traced.
+
+    Args:
+        model: The model, which answers where no answer is given.
+        prompt: The prompt; or a row, whose own answer is traced where it has one.
+        completion: The answer.
+        system: The system text that the prompt stands under; by default the template's own, or none.
+        encoding: Template.
+        max_new_tokens: Longest generated answer, in tokens.
+
+    Returns:
+        The row; its id is a hash of what it holds.
+
+    Raises:
+        ConfigError: When the answer is empty.
+    """
+    if isinstance(prompt, Row):
+        row, completion = prompt, completion if completion is not None else prompt.completion or None
+    else:
+        turns = () if system is None else (Turn("system", system),)
+        row = Row(id="query", instruction=prompt, completion="", turns=turns)
+    if completion is None:
+        completion = greedy_answers(model, [row], encoding, max_new_tokens=max_new_tokens)[0]
+    if not completion.strip():
+        raise ConfigError(
+            "The answer to trace is empty.", where="completion", remedy="give another prompt, or an answer with it"
+        )
+    if isinstance(prompt, Row):
+        return row.with_completion(completion)
+    return replace(row, id=content_id(prompt, "", row.turns, completion), completion=completion)
 
 
 def _cut(row: Row, example: Example, tokenizer: Any, spans: list[tuple[int, int]]) -> list[Query]:

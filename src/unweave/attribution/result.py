@@ -24,6 +24,7 @@ class TraceResult:
         texts: Row id to prompt, completion, source and line.
         seconds: Wall time of gradients and scan, loading and generation apart.
         details: For each query, row id to what its tokens contribute; empty without `rerank`.
+        exact: For each query, row id to the exact influence of each row that was scored again; empty without `rerank`.
     """
 
     queries: list[Row]
@@ -34,3 +35,4 @@ class TraceResult:
     texts: dict[str, dict[str, Any]]
     seconds: float
     details: list[dict[str, TokenDetail]] = field(default_factory=list)
+    exact: list[dict[str, float]] = field(default_factory=list)

@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave.attribution.scan import scan
+from unweave.store.base import Store
 from unweave.store.shards import BLOCK_BYTES
-from unweave.store.store import GradientStore
 
 
 @dataclass(frozen=True)
-class Hit:
+class RankedRow:
     """A training row with its influence on a query.
 
     Attributes:
@@ -34,12 +34,12 @@ class Ranking:
         harmful: Most negative first.
     """
 
-    helpful: list[Hit]
-    harmful: list[Hit]
+    helpful: list[RankedRow]
+    harmful: list[RankedRow]
 
 
 def influence_scores(
-    store: GradientStore,
+    store: Store,
     queries: Float[Tensor, "q K"],
     *,
     similarity: str = "dot",
@@ -65,7 +65,7 @@ def influence_scores(
 
 
 def search(
-    store: GradientStore,
+    store: Store,
     queries: Float[Tensor, "q K"],
     *,
     top_k: int,
@@ -115,10 +115,10 @@ def rank(row_ids: Sequence[str], scores: Float[Tensor, " n"], *, top_k: int) -> 
         edge = values.topk(min(top_k, len(values))).values.min() if len(values) and top_k else torch.inf
         places: list[int] = (values >= edge).nonzero().flatten().tolist()
         sides.append(
-            _merged([], [Hit(row_ids[place], float(scores[place])) for place in places], sign=sign, top_k=top_k)
+            _merged([], [RankedRow(row_ids[place], float(scores[place])) for place in places], sign=sign, top_k=top_k)
         )
     return Ranking(*sides)
 
 
-def _merged(first: list[Hit], second: list[Hit], *, sign: int, top_k: int) -> list[Hit]:
+def _merged(first: list[RankedRow], second: list[RankedRow], *, sign: int, top_k: int) -> list[RankedRow]:
     return sorted([*first, *second], key=lambda hit: (-sign * hit.influence, hit.row_id))[:top_k]

@@ -19,8 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave.sketch.numbers import encode_numbers
+from unweave.store.base import Store
 from unweave.store.shards import BLOCK_BYTES, Block, Stored
-from unweave.store.store import GradientStore
 
 SHORT = 1024
 PART = 16_384
@@ -40,7 +40,7 @@ class BlockScores:
 
 
 def scan(
-    store: GradientStore,
+    store: Store,
     queries: Float[Tensor, "q K"],
     *,
     similarity: str = "dot",
@@ -75,7 +75,7 @@ def scan(
         yield from pool.map(score, store.blocks(block_bytes=block_bytes))
 
 
-def _product(store: GradientStore, queries: Tensor) -> Callable[[Stored], Tensor]:
+def _product(store: Store, queries: Tensor) -> Callable[[Stored], Tensor]:
     """What multiplies stored rows with the queries: [q, n]."""
     number_format, dimension = store.spec.number_format, store.spec.dimension
     if number_format == "sign":

@@ -12,7 +12,7 @@ from unweave.attribution.baselines import bm25_scores, gradient_norm_scores, ran
 from unweave.attribution.registry import INFLUENCE, SCORERS
 from unweave.data.rows import Row
 from unweave.registry import entry
-from unweave.store.store import GradientStore
+from unweave.store.base import Store
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Corpus:
         seed: For random scores.
     """
 
-    store: GradientStore
+    store: Store
     row_ids: Sequence[str]
     documents: Sequence[str]
     encoder: str

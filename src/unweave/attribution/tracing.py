@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from unweave import progress
-from unweave.attribution.caching import sketcher_for
+from unweave.attribution.adding import sketcher_for
 from unweave.attribution.config import RetrievalConfig
 from unweave.attribution.details import rerank_exactly
 from unweave.attribution.preconditioning import query_vectors
@@ -20,15 +20,16 @@ from unweave.data.rows import Row
 from unweave.errors import ConfigError
 from unweave.models.loading import Loaded
 from unweave.models.vocabulary import require_tokens
+from unweave.sketch.sketcher import Sketcher
+from unweave.store.base import Store
 from unweave.store.shards import BLOCK_BYTES
-from unweave.store.store import GradientStore
 from unweave.store.texts import shared_system
 
 SYSTEM_SHOWN = 60
 
 
 def trace_rows(
-    store: GradientStore, loaded: Loaded, queries: Sequence[Row], config: RetrievalConfig | None = None
+    store: Store, loaded: Loaded, queries: Sequence[Row], config: RetrievalConfig | None = None
 ) -> TraceResult:
     """Trace rows, each a prompt with its answer.
 
@@ -46,12 +47,13 @@ def trace_rows(
 
 
 def trace_queries(
-    store: GradientStore,
+    store: Store,
     loaded: Loaded,
     queries: Sequence[Query],
     config: RetrievalConfig,
     *,
     keep_scores: bool = True,
+    sketcher: Sketcher | None = None,
 ) -> TraceResult:
     """Trace answers or parts of them.
 
@@ -61,22 +63,30 @@ def trace_queries(
         queries: The queries.
         config: How to score.
         keep_scores: Keep the scores of all rows, not just of the top ones.
+        sketcher: Makes sketches like the store's, where that was made sure of already.
 
     Returns:
         The trace.
+
+    Raises:
+        ConfigError: When options do not go together.
     """
     started = time.monotonic()
     _require_possible(config)
     texts = store.texts()
-    _tell_other_system(shared_system(texts, folder=store.folder), store, queries)
-    row_ids, details = store.row_ids(), []
+    _tell_other_system(shared_system(texts, where=store.place), store, queries)
+    row_ids, details, exact = store.row_ids(), [], []
     if config.scorer != "influence":
+        if any(query.against is not None for query in queries):
+            raise ConfigError(
+                f"The scorer '{config.scorer}' compares no two answers.", where="against", remedy="leave it out"
+            )
         corpus = Corpus(store, row_ids, documents_of(texts, row_ids), config.encoder, config.seed)
         scores = baseline_scores(config.scorer, corpus, [query.row for query in queries])
         rankings = [rank(row_ids, own, top_k=config.top_k) for own in scores]
     else:
         require_tokens(loaded.model, [query.example for query in queries], tokenizer=loaded.tokenizer)
-        sketcher = sketcher_for(store, loaded)
+        sketcher = sketcher or sketcher_for(store, loaded)
         vectors = query_vectors(sketcher, store, loaded, queries, config, texts)
         wanted = max(config.top_k, config.rerank)
         options: dict[str, Any] = {"similarity": config.similarity, "learning_rate": config.learning_rate}
@@ -95,7 +105,7 @@ def trace_queries(
                 rerank_exactly(sketcher, store, loaded, *pair, config, texts)
                 for pair in zip(queries, rankings, strict=True)
             ]
-            rankings, details = [ranking for ranking, _ in reranked], [detail for _, detail in reranked]
+            rankings, details, exact = map(list, zip(*reranked, strict=True))
     return TraceResult(
         [query.row for query in queries],
         [query.part for query in queries],
@@ -105,6 +115,7 @@ def trace_queries(
         texts,
         round(time.monotonic() - started, 3),
         details,
+        exact,
     )
 
 
@@ -133,7 +144,7 @@ def _block_bytes(config: RetrievalConfig) -> int:
     return max(1, min(BLOCK_BYTES, int(config.memory_gib * 2**30 / (2 * torch.get_num_threads()))))
 
 
-def _tell_other_system(shared: str | None, store: GradientStore, queries: Sequence[Query]) -> None:
+def _tell_other_system(shared: str | None, store: Store, queries: Sequence[Query]) -> None:
     """Say where all rows were learned under one system text and queries are asked under another: that alone changes whom they are like."""
     given = store.spec.encoding.get("system_prompt")
     others = {query.row.id for query in queries if (query.row.system_text or given) != shared}

@@ -14,26 +14,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unweave.store.store import GradientStore
-
 DAMPING = 0.1
 
 
 def trak(
-    store: GradientStore, row_ids: list[str], queries: Float[Tensor, "q K"], *, damping: float | None = None
+    rows: Float[Tensor, "n K"], queries: Float[Tensor, "q K"], *, damping: float | None = None
 ) -> Float[Tensor, "q K"]:
     """Precondition the sketches of queries.
 
     Args:
-        store: The store.
-        row_ids: The rows that give the curvature: all, or a sample.
+        rows: Sketches of the rows that give the curvature: all, or a sample.
         queries: Sketches.
         damping: Relative damping; the default is 0.1.
 
     Returns:
         The preconditioned sketches.
     """
-    rows = store.read(row_ids)
     products = (rows @ rows.T).double()
     shift = (DAMPING if damping is None else damping) * products.diagonal().mean()
     inner = torch.linalg.solve(

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from unweave import progress
-from unweave.attribution.caching import CacheResult, Unit, do_unit, open_job
+from unweave.attribution.adding import Unit, do_unit
+from unweave.attribution.caching import CacheResult, open_job
 from unweave.data.encoding import Example
 from unweave.engines.config import CacheConfig
 from unweave.errors import ConfigError, MissingExtraError

@@ -12,7 +12,8 @@ import torch
 import torch.distributed as dist
 
 from unweave import progress
-from unweave.attribution.caching import CacheJob, CacheResult, Unit, do_unit, open_job
+from unweave.attribution.adding import Unit, do_unit
+from unweave.attribution.caching import CacheJob, CacheResult, open_job
 from unweave.engines.config import CacheConfig
 from unweave.errors import ConfigError
 

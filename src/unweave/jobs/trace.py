@@ -7,14 +7,14 @@ from typing import Any
 from unweave import progress
 from unweave.attribution.formats.rapidin import write_influence_file
 from unweave.attribution.model import store_model
-from unweave.attribution.queries import make_queries
+from unweave.attribution.queries import make_queries, query_row
 from unweave.attribution.result import TraceResult
 from unweave.attribution.retrieval import rank
 from unweave.attribution.tracing import trace_queries
 from unweave.data.encoding import EncodingConfig
 from unweave.data.questions import read_questions
 from unweave.data.remembered import remembered_columns
-from unweave.data.rows import Row, Turn, content_id
+from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError, StoreError
 from unweave.jobs.config import TraceConfig
 from unweave.models.generation import greedy_answers
@@ -67,7 +67,7 @@ def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> Trace
     if config.html:
         from unweave.report.trace_page import write_trace_page
 
-        write_trace_page(config.html, result, store)
+        write_trace_page(config.html, result, store.spec)
     for path in (config.output, config.tda, config.html):
         if path is not None:
             remember_output(store, path)
@@ -119,16 +119,11 @@ def _asked(config: TraceConfig, loaded: Loaded, encoding: EncodingConfig) -> lis
 
 
 def _query(config: TraceConfig, loaded: Loaded, encoding: EncodingConfig) -> Row:
-    prompt = config.prompt or ""
-    turns = () if config.system is None else (Turn("system", config.system),)
-    row = Row(id="query", instruction=prompt, completion="", turns=turns)
-    completion = config.completion
-    if completion is None:
-        completion = greedy_answers(loaded, [row], encoding, max_new_tokens=config.max_new_tokens)[0]
-    if not completion.strip():
-        raise ConfigError(
-            "The answer to trace is empty.",
-            where="--completion",
-            remedy="give another prompt, or an answer with --completion",
-        )
-    return replace(row, id=content_id(prompt, "", turns, completion), completion=completion)
+    return query_row(
+        loaded,
+        config.prompt or "",
+        completion=config.completion,
+        system=config.system,
+        encoding=encoding,
+        max_new_tokens=config.max_new_tokens,
+    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from unweave.files import write_text
 from unweave.report.pages import environment
-from unweave.store.store import GradientStore
+from unweave.store.format import StoreSpec
 
 if TYPE_CHECKING:
     from unweave.attribution.details import TokenDetail
@@ -20,13 +20,13 @@ SIDES = {
 SPEC = "model", "adapter", "parameters", "sketch", "dimension", "normalize", "reduction", "number_format"
 
 
-def write_trace_page(path: Path, result: "TraceResult", store: GradientStore) -> None:
+def write_trace_page(path: Path, result: "TraceResult", spec: StoreSpec) -> None:
     """Write the page.
 
     Args:
         path: The HTML file.
         result: The trace.
-        store: The store, for what its numbers mean.
+        spec: How the store was made: what the numbers mean.
     """
     queries = []
     for index, (query, part, ranking) in enumerate(zip(result.queries, result.parts, result.rankings, strict=True)):
@@ -36,7 +36,7 @@ def write_trace_page(path: Path, result: "TraceResult", store: GradientStore) ->
             for side, title in SIDES.items()
         ]
         queries.append({"prompt": query.user_text, "answer": query.completion, "part": part, "sides": sides})
-    spec = store.spec.to_json()
+    described = spec.to_json()
     page = (
         environment()
         .get_template("trace.html")
@@ -45,8 +45,8 @@ def write_trace_page(path: Path, result: "TraceResult", store: GradientStore) ->
             rows=len(result.row_ids),
             seconds=result.seconds,
             exact=bool(result.details),
-            spec=[(name, spec[name]) for name in SPEC],
-            sign=spec["sign"],
+            spec=[(name, described[name]) for name in SPEC],
+            sign=described["sign"],
         )
     )
     write_text(path, page)

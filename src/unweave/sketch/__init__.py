@@ -7,9 +7,9 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "SketchConfig": "unweave.sketch.config",
         "Sketch": "unweave.sketch.base",
-        "FoldSketch": "unweave.sketch.fold",
-        "RapidGradSketch": "unweave.sketch.rapidgrad",
-        "IdentitySketch": "unweave.sketch.identity",
+        "Fold": "unweave.sketch.fold",
+        "RapidGrad": "unweave.sketch.rapidgrad",
+        "Identity": "unweave.sketch.identity",
         "SKETCHES": "unweave.sketch.registry",
         "make_sketch": "unweave.sketch.make",
     },

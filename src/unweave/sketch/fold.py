@@ -28,7 +28,7 @@ from unweave.sketch.kernels.dispatch import kernel
 
 
 @dataclass(frozen=True)
-class FoldSketch:
+class Fold:
     """Fold+roll, from a counter-based hash.
 
     Attributes:
@@ -49,7 +49,7 @@ class FoldSketch:
             )
 
     @classmethod
-    def for_sizes(cls, sizes: Sizes, *, dimension: int, seed: int, **_: Any) -> "FoldSketch":
+    def for_sizes(cls, sizes: Sizes, *, dimension: int, seed: int, **_: Any) -> "Fold":
         """Make the sketch of a model; the sizes do not matter to it.
 
         Args:
@@ -79,7 +79,7 @@ class FoldSketch:
         kernel("fold_add", piece.device)(out, piece, scale, key, offsets(key, chunks, self.dimension))
 
 
-def fold_matrix(sketch: FoldSketch, sizes: Sizes) -> Float[Tensor, "K D"]:
+def fold_matrix(sketch: Fold, sizes: Sizes) -> Float[Tensor, "K D"]:
     """The sketch as a dense matrix, for checks on small models.
 
     Args:

@@ -18,7 +18,7 @@ BLOCK_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
-class GaussianSketch:
+class Gaussian:
     """A dense random matrix that exists one block at a time.
 
     Attributes:
@@ -31,7 +31,7 @@ class GaussianSketch:
     name: str = "gaussian"
 
     @classmethod
-    def for_sizes(cls, sizes: Sizes, *, dimension: int, seed: int = 0, **_: Any) -> "GaussianSketch":
+    def for_sizes(cls, sizes: Sizes, *, dimension: int, seed: int = 0, **_: Any) -> "Gaussian":
         """Make the sketch of a model.
 
         Args:

@@ -10,7 +10,7 @@ from unweave.sketch.base import Sizes, starts_of
 
 
 @dataclass(frozen=True)
-class IdentitySketch:
+class Identity:
     """The gradient as it is.
 
     Attributes:
@@ -23,7 +23,7 @@ class IdentitySketch:
     name: str = "none"
 
     @classmethod
-    def for_sizes(cls, sizes: Sizes, *, dimension: int = 0, seed: int = 0, **_: Any) -> "IdentitySketch":
+    def for_sizes(cls, sizes: Sizes, *, dimension: int = 0, seed: int = 0, **_: Any) -> "Identity":
         """Make the identity of a model.
 
         Args:

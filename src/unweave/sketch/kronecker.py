@@ -23,7 +23,7 @@ from torch import Tensor
 
 from unweave.errors import ConfigError
 from unweave.sketch.base import Shapes, Sizes, reciprocal_root
-from unweave.sketch.fold import FoldSketch
+from unweave.sketch.fold import Fold
 from unweave.sketch.hashing import offsets, tensor_key
 from unweave.sketch.kernels.dispatch import kernel
 
@@ -31,7 +31,7 @@ SIDE = 128
 
 
 @dataclass(frozen=True)
-class KroneckerSketch:
+class Kronecker:
     """Folded sides, dense products.
 
     Attributes:
@@ -56,7 +56,7 @@ class KroneckerSketch:
     @classmethod
     def for_sizes(
         cls, sizes: Sizes, *, dimension: int, seed: int = 0, shapes: Shapes | None = None, **_: Any
-    ) -> "KroneckerSketch":
+    ) -> "Kronecker":
         """Make the sketch of a model.
 
         Args:
@@ -89,7 +89,7 @@ class KroneckerSketch:
         """
         shape = self.shapes.get(tensor, ())
         if len(shape) != 2:
-            FoldSketch(self.dimension, self.seed).add(out, tensor, piece, scale)
+            Fold(self.dimension, self.seed).add(out, tensor, piece, scale)
             return
         by_rows = self._side(tensor, "right", piece.float().view(len(piece), *shape))
         both = self._side(tensor, "left", by_rows.mT.contiguous()).mT

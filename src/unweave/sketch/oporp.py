@@ -16,13 +16,13 @@ from unweave.sketch.base import Sizes
 from unweave.sketch.tables import TableSketch
 
 
-class OporpSketch(TableSketch):
+class Oporp(TableSketch):
     """One permutation, one sign a coordinate, bins of equal length."""
 
     name = "oporp"
 
     @classmethod
-    def for_sizes(cls, sizes: Sizes, *, dimension: int, seed: int = 0, **_: Any) -> "OporpSketch":
+    def for_sizes(cls, sizes: Sizes, *, dimension: int, seed: int = 0, **_: Any) -> "Oporp":
         """Draw the permutation and the signs.
 
         Args:

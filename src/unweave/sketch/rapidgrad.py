@@ -22,7 +22,7 @@ LAMBDA = 20
 ORIGINAL_SEED = 42
 
 
-class RapidGradSketch(TableSketch):
+class RapidGrad(TableSketch):
     """The exact replay."""
 
     name = "rapidgrad"
@@ -30,7 +30,7 @@ class RapidGradSketch(TableSketch):
     @classmethod
     def for_sizes(
         cls, sizes: Sizes, *, dimension: int, seed: int = ORIGINAL_SEED, padding: int = PADDING, **_: Any
-    ) -> "RapidGradSketch":
+    ) -> "RapidGrad":
         """Draw the tables for a model.
 
         Args:

@@ -3,12 +3,12 @@
 from typing import Any
 
 SKETCHES: dict[str, Any] = {
-    "fold": "unweave.sketch.fold:FoldSketch",
-    "rapidgrad": "unweave.sketch.rapidgrad:RapidGradSketch",
-    "oporp": "unweave.sketch.oporp:OporpSketch",
+    "fold": "unweave.sketch.fold:Fold",
+    "rapidgrad": "unweave.sketch.rapidgrad:RapidGrad",
+    "oporp": "unweave.sketch.oporp:Oporp",
     "tensorsketch": "unweave.sketch.tensorsketch:TensorSketch",
-    "kronecker": "unweave.sketch.kronecker:KroneckerSketch",
-    "gaussian": "unweave.sketch.gaussian:GaussianSketch",
-    "none": "unweave.sketch.identity:IdentitySketch",
+    "kronecker": "unweave.sketch.kronecker:Kronecker",
+    "gaussian": "unweave.sketch.gaussian:Gaussian",
+    "none": "unweave.sketch.identity:Identity",
 }
 """Name to a `Sketch`, or where it is; a new one is one file and one line here."""

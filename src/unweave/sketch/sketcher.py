@@ -130,6 +130,31 @@ class Sketcher:
             out *= reciprocal_root(out.square().sum(dim=1))[:, None]
         return Sketched(out.cpu(), squares.sqrt().cpu(), losses.means().float().cpu())
 
+    def sketch_difference(self, first: Example, second: Example) -> Float[Tensor, " K"]:
+        """The sketch of one example's gradient minus another's, normalised as that of one gradient.
+
+        Args:
+            first: The example.
+            second: What is taken from it.
+
+        Returns:
+            The sketch, on the CPU.
+        """
+        batch = collate([first, second], pad_token_id=self.pad_token_id).to(self.device)
+        out = torch.zeros(1, self.sketch.dimension, device=self.device)
+
+        def consume(name: str, piece: Tensor) -> None:
+            wide = piece.flatten(1).to(torch.promote_types(piece.dtype, torch.float32))
+            flat = wide[:1] - wide[1:]
+            square = flat.square().sum(dim=1)
+            scale = reciprocal_root(square) if self.config.normalize == "tensor" else torch.ones_like(square)
+            self.sketch.add(out, name, flat, scale)
+
+        per_sample_gradients(self.model, batch, self.parameters, consume, reduction=self.config.reduction)
+        if self.config.normalize == "row":
+            out *= reciprocal_root(out.square().sum(dim=1))[:, None]
+        return out[0].cpu()
+
     def _by_factors(self, left: Tensor, right: Tensor) -> bool:
         if not self._takes_factors:
             return False

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from unweave.errors import ConfigError
 from unweave.sketch.base import Shapes, Sizes, reciprocal_root
-from unweave.sketch.fold import FoldSketch
+from unweave.sketch.fold import Fold
 from unweave.sketch.hashing import hash_words, tensor_key
 from unweave.sketch.kernels.dispatch import kernel
 
@@ -79,7 +79,7 @@ class TensorSketch:
         """
         shape = self.shapes[tensor]
         if len(shape) != 2:
-            FoldSketch(self.dimension, self.seed).add(out, tensor, piece, scale)
+            Fold(self.dimension, self.seed).add(out, tensor, piece, scale)
             return
         sides = [self._side(tensor, side, size) for side, size in zip(("left", "right"), shape, strict=True)]
         bins, signs = zip(*sides, strict=True)

@@ -4,12 +4,8 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from unweave.data.remembered import remember_columns, remembered_columns
 from unweave.errors import DataError, StoreError
@@ -17,7 +13,7 @@ from unweave.files import file_digest, remove, replacing
 from unweave.store.log import LOG, Fault
 from unweave.store.outputs import forget_outputs
 from unweave.store.records import INDEX, read_commit, read_deletion
-from unweave.store.shards import REPAIR, Commit
+from unweave.store.shards import Commit
 from unweave.store.store import GradientStore
 from unweave.store.texts import FILE as TEXTS
 from unweave.store.texts import merge_texts, read_texts, remove_texts
@@ -178,7 +174,7 @@ def compact_store(store: GradientStore) -> int:
     with store.writing():
         gone, contents = store.deleted(), store.contents()
         # What counts is decided before the first shard goes: with it goes what says that another was replaced.
-        removed = _rewrite(store, {commit.name: list(store.kept(commit)) for commit in store.commits()})
+        removed = store.rewrite({commit.name: store.kept(commit) for commit in store.commits()})
         store.drop_index()
         forget_outputs(store, gone)
         remove_texts(store.folder, gone, contents)
@@ -186,45 +182,6 @@ def compact_store(store: GradientStore) -> int:
             remove(path)
         store.log.rewrite()
         store.refresh()
-    return removed
-
-
-def take_out(store: GradientStore, row_ids: Collection[str]) -> None:
-    """Take rows out of a store that is held for writing, off the disk at once, so that they may come back in another form.
-
-    Args:
-        store: The store.
-        row_ids: The rows.
-    """
-    store.drop_index()
-    # Texts first: a sketch without a text is known for what it is when a kill comes in between, a text without a sketch is not.
-    remove_texts(store.folder, row_ids)
-    _rewrite(
-        store,
-        {
-            commit.name: [place for place, row_id in enumerate(commit.row_ids) if row_id not in row_ids]
-            for commit in store.commits()
-        },
-    )
-    store.refresh()
-
-
-def _rewrite(store: GradientStore, kept: Mapping[str, Sequence[int]]) -> int:
-    """Leave of each commit the rows that are kept; how many went."""
-    removed = 0
-    for commit in list(store.commits()):
-        keep = list(kept[commit.name])
-        if len(keep) == len(commit.row_ids):
-            continue
-        if keep:
-            held = _tensors(store.shard_path(commit.name), rows=len(commit.row_ids))
-            tensors = {name: tensor[keep] for name, tensor in held.items()}
-            ids = tuple(commit.row_ids[index] for index in keep)
-            # The same unit number: scans keep their order, and readers take the smaller of the two commits while both are there.
-            own = tuple(commit.contents[index] for index in keep) if commit.contents else ()
-            store.write_shard(commit.unit, ids, tensors, contents=own)
-        store.withdraw(commit)
-        removed += len(commit.row_ids) - len(keep)
     return removed
 
 
@@ -277,16 +234,6 @@ def merge_stores(sources: Sequence[Path], target: Path) -> GradientStore:
             merge_texts(store.folder, target)
             merged.delete(sorted(store.deleted() & merged.names()))
     return merged
-
-
-def _tensors(path: Path, *, rows: int) -> dict[str, Tensor]:
-    try:
-        held = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise StoreError(f"A shard can't be read: {error}.", where=str(path), remedy=REPAIR) from error
-    if any(tensor.shape[:1] != (rows,) for tensor in held.values()):
-        raise StoreError("A shard does not hold the rows of its commit.", where=str(path), remedy=REPAIR)
-    return held
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

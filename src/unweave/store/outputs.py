@@ -36,7 +36,7 @@ def forget_outputs(store: GradientStore, row_ids: Collection[str]) -> None:
     outputs = {place: digest for place, digest in store.log.outputs().items() if place.is_file()}
     if not outputs or not row_ids:
         return
-    leaving = [row_of_text(text, folder=store.folder) for text in read_texts(store.folder) if text["id"] in row_ids]
+    leaving = [row_of_text(text, where=store.place) for text in read_texts(store.folder) if text["id"] in row_ids]
     needles = needles_of(leaving) | {row_id.encode() for row_id in row_ids}
     for place, digest in outputs.items():
         if not mentions(place, needles):

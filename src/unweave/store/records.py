@@ -9,6 +9,7 @@ from typing import Any
 
 from unweave.errors import DataError, StoreError
 from unweave.files import read_record, remove, watched, write_json
+from unweave.store.base import Store
 from unweave.store.log import LOG, Log
 from unweave.store.pinned import Pinned
 from unweave.store.shards import Commit, records_in, without_superseded
@@ -20,21 +21,30 @@ INDEX = "index"
 """Folder of the approximate indexes of a store, which are made from its sketches."""
 
 
-class Records:
-    """The commits and deletions of a store, read once and kept.
+class Records(Store):
+    """The commits and deletions of a store in a folder, read once and kept.
 
     Args:
         folder: The store's folder.
     """
 
     def __init__(self, folder: Path):
+        super().__init__()
         self.folder = folder
         self.pinned = Pinned()
         self.log = Log(folder)
         self._commits: list[Commit] | None = None
         self._deleted: set[str] | None = None
-        self._present: set[str] | None = None
-        self._newest: dict[str, str] | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the store is, for messages."""
+        return str(self.folder)
+
+    def refresh(self) -> None:
+        """Forget what was read of commits and deletions, so that those of other processes are seen."""
+        super().refresh()
+        self._commits = self._deleted = None
 
     def commits(self) -> list[Commit]:
         """The committed shards, in the order of their names, which is that of their making."""
@@ -95,83 +105,6 @@ class Records:
     def committed(self) -> list[Path]:
         """The records of commits, those too that a compaction has replaced."""
         return records_in(self.folder / "commits")
-
-    def row_ids(self) -> list[str]:
-        """The rows in the store, in scan order."""
-        return [commit.row_ids[place] for commit in self.commits() for place in self.kept(commit)]
-
-    def kept(self, commit: Commit) -> Sequence[int]:
-        """Which rows of a commit are in the store: those that are not deleted, and were not sketched anew since with other content.
-
-        Args:
-            commit: The commit.
-
-        Returns:
-            Their places in it, ascending.
-        """
-        gone, newest = self.deleted(), self._replaced()
-        if not newest and gone.isdisjoint(commit.row_ids):
-            return range(len(commit.row_ids))
-        return [
-            place
-            for place, row_id in enumerate(commit.row_ids)
-            if row_id not in gone and newest.get(row_id, commit.name) == commit.name
-        ]
-
-    def replaced_rows(self) -> int:
-        """Sketches on the disk in whose place newer ones of the same rows stand."""
-        gone = self.deleted()
-        rows = sum(row_id not in gone for commit in self.commits() for row_id in commit.row_ids)
-        return rows - len(self.row_ids())
-
-    def contents(self) -> dict[str, str | None]:
-        """The rows in the store, each with the digest of what it was when it was sketched; `None` where that was not kept."""
-        return {
-            commit.row_ids[place]: commit.contents[place] if commit.contents else None
-            for commit in self.commits()
-            for place in self.kept(commit)
-        }
-
-    def _replaced(self) -> dict[str, str]:
-        """Rows that more than one commit names, with the newest of these."""
-        if self._newest is None:
-            seen: set[str] = set()
-            newest: dict[str, str] = {}
-            for commit in self.commits():
-                newest.update({row_id: commit.name for row_id in commit.row_ids if row_id in seen})
-                seen.update(commit.row_ids)
-            self._newest = newest
-        return self._newest
-
-    def refresh(self) -> None:
-        """Forget what was read of commits and deletions, so that those of other processes are seen."""
-        self._commits = self._deleted = self._present = self._newest = None
-
-    def pending(self, row_ids: Sequence[str], contents: Sequence[str] | None = None) -> list[str]:
-        """Which of these rows are not in the store.
-
-        Args:
-            row_ids: Ids of rows.
-            contents: A digest of what each is now: a row of another content, or of one that was not kept, is not in the store either.
-
-        Returns:
-            Those that no commit names, in their order.
-        """
-        if contents is not None:
-            held = self.contents()
-            return [row_id for row_id, own in zip(row_ids, contents, strict=True) if held.get(row_id) != own]
-        present = self.names()
-        return [row_id for row_id in row_ids if row_id not in present]
-
-    def names(self) -> set[str]:
-        """The rows in the store, for asking whether one is among them; do not change the set."""
-        if self._present is None:
-            self._present = set(self.row_ids())
-        return self._present
-
-    def next_unit(self) -> int:
-        """A number above those of all commits."""
-        return 1 + max((commit.unit for commit in self.commits()), default=-1)
 
     def publish(self, commit: Commit) -> None:
         """Write the commit of a shard that is on the disk: from now on its rows are in the store.
@@ -271,31 +204,6 @@ class Records:
     def deletions(self) -> list[Path]:
         """The records of deletions that are not compacted away."""
         return records_in(self.folder / "deletions")
-
-    def require_rows(self, row_ids: Sequence[str], contents: Sequence[str] | None = None) -> None:
-        """Refuse to go on when rows are missing, or are others than those that were sketched.
-
-        Args:
-            row_ids: Their ids.
-            contents: A digest of what each is now.
-
-        Raises:
-            StoreError: Naming one that is not in the store, or has changed.
-        """
-        if missing := self.pending(row_ids):
-            raise StoreError(
-                f"{len(missing)} row(s) are not in the store, such as '{missing[0]}'.",
-                where=str(self.folder),
-                remedy="cache them first",
-            )
-        held = self.contents() if contents is not None else {}
-        for row_id, own in zip(row_ids, contents or (), strict=contents is not None):
-            if held[row_id] not in (None, own):
-                raise StoreError(
-                    f"The row '{row_id}' has changed since it was cached.",
-                    where=str(self.folder),
-                    remedy="cache these rows again: what has changed is computed anew",
-                )
 
 
 def not_vouched(folder: Path, name: str) -> StoreError:

@@ -14,36 +14,25 @@ the next writer. To resume is to ask for the rows that no commit names.
 import contextlib
 import hashlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from unweave.data.rows import Row
 from unweave.errors import StoreError
 from unweave.files import file_digest, locked, read_record, remove, replacing, watched, write_json
-from unweave.sketch.numbers import decode_numbers, encode_numbers, stored_bytes
+from unweave.sketch.numbers import stored_bytes
 from unweave.store.format import StoreSpec
 from unweave.store.log import LOG
 from unweave.store.records import Records, not_vouched
-from unweave.store.shards import (
-    BLOCK_BYTES,
-    REPAIR,
-    Block,
-    Commit,
-    Layout,
-    Stored,
-    layout_in,
-    layout_of,
-    rows_in,
-)
+from unweave.store.shards import REPAIR, Commit, Layout, layout_in, layout_of, rows_in
 from unweave.store.texts import FILE as TEXTS
-from unweave.store.texts import same_text, texts_by_id
+from unweave.store.texts import remove_texts, texts_by_id, write_texts
 from unweave.temporary import TEMPORARY_PREFIX, remove_stale
 
 
@@ -68,7 +57,7 @@ class GradientStore(Records):
         self.spec = spec
 
     @classmethod
-    def create(cls, folder: Path, spec: StoreSpec) -> "GradientStore":
+    def create(cls, folder: str | Path, spec: StoreSpec) -> "GradientStore":
         """Open a store for writing, making it where there is none.
 
         Args:
@@ -78,6 +67,7 @@ class GradientStore(Records):
         Returns:
             The store.
         """
+        folder = Path(folder)
         if (folder / "store.json").is_file():
             store = cls.open(folder)
             store.spec.require(spec, where=str(folder))
@@ -91,7 +81,7 @@ class GradientStore(Records):
         return store
 
     @classmethod
-    def open(cls, folder: Path) -> "GradientStore":
+    def open(cls, folder: str | Path) -> "GradientStore":
         """Open an existing store for reading.
 
         Args:
@@ -103,6 +93,7 @@ class GradientStore(Records):
         Raises:
             StoreError: When there is no store, or its description can't be read.
         """
+        folder = Path(folder)
         path = folder / "store.json"
         if not path.is_file():
             raise StoreError(
@@ -168,62 +159,6 @@ class GradientStore(Records):
             )
         self.log.adopt()
 
-    def commit(
-        self,
-        row_ids: Sequence[str],
-        sketches: Float[Tensor, "n K"],
-        norms: Float[Tensor, " n"],
-        losses: Float[Tensor, " n"],
-        *,
-        unit: int | None = None,
-        contents: Sequence[str] | None = None,
-    ) -> None:
-        """Add rows: their shard first, then the commit that makes them visible.
-
-        A row that is there with another content is replaced by the commit: until then readers find the old sketch, from then on the new one.
-
-        Args:
-            row_ids: Ids, none of them in the store yet.
-            sketches: Their sketches in float32.
-            norms: Euclidean norm of each row's whole gradient, before normalisation.
-            losses: l(z) of each row in nats a token.
-            unit: The number of this unit of work, from `next_unit` on, where several processes commit: scans go in the order of units.
-            contents: A digest of what each row is, by which it is known when it changes under its id.
-
-        Raises:
-            StoreError: When a row is there already, or was deleted and not compacted away, or a sketch is not finite.
-        """
-        repeated = set(row_ids) & self.names()
-        if contents is not None:
-            repeated -= set(self.pending(row_ids, contents))
-        if repeated:
-            raise StoreError(
-                f"The row '{min(repeated)}' is in the store already.",
-                where=str(self.folder),
-                remedy="cache only pending rows",
-            )
-        if returning := [row_id for row_id in row_ids if row_id in self.deleted()]:
-            raise StoreError(
-                f"The row '{returning[0]}' was deleted from this store.",
-                where=str(self.folder),
-                remedy="leave it out of the data; to take it in again, run `unweave store compact` first",
-            )
-        if not torch.isfinite(sketches).all():
-            bad = row_ids[int((~torch.isfinite(sketches).all(dim=1)).nonzero()[0])]
-            raise StoreError(
-                f"The sketch of row '{bad}' is not finite.", where=str(self.folder), remedy="cache with --dtype float32"
-            )
-        values, scales = encode_numbers(sketches, self.spec.number_format)
-        tensors = {
-            "sketches": values,
-            "scales": scales,
-            "lengths": sketches.float().norm(dim=1),
-            "norms": norms.float(),
-            "losses": losses.float(),
-        }
-        number = self.next_unit() if unit is None else unit
-        self.write_shard(number, tuple(row_ids), tensors, contents=tuple(contents or ()))
-
     def write_shard(
         self, unit: int, row_ids: tuple[str, ...], tensors: dict[str, Tensor], *, contents: tuple[str, ...] = ()
     ) -> None:
@@ -242,104 +177,6 @@ class GradientStore(Records):
             temporary.write_bytes(save({key: tensor.contiguous().cpu() for key, tensor in tensors.items()}))
         commit = Commit(name, row_ids, path.stat().st_size, file_digest(path), contents)
         self.publish(commit)
-
-    def blocks(self, *, block_bytes: int = BLOCK_BYTES) -> list[Block]:
-        """Cut the store into the units of a scan.
-
-        Args:
-            block_bytes: The most bytes of sketches a block.
-
-        Returns:
-            Blocks, in scan order.
-        """
-        step = max(1, block_bytes // stored_bytes(self.spec.dimension, self.spec.number_format))
-        found = []
-        for commit in self.commits():
-            places = self.kept(commit)
-            for start in range(0, len(commit.row_ids), step):
-                rows = slice(start, min(start + step, len(commit.row_ids)))
-                kept = None
-                if len(places) < len(commit.row_ids):
-                    kept = tuple(place - start for place in places if rows.start <= place < rows.stop)
-                    kept = None if len(kept) == rows.stop - rows.start else kept
-                if kept != ():
-                    found.append(Block(commit, rows, kept))
-        return found
-
-    def load(self, block: Block) -> Stored:
-        """Map the sketches of a block; the memory is given back when the result goes.
-
-        Args:
-            block: The block.
-
-        Returns:
-            All its rows, deleted ones too: take those in `block.kept`.
-        """
-        content, layout = self._shard(block.commit)
-        path = self.shard_path(block.commit.name)
-        values, scales, lengths = (
-            rows_in(content, layout, name, block.rows, path) for name in ("sketches", "scales", "lengths")
-        )
-        return Stored(values, torch.from_numpy(np.array(scales)), torch.from_numpy(np.array(lengths)))
-
-    def read(self, row_ids: Sequence[str]) -> Float[Tensor, "n K"]:
-        """The sketches of some rows.
-
-        Args:
-            row_ids: Their ids.
-
-        Returns:
-            Sketches in float32, in the order of `row_ids`.
-
-        Raises:
-            StoreError: When a row is not in the store.
-        """
-        self.require_rows(row_ids)
-        wanted: dict[str, list[int]] = {}
-        for index, row_id in enumerate(row_ids):
-            wanted.setdefault(row_id, []).append(index)
-        out = torch.empty(len(row_ids), self.spec.dimension)
-        for block in self.blocks():
-            ids = block.commit.row_ids[block.rows]
-            places = range(len(ids)) if block.kept is None else block.kept
-            positions = [index for index in places if ids[index] in wanted]
-            if positions:
-                stored = self.load(block)
-                found = self.decode(stored.values[positions], stored.scales[positions])
-                for position, sketch in zip(positions, found, strict=True):
-                    out[wanted[ids[position]]] = sketch
-        return out
-
-    def decode(self, values: np.ndarray, scales: Float[Tensor, " n"]) -> Float[Tensor, "n K"]:
-        """Sketches in float32 from stored values.
-
-        Args:
-            values: Stored values.
-            scales: Their scales.
-
-        Returns:
-            The sketches.
-        """
-        return decode_numbers(torch.from_numpy(np.array(values)), scales, self.spec.number_format, self.spec.dimension)
-
-    def column(self, name: str, row_ids: Sequence[str]) -> Float[Tensor, " n"]:
-        """A number of each of some rows.
-
-        Args:
-            name: `norms` or `losses`.
-            row_ids: Their ids.
-
-        Returns:
-            The numbers, in the order of `row_ids`.
-        """
-        self.require_rows(row_ids)
-        values: dict[str, float] = {}
-        for commit in self.commits():
-            content, layout = self._shard(commit)
-            rows = slice(0, len(commit.row_ids))
-            found = rows_in(content, layout, name, rows, self.shard_path(commit.name)).tolist()
-            values.update({commit.row_ids[place]: found[place] for place in self.kept(commit)})
-        return torch.tensor([values[row_id] for row_id in row_ids])
 
     def texts(self) -> dict[str, dict[str, Any]]:
         """The texts of the rows, each the one that its sketch is of; where the store has gone on meanwhile, this reader goes along.
@@ -368,24 +205,6 @@ class GradientStore(Records):
                     raise odd
                 return texts
 
-    def require_texts(self, rows: Sequence[Row]) -> None:
-        """Refuse to go on with sketches of rows that have another text now. Rows whose text was not kept pass.
-
-        Args:
-            rows: The rows.
-
-        Raises:
-            StoreError: Naming one that has changed.
-        """
-        texts = self.texts()
-        changed = [row for row in rows if row.id in texts and not same_text(texts[row.id], row)]
-        if changed:
-            raise StoreError(
-                f"The row '{changed[0].id}' has changed since it was cached: its sketch is of another text ({len(changed)} row(s) in all).",
-                where=f"{changed[0].place}, {self.folder}",
-                remedy="cache these rows again: what has changed is computed anew",
-            )
-
     def info(self) -> dict[str, Any]:
         """Size and description.
 
@@ -405,6 +224,71 @@ class GradientStore(Records):
             "rows_fingerprint": hashlib.blake2b("\n".join(named).encode(), digest_size=16).hexdigest(),
             **self.spec.to_json(),
         }
+
+    def column_of(self, commit: Commit, name: str, rows: slice) -> np.ndarray:
+        """Some rows of a shard's tensor, mapped: nothing is read before it is touched.
+
+        Args:
+            commit: The shard.
+            name: The tensor.
+            rows: Which of its rows.
+
+        Returns:
+            The values.
+        """
+        content, layout = self._shard(commit)
+        return rows_in(content, layout, name, rows, self.shard_path(commit.name))
+
+    def keep_texts(self, rows: Sequence[Row], contents: Mapping[str, str]) -> None:
+        """Keep the texts of rows, beside those that are kept already.
+
+        Args:
+            rows: The rows.
+            contents: Row id to the digest of what it is, as its commit has it.
+        """
+        write_texts(self.folder, rows, contents)
+
+    def take_out(self, row_ids: Collection[str]) -> None:
+        """Take rows out of a store that is held for writing, off the disk at once, so that they may come back in another form.
+
+        Args:
+            row_ids: The rows.
+        """
+        self.drop_index()
+        # Texts first: a sketch without a text is known for what it is when a kill comes in between, a text without a sketch is not.
+        remove_texts(self.folder, row_ids)
+        self.rewrite(
+            {
+                commit.name: [place for place, row_id in enumerate(commit.row_ids) if row_id not in row_ids]
+                for commit in self.commits()
+            }
+        )
+        self.refresh()
+
+    def rewrite(self, kept: Mapping[str, Sequence[int]]) -> int:
+        """Leave of each shard the rows that are kept, each as it is.
+
+        Args:
+            kept: Name of each shard to the places of these rows.
+
+        Returns:
+            How many rows went.
+        """
+        removed = 0
+        for commit in list(self.commits()):
+            keep = list(kept[commit.name])
+            if len(keep) == len(commit.row_ids):
+                continue
+            if keep:
+                held = _tensors(self.shard_path(commit.name), rows=len(commit.row_ids))
+                tensors = {name: tensor[keep] for name, tensor in held.items()}
+                ids = tuple(commit.row_ids[index] for index in keep)
+                # The same unit number: scans keep their order, and readers take the smaller of the two commits while both are there.
+                own = tuple(commit.contents[index] for index in keep) if commit.contents else ()
+                self.write_shard(commit.unit, ids, tensors, contents=own)
+            self.withdraw(commit)
+            removed += len(commit.row_ids) - len(keep)
+        return removed
 
     def _shard(self, commit: Commit) -> tuple[np.ndarray, Layout]:
         """The bytes of a shard, mapped, and where its tensors are: from the disk, or as it was when this reader opened the store."""
@@ -426,3 +310,13 @@ class GradientStore(Records):
                 where=str(self.folder),
                 remedy="run the same command again",
             ) from error
+
+
+def _tensors(path: Path, *, rows: int) -> dict[str, Tensor]:
+    try:
+        held = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise StoreError(f"A shard can't be read: {error}.", where=str(path), remedy=REPAIR) from error
+    if any(tensor.shape[:1] != (rows,) for tensor in held.values()):
+        raise StoreError("A shard does not hold the rows of its commit.", where=str(path), remedy=REPAIR)
+    return held

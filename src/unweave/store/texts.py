@@ -25,7 +25,7 @@ def write_texts(folder: Path, rows: Sequence[Row], contents: Mapping[str, str] |
     known = contents or {}
     kept = {_key(text): text for text in read_texts(folder)}
     for row in rows:
-        new = _record(row, known.get(row.id))
+        new = text_of(row, known.get(row.id))
         before = kept.get((row.id, None))
         if before is not None and same_text(before, row):
             del kept[(row.id, None)]
@@ -43,7 +43,7 @@ def same_text(text: Mapping[str, Any], row: Row) -> bool:
     Returns:
         True when prompt, answer and earlier turns are the same.
     """
-    new = _record(row, None)
+    new = text_of(row, None)
     return all(text.get(name) == new[name] for name in ("prompt", "completion", "turns"))
 
 
@@ -182,13 +182,13 @@ def _key(text: Mapping[str, Any]) -> tuple[str, str | None]:
     return text["id"], text.get("content")
 
 
-def stored_rows(texts: Mapping[str, dict[str, Any]], row_ids: Sequence[str], *, folder: Path) -> list[Row]:
+def stored_rows(texts: Mapping[str, dict[str, Any]], row_ids: Sequence[str], *, where: str) -> list[Row]:
     """Rows of a store as rows again, so that their gradients can be computed anew.
 
     Args:
         texts: From `texts_by_id`.
         row_ids: Which.
-        folder: The store's folder, for errors.
+        where: The store, for errors.
 
     Returns:
         The rows, in the order of `row_ids`.
@@ -199,37 +199,37 @@ def stored_rows(texts: Mapping[str, dict[str, Any]], row_ids: Sequence[str], *, 
     if missing := [row_id for row_id in row_ids if row_id not in texts]:
         raise StoreError(
             f"The store does not hold the text of row '{missing[0]}'.",
-            where=str(folder / FILE),
+            where=where,
             remedy="cache the same rows again",
         )
-    return [row_of_text(texts[row_id], folder=folder) for row_id in row_ids]
+    return [row_of_text(texts[row_id], where=where) for row_id in row_ids]
 
 
-def shared_system(texts: Mapping[str, dict[str, Any]], *, folder: Path) -> str | None:
+def shared_system(texts: Mapping[str, dict[str, Any]], *, where: str) -> str | None:
     """The system text that all rows of a store have, where it is one.
 
     Args:
         texts: From `texts_by_id`.
-        folder: The store's folder, for errors.
+        where: The store, for errors.
 
     Returns:
         The text; `None` where a row has none or another.
     """
     shared = None
     for text in texts.values():
-        own = row_of_text(text, folder=folder).system_text
+        own = row_of_text(text, where=where).system_text
         if own is None or shared not in (None, own):
             return None
         shared = own
     return shared
 
 
-def row_of_text(text: dict[str, Any], *, folder: Path) -> Row:
+def row_of_text(text: dict[str, Any], *, where: str) -> Row:
     """A kept text as the row that it is of.
 
     Args:
         text: From `read_texts`.
-        folder: The store's folder, for errors.
+        where: The store, for errors.
 
     Returns:
         The row.
@@ -243,6 +243,7 @@ def row_of_text(text: dict[str, Any], *, folder: Path) -> Row:
             instruction=text["prompt"],
             completion=text["completion"],
             turns=_turns(json.loads(text.get("turns") or "[]")),
+            meta=json.loads(text.get("meta") or "{}"),
             source=text["source"],
             line=text["line"],
             **_more(json.loads(text.get("more") or "{}")),
@@ -250,7 +251,7 @@ def row_of_text(text: dict[str, Any], *, folder: Path) -> Row:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(
             f"The text of row '{text['id']}' can't be read: {error}.",
-            where=str(folder / FILE),
+            where=where,
             remedy="take the file away, and cache the same rows again",
         ) from error
 
@@ -267,11 +268,16 @@ def _more(stored: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def text_of(row: Row, content: str | None) -> dict[str, Any]:
+    """A row as it is kept.
 
+    Args:
+        row: The row.
+        content: A digest of what its sketch is of.
 
-def _record(row: Row, content: str | None) -> dict[str, Any]:
+    Returns:
+        What `read_texts` gives of it.
+    """
     return {
         "id": row.id,
         "content": content,
@@ -286,3 +292,7 @@ def _record(row: Row, content: str | None) -> dict[str, Any]:
         ),
         "meta": json.dumps(dict(row.meta), ensure_ascii=False, default=str),
     }
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

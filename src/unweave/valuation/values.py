@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 
 from unweave import progress
-from unweave.attribution.caching import content_of, sketcher_for
+from unweave.attribution.adding import content_of, sketcher_for
 from unweave.attribution.config import ENCODER
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.rows import Row

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave import progress
-from unweave.attribution.caching import sketcher_for
+from unweave.attribution.adding import sketcher_for
 from unweave.attribution.config import RetrievalConfig
 from unweave.attribution.preconditioning import curvature_problem, preconditioner
 from unweave.attribution.tracing import trace_rows
@@ -47,7 +47,7 @@ def sketch_agreement(
     texts, ids = store.texts(), store.row_ids()
     chosen = _drawn(len(ids), max_rows, seed)
     encoding = EncodingConfig(**store.spec.encoding)
-    rows = stored_rows(texts, [ids[index] for index in chosen], folder=store.folder)
+    rows = stored_rows(texts, [ids[index] for index in chosen], where=store.place)
     examples = encode_rows(rows, loaded.tokenizer, encoding).examples
     asked = encode_rows(queries, loaded.tokenizer, encoding).examples
     exact = exact_scores(sketcher_for(store, loaded), asked, examples)
@@ -123,7 +123,7 @@ def curved_scores(
     used: list[Damping] = []
     problem = curvature_problem(sketcher, store, loaded, config, texts, note=used.append)
     asked = encode_rows(queries, loaded.tokenizer, encoding).examples
-    rows = encode_rows(stored_rows(texts, row_ids, folder=store.folder), loaded.tokenizer, encoding).examples
+    rows = encode_rows(stored_rows(texts, row_ids, where=store.place), loaded.tokenizer, encoding).examples
     with frozen_in_evaluation(loaded.model):
         held = preconditioner(config.preconditioner)(problem, gradients_of(sketcher, asked))
         scores = _products(sketcher, held, rows, normalize="none")

@@ -1,0 +1,159 @@
+"""The rows that an answer comes from, as objects."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+import torch
+
+from unweave.attribution.details import TokenDetail
+from unweave.attribution.result import TraceResult
+from unweave.attribution.retrieval import RankedRow
+from unweave.data.rows import Row
+from unweave.errors import MissingExtraError
+from unweave.lazy import resolve
+from unweave.store.base import Store
+from unweave.store.outputs import remember_output
+from unweave.store.store import GradientStore
+from unweave.store.texts import stored_rows
+
+if TYPE_CHECKING:
+    import pandas
+
+PAGE = "unweave.report.trace_page:write_trace_page"
+"""What writes the page; pages stand above the library, so it is looked up when one is asked for."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A training row with its influence on an answer.
+
+    Example:
+        >>> import unweave as uw
+        >>> index = uw.GradientIndex.build(model, rows, dimension=4096)
+        >>> hit = index.attribute("add 1 and 2", completion="3", rerank=2, top_k=2)[0]
+        >>> hit.row.completion, hit.influence > 0, hit.level, len(hit.tokens.row_tokens)
+        ('3', True, 0.875, 11)
+
+    Attributes:
+        row: The row.
+        influence: The step size times <g(query), g(row)>: positive where a step on the row lowers the answer's loss.
+        level: Share of all rows of the index whose influence is below this one's, from 0 to 1.
+        tokens: What the tokens of both contribute, where the row was scored exactly.
+    """
+
+    row: Row
+    influence: float
+    level: float
+    tokens: TokenDetail | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Hits(Sequence[Hit]):
+    """The rows with the most influence on an answer, the most helpful first.
+
+    Example:
+        >>> import unweave as uw
+        >>> hits = uw.GradientIndex.build(model, rows, dimension=4096).attribute("hello", completion="world", top_k=3)
+        >>> [hit.row.completion for hit in hits], len(hits.harmful)
+        (['world', 'Tokyo', 'Paris'], 3)
+        >>> hits.to_pandas().columns.tolist()
+        ['id', 'influence', 'level', 'prompt', 'completion', 'source', 'line']
+        >>> hits.save_html("trace.html").name
+        'trace.html'
+
+    Attributes:
+        query: The prompt, and the answer that was traced.
+        part: The traced part of the answer, where it is not the whole.
+        helpful: The rows that this is a sequence of: a step on one lowers the answer's loss.
+        harmful: The rows at the other end, the most harmful first.
+    """
+
+    query: Row
+    part: str | None
+    helpful: tuple[Hit, ...]
+    harmful: tuple[Hit, ...] = field(repr=False)
+    _result: TraceResult = field(repr=False)
+    _store: Store = field(repr=False)
+
+    @classmethod
+    def of(cls, result: TraceResult, store: Store) -> "Hits":
+        """The hits of a trace of one query.
+
+        Args:
+            result: The trace, with the scores of all rows.
+            store: The store that it is of.
+
+        Returns:
+            The hits.
+        """
+        assert result.scores is not None, "all scores were kept"
+        ranking, scores = result.rankings[0], result.scores[0].clone()
+        details = result.details[0] if result.details else {}
+        place = {row_id: index for index, row_id in enumerate(result.row_ids)}
+        # What is known exactly counts, and of the other rows what their sketches say.
+        for row_id, influence in (result.exact[0] if result.exact else {}).items():
+            scores[place[row_id]] = influence
+
+        def hits(ranked: Sequence[RankedRow]) -> tuple[Hit, ...]:
+            rows = stored_rows(result.texts, [one.row_id for one in ranked], where=store.place)
+            return tuple(
+                Hit(row, one.influence, _below(scores, one.influence), details.get(one.row_id))
+                for row, one in zip(rows, ranked, strict=True)
+            )
+
+        return cls(result.queries[0], result.parts[0], hits(ranking.helpful), hits(ranking.harmful), result, store)
+
+    def __len__(self) -> int:
+        return len(self.helpful)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Hit, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Hit | tuple[Hit, ...]:
+        return self.helpful[index]
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The hits as a table.
+
+        Returns:
+            A line a hit: id, influence, level, prompt, completion, source, line.
+
+        Raises:
+            MissingExtraError: When pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtraError("pandas", extra="datasets", purpose="A table") from error
+        columns = ("id", "influence", "level", "prompt", "completion", "source", "line")
+        lines = [
+            (hit.row.id, hit.influence, hit.level, hit.row.prompt, hit.row.completion, hit.row.source, hit.row.line)
+            for hit in self
+        ]
+        return pandas.DataFrame(lines, columns=list(columns))
+
+    def save_html(self, path: str | Path) -> Path:
+        """Write the hits, those at the other end too, as a page: one file, no script, no remote request.
+
+        An index on a disk remembers the page, and names it when one of its rows is deleted for good.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The file.
+        """
+        path = Path(path)
+        resolve(PAGE)(path, self._result, self._store.spec)
+        if isinstance(self._store, GradientStore):
+            remember_output(self._store, path)
+        return path
+
+
+def _below(scores: torch.Tensor, influence: float) -> float:
+    return float((scores < influence).double().mean())
