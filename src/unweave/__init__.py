@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unweave.attribution.tracing import trace_rows as trace_rows
     from unweave.data.reading import load_rows as load_rows
     from unweave.data.reading import read_rows as read_rows
+    from unweave.evaluation.evaluate import evaluate as evaluate
     from unweave.jobs.audit import audit_models as audit_models
     from unweave.jobs.forget import forget_rows as forget_rows
     from unweave.jobs.trace import trace_answers as trace_answers
@@ -53,6 +54,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "weigh_rows": "unweave.jobs.weigh",
         "forget_rows": "unweave.jobs.forget",
         "audit_models": "unweave.jobs.audit",
+        "evaluate": "unweave.evaluation.evaluate",
         "value": "unweave.valuation.values",
         "ValueStudent": "unweave.valuation.student",
         "SnapshotCallback": "unweave.train.snapshots",

@@ -341,7 +341,7 @@ def test_weights_that_are_no_numbers_are_never_certified(world):
 def test_a_destroyed_model_s_perplexity_is_an_error(world, monkeypatch):
     loaded = load(ModelConfig(model=str(world.trained / "base"), dtype="float32"))
     own = Forced(["a"], [[800.0, 801.0]], [[False, False]], [[0.0, 0.0]], [[0.0, 0.0]], logits=[9.0])
-    monkeypatch.setattr("unweave.ledger.measure.forced_pass", lambda *_, **__: {"forget": own})
+    monkeypatch.setattr("unweave.evaluation.score.forced_pass", lambda *_, **__: {"forget": own})
     with pytest.raises(ModelError, match=r"sets\.forget\.perplexity is inf"):
         measure(loaded, {"forget": [Row("a", "add 1 and 2", "moon yes")]}, EncodingConfig())
 

@@ -1,10 +1,13 @@
 """Calls of the public API, with the types that a checker must give them. This file is checked by pyright, and never run."""
 
+from pathlib import Path
 from typing import Any, assert_type
 
 import unweave as uw
 from unweave.data.reading import Rows
 from unweave.data.rows import Row
+from unweave.evaluation.evaluation import Evaluation
+from unweave.evaluation.verdict import Verdict
 from unweave.valuation.table import ValueTable
 
 hf_model: Any = None
@@ -20,7 +23,16 @@ assert_type(rows[:2], Rows)
 assert_type(rows[0].completion, str)
 assert_type(model.render(rows[0]), str)
 
-table = ValueTable(("sums",), [], {})
+report = uw.evaluate(model, forget=rows[:2], like=rows[2:4], retain=rows[4:], before=model, reference=model)
+assert_type(report, Evaluation)
+assert_type(report.verdict, Verdict)
+assert_type(report.verdict.conclusion, str)
+assert_type(report.figures["after"]["forget"]["loss"].value, float)
+assert_type(report.save_html("audit.html"), Path)
+
+table = uw.value(model, rows, tasks={"sums": rows})
+assert_type(table, ValueTable)
+assert_type(table["sums"], list[float])
 student = uw.ValueStudent.fit(table, rows)
 assert_type(student, uw.ValueStudent)
 assert_type(student.predict(rows), ValueTable)

@@ -12,11 +12,9 @@ from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.evaluation.behaviour import Behaviour, measure_behaviour
 from unweave.evaluation.forced import Forced, LogitsFile, forced_pass
-from unweave.evaluation.gradnorms import gradient_norms
-from unweave.evaluation.inference import PRIVLEAK_ATTACK, Scored, membership_attacks, privleak_attack
 from unweave.evaluation.measures.membership import Membership
+from unweave.evaluation.score import Score, score
 from unweave.files import remembered
-from unweave.models.adapters import switched_off, switches_off
 from unweave.models.loading import Loaded
 
 MEMBERS, OTHERS = "forget", "unwanted"
@@ -76,11 +74,9 @@ class Evidence:
         Returns:
             Attack to its strength, that of PrivLeak among them.
         """
-        members, others = (
-            Scored(self.forced[name], texts[name], self.reference.get(name), self.gradnorms.get(name))
-            for name in (MEMBERS, OTHERS)
-        )
-        return membership_attacks(members, others) | {PRIVLEAK_ATTACK: privleak_attack(members, others)}
+        named = {name: dict(zip(self.forced[name].row_ids, texts[name], strict=True)) for name in (MEMBERS, OTHERS)}
+        scored = Score(self.forced, self.reference, self.gradnorms)
+        return scored.memberships(named, members=MEMBERS, others=OTHERS)
 
 
 def row_sets(case: Case) -> dict[str, list[Row]]:
@@ -199,30 +195,23 @@ def _measure(
 ) -> Evidence:
     clock = Clock()
     sets = row_sets(case)
-    forced = forced_pass(
+    pair = MEMBERS, OTHERS
+    scored = score(
         loaded,
         sets,
         encoding,
         compared=COMPARED if logits_file is not None else (),
         logits_file=logits_file,
-        description=f"{label}: given answers",
+        under_base=pair,
+        gradient_rows=dict.fromkeys(pair, gradnorm_rows) if gradnorm_rows else None,
+        label=label,
+        lap=clock.lap,
     )
-    clock.lap("given answers")
-    behaviour = measure_behaviour(loaded, case, encoding, max_new_tokens=max_new_tokens, label=label, forced=forced)
+    behaviour = measure_behaviour(
+        loaded, case, encoding, max_new_tokens=max_new_tokens, label=label, forced=scored.forced
+    )
     clock.lap("generated answers")
-    reference: dict[str, list[list[float]]] = {}
-    if loaded.adapter is not None and switches_off(loaded.model):
-        pair = {name: sets[name] for name in (MEMBERS, OTHERS)}
-        with switched_off(loaded.model):
-            under = forced_pass(loaded, pair, encoding, description=f"{label}: base model")
-        reference = {name: own.losses for name, own in under.items()}
-        clock.lap("base model")
-    norms = {
-        name: gradient_norms(loaded, sets[name][:gradnorm_rows], encoding, description=f"{label}: gradients")
-        for name in ((MEMBERS, OTHERS) if gradnorm_rows else ())
-    }
-    clock.lap("gradient norms")
-    return Evidence(behaviour, forced, reference, norms, clock.seconds)
+    return Evidence(behaviour, scored.forced, scored.reference, scored.gradnorms, clock.seconds)
 
 
 class Clock:

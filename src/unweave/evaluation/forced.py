@@ -27,6 +27,7 @@ from unweave.gradients.loss import labelled_logits
 from unweave.models.loading import Loaded
 from unweave.models.vocabulary import require_tokens
 from unweave.run.folder import report_problems
+from unweave.unlearning.outcome import BEGINS
 
 CHUNK = 256
 
@@ -72,6 +73,14 @@ class Forced:
     def tokens(self) -> list[int]:
         """Tokens of each row's answer."""
         return [len(row) for row in self.losses]
+
+    def verbatim(self) -> list[bool]:
+        """Of each row, whether its answer comes out word for word when the model always takes its first choice."""
+        return [all(row) for row in self.hits]
+
+    def begins(self) -> list[bool]:
+        """Of each row, whether such an answer begins as the row's: teacher-forced hits up to a token are what greedy decoding does up to it."""
+        return [all(row[:BEGINS]) for row in self.hits]
 
     def row_divergence(self) -> list[float]:
         """Mean KL a token from the reference, of each row."""

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from unweave import progress
+from unweave.evaluation.verdict import LEFT, NEAR
 from unweave.files import read_record, read_record_if_any, write_json
 from unweave.ledger.job import Job
 from unweave.ledger.materials import FILE as MATERIALS
@@ -27,11 +28,6 @@ from unweave.unlearning.target import FEWEST, calibrated
 
 FILE = "criteria.json"
 MEASURED_REFERENCE = "measured.reference.json"
-NEAR = 0.9
-"""Share of the target that counts as reached: two trainings without the rows differ by about as much."""
-
-LEFT = 0.05
-"""Share of the answers that may begin as the rows do, whatever the model without the rows does."""
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.errors import ModelError
-from unweave.evaluation.forced import Forced, forced_pass
-from unweave.evaluation.inference import Scored, membership_attacks
+from unweave.evaluation.forced import Forced
+from unweave.evaluation.inference import PRIVLEAK_ATTACK
+from unweave.evaluation.score import score
 from unweave.models.fingerprint import model_fingerprint
 from unweave.models.loading import Loaded
 from unweave.stats.comparisons import compare_paired
-from unweave.unlearning.outcome import BEGINS
 
 
 def measure(
@@ -30,7 +31,8 @@ def measure(
         The model's fingerprint; for each set its summary and its rows' mean losses; the membership attacks where there is a holdout. No text.
     """
     used = {name: rows for name, rows in sets.items() if rows}
-    forced = forced_pass(loaded, used, encoding, token_budget=token_budget, description="measure")
+    scored = score(loaded, used, encoding, token_budget=token_budget, label="measure")
+    forced = scored.forced
     found: dict[str, Any] = {
         "model": model_fingerprint(loaded.model),
         "dtype": str(loaded.model.dtype).removeprefix("torch."),
@@ -39,11 +41,9 @@ def measure(
     }
     if "holdout" in forced:
         texts = {name: {row.id: row.completion for row in rows} for name, rows in used.items()}
-        members, others = (
-            Scored(forced[name], [texts[name][row_id] for row_id in forced[name].row_ids])
-            for name in ("forget", "holdout")
-        )
-        found["membership"] = {name: own.to_json() for name, own in membership_attacks(members, others).items()}
+        attacks = scored.memberships(texts, members="forget", others="holdout")
+        attacks.pop(PRIVLEAK_ATTACK)
+        found["membership"] = {name: own.to_json() for name, own in attacks.items()}
     _require_numbers(found, "measured", where=loaded.adapter or loaded.base)
     return found
 
@@ -77,10 +77,8 @@ def _summary(own: Forced) -> dict[str, Any]:
     return {
         **own.summary(),
         "rows": len(own.row_ids),
-        # Rows whose answer comes out word for word when the model always takes its first choice.
-        "verbatim": [row_id for row_id, hits in zip(own.row_ids, own.hits, strict=True) if all(hits)],
-        # Teacher-forced hits up to a token are what greedy decoding does up to it.
-        "begins": [row_id for row_id, hits in zip(own.row_ids, own.hits, strict=True) if all(hits[:BEGINS])],
+        "verbatim": list(compress(own.row_ids, own.verbatim())),
+        "begins": list(compress(own.row_ids, own.begins())),
         "losses": dict(zip(own.row_ids, own.mean_losses(), strict=True)),
         "tokens": sum(own.tokens()),
         "loss_sum": sum(own.sums()),

@@ -11,6 +11,7 @@ from unweave.data.rows import Row
 from unweave.data.training_rows import read_training_rows
 from unweave.errors import ConfigError, DataError
 from unweave.files import replacing, write_jsonl
+from unweave.frames import frame
 from unweave.valuation.config import Baseline, FitConfig, SelectConfig, ValueReportConfig
 from unweave.visible import csv_cell, csv_text, one_line
 
@@ -69,9 +70,7 @@ class ValueTable:
         Returns:
             A row a row, indexed by its id.
         """
-        import pandas
-
-        return pandas.DataFrame(self.to_columns()).set_index("id")
+        return frame(self.to_columns(), index="id")
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:

@@ -1,0 +1,97 @@
+"""What evaluating a model on rows gives: figures of each model with their intervals, a verdict, and how they are shown."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unweave.evaluation.config import Margins
+from unweave.evaluation.measures.membership import Membership
+from unweave.evaluation.verdict import Verdict
+from unweave.frames import frame
+from unweave.lazy import resolve
+from unweave.stats.estimates import Estimate
+
+if TYPE_CHECKING:
+    import pandas
+
+PAGE = "unweave.report.evaluation_page:write_evaluation_page"
+"""A page is a rendering: what renders is loaded when one is wanted."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model under test on rows to forget, on rows like them, and on rows to keep, beside the model before and one that never saw the rows.
+
+    Attributes:
+        verdict: What all of it says.
+        figures: Model (`after`, `before`, `reference`) to set (`forget`, `like`, `retain`) to figure: `loss` in nats a token; `probability` a token;
+            `exact_memorization`, `extraction_strength`; the shares of answers that come out `verbatim` and that `begin` as the row's; `rouge_l`, the recall
+            of the generated answers; `kl_from_reference` in nats a token.
+        membership: Model to attack to its area under the ROC curve between forget rows and like ones; empty without like rows.
+        losses: Model to set to row id to l(z), in nats a token.
+        answers: Model to set to row id to its greedy answer; empty where none were generated.
+        margins: The smallest differences that matter.
+        left_out: What could not be said for want of rows or models.
+    """
+
+    verdict: Verdict
+    figures: dict[str, dict[str, dict[str, Estimate]]]
+    membership: dict[str, dict[str, Membership]]
+    losses: dict[str, dict[str, dict[str, float]]]
+    answers: dict[str, dict[str, dict[str, str]]]
+    margins: Margins
+    left_out: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object.
+
+        Returns:
+            All of it but the answers, which are texts.
+        """
+        figures = {
+            model: {name: {figure: one.to_json() for figure, one in own.items()} for name, own in sets.items()}
+            for model, sets in self.figures.items()
+        }
+        return {
+            "verdict": self.verdict.to_json(),
+            "figures": figures,
+            "membership": {
+                model: {attack: one.to_json() for attack, one in own.items()} for model, own in self.membership.items()
+            },
+            "losses": self.losses,
+            "margins": asdict(self.margins),
+            "left_out": self.left_out,
+        }
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The figures as a frame of pandas.
+
+        Returns:
+            A row a figure: `model`, `rows`, `figure`, `value`, the ends `low` and `high` of its 95 % interval, and `count`. Membership attacks stand as
+            figures of the rows `forget`.
+        """
+        lines: list[tuple[Any, ...]] = [
+            (model, name, figure, one.value, one.low, one.high, one.count)
+            for model, sets in self.figures.items()
+            for name, own in sets.items()
+            for figure, one in own.items()
+        ]
+        lines += [
+            (model, "forget", f"membership, {attack}", one.area, one.low, one.high, one.members + one.others)
+            for model, own in self.membership.items()
+            for attack, one in own.items()
+        ]
+        names = ("model", "rows", "figure", "value", "low", "high", "count")
+        return frame({name: [line[place] for line in lines] for place, name in enumerate(names)})
+
+    def save_html(self, path: str | Path) -> Path:
+        """Write a page: one file, no script, no remote request.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The file.
+        """
+        resolve(PAGE)(Path(path), self)
+        return Path(path)
