@@ -11,7 +11,7 @@ from unweave.outputs import WRITES
 
 KILLS = 3
 READING = {
-    "doctor", "rows", "plan", "list", "completion", "audit tofu-log", "request list", "request verify", "store info", "store check",
+    "doctor", "rows", "list", "completion", "audit tofu-log", "request list", "request verify", "store info", "store check",
 }  # fmt: skip
 """Commands that write nothing."""
 MADE_OF_OTHERS = {

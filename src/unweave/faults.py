@@ -57,7 +57,7 @@ def explained(error: BaseException) -> UnweaveError | None:
         ):
             return UnweaveError(
                 "There is not enough memory.",
-                remedy="use a smaller model, smaller batches or shorter rows (`unweave plan` says what caching needs)",
+                remedy="use a smaller model, smaller batches or shorter rows (`unweave plan cache` says what caching needs)",
             )
     if isinstance(error, RecursionError):
         return UnweaveError("A file, or a template, is nested too deeply.", remedy="check the files that are read")

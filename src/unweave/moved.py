@@ -40,7 +40,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "trace.config": ("attribution.config", "engines.config", "jobs.config", "sketch.config"),
     "trace.curvature": ("attribution.preconditioning",),
     "trace.doctor": ("jobs.doctor",),
-    "trace.plan": ("jobs.plan",),
+    "trace.plan": ("jobs.cache_plan",),
     "trace.preconditioners": ("curvature",),
     "trace.rapidin_format": ("attribution.formats.rapidin",),
     "trace.sketching": ("sketch.sketcher",),

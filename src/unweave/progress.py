@@ -23,6 +23,21 @@ def silence(quiet: bool = True) -> None:
     _state["quiet"] = quiet
 
 
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Be silent for as long as the block lasts.
+
+    Yields:
+        Nothing.
+    """
+    before = silenced()
+    silence()
+    try:
+        yield
+    finally:
+        silence(before)
+
+
 def silenced() -> bool:
     """Whether progress is off."""
     return _state["quiet"]

@@ -26,8 +26,6 @@ import sys
 from unweave.cli.main import main
 from unweave.cli.table import GROUPS, TABLE
 for name in [*GROUPS, *TABLE, "run"]:
-    if name == "forget":
-        continue
     try:
         main([*name.split(), "--help"])
     except SystemExit as stop:
@@ -65,7 +63,7 @@ def helped(*arguments, capsys):
 def test_help_of_every_command_loads_no_torch():
     done = subprocess.run([sys.executable, "-c", WALK], capture_output=True, text=True, check=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("loaded by")]
-    assert lines == [f"loaded by {name} []" for name in [*GROUPS, *TABLE, "run"] if name != "forget"]
+    assert lines == [f"loaded by {name} []" for name in [*GROUPS, *TABLE, "run"]]
     assert done.stdout.count("usage: unweave ") == len(lines)
     assert done.stdout.count("--json") >= len(lines) - 1
 

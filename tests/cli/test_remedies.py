@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import unweave
-from unweave.cli.common import Common, CommonOutput
+from unweave.cli.common import Common, Overwriting, Planned
 from unweave.engines.config import CacheConfig
 from unweave.evaluation.config import AuditConfig
 from unweave.evaluation.tofu.config import TofuConfig, TofuLogConfig
@@ -19,18 +19,19 @@ from unweave.jobs.store import DeleteRowsConfig, MergeConfig
 from unweave.ledger.config import AddConfig, ListConfig, RollbackConfig, RunConfig, VerifyConfig
 from unweave.report.report import ReportConfig
 from unweave.train.config import TrainConfig
-from unweave.unlearning.methods import METHODS
+from unweave.unlearning.config import config_of
+from unweave.unlearning.methods import METHODS, get_method
 from unweave.valuation.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig, SelectConfig, ValueReportConfig
 from unweave.weights.config import WeighConfig
 
 SOURCE = Path(unweave.__file__).parent
 READ_ROWS = [
     TrainConfig, CacheConfig, DoctorConfig, TraceConfig, WeighConfig, ScoreConfig, FitConfig, PredictConfig, SelectConfig, CurveConfig, ValueReportConfig,
-    InfluenceAuditConfig, AddConfig, RunConfig, DeleteRowsConfig, MakeCaseConfig, *(method.config_type for method in METHODS.values()),
+    InfluenceAuditConfig, AddConfig, RunConfig, DeleteRowsConfig, MakeCaseConfig, *(config_of(get_method(name)) for name in METHODS),
 ]  # fmt: skip
 """The options of every command that reads rows that unweave did not write itself."""
 OTHERS = [AuditConfig, ListConfig, RollbackConfig, VerifyConfig, TofuConfig, TofuLogConfig]
-OTHERS += [ForgettingBenchConfig, DemoConfig, ReportConfig, MergeConfig, Common, CommonOutput]
+OTHERS += [ForgettingBenchConfig, DemoConfig, ReportConfig, MergeConfig, Common, Overwriting, Planned]
 OF_OTHER_PROGRAMS = {"--nproc-per-node", "--upgrade", "--no-deps"}
 
 

@@ -13,9 +13,9 @@ from unweave.attribution.caching import cache_rows
 from unweave.cli.main import main
 from unweave.engines.config import CacheConfig
 from unweave.jobs import doctor
+from unweave.jobs.cache_plan import plan_cache
 from unweave.jobs.config import DoctorConfig
 from unweave.jobs.doctor import examine
-from unweave.jobs.plan import plan_cache, shown
 from unweave.models.loading import Loaded
 from unweave.store.store import GradientStore
 
@@ -172,7 +172,7 @@ def test_a_plan_predicts_the_store(tmp_path, number_format):
     assert size == pytest.approx(plan.store_bytes, abs=1000)
     assert plan.parameters == sum(value.numel() for name, value in healthy().model.named_parameters() if "proj" in name)
     assert plan.seconds > 0
-    assert "tokens/s" in shown(plan)["time"]
+    assert "tokens/s" in plan.lines()["time"]
     small = dataclasses.replace(config, dimension=65536, token_budget=4)
     assert len(plan_cache(small, loaded=healthy()).warnings) == 2
 

@@ -10,6 +10,7 @@ import tyro
 from unweave import outputs, progress, terminal
 from unweave.cli.help import print_help
 from unweave.cli.options import options_of
+from unweave.cli.table import TABLE
 from unweave.config import load_yaml, part_of, require_text, texts_of, to_plain
 from unweave.files import finite
 from unweave.ranges import require_in_range
@@ -35,7 +36,7 @@ class Common:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommonOutput(Common):
+class Overwriting:
     """Options of a command that has an output folder.
 
     Attributes:
@@ -43,6 +44,17 @@ class CommonOutput(Common):
     """
 
     overwrite: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """Options of a command that may take long.
+
+    Attributes:
+        dry_run: Say what it will take (rows, tokens, parameters, bytes, time), and do nothing.
+    """
+
+    dry_run: bool = False
 
 
 def common_of(config_type: type[Any], command: str) -> type[Common]:
@@ -56,7 +68,9 @@ def common_of(config_type: type[Any], command: str) -> type[Common]:
         Their dataclass.
     """
     has_folder = any(field.name == "output_dir" for field in fields(config_type))
-    return CommonOutput if has_folder and command in outputs.WRITES else Common
+    more = [Overwriting] if has_folder and command in outputs.WRITES else []
+    more += [Planned] if command in TABLE and TABLE[command].plan else []
+    return make_dataclass("Common", [], bases=(*more, Common), frozen=True, kw_only=True)
 
 
 def parse(
@@ -97,7 +111,7 @@ def parse(
     require_text(parsed)
     require_in_range(parsed)
     outputs.overwrite(getattr(parsed, "overwrite", False))
-    return part_of(config_type, parsed), part_of(Common, parsed)
+    return part_of(config_type, parsed), part_of(common, parsed)
 
 
 def _chosen_by_name(config_type: Any) -> list[Any]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unweave import outputs, progress, terminal
-from unweave.cli.renamed import current_command
+from unweave.cli.renamed import current_command, current_plan
 from unweave.cli.table import BUILT_IN, GROUPS, TABLE
 from unweave.errors import ConfigError, UnweaveError, nearest
 from unweave.faults import explained
@@ -45,6 +45,8 @@ def _run(arguments: list[str]) -> int:
         return 0
     if arguments[0] == "run":
         return _replay(arguments[1:])
+    if arguments[0] == "plan":
+        return _plan(arguments[1:])
     name, rest = split(current_command(arguments))
     if name in TABLE:
         from unweave.cli.running import run_command
@@ -75,6 +77,23 @@ def split(arguments: Sequence[str]) -> tuple[str, list[str]]:
     if name in TABLE or own:
         return name, rest
     raise ConfigError(f"Unknown command '{arguments[0]}'.", remedy=nearest(arguments[0], _listed()))
+
+
+def _plan(arguments: list[str]) -> int:
+    """Say what a command will take."""
+    if not arguments or arguments[0] in HELP:
+        own = {name: command.about for name, command in TABLE.items() if command.plan}
+        terminal.lines(
+            f"usage: unweave plan COMMAND [OPTIONS]\n\nSay what a command will take and do nothing, as its --dry-run does.\n\ncommands:\n{_columns(own)}"
+        )
+        return 0 if arguments else 2
+    from unweave.cli.running import run_command
+
+    name, rest = split(current_plan(arguments))
+    if name not in TABLE or not TABLE[name].plan:
+        known = [name for name, command in TABLE.items() if command.plan]
+        raise ConfigError(f"`unweave {name}` has no plan.", remedy=nearest(name, known))
+    return run_command(name, TABLE[name], [*rest, "--dry-run"])
 
 
 def _replay(arguments: list[str]) -> int:

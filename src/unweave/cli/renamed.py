@@ -27,6 +27,21 @@ def current_command(arguments: Sequence[str]) -> list[str]:
     return list(arguments)
 
 
+def current_plan(arguments: Sequence[str]) -> list[str]:
+    """What follows `unweave plan`, with the command that it is about.
+
+    Args:
+        arguments: The words.
+
+    Returns:
+        Them; `cache` stands first where they name no command.
+    """
+    if not arguments[0].startswith("-"):
+        return list(arguments)
+    _say("unweave plan", "unweave plan cache")
+    return ["cache", *arguments]
+
+
 def current_options(command: str, arguments: Sequence[str]) -> list[str]:
     """Arguments with the new names of their options.
 

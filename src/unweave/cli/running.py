@@ -39,11 +39,15 @@ def run_command(name: str, command: Command, argv: Sequence[str]) -> int:
     if os.environ.get("RANK", "0") != "0":
         # Of the processes that a launcher started, one speaks.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for as long as the process lives
+    plan = command.plan if getattr(common, "dry_run", False) else None
     try:
-        result = resolve(command.job)(config)
+        result = resolve(plan or command.job)(config)
     except UnweaveError as error:
         error.where = _as_options(error.where, config)
         raise
+    if plan:
+        print_json(result) if common.json else print_pairs(f"plan: {name}", result.lines())
+        return 0
     if common.json:
         print_json(resolve(command.as_json)(config, result) if command.as_json else result)
     elif command.show:

@@ -20,6 +20,7 @@ class Command:
         as_json: What `--json` prints: a function of config and result; by default the result.
         code: The exit code: a function of the result; by default 0.
         first: The option that a word stands for which comes first and names no option.
+        plan: What `--dry-run` does in place of the job: a function of the config that says what the job will take, and has `lines()`.
         check: A function of the arguments that refuses what the parser would let pass.
     """
 
@@ -31,6 +32,7 @@ class Command:
     as_json: str | None = None
     code: str | None = None
     first: str | None = None
+    plan: str | None = None
     check: str | None = None
 
 
@@ -43,7 +45,7 @@ GROUPS = {
 """The first word of commands that have two, and what they have in common."""
 
 _LEDGER, _VALUE, _JOBS, _STORE = "unweave.ledger", "unweave.valuation", "unweave.jobs", "unweave.jobs.store"
-_SHOW = "unweave.cli.show"
+_SHOW, _PLANS = "unweave.cli.show", "unweave.jobs.plans"
 
 TABLE: dict[str, Command] = {
     "demo": Command(
@@ -52,6 +54,7 @@ TABLE: dict[str, Command] = {
         job="unweave.experiments.demo.pipeline:run_demo",
         show=f"{_SHOW}.demo:show",
         as_json=f"{_SHOW}.demo:as_json",
+        plan="unweave.experiments.demo.dry_run:plan_demo",
     ),
     "case": Command(
         about="make the rows, triggers and tests of an unlearning experiment",
@@ -66,6 +69,7 @@ TABLE: dict[str, Command] = {
         config="unweave.train.config:TrainConfig",
         job="unweave.train.sft:fine_tune",
         title="trained: {result.folder}",
+        plan=f"{_PLANS}:train",
     ),
     "rows": Command(
         about="show how rows are read, and what a model sees and learns of each",
@@ -81,17 +85,12 @@ TABLE: dict[str, Command] = {
         show=f"{_SHOW}.doctor:show",
         code=f"{_SHOW}.doctor:code",
     ),
-    "plan": Command(
-        about="predict memory, disk and time of caching",
-        config="unweave.engines.config:CacheConfig",
-        job="unweave.jobs.plan:plan_cache",
-        show=f"{_SHOW}.plan:show",
-    ),
     "cache": Command(
         about="sketch the gradients of rows into a store",
         config="unweave.engines.config:CacheConfig",
         job="unweave.engines.run:cache",
         title="cached: {result.store}",
+        plan="unweave.jobs.cache_plan:plan_cache",
     ),
     "trace": Command(
         about="find the training rows that an answer comes from",
@@ -105,18 +104,21 @@ TABLE: dict[str, Command] = {
         config=f"{_VALUE}.config:ScoreConfig",
         job=f"{_JOBS}.value_score:score_rows",
         show=f"{_SHOW}.value:show_values",
+        plan=f"{_PLANS}:value_score",
     ),
     "value fit": Command(
         about="teach a small model to predict values from the text",
         config=f"{_VALUE}.config:FitConfig",
         job=f"{_JOBS}.value_fit:fit_student",
         show=f"{_SHOW}.value:show_student",
+        plan=f"{_PLANS}:value_fit",
     ),
     "value predict": Command(
         about="predict the values of any number of rows",
         config=f"{_VALUE}.config:PredictConfig",
         job=f"{_JOBS}.value_predict:predict_values",
         show=f"{_SHOW}.value:show_predicted",
+        plan=f"{_PLANS}:value_predict",
     ),
     "value select": Command(
         about="choose rows under a budget",
@@ -129,6 +131,7 @@ TABLE: dict[str, Command] = {
         config=f"{_VALUE}.config:CurveConfig",
         job=f"{_JOBS}.value_curve:learning_curves",
         show=f"{_SHOW}.value:show_curves",
+        plan=f"{_PLANS}:value_curve",
     ),
     "value report": Command(
         about="write a page on a table of values",
@@ -141,12 +144,14 @@ TABLE: dict[str, Command] = {
         config="unweave.weights.config:WeighConfig",
         job="unweave.jobs.weigh:weigh_rows",
         show=f"{_SHOW}.weigh:show",
+        plan=f"{_PLANS}:weigh",
     ),
     "forget": Command(
         about="take the influence of rows out of a model",
         config="unweave.cli.chosen:forget",
         job="unweave.jobs.forget:forget_rows",
         show=f"{_SHOW}.forget:show",
+        plan=f"{_PLANS}:forget",
     ),
     "list": Command(
         about="list methods, sketches, attacks, preconditioners, scorers, layouts, engines, weights",
@@ -159,6 +164,7 @@ TABLE: dict[str, Command] = {
         config="unweave.evaluation.config:AuditConfig",
         job="unweave.jobs.audit:audit_models",
         show=f"{_SHOW}.audit:show",
+        plan=f"{_PLANS}:audit",
     ),
     "audit tofu-log": Command(
         about="score one of TOFU's evaluation logs",
@@ -197,6 +203,7 @@ TABLE: dict[str, Command] = {
         job=f"{_LEDGER}.run:run_request",
         show=f"{_SHOW}.request:show_run",
         code=f"{_SHOW}.request:run_code",
+        plan=f"{_LEDGER}.plan:plan_request",
     ),
     "request verify": Command(
         about="recompute hashes and metrics of one request, or of all, and fail on any difference",
@@ -224,6 +231,7 @@ TABLE: dict[str, Command] = {
         job="unweave.experiments.bench.forgetting:bench_forgetting",
         show=f"{_SHOW}.bench:show",
         first="config",
+        plan="unweave.experiments.bench.plan:plan_bench",
     ),
     "report": Command(
         about="write the HTML report of a run folder",
@@ -277,5 +285,8 @@ TABLE: dict[str, Command] = {
 }
 """Name to command; a new one is one entry here."""
 
-BUILT_IN = {"run": "repeat a run from its config.yaml"}
+BUILT_IN = {
+    "plan": "what a long job will take, as its --dry-run says: unweave plan COMMAND [OPTIONS]",
+    "run": "repeat a run from its config.yaml",
+}
 """What the command line does by itself."""

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from unweave.errors import ConfigError
-from unweave.files import read_record
+from unweave.jobs.planning import UNLEARNING
 from unweave.ledger.job import Job
-from unweave.run.folder import RESULT, environment
+from unweave.run.folder import result_on_this_machine
 from unweave.train.config import TrainConfig
 from unweave.train.recipe import read_recipe
 
@@ -19,9 +19,6 @@ STEPS = 60
 
 BATCH = 8
 """Rows a step of an attempt."""
-
-UNLEARNING = 1.4
-"""Training steps that an unlearning step takes, of as many rows: more tokens, and a model before to compare with."""
 
 TRAINING = 3.0
 """Passes that a training step costs: one forward, and two for the derivatives of activations and of weights."""
@@ -101,22 +98,26 @@ def price_of(job: Job, before: Mapping[str, Any]) -> Price:
     Returns:
         The price.
     """
-    recipe, rows = recipe_of(job), len(job.rows)
-    recorded = _recorded_seconds(Path(job.ledger.origin().model))
-    if recipe is not None and recorded is not None:
-        a_row = recorded / (rows * recipe.epochs)
-    else:
-        a_row = TRAINING * before["seconds"] / max(1, sum(own["rows"] for own in before["sets"].values()))
-    again = None if recipe is None else a_row * rows * recipe.epochs / 60
-    return Price(UNLEARNING * a_row * STEPS * BATCH / 60, again)
+    measured = TRAINING * before["seconds"] / max(1, sum(own["rows"] for own in before["sets"].values()))
+    return recorded_price(job) or _price(job, measured)
 
 
-def _recorded_seconds(folder: Path) -> float | None:
-    """What the training took, if its record is there and of a machine like this one."""
-    run, result = folder / "run.json", folder / RESULT
-    if not (run.is_file() and result.is_file()):
+def recorded_price(job: Job) -> Price | None:
+    """What attempts and retraining take, by the record of the training alone.
+
+    Args:
+        job: The request.
+
+    Returns:
+        The price; `None` where there is no such record, or it was made on another machine.
+    """
+    recipe, trained = recipe_of(job), result_on_this_machine(Path(job.ledger.origin().model))
+    if recipe is None or trained is None or trained.get("seconds") is None:
         return None
-    then, now = read_record(run, what="The record of the training").get("environment", {}), environment()
-    if any(then.get(name) != now[name] for name in ("system", "cpu", "cores")):
-        return None
-    return read_record(result, what="The result of the training")["result"].get("seconds")
+    return _price(job, trained["seconds"] / (len(job.rows) * recipe.epochs))
+
+
+def _price(job: Job, seconds_a_row: float) -> Price:
+    recipe = recipe_of(job)
+    again = None if recipe is None else seconds_a_row * len(job.rows) * recipe.epochs / 60
+    return Price(UNLEARNING * seconds_a_row * STEPS * BATCH / 60, again)

@@ -23,7 +23,7 @@ from unweave.config import dump_yaml
 from unweave.data.reading import Problem, unused_of
 from unweave.data.rows import Row
 from unweave.errors import BusyError
-from unweave.files import locked, write_json, write_text
+from unweave.files import locked, read_record, write_json, write_text
 from unweave.joint import joined
 from unweave.outputs import overwriting, prepare, remove_working_folders
 from unweave.ranges import require_in_range
@@ -205,6 +205,24 @@ class RunFolder:
         """
         write_json(self.result_path, {"identity": self.identity(), "result": result})
         remove_working_folders(self.folder, self.command)
+
+
+def result_on_this_machine(folder: Path) -> dict[str, Any] | None:
+    """What a run gave that a machine like this one made: its seconds say what another run will take.
+
+    Args:
+        folder: The run's.
+
+    Returns:
+        Its result; `None` where there is no record of it, or of another machine.
+    """
+    run, result = folder / "run.json", folder / RESULT
+    if not (run.is_file() and result.is_file()):
+        return None
+    then, now = read_record(run, what="The record of a run").get("environment", {}), environment()
+    if any(then.get(name) != now[name] for name in ("system", "cpu", "cores")):
+        return None
+    return read_record(result, what="The result of a run")["result"]
 
 
 def report_problems(problems: Sequence[Problem], *, shown: int = 5) -> None:

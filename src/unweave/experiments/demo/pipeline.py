@@ -84,7 +84,7 @@ def run_demo(config: DemoConfig) -> DemoResult:
             where="--weights loreun",
             remedy="add --snapshot 1",
         )
-    config = _quick(config)
+    config = with_quick(config)
     folder = config.output_dir
     config = dated(recorded(config, folder), tokenizer_of(config), config.adapter, config.model)
     run = RunFolder(folder, "demo", config, inputs=demo_inputs(config))
@@ -178,8 +178,15 @@ def _run(run: RunFolder, config: DemoConfig) -> DemoResult:
     return DemoResult(folder, metrics, report, [*commands, command_line("report", ReportConfig(run=folder))])
 
 
-def _quick(config: DemoConfig) -> DemoConfig:
-    """The config with `QUICK` filled in where an option stands at its default."""
+def with_quick(config: DemoConfig) -> DemoConfig:
+    """Fill `QUICK` in where an option stands at its default.
+
+    Args:
+        config: The demo's config.
+
+    Returns:
+        It, or what it stands for where it asks for a quick demo.
+    """
     if not config.quick:
         return config
     defaults = {field.name: field.default for field in dataclasses.fields(DemoConfig)}

@@ -4,7 +4,6 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -57,6 +56,23 @@ class CachePlan:
     tokens_per_second: float
     seconds: float
     warnings: tuple[str, ...]
+
+    def lines(self) -> dict[str, str]:
+        """The plan in words.
+
+        Returns:
+            Name to text.
+        """
+        gib = 2**30
+        return {
+            "rows": f"{self.rows:,} ({self.dropped_or_cut} cut or dropped for their length)",
+            "tokens": f"{self.tokens:,} in {self.batches} batches, {self.padding:.0%} padding; the longest row has {self.longest}",
+            "gradient": f"{self.parameters:,} coordinates in {self.tensors} tensors, stored {self.compression:,.0f} times smaller",
+            "store": f"{self.store_bytes / gib:.2f} GiB, {self.free_disk_bytes / gib:.1f} GiB free",
+            "memory": f"model {self.model_bytes / gib:.2f} GiB"
+            + ("" if self.batch_bytes is None else f", largest batch {self.batch_bytes / gib:.2f} GiB more"),
+            "time": f"{self.seconds / 60:.1f} min at {self.tokens_per_second:,.0f} tokens/s (measured on {min(self.batches, SAMPLE_BATCHES)} batches)",
+        } | {f"warning {number}": text for number, text in enumerate(self.warnings, start=1)}
 
 
 def plan_cache(config: CachingConfig, *, loaded: Loaded | None = None) -> CachePlan:
@@ -139,24 +155,3 @@ def _peak_bytes(loaded: Loaded) -> int | None:
     except ImportError:
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def shown(plan: CachePlan) -> dict[str, Any]:
-    """The plan in words.
-
-    Args:
-        plan: The plan.
-
-    Returns:
-        Name to text.
-    """
-    gib = 2**30
-    return {
-        "rows": f"{plan.rows:,} ({plan.dropped_or_cut} cut or dropped for their length)",
-        "tokens": f"{plan.tokens:,} in {plan.batches} batches, {plan.padding:.0%} padding; the longest row has {plan.longest}",
-        "gradient": f"{plan.parameters:,} coordinates in {plan.tensors} tensors, stored {plan.compression:,.0f} times smaller",
-        "store": f"{plan.store_bytes / gib:.2f} GiB, {plan.free_disk_bytes / gib:.1f} GiB free",
-        "memory": f"model {plan.model_bytes / gib:.2f} GiB"
-        + ("" if plan.batch_bytes is None else f", largest batch {plan.batch_bytes / gib:.2f} GiB more"),
-        "time": f"{plan.seconds / 60:.1f} min at {plan.tokens_per_second:,.0f} tokens/s (measured on {min(plan.batches, SAMPLE_BATCHES)} batches)",
-    } | {f"warning {number}": text for number, text in enumerate(plan.warnings, start=1)}

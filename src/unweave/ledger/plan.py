@@ -1,0 +1,27 @@
+"""`unweave request run --dry-run`."""
+
+from unweave.jobs.planning import Plan
+from unweave.ledger.config import RunConfig
+from unweave.ledger.job import Job
+from unweave.ledger.ledger import Ledger
+from unweave.ledger.price import recorded_price
+
+
+def plan_request(config: RunConfig) -> Plan:
+    """Carrying out a request: what the ledger knows of its price.
+
+    Args:
+        config: The request.
+
+    Returns:
+        Its plan.
+    """
+    ledger = Ledger(config.ledger, key=config.key)
+    asked = ledger.request(config.request)
+    job = Job(ledger, asked, config, ledger.request_folder(asked.id), ledger.model())
+    price = recorded_price(job)
+    rows = {"to forget": len(asked.rows), "to keep": config.retain_rows, "to test on": config.test_rows}
+    notes = [f"it is {asked.state}", f"method {config.method}"]
+    if price is not None:
+        notes.append(price.told(config.max_minutes))
+    return Plan(rows, seconds=60 * price.attempt if price is not None else None, notes=tuple(notes))
