@@ -26,7 +26,8 @@ def forget(argv: Sequence[str]) -> tuple[type, str]:
     )
     return (
         config_of(method),
-        f"Take the influence of rows out of a model. {method.name}: {method.summary} ({method.paper}).",
+        f"Take the influence of rows out of a model. {method.name}: {method.summary} ({method.paper}).\n\n"
+        "`unweave list methods` lists the methods, `unweave forget --method NAME --help` the options of one.",
     )
 
 

@@ -11,11 +11,13 @@ WIDEST = 100
 INDENT = 2
 COLUMN = 26
 """Where the texts begin."""
+LONG = 30
+"""Characters of a default that may be broken."""
+HELD = "\0"
+"""A space at which no line is broken."""
 
 
-def print_help(
-    command: str, description: str, options: Sequence[Option], *, first: str | None = None, more: str = ""
-) -> None:
+def print_help(command: str, description: str, options: Sequence[Option], *, first: str | None = None) -> None:
     """Print what a command does and takes.
 
     Args:
@@ -23,7 +25,6 @@ def print_help(
         description: What it does.
         options: Its options.
         first: The option whose name may be left out where its value comes first.
-        more: A last paragraph.
     """
     width = min(WIDEST, shutil.get_terminal_size().columns)
     styled = terminal.may_style()
@@ -33,8 +34,6 @@ def print_help(
         if own := of_group(options, group):
             lines = [line for one in own for line in _lines(one, width, styled)]
             parts.append("\n".join([_style(f"{group}:", "1", styled), *lines]))
-    if more:
-        parts.append(textwrap.fill(more, width))
     terminal.styled_lines("\n\n".join(parts))
 
 
@@ -49,9 +48,14 @@ def _usage(command: str, options: Sequence[Option], first: str | None, width: in
 
 
 def _lines(option: Option, width: int, styled: bool) -> list[str]:
-    text = option.text + (f" (default: {option.default})" if option.default else "")
-    body = textwrap.wrap(text, width - COLUMN, break_on_hyphens=False) or [""]
-    head = option.usage
+    head, text = option.usage, option.text
+    if option.choices and len(head) > width // 2:
+        head = f"{option.flag} CHOICE" + (" ..." if head.endswith(" ...") else "")
+        text += f" One of: {', '.join(option.choices)}."
+    if option.default:
+        default = f"(default: {option.default})"
+        text += f" {default if len(default) > LONG else default.replace(' ', HELD)}"
+    body = [line.replace(HELD, " ") for line in textwrap.wrap(text, width - COLUMN, break_on_hyphens=False)]
     shown = " " * INDENT + head.replace(option.flag, _style(option.flag, "36", styled), 1)
     if INDENT + len(head) + 2 <= COLUMN:
         return [shown + " " * (COLUMN - INDENT - len(head)) + body[0], *(" " * COLUMN + line for line in body[1:])]

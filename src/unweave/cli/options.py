@@ -18,6 +18,9 @@ from unweave.registry import concrete
 GROUPS = ("required", "options", "model", "data", "run")
 """In the order in which they are shown."""
 
+SHARED = GROUPS[2:]
+"""Groups whose options stand in the same order everywhere."""
+
 _VALUES = {Path: "PATH", str: "TEXT", int: "INT", float: "FLOAT"}
 _OF_RUNS = ("seed", "token_budget")
 
@@ -97,7 +100,8 @@ def options_of(kind: type[Any], common: type[Any], default: Any = None) -> list[
                 value is True,
             )
         )
-    return made
+    order = list(groups)
+    return sorted(made, key=lambda one: order.index(one.name) if one.group in SHARED else -1)
 
 
 def _fields(kind: type[Any]) -> list[tuple[str, dataclasses.Field[Any], Any]]:
@@ -155,7 +159,7 @@ def _words(value: Any) -> str:
     plain = to_plain(value)
     if plain is True:
         return "yes"
-    if plain in (None, False, "", [], {}):
+    if plain is None or plain is False or plain in ("", [], {}):
         return ""
     return " ".join(map(str, plain)) if isinstance(plain, list) else str(plain)
 
