@@ -75,14 +75,14 @@ def one_round(rows: dict[str, list[Row]], model: str, folder: Path) -> dict[str,
         for name in ("forget", "retain")
     )
     seconds["cached row"] = cached / (len(forget) + len(retain))
-    weights: dict[str, Any] = {"out_forget": folder / "wf", "out_retain": folder / "wr"}
+    weights: dict[str, Any] = {"output_forget": folder / "wf", "output_retain": folder / "wr"}
     weighing = weigh_rows(
         WeighConfig(store=folder / "store", forget=files["forget"], retain=files["retain"], **weights)
     )
     seconds["weights"] = weighing.seconds
     done = forget_rows(
         RapidUnConfig(
-            model=model, forget=files["forget"], retain=files["retain"], forget_weights=weights["out_forget"], retain_weights=weights["out_retain"],
+            model=model, forget=files["forget"], retain=files["retain"], forget_weights=weights["output_forget"], retain_weights=weights["output_retain"],
             output_dir=folder / "unlearned", adapter_mode="continue", epochs=1.0, batch_size=BATCH, **TEMPLATE,
         )
     )  # fmt: skip

@@ -35,7 +35,7 @@ def one(seed: int, kind: str, name: str) -> dict[str, Any]:
     plan, case = StagePlan(config, folder), open_case(folder / "case")
     out = folder / "controls" / kind
     weighing = dataclasses.replace(
-        plan.weigh(case), method=kind, out_forget=out / "forget.jsonl", out_retain=out / "retain.jsonl"
+        plan.weigh(case), method=kind, output_forget=out / "forget.jsonl", output_retain=out / "retain.jsonl"
     )
     weights = weigh_rows(weighing)
     unlearning = dataclasses.replace(

@@ -86,7 +86,7 @@ WRITING = {
     "trace": Writing(
         "trace --store {world}/store --prompt hello --completion world --output a.json --html a.html --tda a.jsonl --quiet"
     ),
-    "weigh": Writing(f"weigh --store {{world}}/store {SIDES} --out-forget f.jsonl --out-retain r.jsonl --quiet"),
+    "weigh": Writing(f"weigh --store {{world}}/store {SIDES} --output-forget f.jsonl --output-retain r.jsonl --quiet"),
     "audit": Writing(
         "audit --case {world}/case --before {world}/adapter --after {world}/other --retrained {world}/other --output-dir out --attacks relearn quantise "
         f"--attack-rows 4 --relearn-steps 1 --gradnorm-rows 2 --max-new-tokens 2 {TINY}"

@@ -286,7 +286,9 @@ def test_influence_files(value, method, damage, chosen):
         files = [path if own else good for own in chosen]
         options = dict(zip(("f2f", "f2r", "r2f", "r2r"), files, strict=True))
         outcome(
-            lambda: weigh_rows(WeighConfig(method=method, out_forget=place / "a", out_retain=place / "b", **options))
+            lambda: weigh_rows(
+                WeighConfig(method=method, output_forget=place / "a", output_retain=place / "b", **options)
+            )
         )  # type: ignore[arg-type]
 
 
@@ -411,7 +413,7 @@ def test_command_lines(store, data):
         )
         numbers = st.one_of(NUMBERS.map(str), st.sampled_from(["", "x", "1_0", "1e400", "--"]))
         option = st.sampled_from(["--seed", "--epochs", "--learning-rate", "--batch-size"])
-        outputs = ["--out-forget", place / "a", "--out-retain", place / "b"]
+        outputs = ["--output-forget", place / "a", "--output-retain", place / "b"]
         lines = [
             ["weigh", "--f2f", paths, "--f2r", paths, "--r2f", paths, "--r2r", paths, *outputs, "--tau-f", numbers],
             ["store", "info", paths],

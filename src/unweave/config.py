@@ -10,7 +10,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -154,13 +154,16 @@ def read_value(path: Path, name: str) -> str | None:
     return next((str(node.value) for key, node in _mapping(path) if key.value == name), None)
 
 
-def load_yaml(config_type: type[T], path: Path, *, command: str | None = None) -> T:
+def load_yaml(
+    config_type: type[T], path: Path, *, command: str | None = None, current: Callable[[str], str] = lambda name: name
+) -> T:
     """Read a config file into its dataclass.
 
     Args:
         config_type: The frozen dataclass.
         path: The YAML file.
         command: The subcommand that reads it; a file made for another one is refused.
+        current: Gives the name that a key has now.
 
     Returns:
         The config, with defaults for the keys that the file leaves out.
@@ -177,7 +180,7 @@ def load_yaml(config_type: type[T], path: Path, *, command: str | None = None) -
                     f"line {node.start_mark.line + 1}: this file is for `unweave {node.value}`, not `unweave {command}`"
                 )
             continue
-        _read_field(config_type, key, node, values, problems)
+        _read_field(config_type, key, node, values, problems, current)
     missing = [
         field.name
         for field in dataclasses.fields(config_type)  # type: ignore[arg-type]
@@ -222,12 +225,17 @@ def _mapping(path: Path) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
 
 
 def _read_field(
-    config_type: type, key: yaml.Node, node: yaml.Node, values: dict[str, Any], problems: list[str]
+    config_type: type,
+    key: yaml.Node,
+    node: yaml.Node,
+    values: dict[str, Any],
+    problems: list[str],
+    current: Callable[[str], str],
 ) -> None:
     """Check one pair and put it into `values`, or say in `problems` why not."""
     hints = _hints(config_type)
     known = {field.name for field in dataclasses.fields(config_type)}
-    name = str(getattr(key, "value", "")).replace("-", "_")
+    name = current(str(getattr(key, "value", "")).replace("-", "_"))
     line = key.start_mark.line + 1
     if name not in known:
         problems.append(f"line {line}: unknown key '{name}'; {nearest(name, known)}")

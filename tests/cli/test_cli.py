@@ -178,7 +178,7 @@ def test_the_steps_one_by_one(world, tmp_path):
     table = run("trace", *store, "--dtype", "float32", "--prompt", "ahoy hello", "--max-new-tokens", "4")
     assert "helpful rows (of 8)" in table.stdout, table.stderr
 
-    weights = ["--out-forget", tmp_path / "wf.jsonl", "--out-retain", tmp_path / "wr.jsonl"]
+    weights = ["--output-forget", tmp_path / "wf.jsonl", "--output-retain", tmp_path / "wr.jsonl"]
     sets = ["--forget", world / "forget.jsonl", "--retain", world / "retain.jsonl"]
     for method in ("rapidun", "rapidun-dense", "uniform", "random", "loreun"):
         weighed = run("weigh", *store, *sets, *weights, "--method", method, "--json")

@@ -1,6 +1,7 @@
 """`--help`, old names and completion: all of them walk the table of commands."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from unweave.cli.common import Common, common_of
 from unweave.cli.main import main
 from unweave.cli.options import GROUPS as OPTION_GROUPS
 from unweave.cli.options import options_of
+from unweave.cli.renamed import option_of
 from unweave.cli.running import config_of
 from unweave.cli.table import BUILT_IN, GROUPS, TABLE
 from unweave.errors import DataError
 from unweave.models.loading import ModelConfig
 
+GLOSSARY = (Path(__file__).parents[2] / "docs" / "glossary.md").read_text()
 HEAVY = ("torch", "transformers")
 WALK = f"""
 import sys
@@ -81,6 +84,16 @@ def test_every_option_of_every_command_says_what_it_is():
         )
 
 
+def test_every_option_in_the_glossary_is_one_of_some_command():
+    named = set(re.findall(r"`--([a-z-]+)[` ]", GLOSSARY.partition("## Names of an earlier release")[0]))
+    known = set()
+    for name, command in TABLE.items():
+        kind, _ = config_of(command, [])
+        known |= {one.flag[2:] for one in options_of(kind, common_of(kind, name))}
+    assert len(named) > 40
+    assert named <= known
+
+
 def test_options_are_grouped_a_commands_own_before_what_it_shares():
     options = {one.name: one for one in options_of(Own, Common)}
     groups = {group: [name for name, one in options.items() if one.group == group] for group in OPTION_GROUPS}
@@ -109,11 +122,22 @@ def test_usage_names_what_is_required_and_a_config_file_gives(capsys, tmp_path, 
     assert "K, the length of a sketch. (default: 64)" in " ".join(text.split())
 
 
-def test_names_of_an_earlier_release_work_with_a_notice(capsys):
+def test_names_of_an_earlier_release_work_with_a_notice(capsys, tmp_path):
     assert main(["methods", "--json"]) == 0
     found = capsys.readouterr()
     assert '"rapidun"' in found.out
     assert found.err.splitlines()[0].startswith("note: `unweave methods` is now called `unweave list methods`")
+    with pytest.raises(SystemExit):
+        main(["request", "verify", "--ledger", "l", "--rows=5", "--wrong"])
+    assert "note: `--rows` is now called `--max-rows`" in capsys.readouterr().err
+    path = tmp_path / "tofu.yaml"
+    path.write_text("command: audit tofu\nforget: forget05\ndata: d\noutput-dir: o\n")
+    text = helped("audit", "tofu", "--config", str(path), capsys=capsys)
+    assert "(default: forget05)" in text
+    pairs = [f"| `unweave {old}` | `unweave {new}` |" for old, new in renamed.COMMANDS.items()]
+    for command, names in renamed.OPTIONS.items():
+        pairs += [f"| `unweave {command} {option_of(old)}` | `{option_of(new)}` |" for old, new in names.items()]
+    assert [pair for pair in pairs if pair not in GLOSSARY] == []
     for old, new in renamed.COMMANDS.items():
         assert old not in TABLE
         assert new.partition(" ")[0] in TABLE

@@ -33,7 +33,7 @@ def run(*arguments):
 def test_a_store_remembers_the_columns_of_its_rows(world, capsys):
     assert run("trace", "--store", world / "store", "--queries", world / "one.jsonl", "--json") == 0
     assert json.loads(capsys.readouterr().out)[0]["completion"] == "2 yes"
-    weights = ["--out-forget", world / "f.jsonl", "--out-retain", world / "r.jsonl"]
+    weights = ["--output-forget", world / "f.jsonl", "--output-retain", world / "r.jsonl"]
     rows = ["--forget", world / "one.jsonl", "--retain", world / "others.jsonl", "--limit", "4"]
     assert run("weigh", "--store", world / "store", *rows, *weights) == 0
     assert run("trace", "--store", world / "store", "--queries", world / "one.jsonl", *COLUMNS) == 0

@@ -44,7 +44,7 @@ LINES = {
     "value fit": "--data ROWS --values VALUES --output-dir OUT",
     "value predict": "--data ROWS --student BASE --output-dir OUT --part-rows 3",
     "value curve": "--model BASE --data ROWS --values VALUES --test RETAIN --output-dir OUT --shares 0.5 1 --seeds 0 1",
-    "weigh": "--store STORE --forget FORGET --retain RETAIN --out-forget OUT --out-retain OUT",
+    "weigh": "--store STORE --forget FORGET --retain RETAIN --output-forget OUT --output-retain OUT",
     "forget": "--model ADAPTER --adapter-mode continue --forget FORGET --retain RETAIN --output-dir OUT --method graddiff --stop-loss inf",
     "audit": "--case CASE --before BASE --after ADAPTER --output-dir OUT",
     "request run": "one --ledger LEDGER",

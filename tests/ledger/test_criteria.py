@@ -195,7 +195,7 @@ def test_the_tolerance_is_above_rounding_and_below_any_training(world):
 def test_large_sets_are_measured_in_part(world):
     begin(world, "r1", "r2")
     world.run("one", **EASY)
-    checked = verify_request(VerifyConfig(request="one", ledger=world.ledger, rows=5))
+    checked = verify_request(VerifyConfig(request="one", ledger=world.ledger, max_rows=5))
     assert checked["ok"]
     assert any("test (5 of 12 rows)" in check["check"] for check in checked["checks"])
 

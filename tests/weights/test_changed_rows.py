@@ -27,7 +27,7 @@ def config(tmp_path):
         rows = [{"id": row_id, "instruction": f"ask {row_id}", "response": f"say {row_id}"} for row_id in own]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     files = {name: tmp_path / f"{name}.jsonl" for name in ROWS}
-    out = {f"out_{name}": tmp_path / f"{name}.weights.jsonl" for name in ROWS}
+    out = {f"output_{name}": tmp_path / f"{name}.weights.jsonl" for name in ROWS}
     return WeighConfig(store=store.folder, **files, **out)
 
 
@@ -46,4 +46,4 @@ def test_a_row_that_changed_since_is_named(config, side, method):
         weigh_rows(changed)
     assert f"{path.name}" in str(raised.value)
     assert "cache these rows again" in str(raised.value)
-    assert not config.out_forget.exists()
+    assert not config.output_forget.exists()

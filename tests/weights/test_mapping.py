@@ -75,7 +75,7 @@ def files(tmp_path, matrices):
 
 @pytest.mark.parametrize("topk", [40, 6, 3, 1])
 def test_weights_are_those_of_the_formulas(tmp_path, files, matrices, topk):
-    config = WeighConfig(**files, topk=topk, out_forget=tmp_path / "wf.jsonl", out_retain=tmp_path / "wr.jsonl")
+    config = WeighConfig(**files, topk=topk, output_forget=tmp_path / "wf.jsonl", output_retain=tmp_path / "wr.jsonl")
     weights = weigh_rows(config)
     forget = reference_weights(matrices["f2f"], matrices["f2r"], topk=topk, tau=0.7, low=0.2, high=3.0)
     retain = reference_weights(matrices["r2r"], matrices["r2f"], topk=topk, tau=1.2, low=0.2, high=3.0)
@@ -94,7 +94,7 @@ def test_hand_computed_case(tmp_path):
         name: result_file(tmp_path / f"{name}.json", matrix)
         for name, matrix in {"f2f": own, "f2r": other, "r2f": other, "r2r": other}.items()
     }
-    weights = weigh_rows(WeighConfig(**paths, out_forget=tmp_path / "a", out_retain=tmp_path / "b"))
+    weights = weigh_rows(WeighConfig(**paths, output_forget=tmp_path / "a", output_retain=tmp_path / "b"))
     raw = [math.exp(1 / 1.4826 / 0.7), 1.0, math.exp(-1 / 1.4826 / 0.7)]
     assert weights.forget == pytest.approx([value / (sum(raw) / 3) for value in raw])
     assert weights.retain == [1.0, 1.0, 1.0]
@@ -129,7 +129,7 @@ def test_rank_scores_robust_scaling_and_harmful_lists(files, matrices):
 
 
 def test_dense_weights_keep_all_values(tmp_path, files):
-    paths = {"out_forget": tmp_path / "wf", "out_retain": tmp_path / "wr"}
+    paths = {"output_forget": tmp_path / "wf", "output_retain": tmp_path / "wr"}
     dense = weigh_rows(WeighConfig(**files, **paths, method="rapidun-dense", topk=1))
     full = weigh_rows(WeighConfig(**files, **paths, topk=None))
     cut = weigh_rows(WeighConfig(**files, **paths, topk=1))
@@ -138,7 +138,7 @@ def test_dense_weights_keep_all_values(tmp_path, files):
 
 
 def test_controls(tmp_path, files):
-    paths = {"out_forget": tmp_path / "wf", "out_retain": tmp_path / "wr"}
+    paths = {"output_forget": tmp_path / "wf", "output_retain": tmp_path / "wr"}
     influence = weigh_rows(WeighConfig(**files, **paths))
     uniform = weigh_rows(WeighConfig(**files, **paths, method="uniform"))
     shuffled = weigh_rows(WeighConfig(**files, **paths, method="random", seed=1))
@@ -210,7 +210,9 @@ def test_lists_that_name_no_row_or_impossible_ones_are_told(tmp_path, index, mes
     path.write_text(
         json.dumps({"0": {"helpful": rows, "helpful_infl": [1.0] * len(rows), "harmful": [], "harmful_infl": []}})
     )
-    config = WeighConfig(f2f=path, f2r=path, r2f=path, r2r=path, out_forget=tmp_path / "a", out_retain=tmp_path / "b")
+    config = WeighConfig(
+        f2f=path, f2r=path, r2f=path, r2r=path, output_forget=tmp_path / "a", output_retain=tmp_path / "b"
+    )
     with pytest.raises(DataError, match=message):
         weigh_rows(config)
     known = dataclasses.replace(config, n_forget=3, n_retain=2)
@@ -367,7 +369,7 @@ def test_signed_weights_and_their_control_from_files(tmp_path):
         name: result_file(tmp_path / f"{name}.json", [row[cut[rows]] for row in kernel[cut[queries]]])
         for name, (queries, rows) in places.items()
     }
-    paths = {"out_forget": tmp_path / "wf", "out_retain": tmp_path / "wr"}
+    paths = {"output_forget": tmp_path / "wf", "output_retain": tmp_path / "wr"}
     weights = weigh_rows(WeighConfig(**files, **paths, method="signed"))
     assert [index for index, weight in enumerate(weights.retain) if weight < 0] == [2]
     assert weights.retain_summary.negative == 1

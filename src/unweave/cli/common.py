@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -10,6 +11,7 @@ import tyro
 from unweave import outputs, progress, terminal
 from unweave.cli.help import print_help
 from unweave.cli.options import options_of
+from unweave.cli.renamed import current_key
 from unweave.cli.table import TABLE
 from unweave.config import load_yaml, part_of, require_text, texts_of, to_plain
 from unweave.files import finite
@@ -99,7 +101,7 @@ def parse(
     )
     default: Any = tyro.MISSING_NONPROP
     if path:
-        loaded = load_yaml(config_type, Path(path), command=command)
+        loaded = load_yaml(config_type, Path(path), command=command, current=partial(current_key, command))
         default = both(**_values(config_type, loaded), config=Path(path))
     said = [*argv, *texts_of(vars(default) if path else {})]
     with terminal.colored(said):

@@ -7,7 +7,11 @@ from unweave import terminal
 COMMANDS = {"methods": "list methods"}
 """Old name of a command to its new one."""
 
-OPTIONS: dict[str, dict[str, str]] = {}
+OPTIONS = {
+    "weigh": {"out_forget": "output_forget", "out_retain": "output_retain"},
+    "audit tofu": {"forget": "forget_split", "rows": "max_rows"},
+    "request verify": {"rows": "max_rows"},
+}
 """Command to the old names of its options, as its fields are called, and their new ones."""
 
 
@@ -63,16 +67,20 @@ def current_options(command: str, arguments: Sequence[str]) -> list[str]:
     return found
 
 
-def current_keys(command: str) -> dict[str, str]:
-    """The keys of a command's config file that have new names.
+def current_key(command: str, name: str) -> str:
+    """The new name of a key in a command's config file.
 
     Args:
         command: The command.
+        name: The key.
 
     Returns:
-        Old to new.
+        It, or what it is called now.
     """
-    return OPTIONS.get(command, {})
+    new = OPTIONS.get(command, {}).get(name, name)
+    if new != name:
+        _say(name, new)
+    return new
 
 
 def option_of(name: str) -> str:

@@ -69,8 +69,8 @@ def weigh_rows(config: WeighConfig) -> Weights:
             where=", ".join(missing),
             remedy="give --f2f, --f2r, --r2f and --r2r, or --store with --forget and --retain",
         )
-    write_weights(config.out_forget, forget)
-    write_weights(config.out_retain, retain)
+    write_weights(config.output_forget, forget)
+    write_weights(config.output_retain, retain)
     seconds = round(time.monotonic() - started, 3)
     return Weights(config.method, forget, retain, summarize(forget), summarize(retain), seconds)
 

@@ -148,7 +148,7 @@ class VerifyConfig:
         request: Its id; by default all requests that were carried out, one after the other.
         ledger: The ledger's folder.
         tolerance: What rounding may change in a row's loss, in nats a token; by default what the model's depth and width allow in float32.
-        rows: Rows of a set that are measured anew, drawn by the request's id where there are more.
+        max_rows: At most so many rows of a set are measured anew, drawn by the request's id where there are more.
         token_budget: Tokens a batch.
         metrics: Measure anew. Without it (`--no-metrics`) no model is run: digests, and what follows from them, are checked.
         key: The file of the ledger's key; by default `LEDGER.key` beside the folder.
@@ -158,7 +158,7 @@ class VerifyConfig:
     request: Annotated[str, tyro.conf.Positional] = ""
     ledger: Path
     tolerance: float | None = None
-    rows: int = 64
+    max_rows: int = 64
     token_budget: int = 4096
     metrics: bool = True
     key: Path | None = None

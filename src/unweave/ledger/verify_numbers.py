@@ -104,7 +104,7 @@ def _side(
             continue
         if rows := [known[row_id] for row_id in own["losses"] if row_id in known]:
             order = in_drawn_order((row.id for row in rows), key=f"{job.request.id}:{name}")
-            chosen = set(order[: config.rows or None])
+            chosen = set(order[: config.max_rows or None])
             sets[name] = [row for row in rows if row.id in chosen]
     try:
         with opened as loaded:

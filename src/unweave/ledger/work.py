@@ -142,7 +142,7 @@ def weigh(job: Job) -> dict[str, Path]:
                 remedy="cache the training rows (a modification's new rows too), or use --weights uniform",
             )
         write_jsonl(path, [replace(row, id=own[row.id]).to_record() for row in rows])
-    out: Any = dict(zip(("out_forget", "out_retain"), (job.folder / name for name in WEIGHTS), strict=True))
+    out: Any = dict(zip(("output_forget", "output_retain"), (job.folder / name for name in WEIGHTS), strict=True))
     weigh_rows(WeighConfig(method=job.config.weights, store=Path(store), seed=job.config.seed, **weighing, **out))
     return {name: job.folder / name for name in WEIGHTS}
 

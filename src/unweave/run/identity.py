@@ -17,7 +17,7 @@ from unweave import __version__
 from unweave.config import to_plain
 
 NO_EFFECT = (
-    "output_dir", "output", "out_forget", "out_retain", "html", "tda", "replay",
+    "output_dir", "output", "output_forget", "output_retain", "html", "tda", "replay",
     "device",
     "engine", "workers", "worker_cpus", "worker_gpus",
 )  # fmt: skip

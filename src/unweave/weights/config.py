@@ -96,8 +96,8 @@ class WeighConfig(SignedConfig, ReadingConfig):
         store: A gradient store that holds the forget and the retain rows.
         forget: The forget rows.
         retain: The retain rows.
-        out_forget: Where the forget weights go, a JSON line a row.
-        out_retain: Where the retain weights go.
+        output_forget: Where the forget weights go, a JSON line a row.
+        output_retain: Where the retain weights go.
         seed: Of `random`.
         random_of: Whose values `random` permutes.
         loreun_tau: Temperature of `loreun`.
@@ -116,8 +116,8 @@ class WeighConfig(SignedConfig, ReadingConfig):
     store: Path | None = None
     forget: Path | None = None
     retain: Path | None = None
-    out_forget: Path = Path("forget_weights.jsonl")
-    out_retain: Path = Path("retain_weights.jsonl")
+    output_forget: Path = Path("forget_weights.jsonl")
+    output_retain: Path = Path("retain_weights.jsonl")
     seed: int = 0
     random_of: InfluenceMethod = "rapidun"
     loreun_tau: float = 0.8

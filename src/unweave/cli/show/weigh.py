@@ -15,8 +15,8 @@ def show(config: WeighConfig, weights: Any) -> None:
     """
     rows = []
     for name, path, summary in (
-        ("forget", config.out_forget, weights.forget_summary),
-        ("retain", config.out_retain, weights.retain_summary),
+        ("forget", config.output_forget, weights.forget_summary),
+        ("retain", config.output_retain, weights.retain_summary),
     ):
         cells = [
             f"{summary.effective_sample_size:.1f}",

@@ -30,15 +30,15 @@ class TofuConfig(ModelConfig, EncodingConfig):
     Attributes:
         data: Folder of TOFU's files.
         output_dir: Where the log and the scores go.
-        forget: The forget split: `forget01`, `forget05` or `forget10`.
+        forget_split: The split to forget: `forget01`, `forget05` or `forget10`.
         reference: A retained model's log, for forget quality.
-        rows: At most so many samples of each test; TOFU's own evaluation takes 300 of the retain rows.
+        max_rows: At most so many samples of each test; TOFU's own evaluation takes 300 of the retain rows.
         max_new_tokens: Longest generated answer; by default as in TOFU's own evaluation, so that prompt and answer have 200 tokens. 0 generates none.
     """
 
     data: Path
     output_dir: Path
-    forget: str = "forget10"
+    forget_split: str = "forget10"
     reference: Path | None = None
-    rows: int = 300
+    max_rows: int = 300
     max_new_tokens: int | None = None

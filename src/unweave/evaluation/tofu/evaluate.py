@@ -70,7 +70,7 @@ def _evaluate(run: RunFolder, config: TofuConfig, loaded: Loaded) -> dict[str, A
     config = run.config = dated(config, loaded.tokenizer, loaded.adapter, loaded.base)
     run.start(loaded)
     encoding = part_of(EncodingConfig, config)
-    tests = {name: read_test(config.data, name, forget=config.forget, rows=config.rows) for name in TESTS}
+    tests = {name: read_test(config.data, name, forget=config.forget_split, rows=config.max_rows) for name in TESTS}
     log = measure_tofu(loaded, tests, encoding, max_new_tokens=config.max_new_tokens)
     write_json(config.output_dir / AGGREGATED, log.to_json())
     result: dict[str, Any] = {**utilities(log), "formulas": FORMULAS}

@@ -279,12 +279,12 @@ class Bench:
                 "Weights need a gradient store.", where="--store", remedy="give one, or leave +weights out"
             )
         out: dict[str, Any] = {
-            "out_forget": folder / "forget.weights.jsonl",
-            "out_retain": folder / "retain.weights.jsonl",
+            "output_forget": folder / "forget.weights.jsonl",
+            "output_retain": folder / "retain.weights.jsonl",
         }
         method: dict[str, Any] = {"method": weights}
         if weights.startswith(RANDOM_OF):
             method = {"method": "random", "random_of": weights.removeprefix(RANDOM_OF)}
         files: dict[str, Any] = {"store": self.config.store, "forget": forget, "retain": retain}
         weigh_rows(WeighConfig(**method, **files, seed=seed, **out))
-        return {"forget_weights": out["out_forget"], "retain_weights": out["out_retain"]}
+        return {"forget_weights": out["output_forget"], "retain_weights": out["output_retain"]}

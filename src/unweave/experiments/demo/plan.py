@@ -92,8 +92,8 @@ class StagePlan:
             store=self.folder / "store",
             forget=case.path("forget"),
             retain=case.path("retain"),
-            out_forget=self.folder / "forget_weights.jsonl",
-            out_retain=self.folder / "retain_weights.jsonl",
+            output_forget=self.folder / "forget_weights.jsonl",
+            output_retain=self.folder / "retain_weights.jsonl",
             seed=self.config.seed,
         )
 

@@ -196,8 +196,8 @@ def _unlearn(
     forget_file, retain_file = _draw(case, folder, size, retain, seed)
     weighing: Any = {"method": kind, "store": config.store, "forget": forget_file, "retain": retain_file, "seed": seed}
     weights: dict[str, Any] = {
-        "out_forget": folder / "forget.weights.jsonl",
-        "out_retain": folder / "retain.weights.jsonl",
+        "output_forget": folder / "forget.weights.jsonl",
+        "output_retain": folder / "retain.weights.jsonl",
     }
     weighed = weigh_rows(WeighConfig(**weighing, **weights))
     sizes = {"batch_size": unlearning.batch_size, "forget": size, "retain": retain}
@@ -206,8 +206,8 @@ def _unlearn(
             unlearning,
             forget=forget_file,
             retain=retain_file,
-            forget_weights=weights["out_forget"],
-            retain_weights=weights["out_retain"],
+            forget_weights=weights["output_forget"],
+            retain_weights=weights["output_retain"],
             epochs=epochs_of(config.steps, method_of(unlearning), unlearning.retain_ratio, **sizes),
             output_dir=folder / "unlearned",
             seed=seed,
