@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from unweave.jobs.forget import forget_rows as forget_rows
     from unweave.jobs.trace import trace_answers as trace_answers
     from unweave.jobs.weigh import weigh_rows as weigh_rows
+    from unweave.ledger.requests import Ledger as Ledger
     from unweave.models.loading import load as load
     from unweave.models.loading import load_model as load_model
     from unweave.models.model import Model as Model
@@ -54,6 +55,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "weigh_rows": "unweave.jobs.weigh",
         "forget_rows": "unweave.jobs.forget",
         "audit_models": "unweave.jobs.audit",
+        "Ledger": "unweave.ledger.requests",
         "evaluate": "unweave.evaluation.evaluate",
         "value": "unweave.valuation.values",
         "ValueStudent": "unweave.valuation.student",

@@ -8,6 +8,7 @@ from unweave.data.reading import Rows
 from unweave.data.rows import Row
 from unweave.evaluation.evaluation import Evaluation
 from unweave.evaluation.verdict import Verdict
+from unweave.ledger.requests import Certificate, LedgerRequest, Verification
 from unweave.valuation.table import ValueTable
 
 hf_model: Any = None
@@ -38,3 +39,10 @@ assert_type(student, uw.ValueStudent)
 assert_type(student.predict(rows), ValueTable)
 
 assert_type(uw.SnapshotCallback(at=(0.05, 0.1)), uw.SnapshotCallback)
+
+ledger = uw.Ledger("ledger", model="tuned", rows=rows)
+request = ledger.request(ids=["ann-1"], reason="withdrawn").run(method="rapidun")
+assert_type(request, LedgerRequest)
+assert_type(request.certificate, Certificate)
+assert_type(request.certificate.verify(), Verification)
+assert_type(request.certificate.verify().ok, bool)

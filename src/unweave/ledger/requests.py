@@ -1,0 +1,379 @@
+"""A ledger of deletion requests as an object: rows in, certificates out. The commands of `unweave request` do the same with files."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from unweave.config import to_plain
+from unweave.data.config import read_own
+from unweave.data.rows import Row
+from unweave.errors import ConfigError, DataError
+from unweave.files import read_json, write_jsonl, write_text
+from unweave.ledger.adding import add_request
+from unweave.ledger.config import AddConfig, Kind, RunConfig, VerifyConfig
+from unweave.ledger.ledger import FILE
+from unweave.ledger.ledger import Ledger as Records
+from unweave.ledger.run import run_request
+from unweave.ledger.states import NOT_FORGOTTEN
+from unweave.ledger.verify import verify_request
+from unweave.models.model import IN_MEMORY, Model
+from unweave.unlearning.config import config_of
+from unweave.unlearning.methods import Method, get_method
+from unweave.weights.config import PositiveMethod
+
+ROWS = "rows.jsonl"
+
+RowsOrPath = Iterable[Row] | str | Path
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What checking a certificate found.
+
+    Attributes:
+        ok: Whether everything holds.
+        checks: Each check, with what is wrong, or `None`.
+        partly: Checks that could be made in part only, since forgotten rows have left the data.
+    """
+
+    ok: bool
+    checks: dict[str, str | None]
+    partly: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a ledger certifies of a request, or reports of one whose criteria were not met.
+
+    Attributes:
+        ledger: The ledger's folder.
+        request: The request's id.
+        content: The certificate, as `certificate.json` has it.
+        page: The same for people.
+        key: The file of the ledger's key; `None` stands for the one beside the folder.
+    """
+
+    ledger: Path
+    request: str
+    content: Mapping[str, Any]
+    page: Path
+    key: Path | None = None
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether the criteria that were named beforehand are met."""
+        return self.content["state"] != NOT_FORGOTTEN
+
+    @property
+    def kind(self) -> str:
+        """What it is evidence of: *empirical*, *exact*, or a guarantee of differential privacy."""
+        return str(self.content["class"])
+
+    def verify(self, *, metrics: bool = True) -> Verification:
+        """Check the certificate against all that it speaks of: journal, files, data, what follows from them, and the metrics, measured anew.
+
+        Args:
+            metrics: Measure anew; else no model is run.
+
+        Returns:
+            What was found.
+
+        Raises:
+            DataError: When the request was not carried out: there is nothing to verify.
+        """
+        found = verify_request(VerifyConfig(request=self.request, ledger=self.ledger, key=self.key, metrics=metrics))
+        checks = {one["check"]: one["fault"] for one in found["checks"]}
+        return Verification(found["ok"], checks, tuple(found["gone"]))
+
+
+@dataclass(frozen=True)
+class LedgerRequest:
+    """A request in a ledger.
+
+    Attributes:
+        ledger: Its ledger.
+        id: Its name.
+        copies: Rows of the same content, or nearly, that are not in it.
+    """
+
+    ledger: "Ledger"
+    id: str
+    copies: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def state(self) -> str:
+        """How far it has come."""
+        return self.ledger.records().request(self.id).state
+
+    @property
+    def row_ids(self) -> tuple[str, ...]:
+        """The rows that it is about."""
+        return tuple(self.ledger.records().request(self.id).rows)
+
+    @property
+    def certificate(self) -> Certificate:
+        """Its certificate.
+
+        Raises:
+            DataError: When it was not run.
+        """
+        folder = self.ledger.records().request_folder(self.id)
+        for name in ("certificate", "report"):
+            if (path := folder / f"{name}.json").is_file():
+                content = read_json(path, what="The certificate")
+                return Certificate(self.ledger.folder, self.id, content, path.with_suffix(".html"), self.ledger.key)
+        raise DataError(f"The request '{self.id}' was not carried out.", where=str(folder), remedy="call run() first")
+
+    def run(
+        self,
+        *,
+        method: Method | str = "auto",
+        options: Mapping[str, Any] | None = None,
+        like: RowsOrPath | None = None,
+        weights: PositiveMethod = "uniform",
+        target_loss: float | None = None,
+        max_minutes: float = 60.0,
+        retain_rows: int = 128,
+        test_rows: int = 64,
+        margin: float = 0.05,
+        over_budget: bool = False,
+        dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto",
+        device: str = "auto",
+        seed: int = 0,
+    ) -> "LedgerRequest":
+        """Carry it out. A request that is done is not carried out again; one that was interrupted is continued.
+
+        Args:
+            method: An unlearning method, or the name of one; `auto` tries methods until the criteria of *forgotten* are met, at last training anew.
+            options: Options of an unlearning run, such as `epochs` and `learning_rate`, for a method that is named.
+            like: Rows like those to forget that were never trained on, for membership inference.
+            weights: How rows are weighed; anything but `uniform` needs a store.
+            target_loss: The loss of the rows, in nats a token, that counts as forgotten; by default that of like rows, or that of the base model.
+            max_minutes: No attempt is begun that would end later than this.
+            retain_rows: Rows whose behavior must stay, sampled from the data by the request's id.
+            test_rows: Further rows, on which the change of everything else is measured.
+            margin: The largest rise of the loss on other rows that does not matter, in nats a token.
+            over_budget: Go on although the drift budget is used up.
+            dtype: Of unlearning; what is measured is measured in float32.
+            device: Where models run.
+            seed: Of training.
+
+        Returns:
+            The request; its `certificate` says what came out.
+
+        Raises:
+            ConfigError: When there are options for no method, or the drift budget is used up.
+            DataError: When the request was given up, or its rows have changed since.
+        """
+        name, own = _method_options(method, options or {})
+        data = self.ledger.data_folder
+        config = RunConfig(
+            request=self.id,
+            ledger=self.ledger.folder,
+            method=name,
+            forget_config=_write_options(data / f"{self.id}.yaml", name, own) if own else None,
+            holdout=_as_file(like, data / f"{self.id}.like.jsonl") if like is not None else None,
+            weights=weights,
+            target_loss=target_loss,
+            max_minutes=max_minutes,
+            retain_rows=retain_rows,
+            test_rows=test_rows,
+            margin=margin,
+            over_budget=over_budget,
+            key=self.ledger.key,
+            seed=seed,
+            dtype=dtype,
+            device=device,
+        )
+        run_request(config)
+        return self
+
+
+class Ledger:
+    """An append-only record of requests to forget, with a certificate for each that was carried out.
+
+    What it is about, a model and the rows that it was trained on, is given when it is made, and bound from the first request on. Rows in memory are
+    written beside it, into `FOLDER.data`: the ledger's own folder keeps no text that is to be forgotten.
+
+    Args:
+        folder: Where it is, or will be.
+        model: The model that holds the rows: a folder, a hub id, or a `Model` that was loaded from one.
+        rows: The rows that it was trained on: in memory, or a file.
+        store: The folder of a gradient store of these rows; forgotten rows leave it.
+        key: The file of the ledger's key, with which rows are hashed; by default `FOLDER.key`.
+        max_perplexity_change: Drift budget of a new ledger: how much perplexity on other rows may change over all requests, as a share.
+        max_removed_share: Drift budget of a new ledger: the share of all rows that may be forgotten before retraining is due.
+
+    Raises:
+        ConfigError: When a new ledger is given no model or rows, or a model that lies in no folder.
+        DataError: When a ledger that is there is about other rows.
+
+    Example:
+        >>> import unweave as uw
+        >>> ledger = uw.Ledger("ledger", model="tuned", rows=many)
+        >>> request = ledger.request(ids=["m6"], reason="withdrawn")
+        >>> request.state, request.row_ids
+        ('open', ('m6',))
+        >>> request = request.run(method="ga", target_loss=0.1, margin=9.0, retain_rows=8, test_rows=8, dtype="float32")
+        >>> request.certificate.forgotten, request.certificate.verify().ok
+        (True, True)
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        model: str | Path | Model | None = None,
+        rows: RowsOrPath | None = None,
+        store: str | Path | None = None,
+        key: str | Path | None = None,
+        max_perplexity_change: float = 0.05,
+        max_removed_share: float = 0.05,
+    ):
+        self.folder = Path(folder)
+        self.key = None if key is None else Path(key)
+        self.data_folder = self.folder.with_name(f"{self.folder.name}.data")
+        there = (self.folder / FILE).is_file()
+        if not there and (model is None or rows is None):
+            raise ConfigError("A new ledger needs rows and a model.", where="model, rows", remedy="give both")
+        self._data = None if rows is None else _as_file(rows, self.data_folder / ROWS)
+        self._model = None if model is None else _name_of(model)
+        self._store = None if store is None else Path(store)
+        self._max_perplexity_change, self._max_removed_share = max_perplexity_change, max_removed_share
+
+    def records(self) -> Records:
+        """The ledger as it stands on the disk."""
+        return Records(self.folder, key=self.key)
+
+    @property
+    def model(self) -> str | None:
+        """The current model's folder: that of the last request carried out, or the one before all of them."""
+        return self.records().model() if (self.folder / FILE).is_file() else self._model
+
+    def requests(self) -> list[LedgerRequest]:
+        """All requests, in the order in which they were added."""
+        if not (self.folder / FILE).is_file():
+            return []
+        return [LedgerRequest(self, name) for name in self.records().requests()]
+
+    def request(
+        self,
+        *,
+        ids: Sequence[str] = (),
+        where: Mapping[str, str] | None = None,
+        text: str | None = None,
+        near: str | None = None,
+        kind: Kind = "removal",
+        replacement: RowsOrPath | None = None,
+        with_copies: bool = False,
+        reason: str = "",
+        name: str | None = None,
+    ) -> LedgerRequest:
+        """Ask for rows to be forgotten: all that match every criterion given. The same request again is recognized, and nothing is added.
+
+        Args:
+            ids: Ids of rows.
+            where: Field to value: `prompt`, `completion` or any other column.
+            text: Words that stand in any turn of a row.
+            near: A text: its near-duplicates.
+            kind: `removal`; `correction`: the rows' answers are replaced; `modification`: whole rows are.
+            replacement: For a correction or modification: rows with the same ids.
+            with_copies: Take copies of the chosen rows into the request.
+            reason: Why, for the record.
+            name: Its id; by default a hash of what is asked for.
+
+        Returns:
+            The request.
+
+        Raises:
+            ConfigError: When there is no criterion.
+            DataError: When an id is unknown, nothing matches, or a row is in another request already.
+        """
+        new = None
+        if replacement is not None:
+            rows = replacement if isinstance(replacement, str | Path) else list(replacement)
+            new = _as_file(rows, self.data_folder / f"replacement.{len(self.requests()) + 1}.jsonl")
+        found = add_request(
+            AddConfig(
+                ledger=self.folder,
+                data=self._data,
+                model=self._model,
+                store=self._store,
+                max_perplexity_change=self._max_perplexity_change,
+                max_removed_share=self._max_removed_share,
+                row_ids=tuple(ids),
+                where=dict(where) if where is not None else None,
+                text=text,
+                near=near,
+                kind=kind,
+                replacement=new,
+                with_copies=with_copies,
+                reason=reason,
+                request_id=name,
+                key=self.key,
+            )
+        )
+        return LedgerRequest(self, found["id"], tuple(found["copies"]))
+
+
+def _name_of(model: str | Path | Model) -> str:
+    """The folder or hub id of a model."""
+    if not isinstance(model, Model):
+        return str(model)
+    place = model.adapter or model.base
+    if place == IN_MEMORY:
+        raise ConfigError("A ledger's model lies in a folder.", where="model", remedy="save it, and give the folder")
+    return place
+
+
+def _as_file(rows: RowsOrPath, path: Path) -> Path:
+    """The file of rows: their own, or one that is written for rows in memory, and never changed."""
+    if isinstance(rows, str | Path):
+        return Path(rows)
+    given = list(rows)
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_jsonl(path, [row.to_record() for row in given])
+        return path
+    there = {row.id: row.content for row in read_own(path)}
+    if odd := next((row.id for row in given if there.get(row.id) != row.content), None):
+        raise DataError(
+            f"The row '{odd}' is not among those that the ledger is about, or was another then.",
+            where=str(path),
+            remedy="give the rows that the ledger was made with, or use another ledger",
+        )
+    return path
+
+
+def _method_options(method: Method | str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A method's name, and the options that are not its defaults."""
+    if isinstance(method, str):
+        if options and method == "auto":
+            raise ConfigError("Options are those of a method.", where="options", remedy="name the method")
+        return method, dict(options)
+    kind: Any = get_method(method.name)
+    changed = {
+        own.name: value for own in dataclasses.fields(kind) if (value := getattr(method, own.name)) != own.default
+    }
+    return method.name, {**changed, **options}
+
+
+def _write_options(path: Path, method: str, options: Mapping[str, Any]) -> Path:
+    """A config of `unweave forget` that holds these options and no others: what it does not name is the request's own."""
+    kind = config_of(method)
+    if unknown := sorted(set(options) - {own.name for own in dataclasses.fields(kind)}):
+        raise ConfigError(
+            f"The method '{method}' has no option '{unknown[0]}'.", where="options", remedy="leave it out"
+        )
+    files = {"forget": ROWS, "retain": ROWS, "output_dir": "."}
+    text = yaml.safe_dump(to_plain({"command": "forget", **files, "method": method, **options}), sort_keys=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text)
+    return path
