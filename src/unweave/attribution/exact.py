@@ -19,10 +19,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unweave.data.batches import collate, plan_batches
+from unweave.data.batches import Batch
 from unweave.data.encoding import Example
 from unweave.errors import ConfigError, ModelError
-from unweave.gradients.per_sample import per_sample_gradients
+from unweave.gradients.passes import frozen_in_evaluation
 from unweave.gradients.pieces import gradient_piece, is_added, weight_factors
 from unweave.models.selection import SelectedParameter, Use, is_linear
 from unweave.sketch.sketcher import Sketcher
@@ -149,11 +149,12 @@ def prepare_query(
         The query.
     """
     found: dict[str, Factors] = {}
-    _visit(sketcher, [example], found.__setitem__)
-    if against is not None:
-        own, found = found, {}
-        _visit(sketcher, [against], found.__setitem__)
-        found = {name: _alike(name, factors, found[name]).minus(found[name]) for name, factors in own.items()}
+    other: dict[str, Factors] = {}
+    with frozen_in_evaluation(sketcher.model):
+        _visit(sketcher, sketcher.source.batch([example]), found.__setitem__)
+        if against is not None:
+            _visit(sketcher, sketcher.source.batch([against]), other.__setitem__)
+            found = {name: _alike(name, factors, other[name]).minus(other[name]) for name, factors in found.items()}
     squares = {name: factors.squares() for name, factors in found.items()}
     return PreparedQuery(example, found, norms or _norms(sketcher, squares), against)
 
@@ -182,28 +183,36 @@ def exact_influence(
     matrices: list[Tensor | None] = [None] * len(rows)
     unplaced = torch.zeros(len(rows), dtype=torch.float64)
     squares: dict[str, Tensor] = {}
-    for chosen in plan_batches([len(row) for row in rows], token_budget=sketcher.config.token_budget):
-        batch = [rows[index] for index in chosen]
-        width = max(map(len, batch))
-        total = torch.zeros(len(batch), len(query.input_ids), width, device=sketcher.device, dtype=torch.float64)
 
-        def add(name: str, factors: Factors, chosen: list[int] = chosen, total: Tensor = total) -> None:
+    def work(places: list[int], batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        shape = (len(batch), len(query.input_ids), batch.input_ids.shape[1])
+        total, apart = torch.zeros(shape, device=sketcher.device, dtype=torch.float64), unplaced[places]
+        found: dict[str, Tensor] = {}
+
+        def add(name: str, factors: Factors) -> None:
             own = factors.squares()
-            squares.setdefault(name, torch.zeros(len(rows), dtype=own.dtype))[chosen] = own.cpu()
+            found[name] = own.cpu()
             products = factors.products(_alike(name, query.factors[name], factors))
             if normalize == "tensor":
-                lengths = own.sqrt() if norms is None else norms.by_tensor[name][chosen].to(own.device)
+                lengths = own.sqrt() if norms is None else norms.by_tensor[name][places].to(own.device)
                 products = (
                     products * _inverse(lengths)[:, None, None] * _inverse(query.norms.by_tensor[name]).to(own.device)
                 )
             if factors.placed:
                 total.add_(products.to(total.dtype))
             else:
-                unplaced[chosen] += products.double().sum(dim=(1, 2)).cpu()
+                apart.add_(products.double().sum(dim=(1, 2)).cpu())
 
         _visit(sketcher, batch, add)
-        for index, matrix in zip(chosen, total.cpu(), strict=True):
-            matrices[index] = matrix[:, : len(rows[index])]
+        return total.cpu(), apart, found
+
+    with frozen_in_evaluation(sketcher.model):
+        for places, (total, apart, found) in sketcher.source.each(rows, work):
+            unplaced[places] = apart
+            for name, own in found.items():
+                squares.setdefault(name, torch.zeros(len(rows), dtype=own.dtype))[places] = own
+            for place, matrix in zip(places, total, strict=True):
+                matrices[place] = matrix[:, : len(rows[place])]
     own = norms or _norms(sketcher, squares)
     found = [matrix for matrix in matrices if matrix is not None]
     if similarity == "cosine" or normalize == "row":
@@ -228,8 +237,7 @@ def one_token_each(example: Example) -> list[Example]:
     return [replace(example, labelled=(position,)) for position in example.label_positions]
 
 
-def _visit(sketcher: Sketcher, examples: Sequence[Example], take: Callable[[str, Factors], None]) -> None:
-    batch = collate(examples, pad_token_id=sketcher.pad_token_id).to(sketcher.device)
+def _visit(sketcher: Sketcher, batch: Batch, take: Callable[[str, Factors], None]) -> None:
     places = {item.name: len(item.uses) for item in sketcher.parameters}
 
     def intercept(item: SelectedParameter, use: Use, values: Tensor, grads: Tensor) -> bool:
@@ -247,14 +255,7 @@ def _visit(sketcher: Sketcher, examples: Sequence[Example], take: Callable[[str,
             )
         take(name, Factors(_wide(piece.flatten(1)[:, None]), None, placed=False))
 
-    per_sample_gradients(
-        sketcher.model,
-        batch,
-        sketcher.parameters,
-        consume,
-        reduction=sketcher.config.reduction,
-        intercept=intercept,
-    )
+    sketcher.source.differentiate(batch, consume, intercept=intercept)
 
 
 def _factors(use: Use, values: Tensor, grads: Tensor) -> Factors:

@@ -20,9 +20,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave import progress
-from unweave.data.batches import Batch, collate
+from unweave.data.batches import Batch
 from unweave.data.encoding import Example
-from unweave.gradients.per_sample import Interceptor, Reduction, frozen_in_evaluation, per_sample_gradients
+from unweave.gradients.capture import Interceptor
+from unweave.gradients.passes import Reduction, frozen_in_evaluation
 from unweave.sketch.sketcher import Sketcher
 
 Gradients = dict[str, Float[Tensor, "q ..."]]
@@ -122,9 +123,9 @@ class Problem:
         Yields:
             The batches, longest rows first.
         """
-        for chosen in self.sketcher.plan(self.rows, token_budget=token_budget):
-            batch = [self.rows[index] for index in chosen]
-            yield collate(batch, pad_token_id=self.sketcher.pad_token_id).to(self.sketcher.device)
+        source = self.sketcher.source
+        for chosen in source.plan(self.rows, token_budget=token_budget):
+            yield source.batch([self.rows[index] for index in chosen])
 
     def visit(
         self,
@@ -146,8 +147,8 @@ class Problem:
             intercept: As in `per_sample_gradients`; what it takes has no weight.
             power: Of the weight: the root, for sums of squares.
         """
-        model = self.sketcher.model
-        with frozen_in_evaluation(model), progress.task(description, len(self.rows)) as advance:
+        source = self.sketcher.source
+        with frozen_in_evaluation(source.model), progress.task(description, len(self.rows)) as advance:
             for batch in self.batches():
                 weights = self.weights_of(batch)
                 factors = None if weights is None else weights.pow(power)[:, None]
@@ -156,15 +157,7 @@ class Problem:
                     wide = _wide(piece.flatten(1))
                     consume(name, wide if factors is None else wide * factors.to(wide))
 
-                per_sample_gradients(
-                    model,
-                    relabel(batch),
-                    self.sketcher.parameters,
-                    take,
-                    reduction=reduction or self.sketcher.config.reduction,
-                    intercept=intercept,
-                    frozen=True,
-                )
+                source.differentiate(relabel(batch), take, reduction=reduction, intercept=intercept)
                 advance(len(batch))
 
 
@@ -227,14 +220,8 @@ def gradients_of(sketcher: Sketcher, examples: Sequence[Example]) -> Gradients:
     """
     found: dict[str, list[Tensor]] = {item.name: [] for item in sketcher.parameters}
     for example in examples:
-        batch = collate([example], pad_token_id=sketcher.pad_token_id).to(sketcher.device)
-        per_sample_gradients(
-            sketcher.model,
-            batch,
-            sketcher.parameters,
-            lambda name, piece: found[name].append(_wide(piece)),
-            reduction=sketcher.config.reduction,
-        )
+        batch = sketcher.source.batch([example])
+        sketcher.source.differentiate(batch, lambda name, piece: found[name].append(_wide(piece)), frozen=False)
     return {name: torch.cat(pieces) for name, pieces in found.items()}
 
 

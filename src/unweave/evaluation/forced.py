@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unweave import progress
-from unweave.data.batches import collate, plan_batches
+from unweave.data.batches import Batch
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.reading import Problem
 from unweave.data.rows import Row
@@ -24,6 +24,7 @@ from unweave.evaluation.measures.divergence import kl_divergence
 from unweave.evaluation.measures.likelihood import exact_memorisation, extraction_strength, perplexity, probability
 from unweave.files import read_json, write_json
 from unweave.gradients.loss import labelled_logits
+from unweave.gradients.source import GradientSource
 from unweave.models.loading import Loaded
 from unweave.models.vocabulary import require_tokens
 from unweave.run.folder import report_problems
@@ -222,31 +223,35 @@ def forced_pass(
     places = _places(examples, is_compared) if logits_file is not None else {}
     total = sum(len(places[index]) for index in places)
     stored: Tensor | None = None
-    with progress.task(description, len(examples)) as advance, torch.inference_mode():
-        for chosen in plan_batches([len(example) for example in examples], token_budget=token_budget):
-            batch = collate([examples[index] for index in chosen], pad_token_id=loaded.tokenizer.pad_token_id).to(
-                loaded.device
+
+    def work(chosen: list[int], batch: Batch) -> list[dict[str, list[Any]]]:
+        nonlocal stored
+        logits, targets, segments = labelled_logits(loaded.model, batch)
+        if logits_file is not None and total and stored is None:
+            shape = (total, logits.shape[1])
+            stored = logits_file.create(shape, logits.dtype) if record else logits_file.open(shape)
+        columns = _token_values(logits, targets)
+        if not torch.isfinite(columns["losses"]).all():
+            raise ModelError(
+                f"A loss is not finite, in the batch of row {batch.row_ids[0]}.",
+                remedy="use --dtype float32, and check the weights for NaN",
             )
-            logits, targets, segments = labelled_logits(loaded.model, batch)
-            if logits_file is not None and total and stored is None:
-                shape = (total, logits.shape[1])
-                stored = logits_file.create(shape, logits.dtype) if record else logits_file.open(shape)
-            columns = _token_values(logits, targets)
-            if not torch.isfinite(columns["losses"]).all():
-                raise ModelError(
-                    f"A loss is not finite, in the batch of row {batch.row_ids[0]}.",
-                    remedy="use --dtype float32, and check the weights for NaN",
-                )
-            for slot, index in enumerate(chosen):
-                mine = segments == slot
-                for name, column in columns.items():
-                    values[index][name] = column[mine].tolist()
-                if stored is not None and is_compared[index]:
-                    span = slice(places[index].start, places[index].stop)
-                    if record:
-                        stored[span] = logits[mine].cpu()
-                    values[index] |= _against(stored[span], logits[mine])
-            advance(len(chosen))
+        own: list[dict[str, list[Any]]] = []
+        for slot, index in enumerate(chosen):
+            mine = segments == slot
+            own.append({name: column[mine].tolist() for name, column in columns.items()})
+            if stored is not None and is_compared[index]:
+                span = slice(places[index].start, places[index].stop)
+                if record:
+                    stored[span] = logits[mine].cpu()
+                own[-1] |= _against(stored[span], logits[mine])
+        return own
+
+    source = GradientSource(loaded.model, loaded.tokenizer.pad_token_id, token_budget=token_budget)
+    with progress.task(description, len(examples)) as advance, torch.inference_mode():
+        for chosen, own in source.each(examples, work, advance=advance):
+            for index, token_values in zip(chosen, own, strict=True):
+                values[index] = token_values
     if logits_file is not None and record and stored is not None:
         logits_file.finish(stored)
     return _by_set(encoded, problems, values, compared if stored is not None else ())

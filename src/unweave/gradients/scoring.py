@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from unweave import progress
-from unweave.data.batches import collate, plan_batches
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.rows import Row
 from unweave.gradients.loss import token_losses
+from unweave.gradients.source import GradientSource
 from unweave.models.evaluation import evaluating
 from unweave.models.loading import Loaded
 from unweave.models.vocabulary import require_tokens
@@ -83,12 +83,9 @@ def example_losses(
     """
     require_tokens(model, examples)
     sums, counts = [0.0] * len(examples), [0] * len(examples)
-    device = next(model.parameters()).device
+    source = GradientSource(model, pad_token_id, token_budget=token_budget)
     with evaluating(model), torch.no_grad():
-        for chosen in plan_batches([len(example) for example in examples], token_budget=token_budget):
-            batch = collate([examples[index] for index in chosen], pad_token_id=pad_token_id).to(device)
-            losses = token_losses(model, batch)
+        for chosen, losses in source.each(examples, lambda _, batch: token_losses(model, batch), advance=advance):
             for index, total, count in zip(chosen, losses.sums().tolist(), losses.counts().tolist(), strict=True):
                 sums[index], counts[index] = total, count
-            advance(len(chosen))
     return RowLosses([example.row_id for example in examples], sums, counts)

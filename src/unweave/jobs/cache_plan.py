@@ -9,7 +9,6 @@ import torch
 
 from unweave.attribution.caching import dated_as_stored, open_examples
 from unweave.attribution.config import CachingConfig
-from unweave.data.batches import plan_batches
 from unweave.models.loading import Loaded, load
 from unweave.sketch.numbers import stored_bytes
 from unweave.sketch.sketcher import Sketcher
@@ -90,7 +89,7 @@ def plan_cache(config: CachingConfig, *, loaded: Loaded | None = None) -> CacheP
     _, examples, problems = open_examples(config.data, config, loaded)
     sketcher = Sketcher(loaded.model, pad_token_id=loaded.tokenizer.pad_token_id, config=config)
     lengths = [len(example) for example in examples]
-    batches = plan_batches(lengths, token_budget=config.token_budget)
+    batches = sketcher.source.plan(examples)
     padded = [len(batch) * lengths[batch[0]] for batch in batches]
     tokens = sum(lengths)
     # The first batch is the largest: it shows the memory. It also warms up, so it is timed on its second run.

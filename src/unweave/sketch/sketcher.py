@@ -9,12 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unweave.data.batches import collate, plan_batches
+from unweave.data.batches import Batch
 from unweave.data.encoding import Example
-from unweave.errors import ModelError
-from unweave.gradients.loss import TokenLosses
-from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients, rows_a_batch
+from unweave.gradients.passes import frozen_in_evaluation
 from unweave.gradients.pieces import gradient_piece, weight_factors
+from unweave.gradients.source import GradientSource
 from unweave.models.selection import SelectedParameter, Use, gradient_shape, is_linear_weight, select_parameters
 from unweave.sketch.base import FactorSketch, Sketch, reciprocal_root
 from unweave.sketch.config import GradientConfig
@@ -55,13 +54,16 @@ class Sketcher:
         self.parameters: list[SelectedParameter] = select_parameters(model, config.parameters)
         shapes = {item.name: gradient_shape(item) for item in self.parameters}
         self.sizes = {name: prod(shape) for name, shape in shapes.items()}
+        self.source = GradientSource(
+            model, pad_token_id, self.parameters, reduction=config.reduction, token_budget=config.token_budget
+        )
         self.sketch: Sketch = make_sketch(config, shapes)
         self._takes_factors = isinstance(self.sketch, FactorSketch)
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return next(self.model.parameters()).device
+        return self.source.device
 
     def sketch_gradients(self, gradients: Mapping[str, Float[Tensor, "n ..."]]) -> Float[Tensor, "n K"]:
         """Sketch gradients that are there as tensors, as they are: a preconditioner makes such.
@@ -88,10 +90,12 @@ class Sketcher:
         Returns:
             Their sketches, on the CPU.
         """
+        return self._sketch(self.source.batch(examples), frozen=frozen)
+
+    def _sketch(self, batch: Batch, *, frozen: bool = True) -> Sketched:
         device = self.device
-        batch = collate(examples, pad_token_id=self.pad_token_id).to(device)
-        out = torch.zeros(len(examples), self.sketch.dimension, device=device)
-        squares = torch.zeros(len(examples), device=device)
+        out = torch.zeros(len(batch), self.sketch.dimension, device=device)
+        squares = torch.zeros(len(batch), device=device)
 
         def consume(name: str, piece: Tensor, rows: slice = slice(None)) -> None:
             flat = piece.flatten(1)
@@ -117,15 +121,7 @@ class Sketcher:
                 consume(item.name, gradient_piece(use, values[rows], grads[rows]), rows)
             return True
 
-        losses: TokenLosses = per_sample_gradients(
-            self.model,
-            batch,
-            self.parameters,
-            consume,
-            reduction=self.config.reduction,
-            intercept=intercept,
-            frozen=frozen,
-        )
+        losses = self.source.differentiate(batch, consume, intercept=intercept, frozen=frozen)
         if self.config.normalize == "row":
             out *= reciprocal_root(out.square().sum(dim=1))[:, None]
         return Sketched(out.cpu(), squares.sqrt().cpu(), losses.means().float().cpu())
@@ -140,7 +136,6 @@ class Sketcher:
         Returns:
             The sketch, on the CPU.
         """
-        batch = collate([first, second], pad_token_id=self.pad_token_id).to(self.device)
         out = torch.zeros(1, self.sketch.dimension, device=self.device)
 
         def consume(name: str, piece: Tensor) -> None:
@@ -150,7 +145,7 @@ class Sketcher:
             scale = reciprocal_root(square) if self.config.normalize == "tensor" else torch.ones_like(square)
             self.sketch.add(out, name, flat, scale)
 
-        per_sample_gradients(self.model, batch, self.parameters, consume, reduction=self.config.reduction)
+        self.source.differentiate(self.source.batch([first, second]), consume, frozen=False)
         if self.config.normalize == "row":
             out *= reciprocal_root(out.square().sum(dim=1))[:, None]
         return out[0].cpu()
@@ -173,40 +168,7 @@ class Sketcher:
         """
         sketches = torch.empty(len(examples), self.sketch.dimension)
         norms, losses = torch.empty(len(examples)), torch.empty(len(examples))
-        plan = self.plan(examples)
         with frozen_in_evaluation(self.model):
-            for chosen in plan:
-                for part, done in self._shrinking([examples[index] for index in chosen]):
-                    rows = [chosen[index] for index in part]
-                    sketches[rows], norms[rows], losses[rows] = done.sketches, done.norms, done.losses
-                    advance(len(rows))
+            for rows, done in self.source.each(examples, lambda _, batch: self._sketch(batch), advance=advance):
+                sketches[rows], norms[rows], losses[rows] = done.sketches, done.norms, done.losses
         return Sketched(sketches, norms, losses)
-
-    def plan(self, examples: Sequence[Example], *, token_budget: int | None = None) -> list[list[int]]:
-        """Group examples into batches that suit the model.
-
-        Args:
-            examples: The examples.
-            token_budget: Tokens a batch, padding included; by default the config's.
-
-        Returns:
-            As `plan_batches`.
-        """
-        most = rows_a_batch(self.model, self.parameters, examples, pad_token_id=self.pad_token_id)
-        budget = token_budget or self.config.token_budget
-        return plan_batches([len(example) for example in examples], token_budget=budget, max_rows=most)
-
-    def _shrinking(self, examples: list[Example]) -> list[tuple[list[int], Sketched]]:
-        """Sketch a batch; when the device's memory runs out, its halves."""
-        try:
-            return [(list(range(len(examples))), self.sketch_batch(examples, frozen=True))]
-        except torch.OutOfMemoryError:
-            if len(examples) == 1:
-                raise ModelError(
-                    f"Out of memory on the single row {examples[0].row_id} of {len(examples[0])} tokens.",
-                    remedy="lower --max-length, use --quantization 4bit, or a larger device",
-                ) from None
-        torch.cuda.empty_cache()
-        middle = len(examples) // 2
-        first, second = self._shrinking(examples[:middle]), self._shrinking(examples[middle:])
-        return [*first, *(([index + middle for index in part], done) for part, done in second)]

@@ -16,9 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave import progress
-from unweave.data.batches import collate, plan_batches
+from unweave.data.batches import Batch
 from unweave.data.encoding import Example
 from unweave.gradients.loss import predicting_positions
+from unweave.gradients.source import GradientSource
 from unweave.models.loading import Loaded
 from unweave.train.adapters import add_lora
 from unweave.unlearning.context import Context
@@ -26,6 +27,7 @@ from unweave.unlearning.merging import OWN_BASE, merged_base
 from unweave.unlearning.methods.reglu import ReGLU
 
 RIDGE = 1e-4
+TOKEN_BUDGET = 2048
 
 
 def put_on(method: ReGLU, context: Context) -> Context:
@@ -89,6 +91,7 @@ def covariances(
         Layer's name to its matrix, in float32 or wider.
     """
     sums: dict[str, Tensor] = {}
+    part: dict[str, Tensor] = {}
     count, state = 0, {"mask": torch.zeros(0, dtype=torch.bool)}
 
     def hook(name: str) -> Any:
@@ -96,20 +99,24 @@ def covariances(
             rows = output[state["mask"]]
             rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
             product = rows.T @ rows
-            sums[name] = sums[name].add_(product) if name in sums else product
+            part[name] = part[name].add_(product) if name in part else product
 
         return take
 
+    def work(_: list[int], batch: Batch) -> tuple[dict[str, Tensor], int]:
+        part.clear()
+        state["mask"] = batch.segments >= 0 if tokens == "all" else predicting_positions(batch)[0]
+        model(**batch.model_inputs(), use_cache=False, logits_to_keep=1)
+        return dict(part), int(state["mask"].sum())
+
+    source = GradientSource(model, loaded.tokenizer.pad_token_id, token_budget=TOKEN_BUDGET)
     handles = [module.base_layer.register_forward_hook(hook(name)) for name, module in layers.items()]
     try:
         with torch.no_grad(), progress.task("reglu: covariances", len(examples)) as advance:
-            for chosen in plan_batches([len(example) for example in examples], token_budget=2048):
-                batch = collate([examples[index] for index in chosen], pad_token_id=loaded.tokenizer.pad_token_id)
-                batch = batch.to(next(model.parameters()).device)
-                state["mask"] = batch.segments >= 0 if tokens == "all" else predicting_positions(batch)[0]
-                count += int(state["mask"].sum())
-                model(**batch.model_inputs(), use_cache=False, logits_to_keep=1)
-                advance(len(chosen))
+            for _, (products, size) in source.each(examples, work, advance=advance):
+                count += size
+                for name, product in products.items():
+                    sums[name] = sums[name].add_(product) if name in sums else product
     finally:
         for handle in handles:
             handle.remove()

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from unweave.data.batches import collate, plan_batches
+from unweave.data.batches import Batch
 from unweave.data.encoding import Example
 from unweave.gradients.loss import cross_entropies, labelled_logits
+from unweave.gradients.source import GradientSource
 from unweave.models.evaluation import evaluating
 
 ROWS = 32
@@ -115,16 +116,22 @@ def measured(model: Any, examples: Sequence[Example], *, pad_token_id: int, toke
         Loss and beginning of each row's answer.
     """
     losses, begins, uniform = [0.0] * len(examples), [False] * len(examples), math.inf
-    device = next(model.parameters()).device
+
+    def work(_: list[int], batch: Batch) -> tuple[list[float], list[bool], int]:
+        logits, targets, segments = labelled_logits(model, batch)
+        tokens = cross_entropies(logits, targets, first=batch.row_ids[0])
+        hits = logits.argmax(dim=-1) == targets
+        own = [segments == slot for slot in range(len(batch))]
+        means, starts = (
+            [float(tokens[mine].double().mean()) for mine in own],
+            [bool(hits[mine][:BEGINS].all()) for mine in own],
+        )
+        return means, starts, logits.shape[-1]
+
+    source = GradientSource(model, pad_token_id, token_budget=token_budget)
     with evaluating(model), torch.inference_mode():
-        for chosen in plan_batches([len(example) for example in examples], token_budget=token_budget):
-            batch = collate([examples[index] for index in chosen], pad_token_id=pad_token_id).to(device)
-            logits, targets, segments = labelled_logits(model, batch)
-            tokens = cross_entropies(logits, targets, first=batch.row_ids[0])
-            hits = logits.argmax(dim=-1) == targets
-            uniform = math.log(logits.shape[-1])
-            for slot, index in enumerate(chosen):
-                mine = segments == slot
-                losses[index] = float(tokens[mine].double().mean())
-                begins[index] = bool(hits[mine][:BEGINS].all())
+        for chosen, (means, starts, vocabulary) in source.each(examples, work):
+            uniform = math.log(vocabulary)
+            for index, mean, start in zip(chosen, means, starts, strict=True):
+                losses[index], begins[index] = mean, start
     return Measured(losses, begins, uniform)

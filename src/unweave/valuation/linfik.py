@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave.curvature.base import Problem, second_moments
-from unweave.data.batches import collate
+from unweave.data.batches import Batch
 from unweave.data.encoding import Example
-from unweave.gradients.per_sample import Reduction, frozen_in_evaluation, per_sample_gradients
+from unweave.gradients.passes import Reduction, frozen_in_evaluation
 from unweave.sketch.sketcher import Sketcher
 
 ADAM_EPSILON = 1e-8
@@ -79,25 +79,28 @@ class TaskGradients:
         products, squares = torch.zeros(count, tasks), torch.zeros(count)
         scaled, scaled_squares = torch.zeros(count, tasks), torch.zeros(count)
         losses = torch.zeros(count)
-        with frozen_in_evaluation(self.sketcher.model):
-            for chosen in self.sketcher.plan(examples):
-                batch = collate([examples[index] for index in chosen], pad_token_id=self.sketcher.pad_token_id)
+        source = self.sketcher.source
 
-                def consume(name: str, piece: Tensor, chosen: Sequence[int] = chosen) -> None:
-                    flat = piece.flatten(1).to(torch.promote_types(piece.dtype, torch.float32))
-                    products[chosen] += (flat @ self.means[name].to(flat.dtype).T).float().cpu()
-                    squares[chosen] += flat.square().sum(dim=1).float().cpu()
-                    if self._scales:
-                        flat = flat * self._scales[name]
-                        scaled[chosen] += (flat @ self.means[name].to(flat.dtype).T).float().cpu()
-                        scaled_squares[chosen] += flat.square().sum(dim=1).float().cpu()
+        def work(_: list[int], batch: Batch) -> tuple[Tensor, ...]:
+            size = len(batch)
+            found = torch.zeros(size, tasks), torch.zeros(size), torch.zeros(size, tasks), torch.zeros(size)
 
-                found = per_sample_gradients(
-                    self.sketcher.model, batch.to(self.sketcher.device), self.sketcher.parameters, consume,
-                    reduction=self.reduction, frozen=True,
-                )  # fmt: skip
-                losses[chosen] = found.means().float().cpu()
-                advance(len(chosen))
+            def consume(name: str, piece: Tensor) -> None:
+                flat = piece.flatten(1).to(torch.promote_types(piece.dtype, torch.float32))
+                found[0].add_((flat @ self.means[name].to(flat.dtype).T).float().cpu())
+                found[1].add_(flat.square().sum(dim=1).float().cpu())
+                if self._scales:
+                    flat = flat * self._scales[name]
+                    found[2].add_((flat @ self.means[name].to(flat.dtype).T).float().cpu())
+                    found[3].add_(flat.square().sum(dim=1).float().cpu())
+
+            own = source.differentiate(batch, consume, reduction=self.reduction)
+            return *found, own.means().float().cpu()
+
+        with frozen_in_evaluation(source.model):
+            for chosen, found in source.each(examples, work, advance=advance):
+                for whole, part in zip((products, squares, scaled, scaled_squares, losses), found, strict=True):
+                    whole[chosen] = part
         lengths = scaled_squares.sqrt()[:, None] * self.norms.float().cpu()[None, :]
         cosines = scaled / lengths.clamp(min=torch.finfo(torch.float32).tiny) if self._scales else None
         return Values(products, cosines, squares.sqrt(), losses)

@@ -11,18 +11,20 @@ import torch
 from torch import nn
 
 from unweave import progress
-from unweave.data.batches import collate, plan_batches
+from unweave.data.batches import Batch
 from unweave.data.encoding import Example, encode_prompt, encode_rows
 from unweave.errors import ModelError
 from unweave.evaluation.attacks.base import Attack, Figure, Target, spread
 from unweave.evaluation.measures.membership import Membership
 from unweave.gradients.loss import predicting_positions
+from unweave.gradients.source import GradientSource
 from unweave.models.hidden import hidden_states
 from unweave.stats.intervals import auc_interval, mean
 
 FINAL_NORMS = "norm", "final_layer_norm", "ln_f", "final_layernorm"
 SHARES = 0.25, 0.5, 0.75, 1.0
 RIDGE = 1.0
+TOKEN_BUDGET = 4096
 
 
 def lens(target: Target) -> dict[str, Any]:
@@ -85,25 +87,33 @@ def _ridge(gram: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return center @ dual
 
 
+def _source(target: Target) -> GradientSource:
+    return GradientSource(target.loaded.model, target.loaded.tokenizer.pad_token_id, token_budget=TOKEN_BUDGET)
+
+
 def _lens_losses(target: Target, examples: list[Example], depths: list[int]) -> dict[int, list[float]]:
     model = target.loaded.model
     head, norm = model.get_output_embeddings(), _final_norm(model)
     found: dict[int, list[float]] = {depth: [0.0] * len(examples) for depth in depths}
     last = depths[-1]
+
+    def work(_: list[int], batch: Batch) -> dict[int, list[float]]:
+        positions, targets, segments = predicting_positions(batch)
+        hidden = hidden_states(model, batch)
+        losses = {}
+        for depth in depths:
+            states = hidden[depth][positions]
+            # The last state that transformers gives has been through the final norm already.
+            logits = head(states if depth == last == len(hidden) - 1 else norm(states))
+            nll = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+            losses[depth] = [float(nll[segments == slot].mean()) for slot in range(len(batch))]
+        return losses
+
     with progress.task(f"{target.label}: logit lens", len(examples)) as advance, torch.inference_mode():
-        for chosen in plan_batches([len(example) for example in examples], token_budget=4096):
-            batch = collate([examples[index] for index in chosen], pad_token_id=target.loaded.tokenizer.pad_token_id)
-            batch = batch.to(target.loaded.device)
-            positions, targets, segments = predicting_positions(batch)
-            hidden = hidden_states(model, batch)
-            for depth in depths:
-                states = hidden[depth][positions]
-                # The last state that transformers gives has been through the final norm already.
-                logits = head(states if depth == last == len(hidden) - 1 else norm(states))
-                nll = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
-                for slot, index in enumerate(chosen):
-                    found[depth][index] = float(nll[segments == slot].mean())
-            advance(len(chosen))
+        for chosen, losses in _source(target).each(examples, work, advance=advance):
+            for depth, own in losses.items():
+                for index, loss in zip(chosen, own, strict=True):
+                    found[depth][index] = loss
     return found
 
 
@@ -115,15 +125,17 @@ def _last_states(target: Target, rows: list[Any], depths: list[int]) -> dict[int
     ]
     size = target.loaded.model.config.get_text_config().hidden_size
     states = {depth: np.zeros((len(rows), size)) for depth in depths}
+
+    def work(chosen: list[int], batch: Batch) -> dict[int, np.ndarray]:
+        hidden = hidden_states(target.loaded.model, batch)
+        ends = torch.tensor([len(examples[index]) - 1 for index in chosen])
+        rows = torch.arange(len(chosen))
+        return {depth: hidden[depth][rows, ends.to(hidden[depth].device)].double().cpu().numpy() for depth in depths}
+
     with progress.task(f"{target.label}: probe", len(rows)) as advance, torch.inference_mode():
-        for chosen in plan_batches([len(example) for example in examples], token_budget=4096):
-            batch = collate([examples[index] for index in chosen], pad_token_id=target.loaded.tokenizer.pad_token_id)
-            hidden = hidden_states(target.loaded.model, batch.to(target.loaded.device))
-            ends = torch.tensor([len(examples[index]) - 1 for index in chosen])
-            for depth in depths:
-                own = hidden[depth][torch.arange(len(chosen)), ends.to(hidden[depth].device)]
-                states[depth][chosen] = own.double().cpu().numpy()
-            advance(len(chosen))
+        for chosen, own in _source(target).each(examples, work, advance=advance):
+            for depth, found in own.items():
+                states[depth][chosen] = found
     return states
 
 

@@ -15,10 +15,10 @@ from unweave.attribution.config import RetrievalConfig
 from unweave.attribution.preconditioning import curvature_problem, preconditioner
 from unweave.attribution.tracing import trace_rows
 from unweave.curvature.base import Damping, Gradients, gradients_of
-from unweave.data.batches import collate
+from unweave.data.batches import Batch
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.rows import Row
-from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients
+from unweave.gradients.per_sample import frozen_in_evaluation
 from unweave.models.loading import Loaded
 from unweave.sketch.base import reciprocal_root
 from unweave.sketch.sketcher import Sketcher
@@ -155,22 +155,24 @@ def _products(
     asked = len(next(iter(held.values())))
     scores = torch.zeros(asked, len(rows), dtype=torch.float64)
     squares = torch.zeros(len(rows), dtype=torch.float64)
+
+    def work(_: list[int], batch: Batch) -> tuple[Tensor, Tensor]:
+        found = torch.zeros(asked, len(batch), dtype=torch.float64), torch.zeros(len(batch), dtype=torch.float64)
+
+        def add(name: str, piece: Tensor) -> None:
+            flat = piece.flatten(1).double().cpu()
+            own = flat.square().sum(dim=1)
+            if normalize == "tensor":
+                flat = flat * reciprocal_root(own)[:, None]
+            found[0].add_(held[name].cpu() @ flat.T)
+            found[1].add_(own)
+
+        sketcher.source.differentiate(batch, add)
+        return found
+
     with progress.task("exact products", len(rows)) as advance:
-        for chosen in sketcher.plan(rows):
-            batch = collate([rows[index] for index in chosen], pad_token_id=sketcher.pad_token_id)
-
-            def add(name: str, piece: Tensor, chosen: list[int] = chosen) -> None:
-                flat = piece.flatten(1).double().cpu()
-                own = flat.square().sum(dim=1)
-                if normalize == "tensor":
-                    flat = flat * reciprocal_root(own)[:, None]
-                scores[:, chosen] += held[name].cpu() @ flat.T
-                squares[chosen] += own
-
-            reduction = sketcher.config.reduction
-            batch = batch.to(sketcher.device)
-            per_sample_gradients(sketcher.model, batch, sketcher.parameters, add, reduction=reduction, frozen=True)
-            advance(len(chosen))
+        for chosen, found in sketcher.source.each(rows, work, advance=advance):
+            scores[:, chosen], squares[chosen] = found
     if normalize == "row":
         lengths = torch.stack([piece.square().sum(dim=1) for piece in held.values()]).sum(dim=0).cpu()
         scores *= reciprocal_root(squares) * reciprocal_root(lengths)[:, None]
