@@ -78,7 +78,7 @@ def test_a_model_that_knows_the_rows_has_not_forgotten(world):
     sets, models = world
     for others in ({"before": models["before"]}, {"reference": models["retrained"]}, {}):
         assert evaluate(models["before"], **sets, **others, max_new_tokens=0).verdict.conclusion == "not forgotten"
-    bare = evaluate(models["before"], forget=sets["forget"], before=models["before"], max_new_tokens=0)
+    bare = evaluate(models["before"], forget=FORGET, before=models["before"], max_new_tokens=0)
     assert bare.verdict.conclusion == "not forgotten"
     assert bare.membership == {}
     assert "damage: no rows to keep" in bare.left_out
@@ -150,7 +150,7 @@ def test_one_row_is_enough(world):
 
 def test_refusals(world):
     sets, models = world
-    with pytest.raises(DataError, match="no row that should be forgotten"):
+    with pytest.raises(DataError, match="There are no rows"):
         evaluate(models["before"], forget=[])
     with pytest.raises(DataError, match="no room"):
         long = load_rows([row("x", 0, "blue " * 30, "red"), *HELD_OUT])

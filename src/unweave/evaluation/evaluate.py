@@ -2,12 +2,14 @@
 
 import math
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from unweave.data.encoding import EncodingConfig
+from unweave.data.reading import load_rows
 from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.evaluation.config import Margins
@@ -47,9 +49,9 @@ Finding = tuple[str, str]
 def evaluate(
     model: Model,
     *,
-    forget: Iterable[Row],
-    like: Iterable[Row] | None = None,
-    retain: Iterable[Row] | None = None,
+    forget: Any,
+    like: Any = None,
+    retain: Any = None,
     before: Model | None = None,
     reference: Model | None = None,
     margins: Margins = Margins(),  # noqa: B008  # it is frozen
@@ -66,7 +68,7 @@ def evaluate(
 
     Args:
         model: The model under test.
-        forget: The rows that it should have forgotten.
+        forget: The rows that it should have forgotten: anything that `uw.load_rows` takes, as all rows here.
         like: Rows like them that no model was trained on.
         retain: Rows that it should still know.
         before: The model before.
@@ -81,7 +83,7 @@ def evaluate(
         The evaluation.
 
     Raises:
-        DataError: When there is no row to forget, or one has no room.
+        DataError: When a set has no rows, or one of them no room.
 
     Example:
         >>> import unweave as uw
@@ -93,10 +95,7 @@ def evaluate(
     """
     encoding = encoding or EncodingConfig()
     given = {"forget": forget, "like": like, "retain": retain}
-    sets = {name: list(rows) for name, rows in given.items() if rows is not None}
-    sets = {name: rows for name, rows in sets.items() if rows}
-    if "forget" not in sets:
-        raise DataError("There is no row that should be forgotten.", where="forget", remedy="give one at least")
+    sets = {name: load_rows(rows).rows for name, rows in given.items() if rows is not None}
     models = {"reference": reference, "before": before, "after": model}
     scores: dict[str, Score] = {}
     answers: dict[str, dict[str, dict[str, str]]] = {}

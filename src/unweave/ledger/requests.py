@@ -1,7 +1,7 @@
 """A ledger of deletion requests as an object: rows in, certificates out. The commands of `unweave request` do the same with files."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,7 @@ import yaml
 
 from unweave.config import to_plain
 from unweave.data.config import read_own
-from unweave.data.rows import Row
+from unweave.data.reading import load_rows
 from unweave.errors import ConfigError, DataError
 from unweave.files import read_json, write_jsonl, write_text
 from unweave.ledger.adding import add_request
@@ -26,8 +26,6 @@ from unweave.unlearning.methods import Method, get_method
 from unweave.weights.config import PositiveMethod
 
 ROWS = "rows.jsonl"
-
-RowsOrPath = Iterable[Row] | str | Path
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class LedgerRequest:
         *,
         method: Method | str = "auto",
         options: Mapping[str, Any] | None = None,
-        like: RowsOrPath | None = None,
+        like: Any = None,
         weights: PositiveMethod = "uniform",
         target_loss: float | None = None,
         max_minutes: float = 60.0,
@@ -205,7 +203,7 @@ class Ledger:
     Args:
         folder: Where it is, or will be.
         model: The model that holds the rows: a folder, a hub id, or a `Model` that was loaded from one.
-        rows: The rows that it was trained on: in memory, or a file.
+        rows: The rows that it was trained on: a file, or anything else that `uw.load_rows` takes.
         store: The folder of a gradient store of these rows; forgotten rows leave it.
         key: The file of the ledger's key, with which rows are hashed; by default `FOLDER.key`.
         max_perplexity_change: Drift budget of a new ledger: how much perplexity on other rows may change over all requests, as a share.
@@ -231,7 +229,7 @@ class Ledger:
         folder: str | Path,
         *,
         model: str | Path | Model | None = None,
-        rows: RowsOrPath | None = None,
+        rows: Any = None,
         store: str | Path | None = None,
         key: str | Path | None = None,
         max_perplexity_change: float = 0.05,
@@ -271,7 +269,7 @@ class Ledger:
         text: str | None = None,
         near: str | None = None,
         kind: Kind = "removal",
-        replacement: RowsOrPath | None = None,
+        replacement: Any = None,
         with_copies: bool = False,
         reason: str = "",
         name: str | None = None,
@@ -298,8 +296,7 @@ class Ledger:
         """
         new = None
         if replacement is not None:
-            rows = replacement if isinstance(replacement, str | Path) else list(replacement)
-            new = _as_file(rows, self.data_folder / f"replacement.{len(self.requests()) + 1}.jsonl")
+            new = _as_file(replacement, self.data_folder / f"replacement.{len(self.requests()) + 1}.jsonl")
         found = add_request(
             AddConfig(
                 ledger=self.folder,
@@ -333,11 +330,11 @@ def _name_of(model: str | Path | Model) -> str:
     return place
 
 
-def _as_file(rows: RowsOrPath, path: Path) -> Path:
+def _as_file(rows: Any, path: Path) -> Path:
     """The file of rows: their own, or one that is written for rows in memory, and never changed."""
     if isinstance(rows, str | Path):
         return Path(rows)
-    given = list(rows)
+    given = load_rows(rows).rows
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_jsonl(path, [row.to_record() for row in given])

@@ -1,6 +1,6 @@
 """ALinFiK's student: a small model that reads a row's text and predicts its values (arXiv 2503.01052)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from unweave.data.rows import Row
+from unweave.data.reading import load_rows
 from unweave.errors import DataError, ModelError
 from unweave.files import read_json, replacing, replacing_folder, write_json, write_text
 from unweave.markdown import code, front_matter, plain
@@ -114,7 +114,7 @@ class ValueStudent(nn.Module):
     def fit(
         cls,
         table: ValueTable,
-        candidates: Iterable[Row],
+        candidates: Any,
         *,
         tasks: Sequence[str] = (),
         options: FitOptions = FitOptions(),  # noqa: B008  # it is frozen
@@ -123,7 +123,7 @@ class ValueStudent(nn.Module):
 
         Args:
             table: The values.
-            candidates: The rows that it values; the order in which they are held out is drawn by `options.seed`.
+            candidates: The rows that it values: anything that `uw.load_rows` takes; the order in which they are held out is drawn by `options.seed`.
             tasks: Columns of the table to learn; by default its tasks.
             options: How.
 
@@ -136,7 +136,7 @@ class ValueStudent(nn.Module):
         from unweave.valuation.fitting import Valued, drawing_order, fit, require_learnable
 
         tasks = tuple(tasks) or table.tasks
-        rows = {row.id: row for row in candidates}
+        rows = {row.id: row for row in load_rows(candidates)}
         if missing := [row_id for row_id in table.row_ids if row_id not in rows]:
             raise DataError(
                 f"The row '{missing[0]}' of the table is not among the candidates.",
@@ -264,17 +264,17 @@ class ValueStudent(nn.Module):
                 out[chosen] = work(**self.tokens([texts[index] for index in chosen])).float().cpu().numpy()
         return out
 
-    def predict(self, rows: Iterable[Row], *, batch_size: int = 64) -> ValueTable:
+    def predict(self, rows: Any, *, batch_size: int = 64) -> ValueTable:
         """Predict the values of rows.
 
         Args:
-            rows: Any number of rows.
+            rows: Any number of rows: anything that `uw.load_rows` takes.
             batch_size: Texts at a time.
 
         Returns:
             For each task its value, in the unit of those that the student was fitted on, and the ends `TASK.low` and `TASK.high` of a 90 % interval.
         """
-        rows = list(rows)
+        rows = [] if isinstance(rows, list) and not rows else load_rows(rows).rows
         values = self.values_of([prompt_and_answer(row) for row in rows], batch_size=batch_size)
         columns: dict[str, list[float]] = {}
         for name in self.spec.tasks:

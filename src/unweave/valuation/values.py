@@ -1,6 +1,6 @@
 """Values of candidate rows for tasks, in memory: LinFiK in one pass over the gradients, and the scores that it is compared with."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from unweave import progress
 from unweave.attribution.adding import content_of, sketcher_for
 from unweave.attribution.config import ENCODER
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
-from unweave.data.rows import Row
+from unweave.data.reading import load_rows
 from unweave.errors import ConfigError
 from unweave.models.model import Model
 from unweave.models.vocabulary import require_tokens
@@ -36,9 +36,9 @@ def _anew(name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def value(
     model: Model,
-    candidates: Iterable[Row],
+    candidates: Any,
     *,
-    tasks: Mapping[str, Iterable[Row]],
+    tasks: Mapping[str, Any],
     learning_rate: float = 1.0,
     parameters: str = "auto",
     reduction: Literal["sum", "mean"] = "sum",
@@ -59,7 +59,7 @@ def value(
 
     Args:
         model: The model.
-        candidates: The rows to value.
+        candidates: The rows to value: anything that `uw.load_rows` takes, as all rows here.
         tasks: Name to validation rows of each task, a few hundred.
         learning_rate: The step's size; it scales all values alike.
         parameters: Whose gradients: `auto` (an adapter's where there is one, else `linear`), `lora`, `linear`, `all`, or a regular expression.
@@ -89,13 +89,13 @@ def value(
         >>> len(table), min(table["sums"][3:5]) > 0
         (6, True)
     """
-    named = {name: list(rows) for name, rows in tasks.items()}
+    named = {name: load_rows(rows).rows for name, rows in tasks.items()}
     require_scores(list(named), baselines=baselines, has_store=store is not None, has_tracin=tracin_model is not None)
     if store is not None:
         # Gradients of other tokens are not comparable.
         encoding = EncodingConfig(**store.spec.encoding)
     encoding = encoding or EncodingConfig()
-    rows = list(candidates)
+    rows = load_rows(candidates).rows
     encoded = encode_rows(rows, model.tokenizer, encoding).examples
     by_id = {row.id: row for row in rows}
     kept = [by_id[example.row_id] for example in encoded]
