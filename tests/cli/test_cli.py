@@ -209,7 +209,17 @@ def test_what_a_command_was_told_does_not_outlast_it(tmp_path):
         progress.silence(wanted)
         assert (
             main(
-                ["train", "--data", str(tmp_path / "no"), "--output-dir", str(tmp_path / "o"), "--quiet", "--overwrite"]
+                [
+                    "train",
+                    "--model",
+                    str(tmp_path / "m"),
+                    "--data",
+                    str(tmp_path / "no"),
+                    "--output-dir",
+                    str(tmp_path / "o"),
+                    "--quiet",
+                    "--overwrite",
+                ]
             )
             == 1
         )

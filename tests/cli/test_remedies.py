@@ -16,7 +16,7 @@ from unweave.experiments.demo.config import DemoConfig
 from unweave.experiments.influence.config import InfluenceAuditConfig
 from unweave.jobs.config import DoctorConfig, TraceConfig
 from unweave.jobs.store import DeleteRowsConfig, MergeConfig
-from unweave.ledger.config import AddConfig, ListConfig, RollbackConfig, RunConfig, VerifyConfig
+from unweave.ledger.config import AddConfig, ListConfig, RunConfig, UndoConfig, VerifyConfig
 from unweave.report.report import ReportConfig
 from unweave.train.config import TrainConfig
 from unweave.unlearning.config import config_of
@@ -30,7 +30,7 @@ READ_ROWS = [
     InfluenceAuditConfig, AddConfig, RunConfig, DeleteRowsConfig, MakeCaseConfig, *(config_of(get_method(name)) for name in METHODS),
 ]  # fmt: skip
 """The options of every command that reads rows that unweave did not write itself."""
-OTHERS = [AuditConfig, ListConfig, RollbackConfig, VerifyConfig, TofuConfig, TofuLogConfig]
+OTHERS = [AuditConfig, ListConfig, UndoConfig, VerifyConfig, TofuConfig, TofuLogConfig]
 OTHERS += [ForgettingBenchConfig, DemoConfig, ReportConfig, MergeConfig, Common, Overwriting, Planned]
 OF_OTHER_PROGRAMS = {"--nproc-per-node", "--upgrade", "--no-deps"}
 

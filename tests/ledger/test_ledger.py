@@ -20,7 +20,7 @@ from unweave.cli.main import main
 from unweave.data.reading import read_rows
 from unweave.engines.config import CacheConfig
 from unweave.errors import ConfigError, DataError, StoreError
-from unweave.ledger.config import ListConfig, RollbackConfig, SelectionConfig
+from unweave.ledger.config import ListConfig, SelectionConfig, UndoConfig
 from unweave.ledger.job import Job
 from unweave.ledger.journal import Journal
 from unweave.ledger.ledger import Ledger, list_requests
@@ -314,8 +314,8 @@ def test_sequential_requests_build_on_each_other_and_roll_back_in_order(world):
     assert certificate["model"]["before"]["model"] == str(world.result("one") / "adapter")
     assert list(certificate["ledger"]["requests_before"]) == ["one"]
     with pytest.raises(DataError, match="roll 'two' back first"):
-        roll_back(RollbackConfig(request="one", ledger=world.ledger))
-    found = roll_back(RollbackConfig(request="two", ledger=world.ledger, reason="mistake"))
+        roll_back(UndoConfig(request="one", ledger=world.ledger))
+    found = roll_back(UndoConfig(request="two", ledger=world.ledger, reason="mistake"))
     assert found["model"] == str(world.result("one") / "adapter")
     assert found["rows_to_cache_again"] == ["r2"]
     assert [one["state"] for one in list_requests(ListConfig(ledger=world.ledger))] == ["done", "rolled back"]

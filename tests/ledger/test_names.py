@@ -6,7 +6,7 @@ from tests.folders import write_rows
 from unweave.cli.main import main
 from unweave.errors import ConfigError, DataError
 from unweave.ledger.adding import add_request
-from unweave.ledger.config import AddConfig, ListConfig, RollbackConfig, RunConfig, VerifyConfig
+from unweave.ledger.config import AddConfig, ListConfig, RunConfig, UndoConfig, VerifyConfig
 from unweave.ledger.ledger import Ledger, list_requests
 from unweave.ledger.run import run_request
 from unweave.ledger.undoing import roll_back
@@ -64,7 +64,7 @@ def test_an_old_ledger_with_a_path_is_listed_and_not_carried_out(options, tmp_pa
         assert any("is a path" in (check["fault"] or "") for check in checks)
         with pytest.raises(ConfigError, match="is a path"):
             run_request(RunConfig(ledger=options["ledger"], request=name, replay=tmp_path / "replayed"))
-        assert roll_back(RollbackConfig(ledger=options["ledger"], request=name))["model"] == "some/model"
+        assert roll_back(UndoConfig(ledger=options["ledger"], request=name))["model"] == "some/model"
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "thesis"
     assert (options["ledger"] / "ledger.db").is_file()
 

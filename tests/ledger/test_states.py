@@ -20,7 +20,7 @@ from tests.folders import write_rows
 from unweave.errors import BusyError, DataError
 from unweave.files import write_json, write_text
 from unweave.ledger.adding import add_request
-from unweave.ledger.config import AddConfig, CancelConfig, ListConfig, RollbackConfig, RunConfig
+from unweave.ledger.config import AddConfig, ListConfig, RunConfig, UndoConfig
 from unweave.ledger.journal import Journal
 from unweave.ledger.judging import VERDICT
 from unweave.ledger.ledger import Ledger, list_requests
@@ -237,7 +237,7 @@ class Requests(RuleBasedStateMachine):
             return self.add(name, rows)
         if what != "nothing":
             command = {"run": run_request, "cancel": cancel_request, "roll back": roll_back}[what]
-            config = {"run": RunConfig, "cancel": CancelConfig, "roll back": RollbackConfig}[what]
+            config = {"run": RunConfig, "cancel": UndoConfig, "roll back": UndoConfig}[what]
             with pytest.raises(BusyError, match="Another process is at work"):
                 command(config(ledger=self.ledger, request=name))
         return None
@@ -245,7 +245,7 @@ class Requests(RuleBasedStateMachine):
     @rule(name=NAMES)
     @precondition(lambda self: self.known)
     def roll_back(self, name):
-        config = RollbackConfig(ledger=self.ledger, request=name)
+        config = UndoConfig(ledger=self.ledger, request=name)
         own = self.known.get(name)
         if own is None:
             return refused(roll_back, config, "no request")
@@ -261,7 +261,7 @@ class Requests(RuleBasedStateMachine):
     @rule(name=NAMES)
     @precondition(lambda self: self.known)
     def cancel(self, name):
-        config = CancelConfig(ledger=self.ledger, request=name)
+        config = UndoConfig(ledger=self.ledger, request=name)
         own = self.known.get(name)
         if own is None:
             return refused(cancel_request, config, "no request")

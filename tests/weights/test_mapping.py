@@ -15,7 +15,7 @@ from unweave.attribution.formats.rapidin import InfluenceEntry, read_influence_f
 from unweave.errors import ConfigError, DataError
 from unweave.jobs.weigh import weigh_rows
 from unweave.weights.blocks import Blocks
-from unweave.weights.config import MappingConfig, SignedConfig, WeighConfig
+from unweave.weights.config import MappingConfig, WeighConfig
 from unweave.weights.controls import loreun_weights, permuted_weights
 from unweave.weights.files import read_weights, summarize, write_weights
 from unweave.weights.mapping import rapidun_weights
@@ -311,24 +311,24 @@ def test_signed_weights_send_rows_like_the_forget_rows_to_their_side():
         return [length * value for value in [1.0, 1.0 if belongs else 0.0, *(rng.gauss(0, 0.15) for _ in range(40))]]
 
     features = [row(True) for _ in range(20)] + [row(index in (3, 7)) for index in range(30)]
-    forget, retain = signed_weights(blocks_of(features, 20), n_forget=20, n_retain=30, config=SignedConfig())
+    forget, retain = signed_weights(blocks_of(features, 20), n_forget=20, n_retain=30, config=MappingConfig())
     assert forget == [1.0] * 20
     assert [index for index, weight in enumerate(retain) if weight < 0] == [3, 7]
     assert sum(weight for weight in retain if weight > 0) / 28 == pytest.approx(1.0)
     alike = [row(False) for _ in range(50)]
-    nobody = signed_weights(blocks_of(alike, 20), n_forget=20, n_retain=30, config=SignedConfig(signed_precision=1.0))
+    nobody = signed_weights(blocks_of(alike, 20), n_forget=20, n_retain=30, config=MappingConfig(signed_precision=1.0))
     assert sum(weight < 0 for weight in nobody[1]) <= 20
     for options, message in (
         ({"n_forget": 1}, "can't be told apart"),
-        ({"config": SignedConfig(signed_ridge=0.0)}, "ridge 0"),
+        ({"config": MappingConfig(signed_ridge=0.0)}, "ridge 0"),
     ):
         with pytest.raises(ConfigError, match=message):
             signed_weights(
-                blocks_of(features, 20), **{"n_forget": 20, "n_retain": 30, "config": SignedConfig(), **options}
+                blocks_of(features, 20), **{"n_forget": 20, "n_retain": 30, "config": MappingConfig(), **options}
             )
     cut = replace(blocks_of(features, 20), rr=[entry([0.0] * 30)] * 30)
     with pytest.raises(DataError, match="30 row"):
-        signed_weights(cut, n_forget=20, n_retain=30, config=SignedConfig())
+        signed_weights(cut, n_forget=20, n_retain=30, config=MappingConfig())
 
 
 def test_left_out_predictions_are_those_of_refitting():

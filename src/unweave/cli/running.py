@@ -10,7 +10,7 @@ from typing import Any
 from unweave.cli.common import option_value, parse, print_json
 from unweave.cli.renamed import current_options, option_of
 from unweave.cli.show.plain import print_pairs
-from unweave.cli.table import Command
+from unweave.cli.table import TABLE, Command
 from unweave.errors import UnweaveError
 from unweave.lazy import resolve
 
@@ -77,4 +77,6 @@ def config_of(command: Command, argv: Sequence[str]) -> tuple[type[Any], str]:
     found = resolve(command.config)
     if not isinstance(found, type):
         return found(argv)
+    if sum(other.config == command.config for other in TABLE.values()) > 1:
+        return found, f"{command.about[0].upper()}{command.about[1:]}."
     return found, inspect.cleandoc(found.__doc__ or "").partition("\n\nAttributes:")[0]

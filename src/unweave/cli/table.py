@@ -215,13 +215,13 @@ TABLE: dict[str, Command] = {
     ),
     "request rollback": Command(
         about="make the model before the last request the current one again",
-        config=f"{_LEDGER}.config:RollbackConfig",
+        config=f"{_LEDGER}.config:UndoConfig",
         job=f"{_LEDGER}.undoing:roll_back",
         title="rolled back",
     ),
     "request cancel": Command(
         about="give up a request that is not done, and remove what a failed run of it has left",
-        config=f"{_LEDGER}.config:CancelConfig",
+        config=f"{_LEDGER}.config:UndoConfig",
         job=f"{_LEDGER}.undoing:cancel_request",
         title="cancelled",
     ),

@@ -166,23 +166,8 @@ class VerifyConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RollbackConfig:
-    """Undo the last request that was carried out: the model before it is the current one again.
-
-    Attributes:
-        request: Its id.
-        ledger: The ledger's folder.
-        reason: Why, for the record.
-    """
-
-    request: Annotated[str, tyro.conf.Positional]
-    ledger: Path
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CancelConfig:
-    """Give up a request that is not done, and remove what a failed or killed run of it has left.
+class UndoConfig:
+    """Undo a request: one that was carried out, or what is left of one that is not done.
 
     Attributes:
         request: Its id.

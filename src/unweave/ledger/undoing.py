@@ -3,7 +3,7 @@
 from typing import Any
 
 from unweave.errors import DataError
-from unweave.ledger.config import CancelConfig, RollbackConfig
+from unweave.ledger.config import UndoConfig
 from unweave.ledger.ledger import WORK, Ledger
 from unweave.ledger.request import Request
 from unweave.ledger.run import JUDGED, alone, remove
@@ -14,7 +14,7 @@ BEFORE_STORE = JUDGED
 """The step before the store is cleaned: once it is recorded, the store may lack the rows."""
 
 
-def roll_back(config: RollbackConfig) -> dict[str, Any]:
+def roll_back(config: UndoConfig) -> dict[str, Any]:
     """Make the model before the last request the current one again.
 
     Args:
@@ -46,7 +46,7 @@ def roll_back(config: RollbackConfig) -> dict[str, Any]:
     return {"request": request.id, "model": ledger.model(), **_lacking(ledger, request)}
 
 
-def cancel_request(config: CancelConfig) -> dict[str, Any]:
+def cancel_request(config: UndoConfig) -> dict[str, Any]:
     """Give up a request that is not done, and remove what its run has left: the rows' texts among it.
 
     Args:

@@ -22,7 +22,7 @@ WEIGHTS: dict[WeightMethod, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class MappingConfig:
-    """RapidUn's mapping from influence to weights (arXiv 2512.04457; names as in its code).
+    """RapidUn's mapping from influence to weights (arXiv 2512.04457; names as in its code), and that of `signed`.
 
     Attributes:
         topk: Values kept of each query's helpful list; rows not kept count 0. `None` keeps all.
@@ -43,6 +43,8 @@ class MappingConfig:
         wmax_f: Upper clip.
         wmin_r: Lower clip of the retain weights.
         wmax_r: Upper clip.
+        signed_ridge: Ridge of the regression that tells forget rows from retain rows, in a kernel with a unit diagonal.
+        signed_precision: Least estimated share of rows that belong to the forget rows among those that change sides.
     """
 
     topk: int | None = 40
@@ -63,23 +65,12 @@ class MappingConfig:
     wmax_f: float = 3.0
     wmin_r: float = 0.2
     wmax_r: float = 3.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignedConfig(MappingConfig):
-    """Signed weights.
-
-    Attributes:
-        signed_ridge: Ridge of the regression that tells forget rows from retain rows, in a kernel with a unit diagonal.
-        signed_precision: Least estimated share of rows that belong to the forget rows among those that change sides.
-    """
-
     signed_ridge: float = 1.0
     signed_precision: float = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeighConfig(SignedConfig, ReadingConfig):
+class WeighConfig(MappingConfig, ReadingConfig):
     """Turn influence into a weight for each forget and retain row.
 
     The influence comes from four RapidIn result files, or from a gradient store and the two files of rows.

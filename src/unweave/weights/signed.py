@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from unweave.attribution.formats.rapidin import InfluenceEntry
 from unweave.errors import ConfigError, DataError
 from unweave.weights.blocks import Blocks
-from unweave.weights.config import SignedConfig
+from unweave.weights.config import MappingConfig
 from unweave.weights.mapping import scores_to_weights
 
 LEAST_REACHED = 0.5
@@ -26,7 +26,7 @@ LEAST_REACHED = 0.5
 
 
 def signed_weights(
-    blocks: Blocks, *, n_forget: int, n_retain: int, config: SignedConfig
+    blocks: Blocks, *, n_forget: int, n_retain: int, config: MappingConfig
 ) -> tuple[list[float], list[float]]:
     """Forget weights of 1; retain weights of -1 for rows that belong to the forget rows, and of mean 1 for the others.
 
