@@ -48,13 +48,13 @@ def task(description: str, total: int) -> Iterator[Advance]:
     """Show the progress of one piece of work.
 
     Args:
-        description: What is being done.
+        description: What is being done; nothing is shown where it is empty.
         total: How many units it has.
 
     Yields:
         A function that is called with the number of units just done.
     """
-    if _state["quiet"] or total <= 0:
+    if _state["quiet"] or total <= 0 or not description:
         yield lambda _: None
     elif sys.stderr.isatty():
         yield from _bar(description, total)

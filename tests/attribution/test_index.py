@@ -54,12 +54,13 @@ def test_the_level_is_the_share_of_rows_below(tmp_path):
     assert [hit.influence for hit in exact] != [hit.influence for hit in hits[:2]]
 
 
-def test_the_answer_is_the_models_own_where_none_is_given():
+def test_the_answer_is_the_models_own_where_none_is_given(capsys):
     index = GradientIndex.build(loaded(), rows(), **OPTIONS)
     own = index.attribute("hello world", max_new_tokens=3)
     again = index.attribute("hello world", completion=own.query.completion)
     assert own.query.completion
     assert brief(own) == brief(again)
+    assert capsys.readouterr().err == "", "a library shows no progress"
     assert brief(index.attribute(rows()[3])) == brief(index.attribute("hello world", completion="yes"))
 
 

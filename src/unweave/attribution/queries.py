@@ -99,6 +99,7 @@ def query_row(
     system: str | None = None,
     encoding: EncodingConfig,
     max_new_tokens: int = 48,
+    description: str = "",
 ) -> Row:
     """A prompt with the answer that is to be traced.
 
@@ -109,6 +110,7 @@ def query_row(
         system: The system text that the prompt stands under; by default the template's own, or none.
         encoding: Template.
         max_new_tokens: Longest generated answer, in tokens.
+        description: For the progress bar; by default there is none.
 
     Returns:
         The row; its id is a hash of what it holds.
@@ -122,7 +124,8 @@ def query_row(
         turns = () if system is None else (Turn("system", system),)
         row = Row(id="query", instruction=prompt, completion="", turns=turns)
     if completion is None:
-        completion = greedy_answers(model, [row], encoding, max_new_tokens=max_new_tokens)[0]
+        options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "description": description}
+        completion = greedy_answers(model, [row], encoding, **options)[0]
     if not completion.strip():
         raise ConfigError(
             "The answer to trace is empty.", where="completion", remedy="give another prompt, or an answer with it"

@@ -126,4 +126,5 @@ def _query(config: TraceConfig, loaded: Loaded, encoding: EncodingConfig) -> Row
         system=config.system,
         encoding=encoding,
         max_new_tokens=config.max_new_tokens,
+        description="generate",
     )
