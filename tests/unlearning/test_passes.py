@@ -5,7 +5,8 @@ import re
 import pytest
 
 from tests.unlearning.methods.scene import Scene
-from unweave.unlearning.methods import Objective, available, dp2, get_method
+from unweave.train import private
+from unweave.unlearning.methods import Objective, available, get_method
 
 WORDS = {"one": 1, "two": 2}
 # Those with adapters of their own have no objective on a plain one; what they share is in the others.
@@ -29,12 +30,13 @@ def listen(scene, passes):
 
 @pytest.mark.parametrize("method", STEPS)
 def test_a_method_makes_the_passes_that_it_says(method, monkeypatch):
-    monkeypatch.setattr(dp2, "guarantee", lambda *_: {})
+    budget = private.Privacy(epsilon=1.0, delta=1e-5, noise_multiplier=1.0, clip=1.0, sample_rate=0.1, steps=1, rows=4)
+    monkeypatch.setattr(private, "read_privacy", lambda _: budget)
     scene, passes = Scene(), []
     listen(scene, passes)
     objective, step = scene.objective(method), scene.step(method)
     unwanted = sum(role != 0 for role in step.roles.tolist())
-    objective.cautions()
+    objective.cautions(scene.context)
     once = sum(passes)
     passes.clear()
     for number in range(3):

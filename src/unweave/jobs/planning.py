@@ -113,12 +113,12 @@ def parameters_of(config: ModelConfig, lora: LoraOptions | None = None, *, own: 
     if Path(place.base).is_file():
         return {}
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
 
+    from unweave.models.pretrained import without_weights
     from unweave.train.adapters import add_lora
 
     with quiet_transformers(), torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(place.base, revision=place.revision))
+        model = without_weights(place.base, revision=place.revision)
         count = sum(parameter.numel() for parameter in model.parameters())
         if own and place.adapter is not None and (place.adapter.folder / WEIGHTS).is_file():
             return {"model": count, "trained": _of_file(place.adapter.folder / WEIGHTS)}

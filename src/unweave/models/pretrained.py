@@ -96,6 +96,23 @@ def read_weights(
     return model
 
 
+def without_weights(place: str | Path, *, revision: str | None = None) -> nn.Module:
+    """A causal model of the shapes that a config names, without values: on the meta device.
+
+    Args:
+        place: Folder or hub id.
+        revision: Of a hub model.
+
+    Returns:
+        The model.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        config = read_pretrained(AutoConfig, place, revision=revision)
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+
+
 def require_finite(tensors: Iterable[tuple[str, Tensor]], *, where: str | None) -> None:
     """Refuse weights of which some are no numbers, or infinite.
 

@@ -51,14 +51,19 @@ class Sketcher:
         self.model = model
         self.pad_token_id = pad_token_id
         self.config = config
-        self.parameters: list[SelectedParameter] = select_parameters(model, config.parameters)
-        shapes = {item.name: gradient_shape(item) for item in self.parameters}
+        parameters = select_parameters(model, config.parameters)
+        shapes = {item.name: gradient_shape(item) for item in parameters}
         self.sizes = {name: prod(shape) for name, shape in shapes.items()}
         self.source = GradientSource(
-            model, pad_token_id, self.parameters, reduction=config.reduction, token_budget=config.token_budget
+            model, pad_token_id, parameters, reduction=config.reduction, token_budget=config.token_budget
         )
         self.sketch: Sketch = make_sketch(config, shapes)
         self._takes_factors = isinstance(self.sketch, FactorSketch)
+
+    @property
+    def parameters(self) -> Sequence[SelectedParameter]:
+        """Whose gradients are sketched."""
+        return self.source.parameters
 
     @property
     def device(self) -> torch.device:

@@ -1,5 +1,6 @@
 """A model whose adapter has become part of its weights, as the base of what is trained next; it is written when the result is."""
 
+import re
 from pathlib import Path
 
 from unweave.models.loading import Loaded
@@ -12,6 +13,9 @@ OWN_BASE = "(a base of its own)"
 
 BASE_FOLDER = "base"
 """The folder that they get, beside the adapter."""
+
+WRAPPED = re.compile(r"(?:\.base_layer)+\.")
+"""What PEFT puts into the name of a weight; once for each weight of a module that it wraps, as of a layer of experts."""
 
 
 def merged_base(loaded: Loaded) -> Loaded:
@@ -34,8 +38,6 @@ def save_base(loaded: Loaded, folder: Path) -> None:
         folder: Where to.
     """
     model = loaded.model.get_base_model()
-    state = {
-        name.replace(".base_layer.", "."): value for name, value in model.state_dict().items() if "lora_" not in name
-    }
+    state = {WRAPPED.sub(".", name): value for name, value in model.state_dict().items() if "lora_" not in name}
     require_finite(state.items(), where=str(folder))
     save_model(model, loaded.tokenizer, folder, state_dict=state)

@@ -62,7 +62,9 @@ class Scene:
 
         def own(*given):
             problem = problem_of(*given)
-            problem.sketcher.parameters = [item for item in problem.sketcher.parameters if item.name in self.parameters]
+            sketcher = problem.sketcher
+            kept = [item for item in sketcher.parameters if item.name in self.parameters]
+            sketcher.source = replace(sketcher.source, parameters=kept)
             return problem
 
         return own
