@@ -91,6 +91,10 @@ WRITING = {
         "audit --case {world}/case --before {world}/adapter --after {world}/other --retrained {world}/other --output-dir out --attacks relearn quantise "
         f"--attack-rows 4 --relearn-steps 1 --gradnorm-rows 2 --max-new-tokens 2 {TINY}"
     ),
+    "audit rows": Writing(
+        "audit --forget {world}/case/forget.jsonl --retain {world}/case/retain.jsonl --before {world}/adapter --after {world}/other "
+        f"--retrained {{world}}/other --output-dir out --gradnorm-rows 2 --max-new-tokens 2 {TINY}"
+    ),
     "audit influence": Writing(
         "audit influence --store {world}/store --queries {world}/task.jsonl --output-dir out --parts retraining --subsets 3 --leave-out 0.5 "
         "--dtype float32 --quiet"

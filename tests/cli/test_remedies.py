@@ -27,10 +27,10 @@ from unweave.weights.config import WeighConfig
 SOURCE = Path(unweave.__file__).parent
 READ_ROWS = [
     TrainConfig, CacheConfig, DoctorConfig, TraceConfig, WeighConfig, ScoreConfig, FitConfig, PredictConfig, SelectConfig, CurveConfig, ValueReportConfig,
-    InfluenceAuditConfig, AddConfig, RunConfig, DeleteRowsConfig, MakeCaseConfig, *(config_of(get_method(name)) for name in METHODS),
+    AuditConfig, InfluenceAuditConfig, AddConfig, RunConfig, DeleteRowsConfig, MakeCaseConfig, *(config_of(get_method(name)) for name in METHODS),
 ]  # fmt: skip
 """The options of every command that reads rows that unweave did not write itself."""
-OTHERS = [AuditConfig, ListConfig, UndoConfig, VerifyConfig, TofuConfig, TofuLogConfig]
+OTHERS = [ListConfig, UndoConfig, VerifyConfig, TofuConfig, TofuLogConfig]
 OTHERS += [ForgettingBenchConfig, DemoConfig, ReportConfig, MergeConfig, Common, Overwriting, Planned]
 OF_OTHER_PROGRAMS = {"--nproc-per-node", "--upgrade", "--no-deps"}
 

@@ -119,6 +119,8 @@ def test_numbers_of_runs_and_of_answers_are_counted(world, capsys):
     assert audit["work"]["answers"] == 2 * sum(
         audit["rows"][split] for split in ("test_seen", "test_ood", "test_clean")
     )
+    rows = planned(world, "audit", capsys, "--forget FORGET --retain RETAIN --before BASE --after ADAPTER")
+    assert (rows["rows"], rows["work"]["answers"]) == ({"to forget": 2, "to keep": 6}, 2 * 8)
     bench = planned(world, "bench forgetting", capsys)
     assert bench["work"] == {"runs": 2 * (2 + 2), "of them to choose settings": 4, "models measured": 9}
     weigh = planned(world, "weigh", capsys)

@@ -81,8 +81,11 @@ KEPT = {
     "audit": (
         AuditConfig,
         audit_inputs,
-        {**FOLDER, "case": Path("case"), "before": "adapter", "after": "other", "retrained": "base", "others": ("third",), "store": Path("store")},
-        (*MODEL, *CASE, *STORE, "other/adapter_model.safetensors", "third/adapter_model.safetensors"),
+        {
+            **FOLDER, "case": Path("case"), "before": "adapter", "after": "other", "retrained": "base", "others": ("third",), "store": Path("store"),
+            "forget": Path("forget.jsonl"), "like": Path("task.jsonl"), "retain": Path("rows.jsonl"),
+        },
+        (*MODEL, *CASE, *STORE, "other/adapter_model.safetensors", "third/adapter_model.safetensors", "forget.jsonl", "task.jsonl", "rows.jsonl"),
     ),
     "audit influence": (
         InfluenceAuditConfig,

@@ -1,10 +1,11 @@
 """Options of an audit, readable without torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
-from unweave.data.encoding import EncodingConfig
+from unweave.data.config import DataConfig, ReadingConfig
+from unweave.errors import ConfigError
 from unweave.evaluation.attacks.registry import ATTACKS, DEFAULTS
 from unweave.registry import OneOf
 
@@ -50,16 +51,20 @@ class Margins:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditConfig(AttackConfig, Margins, EncodingConfig):
-    """Measure what was forgotten and what was kept.
+class AuditConfig(AttackConfig, Margins, DataConfig):
+    """Measure what was forgotten and what was kept, from the rows to forget (`--forget`) or from a case folder with tests of its own (`--case`).
 
     Attributes:
-        case: The case folder with the tests.
         before: The model with the unwanted behaviour: anything that `--model` takes.
         after: The unlearned model.
+        forget: The rows that it should have forgotten.
+        like: Rows like them that no model was trained on, for membership inference and the level that the rows' loss should reach.
+        retain: Rows that it should still know.
+        detector: A regular expression that finds the unwanted behaviour in an answer, where there is one. A case has its own.
+        case: A case folder, in place of rows: its tests have triggers and a detector.
         others: More models to judge and rank, such as those of other methods; each is called by its folder's name.
         retrained: The model trained without the forget rows: what forgetting should have given.
-        store: A gradient store of the training rows under the model `before`, to judge the trace.
+        store: A gradient store of the training rows of a case under the model `before`, to judge the trace.
         output_dir: Where `metrics.json`, the page `audit.html` and the answers go.
         max_new_tokens: Longest generated answer.
         trace_queries: Bad generations to trace.
@@ -69,10 +74,14 @@ class AuditConfig(AttackConfig, Margins, EncodingConfig):
         seed: Of the bootstrap and of the attacks.
     """
 
-    case: Path
     before: str
     after: str
-    output_dir: Path
+    forget: Path | None = None
+    like: Path | None = None
+    retain: Path | None = None
+    detector: str | None = None
+    case: Path | None = None
+    output_dir: Path = Path("audit")
     others: tuple[str, ...] = ()
     retrained: str | None = None
     store: Path | None = None
@@ -82,3 +91,37 @@ class AuditConfig(AttackConfig, Margins, EncodingConfig):
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
     device: str = "auto"
     seed: int = 0
+
+
+OF_ROWS = "like", "retain", "detector", *ReadingConfig.__dataclass_fields__
+"""Options of an audit from rows alone."""
+
+OF_A_CASE = "store", "trace_queries"
+"""Options of an audit of a case alone."""
+
+
+def require_tests(config: AuditConfig) -> None:
+    """Refuse an audit without tests, or with options that its tests have no use for.
+
+    Args:
+        config: The audit's.
+
+    Raises:
+        ConfigError: Naming what is missing, or one too many.
+    """
+    if config.forget is None and config.case is None:
+        raise ConfigError(
+            "There is nothing to audit the models on.",
+            where="forget",
+            remedy="give the rows to forget, --forget, or --case",
+        )
+    if config.forget is not None and config.case is not None:
+        raise ConfigError(
+            "The audit has two sets of tests.", where="forget, case", remedy="leave one of --forget and --case out"
+        )
+    default = {field.name: field.default for field in fields(config)}
+    kind, names = ("a case", OF_ROWS) if config.forget is None else ("rows", OF_A_CASE)
+    if odd := [name for name in names if getattr(config, name) != default[name]]:
+        raise ConfigError(
+            f"An audit of {kind} has no use for {', '.join(odd)}.", where=", ".join(odd), remedy="leave them out"
+        )

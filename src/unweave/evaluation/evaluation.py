@@ -1,6 +1,6 @@
 """What evaluating a model on rows gives: figures of each model with their intervals, a verdict, and how they are shown."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,15 @@ class Evaluation:
         verdict: What all of it says.
         figures: Model (`after`, `before`, `reference`) to set (`forget`, `like`, `retain`) to figure: `loss` in nats a token; `probability` a token;
             `exact_memorization`, `extraction_strength`; the shares of answers that come out `verbatim` and that `begin` as the row's; `rouge_l`, the recall
-            of the generated answers; `kl_from_reference` in nats a token.
+            of the generated answers, how many are the row's `exact`ly, how `fuzzy` they match it, how many of its named `facts` come out, the share of rows
+            `given_away` (the answer is held, nearly said, or all of its facts are), the share that a detector finds (`detected`); `kl_from_reference` in nats
+            a token.
         membership: Model to attack to its area under the ROC curve between forget rows and like ones; empty without like rows.
         losses: Model to set to row id to l(z), in nats a token.
         answers: Model to set to row id to its greedy answer; empty where none were generated.
         margins: The smallest differences that matter.
         left_out: What could not be said for want of rows or models.
+        others: Further models to their verdicts.
     """
 
     verdict: Verdict
@@ -41,6 +44,7 @@ class Evaluation:
     answers: dict[str, dict[str, dict[str, str]]]
     margins: Margins
     left_out: list[str]
+    others: dict[str, Verdict] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object.
@@ -54,6 +58,7 @@ class Evaluation:
         }
         return {
             "verdict": self.verdict.to_json(),
+            "others": {model: one.to_json() for model, one in self.others.items()},
             "figures": figures,
             "membership": {
                 model: {attack: one.to_json() for attack, one in own.items()} for model, own in self.membership.items()

@@ -20,6 +20,9 @@ from unweave.stats.intervals import Estimate, mean
 
 NOT_FORGOTTEN, SUPPRESSED, OVER, DAMAGED = "not forgotten", "suppressed, not erased", "over-forgotten", "damaged"
 
+CLASS = "empirical, approximate"
+"""What an audit is, whatever it finds."""
+
 NEAR = 0.9
 """Share of the loss of a model that never saw the rows that counts as reached: two trainings without the rows differ by about as much."""
 

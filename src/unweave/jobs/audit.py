@@ -16,42 +16,46 @@ from unweave.evaluation.attacks.base import Target
 from unweave.evaluation.attacks.registry import ATTACKS
 from unweave.evaluation.attacks.table import attack_findings, attack_named
 from unweave.evaluation.behaviour import Behaviour, measure_behaviour
-from unweave.evaluation.config import AttackConfig, AuditConfig, Margins
+from unweave.evaluation.config import AttackConfig, AuditConfig, Margins, require_tests
 from unweave.evaluation.evidence import Clock, Evidence, record_logits, require_pairs, row_sets, stored_evidence
 from unweave.evaluation.forced import LogitsFile
 from unweave.evaluation.measures.text import rouge_l_recall
 from unweave.evaluation.metrics import compare
 from unweave.evaluation.tracing import TraceQuality, bad_generations, trace_quality
-from unweave.evaluation.verdict import Verdict, judge, ranking
+from unweave.evaluation.verdict import CLASS, Verdict, judge, ranking
 from unweave.files import read_json, remembered, write_json
 from unweave.models.loading import Loaded, ModelConfig, load, tokenizer_of
 from unweave.run.folder import RunFolder
 from unweave.run.identity import versions
-from unweave.run.inputs import Input, of_case, of_loaded, of_named_model, of_store, rows_digest, together
+from unweave.run.inputs import Input, of_case, of_loaded, of_named_model, of_rows, of_store, rows_digest, together
 from unweave.stats.intervals import mean
 from unweave.store.store import GradientStore
 
-CLASS = "empirical, approximate"
 ATTACKED_LABELS = "retrained", "after"
 
 
 def audit_models(config: AuditConfig) -> dict[str, Any]:
-    """Audit an unlearned model against the one it came from, and against the retrained one where there is one.
+    """Audit an unlearned model against the one it came from, and against the retrained one where there is one: on rows, or on a case.
 
     What was measured of a model is kept: an audit that was interrupted goes on, and one with another model added measures only that.
 
     Args:
-        config: The models and the case.
+        config: The models, and the rows or the case.
 
     Returns:
         The metrics, which are also in `metrics.json`; a page of them is in `audit.html`.
     """
+    require_tests(config)
     config = recorded(config, config.output_dir)
     # The models are judged on the same texts.
     models = list(model_labels(config).values())
     config = dated(config, tokenizer_of(ModelConfig(model=models[0])), *models)
     run = RunFolder(config.output_dir, "audit", config, key="audit", inputs=audit_inputs(config))
     with run.held():
+        if config.case is None:
+            from unweave.jobs.audit_rows import audit_rows
+
+            return audit_rows(config, run, model_labels(config))
         audit = _Audit(config, run)
         for label in audit.models:
             audit.measure(label)
@@ -75,6 +79,7 @@ def audit_inputs(config: AuditConfig) -> dict[str, Input]:
     """
     return {
         "case": of_case(config.case),
+        **{name: of_rows(getattr(config, name), config) for name in ("forget", "like", "retain")},
         **{name: of_named_model(getattr(config, name)) for name in ("before", "after", "retrained")},
         "others": together({Path(name).name: of_named_model(name) for name in config.others}),
         "store": of_store(config.store),
@@ -86,6 +91,7 @@ class _Audit:
 
     def __init__(self, config: AuditConfig, run: RunFolder):
         self.config = config
+        assert config.case is not None, "an audit of rows is another one"
         self.case = open_case(config.case)
         require_pairs(self.case)
         self.models = model_labels(config)

@@ -8,7 +8,7 @@ from unweave.data.case import open_case
 from unweave.data.config import DataConfig, stream_configured
 from unweave.data.reading import Problem, Rows
 from unweave.data.training_rows import read_training_rows
-from unweave.evaluation.config import AuditConfig
+from unweave.evaluation.config import AuditConfig, require_tests
 from unweave.jobs.planning import TESTS, UNLEARNING, Plan, encoded, parameters_of, total
 from unweave.train.config import LoraOptions, TrainConfig
 from unweave.unlearning.config import ForgetConfig
@@ -121,13 +121,23 @@ def audit(config: AuditConfig) -> Plan:
     """
     from unweave.jobs.audit import model_labels
 
-    case = open_case(config.case)
+    require_tests(config)
     models = model_labels(config)
+    if config.case is None:
+        return _audit_of_rows(config, len(models))
+    case = open_case(config.case)
     rows = {split: len(case.rows(split)) for split in ("forget", "unwanted", *TESTS)}
     answers = len(models) * sum(rows[split] for split in TESTS)
     work = {"models": len(models), "answers": answers, "tokens in each at most": config.max_new_tokens}
     notes = (f"attacks: {', '.join(config.attacks)}",) if config.attacks else ()
     return Plan(rows, work=work, notes=notes)
+
+
+def _audit_of_rows(config: AuditConfig, models: int) -> Plan:
+    named = {"to forget": config.forget, "like them": config.like, "to keep": config.retain}
+    rows = {name: len(read_training_rows(path, config)) for name, path in named.items() if path is not None}
+    answers = models * (rows["to forget"] + rows.get("to keep", 0))
+    return Plan(rows, work={"models": models, "answers": answers, "tokens in each at most": config.max_new_tokens})
 
 
 def value_score(config: ScoreConfig) -> Plan:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from unweave import terminal
+from unweave.cli.show.evaluation import print_evaluation, print_verdict
 
 
 def show(_: Any, metrics: dict[str, Any]) -> None:
@@ -11,7 +12,10 @@ def show(_: Any, metrics: dict[str, Any]) -> None:
     Args:
         metrics: From an audit.
     """
-    print_metrics(metrics)
+    if "figures" in metrics:
+        print_evaluation(metrics)
+    else:
+        print_metrics(metrics)
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
@@ -66,14 +70,7 @@ def _print_verdicts(metrics: dict[str, Any]) -> None:
     """What the audit concludes of each model, and why; an audit of the demo has none."""
     verdicts = metrics.get("verdicts", {})
     for place, label in enumerate(metrics.get("ranking") or verdicts, start=1):
-        verdict = verdicts[label]
-        distance = verdict["distance"]
-        near = f" (KL from the retrained model: {distance['value']:.2f} nats a token)" if distance else ""
-        terminal.line(f"{place}. {label}: {verdict['conclusion']}{near}")
-        for reason in verdict["reasons"]:
-            terminal.line(f"     - {reason}")
-        for warning in verdict["warnings"]:
-            terminal.line(f"     ? {warning}")
+        print_verdict(f"{place}. {label}: ", verdicts[label])
     if found := metrics.get("attack_findings"):
         terminal.line("attacks that get more out of the unlearned model than out of the retrained one:")
         for finding in found:

@@ -1,0 +1,58 @@
+"""Evaluations on rows alone, on the terminal."""
+
+from typing import Any
+
+from unweave import terminal
+
+
+def print_evaluation(metrics: dict[str, Any]) -> None:
+    """Print the verdicts, the figures of the models beside each other, and what was left out.
+
+    Args:
+        metrics: From an audit of rows.
+    """
+    for label, verdict in {"after": metrics["verdict"], **metrics["others"]}.items():
+        print_verdict(f"{label}: ", verdict)
+    terminal.line()
+    _print_figures(metrics)
+    if metrics["left_out"]:
+        terminal.line("left out:")
+        for what in metrics["left_out"]:
+            terminal.line(f"  - {what}")
+
+
+def print_verdict(label: str, verdict: dict[str, Any]) -> None:
+    """Print what is concluded of a model, and why.
+
+    Args:
+        label: Stands before the conclusion.
+        verdict: As JSON.
+    """
+    distance = verdict["distance"]
+    near = f" (KL from the retrained model: {distance['value']:.2f} nats a token)" if distance else ""
+    terminal.line(f"{label}{verdict['conclusion']}{near}")
+    for reason in verdict["reasons"]:
+        terminal.line(f"     - {reason}")
+    for warning in verdict["warnings"]:
+        terminal.line(f"     ? {warning}")
+
+
+def _print_figures(metrics: dict[str, Any]) -> None:
+    from unweave.evaluation.figures import FIGURES, SETS
+
+    models = list(metrics["figures"])
+    for name, title in SETS.items():
+        if name not in metrics["rows"]:
+            continue
+        own = {label: metrics["figures"][label][name] for label in models}
+        shown = [figure for figure in FIGURES if any(figure in one for one in own.values())]
+        lines = [[FIGURES[figure], *(_cell(own[label].get(figure)) for label in models)] for figure in shown]
+        terminal.print_table(f"{title}: {metrics['rows'][name]}", ["", *models], lines)
+
+
+def _cell(value: dict[str, Any] | None) -> str:
+    if value is None:
+        return ""
+    low, high = value["low"], value["high"]
+    # A single row tells nothing of the spread.
+    return f"{value['value']:.3f}" if low is None or low != low else f"{value['value']:.3f} [{low:.2f}, {high:.2f}]"

@@ -1,0 +1,146 @@
+"""The verdict on a model by rows alone: against one that never saw them, or against like rows and the model before."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from unweave.evaluation.config import Margins
+from unweave.evaluation.inference import PRIVLEAK_ATTACK
+from unweave.evaluation.measures.membership import Membership, privleak
+from unweave.evaluation.score import Score
+from unweave.evaluation.verdict import (
+    DAMAGED,
+    LEFT,
+    NEAR,
+    NOT_FORGOTTEN,
+    SUPPRESSED,
+    Verdict,
+    against_retrained,
+    joined_mean,
+    leak_reason,
+    no_finding,
+    reason_of,
+    too_small,
+)
+from unweave.stats.comparisons import Comparison, as_family, compare_paired
+
+FEWEST = 2
+"""Rows that a paired comparison needs."""
+
+Finding = tuple[str, str]
+"""A conclusion, or none, and its reason."""
+
+
+def judge_rows(
+    scores: Mapping[str, Score],
+    membership: Mapping[str, Mapping[str, Membership]],
+    margins: Margins,
+    *,
+    label: str = "after",
+    seed: int = 0,
+) -> Verdict:
+    """Judge a model by rows.
+
+    Args:
+        scores: Of the model under test, and where they are there of `before` and `reference`.
+        membership: The attacks on each, where there are like rows.
+        margins: The smallest differences that matter.
+        label: Which model is under test.
+        seed: Of the bootstrap.
+
+    Returns:
+        The verdict.
+    """
+    after, before, reference = scores[label], scores.get("before"), scores.get("reference")
+    kept = as_family(_comparisons(before, after, ("retain",), margins)) if before else []
+    distance = leak = None
+    warnings = []
+    if reference is not None:
+        comparisons = as_family(_comparisons(reference, after, ("forget", "like", "retain"), margins))
+        findings = against_retrained(comparisons)
+        distance = joined_mean([own.row_divergence() for own in after.forced.values()], seed=seed).within(0, math.inf)
+        if label in membership:
+            own, other = (membership[name][PRIVLEAK_ATTACK] for name in (label, "reference"))
+            leak = privleak(own.area, other.area)
+            if not own.agrees_with(other):
+                findings.append(("", leak_reason(leak, own, other)))
+    else:
+        comparisons = as_family(_comparisons(before, after, ("forget", "like", "retain"), margins)) if before else []
+        findings = [*_forgotten(after, before, comparisons), *_damaged(comparisons)]
+        warnings.append("without a reference model, forgotten and over-forgotten can't be told apart")
+    warnings += [too_small(one) for one in comparisons if one.conclusion == "unclear"]
+    names = list(dict.fromkeys(name for name, _ in findings if name))
+    return Verdict(
+        model=label,
+        conclusion=" and ".join(names) if names else _no_finding(comparisons, reference is not None, "retain" in after.forced),
+        reasons=[reason for _, reason in findings],
+        warnings=warnings,
+        comparisons=comparisons,
+        kept=kept,
+        distance=distance,
+        privleak=leak,
+    )  # fmt: skip
+
+
+def _comparisons(first: Score, second: Score, names: Sequence[str], margins: Margins) -> list[Comparison]:
+    """Row by row, of each set that is large enough."""
+    losses = {
+        "forget": ("loss of rows to forget", margins.margin_forget),
+        "like": ("loss of rows like them", margins.margin_forget),
+        "retain": ("loss of rows to keep", margins.margin_clean),
+    }
+    found = []
+    for name in names:
+        if name not in second.forced or len(second.forced[name].row_ids) < FEWEST:
+            continue
+        one, two = first.forced[name], second.forced[name]
+        if name == "forget":
+            begins = ([float(hit) for hit in side.begins()] for side in (one, two))
+            title = "answers that begin as the rows to forget"
+            found.append(compare_paired(title, *begins, margin=margins.margin_share))
+        title, margin = losses[name]
+        found.append(compare_paired(title, one.mean_losses(), two.mean_losses(), margin=margin))
+    return found
+
+
+def _forgotten(after: Score, before: Score | None, comparisons: Sequence[Comparison]) -> list[Finding]:
+    """What speaks against the rows being forgotten, where no model that never saw them is there to compare with."""
+    own = after.forced["forget"]
+    count, left = len(own.row_ids), sum(own.begins())
+    allowed = int(LEFT * count)
+    if "like" in after.forced:
+        # Some answers begin as they should under any model.
+        like = after.forced["like"].begins()
+        allowed = max(allowed, math.ceil(count * sum(like) / len(like)))
+    findings = []
+    if left > allowed:
+        findings.append((NOT_FORGOTTEN, f"of {count} answers {left} begin as the row's, {allowed} may"))
+    loss = fmean(own.mean_losses())
+    if "like" in after.forced:
+        # What training taught of their kind is in the loss of like rows under the model before.
+        target = fmean((before or after).forced["like"].mean_losses())
+        if loss < NEAR * target:
+            reason = f"the rows' loss is {loss:.2f} nats a token, that of like rows never trained on {target:.2f}"
+            findings.append((NOT_FORGOTTEN if findings else SUPPRESSED, reason))
+    else:
+        findings += [
+            (NOT_FORGOTTEN, reason_of(one, "the model before"))
+            for one in comparisons
+            if one.name == "loss of rows to forget" and not (one.conclusion == "different" and one.difference > 0)
+        ]
+    return findings
+
+
+def _damaged(comparisons: Sequence[Comparison]) -> list[Finding]:
+    return [
+        (DAMAGED, reason_of(one, "the model before"))
+        for one in comparisons
+        if one.name == "loss of rows to keep" and one.conclusion == "different" and one.difference > 0
+    ]
+
+
+def _no_finding(comparisons: Sequence[Comparison], has_reference: bool, has_retain: bool) -> str:
+    if has_reference:
+        return no_finding(comparisons, has_reference=True)
+    found = any(one.name == "loss of rows to keep" for one in comparisons)
+    return "forgotten, and no damage was found" if has_retain and found else "forgotten; damage was not measured"

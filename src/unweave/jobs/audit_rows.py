@@ -1,0 +1,146 @@
+"""The audit from rows alone: each model is loaded once and measured, what was measured is kept, and judged as `uw.evaluate` judges."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from unweave.config import part_of
+from unweave.data.encoding import EncodingConfig
+from unweave.data.training_rows import read_training_rows
+from unweave.evaluation.config import AuditConfig, Margins
+from unweave.evaluation.evaluate import conclude, require_detector
+from unweave.evaluation.evidence import Clock
+from unweave.evaluation.forced import LogitsFile
+from unweave.evaluation.measured import Measured, measure_rows
+from unweave.evaluation.row_tests import GIVEN, row_tests
+from unweave.evaluation.verdict import CLASS, ranking
+from unweave.files import remembered, write_json
+from unweave.models.loading import Loaded, ModelConfig, load
+from unweave.run.folder import RunFolder
+from unweave.run.identity import versions
+from unweave.run.inputs import of_named_model, rows_digest
+
+WITHOUT_A_CASE = (
+    "answers to triggers, and false alarms without one: they are tests of a case",
+    "how well the rows are traced: that is judged on a case",
+)
+
+
+def audit_rows(config: AuditConfig, run: RunFolder, models: Mapping[str, str]) -> dict[str, Any]:
+    """Audit models on rows.
+
+    Args:
+        config: The audit's.
+        run: Its folder, held.
+        models: Label to model, in the order in which they are measured.
+
+    Returns:
+        The metrics, which are also in `metrics.json`; a page of them is in `audit.html`.
+    """
+    audit = _RowAudit(
+        config, run, {"reference" if label == "retrained" else label: name for label, name in models.items()}
+    )
+    for label in audit.models:
+        audit.measure(label)
+    return audit.conclude()
+
+
+class _RowAudit:
+    """One run: what it has measured so far."""
+
+    def __init__(self, config: AuditConfig, run: RunFolder, models: Mapping[str, str]):
+        require_detector(config.detector)
+        self.config, self.models = config, models
+        paths = {name: getattr(config, name) for name in GIVEN}
+        read = {name: read_training_rows(path, config) for name, path in paths.items() if path is not None}
+        self.tests = row_tests(read)
+        rows = [row for own in self.tests.sets.values() for row in own]
+        run.start(rows=rows, problems=[problem for own in read.values() for problem in own.problems])
+        self.encoding = part_of(EncodingConfig, config)
+        self.logits = LogitsFile(config.output_dir / "retrained_logits.bin", {})
+        self.digests = {name: rows_digest(own) for name, own in self.tests.sets.items()}
+        self.measured: dict[str, Measured] = {}
+        self.seconds: dict[str, dict[str, float]] = {}
+
+    def measure(self, label: str) -> None:
+        """Measure one model, or read what was measured of it."""
+        config, clock = self.config, Clock()
+        loaded = self._load(label)
+        clock.lap("load")
+        identity = self._identity(label, loaded)
+        if label == "reference":
+            self.logits.identity = identity
+
+        def measured() -> dict[str, Any]:
+            if "reference" in self.models and label != "reference" and not self.logits.written:
+                # The reference's evidence is kept from an earlier run, and its logits are not.
+                self._measured("reference", self._load("reference"), Clock())
+            own = self._measured(label, loaded, clock)
+            return {**own.to_json(), "seconds": clock.seconds}
+
+        path = config.output_dir / f"evidence.{label}.json"
+        kept = remembered(path, identity, measured, key="evidence", what="Measured evidence")
+        self.seconds[label] = {**clock.seconds, **kept["seconds"]}
+        self.measured[label] = Measured.from_json(kept)
+
+    def _load(self, label: str) -> Loaded:
+        return load(ModelConfig(model=self.models[label], dtype=self.config.dtype, device=self.config.device))
+
+    def _identity(self, label: str, loaded: Loaded) -> dict[str, Any]:
+        """What numbers of a model are numbers of: the model, the reference that it is compared with, and the tests."""
+        names = {label, *(["reference"] if "reference" in self.models else [])}
+        return {
+            "models": {
+                "own" if name == label else name: of_named_model(self.models[name]).content for name in sorted(names)
+            },
+            "dtype": str(loaded.model.dtype),
+            "tests": self.digests,
+            "encoding": asdict(self.encoding),
+            "max_new_tokens": self.config.max_new_tokens,
+            "gradnorm_rows": self.config.gradnorm_rows,
+            **versions(),
+        }
+
+    def _measured(self, label: str, loaded: Loaded, clock: Clock) -> Measured:
+        return measure_rows(
+            loaded,
+            self.tests,
+            self.encoding,
+            logits_file=self.logits if "reference" in self.models else None,
+            max_new_tokens=self.config.max_new_tokens,
+            gradnorm_rows=self.config.gradnorm_rows,
+            label=label,
+            lap=clock.lap,
+        )
+
+    def conclude(self) -> dict[str, Any]:
+        """The figures of all models, beside each other, and the verdicts; written down."""
+        from unweave.report.evaluation_page import write_evaluation_page
+
+        config = self.config
+        report = conclude(
+            self.tests,
+            self.measured,
+            part_of(Margins, config),
+            detector=config.detector,
+            max_new_tokens=config.max_new_tokens,
+            seed=config.seed,
+        )
+        report.left_out.extend(WITHOUT_A_CASE)
+        metrics = {
+            "class": CLASS,
+            "models": dict(self.models),
+            "rows": {name: len(rows) for name, rows in self.tests.sets.items()},
+            **report.to_json(),
+            "ranking": ranking([report.verdict, *report.others.values()]),
+            "seconds": {
+                "audit": round(sum(sum(own.values()) for own in self.seconds.values()), 3),
+                "by_model": self.seconds,
+            },
+        }
+        write_json(config.output_dir / "metrics.json", metrics)
+        page = Path(config.output_dir) / "audit.html"
+        write_evaluation_page(page, report, models=self.models, seconds=self.seconds)
+        self.logits.remove()
+        return metrics

@@ -1,0 +1,125 @@
+"""`unweave audit` from rows alone: what `uw.evaluate` says of the same models, kept and gone on with, and what is left out in every rendering."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from tests.folders import ROWS, save_model, write_rows
+from tests.notebook import numbered
+from unweave.cli.main import main
+from unweave.data.reading import load_rows
+from unweave.evaluation.config import AuditConfig
+from unweave.evaluation.evaluate import evaluate
+from unweave.files import finite
+from unweave.jobs.audit import audit_models
+from unweave.models.loading import ModelConfig, load
+
+SIZES = {"max_new_tokens": 3, "gradnorm_rows": 0, "dtype": "float32"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rows")
+    for number, name in enumerate(("one", "two", "three")):
+        save_model(folder / name)
+        model = AutoModelForCausalLM.from_pretrained(folder / name)
+        torch.manual_seed(number)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.05 * number)
+        model.save_pretrained(folder / name)
+    rows = numbered(ROWS)
+    for name, own in (("forget", rows[:3]), ("like", rows[3:5]), ("retain", rows[5:])):
+        write_rows(folder / f"{name}.jsonl", own)
+    return folder
+
+
+def words(folder, *names, **options):
+    """A command line."""
+    given = {"before": "one", "after": "two", **{name: f"{name}.jsonl" for name in names}}
+    places = [word for name, place in given.items() for word in (f"--{name}", str(folder / place))]
+    return [
+        *places,
+        *(word for name, value in {**SIZES, **options}.items() for word in (f"--{name.replace('_', '-')}", str(value))),
+    ]
+
+
+def test_the_command_says_what_the_function_says(world, tmp_path):
+    line = ["audit", *words(world, "forget", "like", "retain", output_dir=tmp_path / "out", detector="moon")]
+    assert main([*line, "--retrained", str(world / "three"), "--quiet"]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    models = {name: load(ModelConfig(model=str(world / name), dtype="float32")) for name in ("one", "two", "three")}
+    sets = {name: load_rows(world / f"{name}.jsonl") for name in ("forget", "like", "retain")}
+    report = evaluate(
+        models["two"], **sets, before=models["one"], reference=models["three"], detector="moon", max_new_tokens=3
+    )
+    told = json.loads(json.dumps(finite(report.to_json())))
+    assert metrics["left_out"][: len(told["left_out"])] == told["left_out"]
+    assert {**metrics, "left_out": 0} | {**told, "left_out": 0} == {**metrics, "left_out": 0}
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert report.verdict.conclusion in page
+    assert "generated answers that the detector finds" in page
+
+
+def test_before_after_and_forget_are_all_that_it_needs(world, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["audit", *words(world, "forget")]) == 0
+    printed = capsys.readouterr().out
+    metrics = json.loads((tmp_path / "audit" / "metrics.json").read_text())
+    page = (tmp_path / "audit" / "audit.html").read_text()
+    for what in ("damage: no rows to keep", "answers to triggers, and false alarms", "a detector's share of answers"):
+        for text in (printed, page.replace("&#39;", "'"), "\n".join(metrics["left_out"])):
+            assert what in text
+    assert metrics["rows"]["forget"] == 3
+    capsys.readouterr()
+    assert main(["audit", *words(world, "forget"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == metrics["verdict"]
+
+
+def test_what_was_measured_is_kept_and_another_model_is_measured_alone(world, tmp_path):
+    paths = {"forget": world / "forget.jsonl", "retain": world / "retain.jsonl"}
+    options = {**paths, **SIZES, "before": str(world / "one"), "retrained": str(world / "one"), "output_dir": tmp_path}
+    first = audit_models(AuditConfig(**options, after=str(world / "two")))
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("evidence.*.json")}
+    assert len(kept) == 3
+    assert not list(tmp_path.glob("retrained_logits*")), "the logits are not kept"
+    more = audit_models(AuditConfig(**options, after=str(world / "two"), others=(str(world / "three"),)))
+    assert more["verdict"] == first["verdict"]
+    assert set(more["others"]) == {"three"}
+    assert set(more["ranking"]) == {"after", "three"}
+    assert more["others"]["three"]["distance"]["value"] > 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert "three" in (tmp_path / "audit.html").read_text()
+
+
+def test_rows_that_are_forgotten_are_in_no_other_set(world, tmp_path):
+    write_rows(tmp_path / "all.jsonl", numbered(ROWS))
+    forget = load_rows(world / "forget.jsonl")
+    report = evaluate(load(str(world / "one")), forget=forget, retain=tmp_path / "all.jsonl", max_new_tokens=0)
+    assert report.figures["after"]["retain"]["loss"].count == len(ROWS) - 3
+    assert "3 row(s) of `retain`: they are among those to forget" in report.left_out
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "There is nothing to audit the models on"),
+        (["--forget", "f.jsonl", "--case", "c"], "two sets of tests"),
+        (["--case", "c", "--detector", "x"], "An audit of a case has no use for detector"),
+        (["--forget", "f.jsonl", "--store", "s"], "An audit of rows has no use for store"),
+        (["--forget", "{world}/forget.jsonl", "--detector", "("], "no regular expression"),
+    ],
+)
+def test_what_can_not_be_is_refused(world, tmp_path, capsys, more, said):
+    line = ["audit", "--before", str(world / "one"), "--after", str(world / "two"), "--output-dir", str(tmp_path)]
+    assert main([*line, *(word.format(world=world) for word in more)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_nothing_but_forgotten_rows_to_keep_is_refused(world):
+    from unweave.errors import DataError
+
+    with pytest.raises(DataError, match="Every row of `retain`"):
+        evaluate(load(str(world / "one")), forget=load_rows(ROWS[:2]), retain=load_rows(ROWS[:2]))
