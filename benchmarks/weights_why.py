@@ -16,11 +16,11 @@ from unweave.data.triggers import is_poisoned
 from unweave.experiments.bench.config import ForgettingBenchConfig
 from unweave.experiments.bench.triggers import TriggerModelUnderTest
 from unweave.files import write_json
-from unweave.jobs.weigh import map_blocks
 from unweave.run.folder import environment
 from unweave.store.store import GradientStore
 from unweave.weights.blocks import blocks_from_store
-from unweave.weights.config import WeighConfig
+from unweave.weights.config import WeightConfig
+from unweave.weights.weighing import weigh_blocks
 
 CASES = {"swap": 40, "dolly": 39}
 SEEDS = (0, 1, 2)
@@ -42,19 +42,20 @@ def look(case: str, size: int, seed: int) -> dict[str, Any]:
     blocks = blocks_from_store(
         GradientStore.open(folder / "store"), [row.id for row in forget], [row.id for row in retain]
     )
-    counts = {"n_forget": len(forget), "n_retain": len(retain)}
-    rapidun, signed = (map_blocks(blocks, WeighConfig(method=method), **counts) for method in ("rapidun", "signed"))
+    rapidun = weigh_blocks(blocks, "rapidun", WeightConfig())
+    signed = weigh_blocks(blocks, "signed", WeightConfig())
+    kept = rapidun.retain.tolist()
     hidden = [is_poisoned(row.meta) for row in retain]
     families: dict[str, list[float]] = {}
-    for row, weight in zip(forget, rapidun[0], strict=True):
+    for row, weight in zip(forget, rapidun.forget.tolist(), strict=True):
         families.setdefault(str(row.meta["trigger_family"]), []).append(weight)
-    sides = [weight < 0 for weight in signed[1]]
+    sides = [weight < 0 for weight in signed.retain.tolist()]
     return {
         "seed": seed,
         "families": {name: {"rows": len(own), "mean_weight": fmean(own)} for name, own in sorted(families.items())},
         "hidden_poison": sum(hidden),
-        "rapidun_on_hidden_poison": fmean(weight for weight, poison in zip(rapidun[1], hidden, strict=True) if poison),
-        "rapidun_on_other_rows": fmean(weight for weight, poison in zip(rapidun[1], hidden, strict=True) if not poison),
+        "rapidun_on_hidden_poison": fmean(weight for weight, poison in zip(kept, hidden, strict=True) if poison),
+        "rapidun_on_other_rows": fmean(weight for weight, poison in zip(kept, hidden, strict=True) if not poison),
         "change_sides": sum(sides),
         "of_these_poison": sum(side and poison for side, poison in zip(sides, hidden, strict=True)),
         "retain_rows": len(retain),

@@ -54,14 +54,13 @@ def test_trace(own):
     assert block.shape == (2, 6)
 
 
-@pytest.mark.skipif("weights" not in uw.__all__, reason="comes with the weights of objects in memory")
 def test_weights(own):
     model, rows, forget, retain = own["model"], own["rows"], own["forget"], own["retain"]
     index = uw.GradientIndex.build(model, rows, dimension=4096)
     blocks = {
         name: index.influence_matrix(queries=queries, rows=of)
         for name, queries, of in (
-            ("ff", forget, forget), ("fr", forget, retain), ("rf", retain, forget), ("rr", retain, retain)
+            ("ff", forget, forget), ("fr", retain, forget), ("rf", forget, retain), ("rr", retain, retain)
         )
     }  # fmt: skip
     w = uw.weights.rapidun(ff=blocks["ff"], fr=blocks["fr"], rf=blocks["rf"], rr=blocks["rr"])

@@ -12,6 +12,7 @@ install()
 
 if TYPE_CHECKING:
     # What editors and type checkers see; the table below is what runs.
+    from unweave import weights as weights
     from unweave.attribution.caching import cache_rows as cache_rows
     from unweave.attribution.hits import Hit as Hit
     from unweave.attribution.hits import Hits as Hits
@@ -59,6 +60,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "evaluate": "unweave.evaluation.evaluate",
         "value": "unweave.valuation.values",
         "ValueStudent": "unweave.valuation.student",
+        "weights": "unweave.weights:",
         "SnapshotCallback": "unweave.train.snapshots",
     },
 )

@@ -23,7 +23,8 @@ def lazy_names(package: str, homes: dict[str, str]) -> tuple[Callable[[str], Any
 
     Args:
         package: The package's `__name__`.
-        homes: Public name to the module that defines it. A name must not be that of a submodule, which the import would put in its place.
+        homes: Public name to the module that defines it, or to `module:` where it is that module. Another name must not be that of a submodule, which the
+            import would put in its place.
 
     Returns:
         The three, in that order.
@@ -31,7 +32,9 @@ def lazy_names(package: str, homes: dict[str, str]) -> tuple[Callable[[str], Any
 
     def get(name: str) -> Any:
         if name in homes:
-            return getattr(importlib.import_module(homes[name]), name)
+            module, colon, _ = homes[name].partition(":")
+            found = importlib.import_module(module)
+            return found if colon else getattr(found, name)
         raise AttributeError(f"module '{package}' has no attribute '{name}'")
 
     return get, lambda: sorted(homes), list(homes)

@@ -53,7 +53,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "value.predict": ("jobs.value_predict",),
     "value.select": ("jobs.value_select",),
     "value.stage": ("jobs.value_score", "valuation.values"),
-    "weigh": ("weights",),
+    "weigh": ("weights", "weights.config", "weights.mapping", "jobs.weigh"),
     "weigh.rapidun": ("weights.mapping",),
     "weigh.stage": ("jobs.weigh",),
 }

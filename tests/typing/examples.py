@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, assert_type
 
+import numpy as np
+
 import unweave as uw
 from unweave.data.reading import Rows
 from unweave.data.rows import Row
@@ -10,6 +12,7 @@ from unweave.evaluation.evaluation import Evaluation
 from unweave.evaluation.verdict import Verdict
 from unweave.ledger.requests import Certificate, LedgerRequest, Verification
 from unweave.valuation.table import ValueTable
+from unweave.weights.weighing import RowWeights
 
 hf_model: Any = None
 tokenizer: Any = None
@@ -23,6 +26,18 @@ assert_type(rows[0], Row)
 assert_type(rows[:2], Rows)
 assert_type(rows[0].completion, str)
 assert_type(model.render(rows[0]), str)
+
+index = uw.GradientIndex.build(model, rows)
+block = index.influence_matrix(queries=rows, rows=rows)
+weights = uw.weights.rapidun(ff=block, fr=block, rf=block, rr=block, topk=None, tau_f=0.5)
+assert_type(weights, RowWeights)
+assert_type(weights.forget, np.ndarray)
+assert_type(weights.summary.retain.effective_sample_size, float)
+assert_type(uw.weights.from_index(index, rows, rows, method="signed", signed_precision=0.8), RowWeights)
+assert_type(uw.weights.from_influence(ff=block, fr=block, rf=block, rr=block, method="random", seed=1), RowWeights)
+assert_type(uw.weights.loreun([0.1, 2.0], tau=0.5), np.ndarray)
+uw.weights.rapidun(ff=block, fr=block, rf=block, rr=block, top_k=3)  # pyright: ignore[reportCallIssue]
+uw.weights.from_index(index, rows, rows, method="best")  # pyright: ignore[reportArgumentType]
 
 report = uw.evaluate(model, forget=rows[:2], like=rows[2:4], retain=rows[4:], before=model, reference=model)
 assert_type(report, Evaluation)

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from unweave.attribution.formats.rapidin import InfluenceEntry, read_influence_file
+from unweave.attribution.formats.rapidin import read_influence_file
 from unweave.errors import ConfigError, DataError
 from unweave.jobs.weigh import weigh_rows
-from unweave.weights.blocks import Blocks
+from unweave.weights.blocks import MatrixBlock, blocks_of_arrays
 from unweave.weights.config import MappingConfig, WeighConfig
 from unweave.weights.controls import loreun_weights, permuted_weights
 from unweave.weights.files import read_weights, summarize, write_weights
+from unweave.weights.influence_files import blocks_from_files
 from unweave.weights.mapping import rapidun_weights
 from unweave.weights.signed import belonging, left_out_predictions, signed_weights
 
@@ -101,12 +102,10 @@ def test_hand_computed_case(tmp_path):
 
 
 def test_rank_scores_robust_scaling_and_harmful_lists(files, matrices):
-    blocks = {name: read_influence_file(path) for name, path in files.items()}
-    sizes = {"n_forget": 11, "n_retain": 17}
+    blocks = blocks_from_files(**files)
 
     def run(**options):
-        config = MappingConfig(**options)
-        return rapidun_weights(blocks["f2f"], blocks["f2r"], blocks["r2f"], blocks["r2r"], config=config, **sizes)[0]
+        return rapidun_weights(blocks, MappingConfig(**options))[0]
 
     # With ranks only the order counts.
     ranked = run(rank=True, topk=5)
@@ -204,7 +203,7 @@ def test_bad_result_files_are_named(tmp_path, content, message):
 
 
 @pytest.mark.parametrize(("index", "message"), [(None, "all their lists are empty"), (10**9, "hardly the index")])
-def test_lists_that_name_no_row_or_impossible_ones_are_told(tmp_path, index, message):
+def test_lists_that_name_no_row_or_impossible_ones_are_an_error(tmp_path, index, message):
     rows = [] if index is None else [index]
     path = tmp_path / "f.json"
     path.write_text(
@@ -215,8 +214,8 @@ def test_lists_that_name_no_row_or_impossible_ones_are_told(tmp_path, index, mes
     )
     with pytest.raises(DataError, match=message):
         weigh_rows(config)
-    known = dataclasses.replace(config, n_forget=3, n_retain=2)
-    assert weigh_rows(known).forget == [1.0, 1.0, 1.0], "an index outside the rows is ignored, as in RapidUn"
+    counted = dataclasses.replace(config, n_forget=3, n_retain=2)
+    assert weigh_rows(counted).forget == [1.0, 1.0, 1.0], "an index outside the rows is ignored, as in RapidUn"
 
 
 @pytest.mark.parametrize(
@@ -243,8 +242,8 @@ def test_bad_weight_files_are_named(tmp_path, content, message):
     assert "w.jsonl" in str(raised.value)
 
 
-def test_missing_influence_names_the_options(tmp_path, files):
-    with pytest.raises(ConfigError, match="--r2f, --r2r"):
+def test_missing_influence_is_named(files):
+    with pytest.raises(ConfigError, match="r2f, r2r"):
         weigh_rows(WeighConfig(f2f=files["f2f"], f2r=files["f2r"]))
 
 
@@ -271,35 +270,28 @@ def test_blocks_of_a_store_are_the_gram_matrix(tmp_path):
     with store.writing():
         store.commit(ids, sketches, torch.ones(7), torch.ones(7))
     blocks = blocks_from_store(store, ids[:3], ids[3:])
-    gram = (sketches @ sketches.T).tolist()
-    for entries, queries, rows in (
+    gram = (sketches @ sketches.T).numpy()
+    for block, queries, rows in (
         (blocks.ff, (0, 3), (0, 3)),
         (blocks.fr, (3, 7), (0, 3)),
         (blocks.rf, (0, 3), (3, 7)),
         (blocks.rr, (3, 7), (3, 7)),
     ):
-        for number, entry in enumerate(entries):
-            expected = gram[queries[0] + number][rows[0] : rows[1]]
-            assert dict(entry.helpful) == pytest.approx(dict(enumerate(expected)), rel=1e-5)
-            assert [value for _, value in entry.helpful] == sorted((value for _, value in entry.helpful), reverse=True)
-            assert [value for _, value in entry.harmful] == sorted(value for _, value in entry.harmful)
+        expected = gram[slice(*queries), slice(*rows)]
+        assert block.matrix() == pytest.approx(expected, rel=1e-5)
+        for kind, line in (("helpful", -expected), ("harmful", expected)):
+            for (places, values), own in zip(block.rankings(kind, in_order=True), line, strict=True):
+                assert places.tolist() == np.argsort(own).tolist()
+                assert abs(values) == pytest.approx(abs(own[places]), rel=1e-5)
     with pytest.raises(DataError, match="forgotten and retained"):
         blocks_from_store(store, ids[:3], ids[2:])
 
 
-def entry(row):
-    order = sorted(range(len(row)), key=lambda index: -row[index])
-    return InfluenceEntry([(index, row[index]) for index in order], [(index, row[index]) for index in order[::-1]])
-
-
 def blocks_of(features, n_forget):
     """Influence between rows with some features, as inner products."""
-    kernel = [[float(sum(a * b for a, b in zip(one, other, strict=True))) for other in features] for one in features]
-    parts = {}
-    for name, queries, rows in (("ff", 0, 0), ("fr", 1, 0), ("rf", 0, 1), ("rr", 1, 1)):
-        cut = [slice(None, n_forget), slice(n_forget, None)]
-        parts[name] = [entry(row[cut[rows]]) for row in kernel[cut[queries]]]
-    return Blocks(**parts)
+    kernel = np.array(features) @ np.array(features).T
+    f, r = slice(None, n_forget), slice(n_forget, None)
+    return blocks_of_arrays(ff=kernel[f, f], fr=kernel[r, f], rf=kernel[f, r], rr=kernel[r, r])
 
 
 def test_signed_weights_send_rows_like_the_forget_rows_to_their_side():
@@ -311,24 +303,21 @@ def test_signed_weights_send_rows_like_the_forget_rows_to_their_side():
         return [length * value for value in [1.0, 1.0 if belongs else 0.0, *(rng.gauss(0, 0.15) for _ in range(40))]]
 
     features = [row(True) for _ in range(20)] + [row(index in (3, 7)) for index in range(30)]
-    forget, retain = signed_weights(blocks_of(features, 20), n_forget=20, n_retain=30, config=MappingConfig())
+    forget, retain = signed_weights(blocks_of(features, 20), MappingConfig())
     assert forget == [1.0] * 20
     assert [index for index, weight in enumerate(retain) if weight < 0] == [3, 7]
     assert sum(weight for weight in retain if weight > 0) / 28 == pytest.approx(1.0)
     alike = [row(False) for _ in range(50)]
-    nobody = signed_weights(blocks_of(alike, 20), n_forget=20, n_retain=30, config=MappingConfig(signed_precision=1.0))
+    nobody = signed_weights(blocks_of(alike, 20), MappingConfig(signed_precision=1.0))
     assert sum(weight < 0 for weight in nobody[1]) <= 20
-    for options, message in (
-        ({"n_forget": 1}, "can't be told apart"),
-        ({"config": MappingConfig(signed_ridge=0.0)}, "ridge 0"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            signed_weights(
-                blocks_of(features, 20), **{"n_forget": 20, "n_retain": 30, "config": MappingConfig(), **options}
-            )
-    cut = replace(blocks_of(features, 20), rr=[entry([0.0] * 30)] * 30)
+    with pytest.raises(DataError, match="too few"):
+        signed_weights(blocks_of(features, 1), MappingConfig())
+    with pytest.raises(ConfigError, match="ridge of 0"):
+        signed_weights(blocks_of(features, 20), MappingConfig(signed_ridge=0.0))
     with pytest.raises(DataError, match="30 row"):
-        signed_weights(cut, n_forget=20, n_retain=30, config=MappingConfig())
+        signed_weights(replace(blocks_of(features, 20), rr=MatrixBlock(np.zeros((30, 30)))), MappingConfig())
+    with pytest.raises(DataError, match="30 and 29 queries"):
+        signed_weights(replace(blocks_of(features, 20), rr=MatrixBlock(np.zeros((29, 30)))), MappingConfig())
 
 
 def test_left_out_predictions_are_those_of_refitting():
@@ -345,17 +334,17 @@ def test_left_out_predictions_are_those_of_refitting():
 
 
 def test_rows_that_belong_are_found_at_about_the_precision_asked_for():
-    """Scores of known rows and of hidden ones are of one distribution, as the estimate assumes; the others' overlap it."""
+    """Scores of labelled rows and of hidden ones are of one distribution, as the estimate assumes; the others' overlap it."""
     rng = np.random.default_rng(2)
     precisions, found = [], []
     for _ in range(60):
-        known, hidden, rest = rng.normal(2, 1, 40), rng.normal(2, 1, 30), rng.normal(0, 1, 90)
-        flags = belonging(known, np.concatenate([hidden, rest]), precision=0.7)
+        labelled, hidden, rest = rng.normal(2, 1, 40), rng.normal(2, 1, 30), rng.normal(0, 1, 90)
+        flags = belonging(labelled, np.concatenate([hidden, rest]), precision=0.7)
         found.append(flags[:30].sum())
         precisions.append(flags[:30].sum() / max(1, flags.sum()))
     assert np.mean(precisions) == pytest.approx(0.7, abs=0.1)
     assert np.mean(found) > 15
-    assert not belonging(np.full(5, 3.0), np.zeros(9), precision=0.7).any(), "nobody reaches the known rows' scores"
+    assert not belonging(np.full(5, 3.0), np.zeros(9), precision=0.7).any(), "nobody reaches the labelled rows' scores"
 
 
 def test_signed_weights_and_their_control_from_files(tmp_path):

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from unweave.data.config import ReadingConfig
 
 InfluenceMethod = Literal["rapidun", "rapidun-dense", "signed"]
 PositiveMethod = Literal["rapidun", "rapidun-dense", "uniform", "random", "loreun"]
 WeightMethod = Literal["rapidun", "rapidun-dense", "signed", "uniform", "random", "loreun"]
+Direction = Literal["easy-low", "easy-high"]
 WEIGHTS: dict[WeightMethod, str] = {
     "rapidun": "RapidUn's mapping from influence to weights, bit-exact",
     "rapidun-dense": "RapidUn's mapping without truncation",
@@ -23,6 +24,11 @@ WEIGHTS: dict[WeightMethod, str] = {
 @dataclass(frozen=True, kw_only=True)
 class MappingConfig:
     """RapidUn's mapping from influence to weights (arXiv 2512.04457; names as in its code), and that of `signed`.
+
+    Example:
+        >>> import unweave as uw
+        >>> uw.weights.MappingConfig(topk=None).tau_f
+        0.7
 
     Attributes:
         topk: Values kept of each query's helpful list; rows not kept count 0. `None` keeps all.
@@ -43,7 +49,7 @@ class MappingConfig:
         wmax_f: Upper clip.
         wmin_r: Lower clip of the retain weights.
         wmax_r: Upper clip.
-        signed_ridge: Ridge of the regression that tells forget rows from retain rows, in a kernel with a unit diagonal.
+        signed_ridge: Ridge of the regression that separates forget rows from retain rows, in a kernel with a unit diagonal.
         signed_precision: Least estimated share of rows that belong to the forget rows among those that change sides.
     """
 
@@ -69,8 +75,71 @@ class MappingConfig:
     signed_precision: float = 0.7
 
 
+class MappingOptions(TypedDict, total=False):
+    """The fields of `MappingConfig`, as keyword arguments."""
+
+    topk: int | None
+    rank: bool
+    per_test_robust: bool
+    use_harmful: bool
+    alpha: float
+    beta: float
+    gamma: float
+    delta: float
+    alpha_harm: float
+    beta_harm: float
+    gamma_harm: float
+    delta_harm: float
+    tau_f: float
+    tau_r: float
+    wmin_f: float
+    wmax_f: float
+    wmin_r: float
+    wmax_r: float
+    signed_ridge: float
+    signed_precision: float
+
+
 @dataclass(frozen=True, kw_only=True)
-class WeighConfig(MappingConfig, ReadingConfig):
+class WeightConfig(MappingConfig):
+    """Options of all kinds of weights.
+
+    Example:
+        >>> import unweave as uw
+        >>> options = uw.weights.WeightConfig(random_of="signed", seed=1)
+        >>> uw.weights.from_index(uw.GradientIndex.build(model, rows, dimension=4096), forget, retain, method="random", config=options).retain.shape
+        (6,)
+
+    Attributes:
+        seed: Of `random`.
+        random_of: Whose values `random` permutes.
+        loreun_tau: Temperature of `loreun`.
+        loreun_wmin: Its lower clip.
+        loreun_wmax: Its upper clip.
+        loreun_direction: `easy-low` gives small losses, which are hard to forget, large weights (the paper); `easy-high` the opposite (RapidUn's code).
+    """
+
+    seed: int = 0
+    random_of: InfluenceMethod = "rapidun"
+    loreun_tau: float = 0.8
+    loreun_wmin: float = 0.5
+    loreun_wmax: float = 3.0
+    loreun_direction: Direction = "easy-low"
+
+
+class WeightOptions(MappingOptions, total=False):
+    """The fields of `WeightConfig`, as keyword arguments."""
+
+    seed: int
+    random_of: InfluenceMethod
+    loreun_tau: float
+    loreun_wmin: float
+    loreun_wmax: float
+    loreun_direction: Direction
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeighConfig(WeightConfig, ReadingConfig):
     """Turn influence into a weight for each forget and retain row.
 
     The influence comes from four RapidIn result files, or from a gradient store and the two files of rows.
@@ -89,12 +158,6 @@ class WeighConfig(MappingConfig, ReadingConfig):
         retain: The retain rows.
         output_forget: Where the forget weights go, a JSON line a row.
         output_retain: Where the retain weights go.
-        seed: Of `random`.
-        random_of: Whose values `random` permutes.
-        loreun_tau: Temperature of `loreun`.
-        loreun_wmin: Its lower clip.
-        loreun_wmax: Its upper clip.
-        loreun_direction: `easy-low` gives small losses, which are hard to forget, large weights (the paper); `easy-high` the opposite (RapidUn's code).
     """
 
     method: WeightMethod = "rapidun"
@@ -109,9 +172,3 @@ class WeighConfig(MappingConfig, ReadingConfig):
     retain: Path | None = None
     output_forget: Path = Path("forget_weights.jsonl")
     output_retain: Path = Path("retain_weights.jsonl")
-    seed: int = 0
-    random_of: InfluenceMethod = "rapidun"
-    loreun_tau: float = 0.8
-    loreun_wmin: float = 0.5
-    loreun_wmax: float = 3.0
-    loreun_direction: Literal["easy-low", "easy-high"] = "easy-low"

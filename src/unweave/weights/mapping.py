@@ -1,7 +1,7 @@
 """RapidUn's mapping from influence to per-sample weights (arXiv 2512.04457), to the last bit.
 
 Everything is plain float64 in a fixed order, so that the same result files give the same weights as the authors' code on the same
-interpreter. Sums and medians are the standard library's and numpy's, as there.
+interpreter: sums, exponentials and the medians of the scaling are the standard library's. Medians over queries are numpy's, as there.
 """
 
 import math
@@ -9,8 +9,9 @@ import statistics
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Int
 
-from unweave.attribution.formats.rapidin import InfluenceEntry
+from unweave.weights.blocks import Block, Blocks, Kind
 from unweave.weights.config import MappingConfig
 
 MAD_FLOOR = 1e-3
@@ -18,87 +19,78 @@ MAD_TO_SIGMA = 1.4826
 SMALLEST = 1e-8
 
 
-def rapidun_weights(
-    ff: Sequence[InfluenceEntry],
-    fr: Sequence[InfluenceEntry],
-    rf: Sequence[InfluenceEntry],
-    rr: Sequence[InfluenceEntry],
-    *,
-    n_forget: int,
-    n_retain: int,
-    config: MappingConfig,
-) -> tuple[list[float], list[float]]:
+def rapidun_weights(blocks: Blocks, config: MappingConfig) -> tuple[list[float], list[float]]:
     """Forget and retain weights from the four influence blocks.
 
     S_f = alpha FF - beta FR and S_r = gamma RR - delta RF, each scaled by median and MAD, mapped by exp(z / tau) with clipping, and
     divided by their mean.
 
     Args:
-        ff: Queries F on rows F.
-        fr: Queries R on rows F.
-        rf: Queries F on rows R.
-        rr: Queries R on rows R.
-        n_forget: Forget rows.
-        n_retain: Retain rows.
+        blocks: The influence.
         config: The mapping's options.
 
     Returns:
         Forget weights and retain weights, each with mean 1.
     """
 
-    def block(entries: Sequence[InfluenceEntry], rows: int, kind: str = "helpful") -> list[float]:
-        return row_scores(entries, rows, kind=kind, config=config)
+    def score(block: Block, kind: Kind = "helpful") -> list[float]:
+        return row_scores(block, kind=kind, config=config)
 
     forget = [
-        config.alpha * own - config.beta * other
-        for own, other in zip(block(ff, n_forget), block(fr, n_forget), strict=True)
+        config.alpha * own - config.beta * other for own, other in zip(score(blocks.ff), score(blocks.fr), strict=True)
     ]
     retain = [
-        config.gamma * own - config.delta * other
-        for own, other in zip(block(rr, n_retain), block(rf, n_retain), strict=True)
+        config.gamma * own - config.delta * other for own, other in zip(score(blocks.rr), score(blocks.rf), strict=True)
     ]
     if config.use_harmful:
-        harm = zip(forget, block(ff, n_forget, "harmful"), block(fr, n_forget, "harmful"), strict=True)
-        forget = [score - (config.alpha_harm * own + config.beta_harm * other) for score, own, other in harm]
-        harm = zip(retain, block(rr, n_retain, "harmful"), block(rf, n_retain, "harmful"), strict=True)
-        retain = [score - (config.gamma_harm * own + config.delta_harm * other) for score, own, other in harm]
+        harm = zip(forget, score(blocks.ff, "harmful"), score(blocks.fr, "harmful"), strict=True)
+        forget = [value - (config.alpha_harm * own + config.beta_harm * other) for value, own, other in harm]
+        harm = zip(retain, score(blocks.rr, "harmful"), score(blocks.rf, "harmful"), strict=True)
+        retain = [value - (config.gamma_harm * own + config.delta_harm * other) for value, own, other in harm]
     return (
         scores_to_weights(forget, tau=config.tau_f, low=config.wmin_f, high=config.wmax_f),
         scores_to_weights(retain, tau=config.tau_r, low=config.wmin_r, high=config.wmax_r),
     )
 
 
-def row_scores(entries: Sequence[InfluenceEntry], rows: int, *, kind: str, config: MappingConfig) -> list[float]:
+def row_scores(block: Block, *, kind: Kind, config: MappingConfig) -> list[float]:
     """The score of each row: the median over queries of what each query's list gives it, 0 where the row is not kept.
 
     Args:
-        entries: One list a query; queries with an empty list do not count.
-        rows: Number of rows; indices outside are ignored.
+        block: Influence; queries with an empty list do not count.
         kind: `helpful` or `harmful`.
         config: Truncation, ranks, scaling.
 
     Returns:
         One score a row.
     """
-    table: list[list[float]] = []
-    for entry in entries:
-        pairs = list(getattr(entry, kind))
-        if not pairs:
+    scaled = config.per_test_robust and not config.rank
+    rows = block.shape[1]
+    table = np.zeros(block.shape)
+    used = 0
+    for indices, values in block.rankings(kind, in_order=scaled):
+        if not len(values):
             continue
-        if config.per_test_robust and not config.rank:
-            scaled = robust_scale([value for _, value in pairs])
-            pairs = [(index, value) for (index, _), value in zip(pairs, scaled, strict=True)]
-        pairs.sort(key=lambda pair: pair[1], reverse=True)
-        if config.topk is not None:
-            pairs = pairs[: config.topk]
-        scores = [0.0] * rows
-        for place, (index, value) in enumerate(pairs):
-            if 0 <= index < rows:
-                scores[index] += float(len(pairs) - place) if config.rank else value
-        table.append(scores)
-    if not table:
+        own = np.array(robust_scale(values.tolist())) if scaled else values
+        kept = _largest(own, config.topk)
+        places = indices[kept]
+        scores = np.arange(len(kept), 0.0, -1.0) if config.rank else own[kept]
+        inside = places < rows
+        # A row that a list names twice gets both values.
+        np.add.at(table[used], places[inside], scores[inside])
+        used += 1
+    if not used:
         return [0.0] * rows
-    return np.median(np.array(table, dtype=float), axis=0).tolist()
+    return np.median(table[:used], axis=0, overwrite_input=True).tolist()
+
+
+def _largest(values: Float[np.ndarray, " n"], count: int | None) -> Int[np.ndarray, " k"]:
+    """Where the largest values are, from the largest on, equal ones in their order."""
+    if count is None or count >= len(values):
+        return np.argsort(-values, kind="stable")
+    bound = np.partition(values, len(values) - count)[len(values) - count]
+    candidates = np.flatnonzero(values >= bound)
+    return candidates[np.argsort(-values[candidates], kind="stable")][:count]
 
 
 def robust_scale(values: Sequence[float]) -> list[float]:
