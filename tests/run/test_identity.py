@@ -38,7 +38,7 @@ from unweave.train.adapters import add_lora, save_adapter
 from unweave.train.config import LoraOptions, TrainConfig
 from unweave.train.sft import train_inputs
 from unweave.unlearning.config import config_of
-from unweave.unlearning.methods import METHODS
+from unweave.unlearning.methods import METHODS, get_method
 from unweave.valuation.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig
 
 BASE = ("base/model.safetensors", "base/config.json", "base/tokenizer.json", "base/tokenizer_config.json")
@@ -287,6 +287,9 @@ def test_every_file_and_option_of_a_method_makes_another_run(method, world):
     options |= {name: Path(file) for name, file in extra.items() if name in names}
     files = [file for file in FORGET_FILES if method == "rapidun" or file not in MODEL]
     files += [file for name, file in extra.items() if name in names]
+    for name in get_method(method).models:
+        options |= {name: "other"}
+        files += ["other/adapter_model.safetensors"]
     check_files(lambda: digest_of("forget", kind, forget_inputs, options, world), files, world)
     check_options("forget", kind, forget_inputs, options, world)
 

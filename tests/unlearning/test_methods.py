@@ -18,7 +18,7 @@ from unweave.unlearning.describe import describe_methods
 from unweave.unlearning.methods import METHODS
 
 TRAINED = {
-    "npo": {}, "idk": {}, "undial": {"learning_rate": 3e-3}, "rmu": {}, "graddiff": {},
+    "npo": {}, "idk": {}, "undial": {"learning_rate": 3e-3}, "distill": {"learning_rate": 3e-3}, "rmu": {}, "graddiff": {},
 }  # fmt: skip
 
 

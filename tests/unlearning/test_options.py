@@ -37,13 +37,18 @@ EDITS = {name: method for name, method in METHODS.items() if issubclass(method, 
 
 OWN = {
     "gamma": 4.0, "alpha": 3.0, "retain_loss": "kl", "beta": 0.01, "delta": 4.0, "ascent": 0.25, "descent": 2.0, "weight_warmup": 1.0, "bound": 2.0,
-    "schedule": "dynamic", "loreun_tau": 20.0, "loreun_wmin": 0.99, "loreun_wmax": 1.01, "loreun_direction": "easy-high", "layer": 0, "steering": 50.0,
+    "teacher": "reweighted", "direction": "reverse", "schedule": "dynamic", "loreun_tau": 20.0, "loreun_wmin": 0.99, "loreun_wmax": 1.01,
+    "loreun_direction": "easy-high", "layer": 0, "steering": 50.0,
 }  # fmt: skip
+OTHERS = {("rmu", "retain_loss"): "nll", ("distill", "beta"): 5.0}
+"""Other values where those above are the method's own, or too small a change."""
+
 BESIDE = {"simnpo": {"delta": 5.0}}
 """Where rows that are not known by heart leave a method nothing to do, which it says (test_simnpo): what gives it something."""
 
 ELSEWHERE = {
     "answers": "test_idk: which answers are preferred",
+    "teacher_model": "test_distill: which model teaches",
     "lora_targets": "below, and test_rmu: which modules are trained",
 }
 
@@ -88,7 +93,7 @@ def test_own_options_of_a_method_turn_its_gradient(deep, method):
     assert own <= {*OWN, *ELSEWHERE}, "each is tried"
     first = direction(deep, method, beside)
     for name in own - set(ELSEWHERE):
-        value = "nll" if method == "rmu" and name == "retain_loss" else OWN[name]
+        value = OTHERS.get((method, name), OWN[name])
         options = beside | {name: value if getattr(kind, name) != value else value * 2}
         turned = (direction(deep, method, options) - first).norm().item()
         said = without_effect(config := kind(**PATHS, **options), config)
@@ -234,7 +239,7 @@ def test_dp2_has_no_use_for_weights_of_forget_rows(world, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "method", ["rapidun", "graddiff", "npo", "simnpo", "idk", "wga", "undial", "rmu", "ihl", "loreun", "ga"]
+    "method", ["rapidun", "graddiff", "npo", "simnpo", "idk", "wga", "undial", "distill", "rmu", "ihl", "loreun", "ga"]
 )
 def test_weights_turn_the_step_at_the_defaults(deep, method):
     """The rows' own weights against weights of 1, in a step of several rows."""

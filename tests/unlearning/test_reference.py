@@ -24,6 +24,7 @@ COMPARED = {
         {"beta": 0.0},
         lambda scene: balanced([entropy(scene, example) for example in scene.forget], [0, 0]),
     ),
+    "distill": ({"teacher": "reweighted", "beta": 0.0, "descent": 0.0, "retain_loss": "kl"}, lambda _: 0.0),
     "rmu": ({"gamma": 0.0}, lambda _: 0.0),
     "rapidun": (
         {"bound": 2.0, "descent": 0.0},
@@ -59,7 +60,7 @@ def test_every_method_that_compares_is_here():
     objectives = {name: method for name, method in available().items() if issubclass(method, Objective)}
     assert (
         {name for name, method in objectives.items() if method().compares}
-        == {"npo", "idk", "undial", "rmu"}
+        == {"npo", "idk", "undial", "rmu", "distill"}
         <= set(COMPARED)
     )
 

@@ -146,6 +146,7 @@ def forget_inputs(config: ForgetConfig, loaded: Loaded | None = None) -> dict[st
         "retain": of_rows(config.retain, config),
         "target": of_rows(config.target, config),
         "target_reference": of_named_model(config.target_reference),
+        **{name: of_named_model(getattr(config, name)) for name in get_method(config.method).models},
     }
 
 

@@ -11,6 +11,7 @@ from unweave.unlearning.methods.base import Edit, Objective
 from unweave.unlearning.methods.retrain import Retrain
 
 if TYPE_CHECKING:
+    from unweave.unlearning.methods.distill import Distill as Distill
     from unweave.unlearning.methods.dp2 import DP2 as DP2
     from unweave.unlearning.methods.fast_ntk import FastNTK as FastNTK
     from unweave.unlearning.methods.fisher import Fisher as Fisher
@@ -43,6 +44,7 @@ METHODS: dict[str, Any] = {
     "idk": "unweave.unlearning.methods.idk:IDK",
     "wga": "unweave.unlearning.methods.wga:WGA",
     "undial": "unweave.unlearning.methods.undial:UNDIAL",
+    "distill": "unweave.unlearning.methods.distill:Distill",
     "rmu": "unweave.unlearning.methods.rmu:RMU",
     "ihl": "unweave.unlearning.methods.ihl:IHL",
     "loreun": "unweave.unlearning.methods.loreun:LoReUn",

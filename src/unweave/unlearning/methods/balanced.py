@@ -75,8 +75,20 @@ class Balanced(Objective):
         """
         if self.retain_loss == "nll":
             return step.masked_mean(step.losses.means(), Role.RETAIN)
-        values = []
-        for own, other in zip(step.wide_labelled(), step.wide_labelled(before=True), strict=True):
-            before, now = (part.logits.log_softmax(dim=-1) for part in (other, own))
-            values.append((before.exp() * (before - now)).sum(dim=-1))
-        return step.masked_mean(step.per_sequence(values).means(), Role.RETAIN)
+        return kept_distribution(step)
+
+
+def kept_distribution(step: "StepView") -> "Tensor":
+    """KL(model before || model) on the retain rows' answers.
+
+    Args:
+        step: The step.
+
+    Returns:
+        A scalar: a weighted mean over the rows of means over their tokens.
+    """
+    values = []
+    for own, other in zip(step.wide_labelled(), step.wide_labelled(before=True), strict=True):
+        before, now = (part.logits.log_softmax(dim=-1) for part in (other, own))
+        values.append((before.exp() * (before - now)).sum(dim=-1))
+    return step.masked_mean(step.per_sequence(values).means(), Role.RETAIN)

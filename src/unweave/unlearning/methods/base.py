@@ -51,6 +51,7 @@ class Described:
         takes_weights: Whether weights of rows have an effect.
         takes_target: Whether it can stop at a loss of the forget rows.
         ignores: Options of the run that have no effect here, beside those that no method of its kind uses.
+        models: Its own options that name models.
     """
 
     name: ClassVar[str]
@@ -67,6 +68,7 @@ class Described:
     takes_weights: ClassVar[bool] = True
     takes_target: ClassVar[bool] = True
     ignores: ClassVar[tuple[str, ...]] = ()
+    models: ClassVar[tuple[str, ...]] = ()
 
     @property
     def draws_retain(self) -> bool:
