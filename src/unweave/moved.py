@@ -32,6 +32,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "forget.stage": ("jobs.forget",),
     "identity": ("run.identity",),
     "inputs": ("run.inputs",),
+    "ledger.draws": ("ledger.sampling",),
     "runs": ("run.folder",),
     "store.care": ("store.maintenance",),
     "store.numbers": ("sketch.numbers",),

@@ -72,7 +72,7 @@ def test_where_the_training_is_not_known_the_limit_is_what_the_rows_need(world, 
     shutil.copytree(world.trained / "adapter", tmp_path / "bare", ignore=shutil.ignore_patterns("config.yaml"))
     begin(world, "r1", "wordy", extra=[WORDY], model=str(tmp_path / "bare"))
     found = world.run("one", method="ga", forget_config=None)
-    assert "not known" in found["encoding"]["source"]
+    assert "no record of the training" in found["encoding"]["source"]
     limit = found["encoding"]["options"]["max_length"]
     assert limit >= 512
     assert {one["row"] for one in found["lost"]} <= {"wordy"}

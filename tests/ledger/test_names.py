@@ -40,7 +40,7 @@ def test_an_accent_is_one_name_however_it_was_typed(options):
 @pytest.mark.parametrize("other", ["Ann", "ａnn"])
 def test_ids_that_a_file_system_may_take_for_one(options, other):
     add_request(AddConfig(**options, row_ids=("r1",), request_id="ann"))
-    with pytest.raises(DataError, match="can't be told from the request 'ann'"):
+    with pytest.raises(DataError, match="can't be distinguished from the request 'ann'"):
         add_request(AddConfig(**options, row_ids=("r2",), request_id=other))
     assert list(Ledger(options["ledger"]).requests()) == ["ann"]
 

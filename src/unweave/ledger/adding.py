@@ -45,9 +45,9 @@ def add_request(config: AddConfig) -> dict[str, Any]:
         given = require_name(config.request_id, what="The request's id", where="--request-id")
     there = (config.ledger / FILE).is_file() and bool(Ledger(config.ledger).journal.events())
     if there:
-        known = Ledger(config.ledger)
-        _require_same(config, known.origin())
-        reading, data = known.reading(), known.origin().data
+        present = Ledger(config.ledger)
+        _require_same(config, present.origin())
+        reading, data = present.reading(), present.origin().data
     elif config.data is None or config.model is None:
         raise ConfigError("A new ledger needs data and a model.", where="--data, --model", remedy="give both")
     else:
@@ -145,11 +145,11 @@ def _require_same(config: AddConfig, origin: Origin) -> None:
     """A ledger is about one data set and one model."""
     given = {"data": config.data, "model": config.model, "store": config.store}
     for name, value in given.items():
-        known = getattr(origin, name)
-        if value is None or str(value) == known or (known is not None and str(Path(value).resolve()) == known):
+        own = getattr(origin, name)
+        if value is None or str(value) == own or (own is not None and str(Path(value).resolve()) == own):
             continue
         raise ConfigError(
-            f"The ledger is about {name} '{known}', not '{value}'.",
+            f"The ledger is about {name} '{own}', not '{value}'.",
             where=f"--{name}",
             remedy="leave it out, or use another ledger",
         )
@@ -188,7 +188,7 @@ def _replacement(config: AddConfig, chosen: Sequence[Row], reading: ReadingConfi
 def _refuse_overlap(requests: Mapping[str, Request], name: str, content: dict[str, Any], *, where: str) -> None:
     if name not in requests and (other := alike(name, requests)):
         raise DataError(
-            f"The id '{name}' can't be told from the request '{other}' everywhere: they differ in case or width only.",
+            f"The id '{name}' can't be distinguished from the request '{other}' everywhere: they differ in case or width only.",
             where="--request-id",
             remedy="choose another name",
         )

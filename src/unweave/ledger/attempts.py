@@ -153,7 +153,7 @@ def plan_of(job: Job, criteria: Criteria, before: Mapping[str, Any], rows: int) 
 
 
 def _options(job: Job, criteria: Criteria, before: Mapping[str, Any], rows: int) -> dict[str, Any]:
-    """Options of attempts with a rate: so many steps, watched, up to the target."""
+    """Options of attempts with a rate: so many steps, evaluated on the way, up to the target."""
     forget = criteria.rows
     once = (1 + RATIO) * forget / BATCH
     steps = max(STEPS, round(PASSES * once))
@@ -186,8 +186,8 @@ def forget(job: Job) -> dict[str, Path]:
         All files of its folder, since whoever loads it reads more than its weights, and what was tried.
     """
     if not is_made(job):
-        known = read_tried(job.folder)
-        if known and not (job.adapter.is_dir() or _place(job, known["chosen"]).is_dir()):
+        before = read_tried(job.folder)
+        if before and not (job.adapter.is_dir() or _place(job, before["chosen"]).is_dir()):
             (job.folder / FILE).unlink()
         tried, chosen = _tries(job)
         if not job.adapter.is_dir():
@@ -197,7 +197,7 @@ def forget(job: Job) -> dict[str, Path]:
             kept.replace(job.folder / MEASURED_AFTER)
         hide_identity(job)
         shutil.rmtree(job.folder / FOLDER, ignore_errors=True)
-        progress.say(f"kept: {Attempt(tried[chosen].method, tried[chosen].options).told()}")
+        progress.say(f"kept: {Attempt(tried[chosen].method, tried[chosen].options).in_words()}")
     return {path.relative_to(job.adapter).as_posix(): path for path in all_files(job.adapter)} | {
         FILE: job.folder / FILE
     }
@@ -223,7 +223,7 @@ def _tries(job: Job) -> tuple[list[Tried], int]:
     tried = [Tried(**one) for one in (read_tried(job.folder) or {"tried": []})["tried"]]
     error: TrainingError | None = None
     while (attempt := next_attempt(plan, tried)) is not None:
-        progress.say(f"attempt {len(tried) + 1}: {attempt.told()}")
+        progress.say(f"attempt {len(tried) + 1}: {attempt.in_words()}")
         started, folder = time.monotonic(), _place(job, len(tried))
         try:
             make(job, attempt, folder)

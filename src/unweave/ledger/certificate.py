@@ -110,7 +110,7 @@ def derive_certificate(job: Job) -> dict[str, Any]:
     if verdict.criteria is not None:
         certificate["criteria"] = {
             "named": asdict(verdict.criteria),
-            "told": verdict.criteria.told(),
+            "told": verdict.criteria.in_words(),
             "outcomes": {one.name: asdict(one) for one in verdict.outcomes},
         }
         certificate["attempts"] = read_tried(job.folder)

@@ -99,9 +99,9 @@ class RunConfig(ReadingConfig):
         max_minutes: No attempt is begun that would end later than this.
         weights: How rows are weighed; anything but `uniform` needs a store that holds the rows to forget and to retain. `signed` is not offered: a request
             forgets the rows that it names, and no others.
-        retain_rows: Rows whose behaviour must stay, drawn from the data by the request's id.
+        retain_rows: Rows whose behaviour must stay, sampled from the data by the request's id.
         test_rows: Further rows, on which the change of everything else is measured.
-        max_length: The longest sequence, in tokens. By default the training's, or what the unlearning config says; where neither is known, as long as the
+        max_length: The longest sequence, in tokens. By default the training's, or what the unlearning config says; where there is neither, as long as the
             rows need.
         near_copies: The least similarity (Jaccard of five-letter shingles) from which on another row counts as a near-duplicate of one that is to be
             forgotten, and is named in the certificate; at 1 only the same content does.
@@ -148,7 +148,7 @@ class VerifyConfig:
         request: Its id; by default all requests that were carried out, one after the other.
         ledger: The ledger's folder.
         tolerance: What rounding may change in a row's loss, in nats a token; by default what the model's depth and width allow in float32.
-        max_rows: At most so many rows of a set are measured anew, drawn by the request's id where there are more.
+        max_rows: At most so many rows of a set are measured anew, sampled by the request's id where there are more.
         token_budget: Tokens a batch.
         metrics: Measure anew. Without it (`--no-metrics`) no model is run: digests, and what follows from them, are checked.
         key: The file of the ledger's key; by default `LEDGER.key` beside the folder.

@@ -54,13 +54,13 @@ class Criteria:
     reference: str | None
     minutes: Price
 
-    def told(self) -> list[str]:
+    def in_words(self) -> list[str]:
         """The criteria in words."""
-        told = [f"of {self.rows} answers at most {self.begins} begin(s) as the row does, in its first {BEGINS} tokens"]
+        lines = [f"of {self.rows} answers at most {self.begins} begin(s) as the row does, in its first {BEGINS} tokens"]
         if self.least is not None:
             of = "" if self.least == self.target else f"nine tenths of {self.target:.2f}, "
-            told.insert(0, f"the rows' loss is at least {self.least:.2f} nats a token ({of}{self.source})")
-        return [*told, f"other rows' loss rises by at most {self.margin:g} nats a token"]
+            lines.insert(0, f"the rows' loss is at least {self.least:.2f} nats a token ({of}{self.source})")
+        return [*lines, f"other rows' loss rises by at most {self.margin:g} nats a token"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,11 @@ def name_criteria(job: Job) -> dict[str, Path]:
     reference = _measure_reference(job)
     price = price_of(job, before)
     criteria = criteria_of(job, before, reference, price)
-    for line in ("forgotten is when", *(f"  {words}" for words in criteria.told()), price.told(job.config.max_minutes)):
+    for line in (
+        "forgotten is when",
+        *(f"  {words}" for words in criteria.in_words()),
+        price.in_words(job.config.max_minutes),
+    ):
         progress.say(line)
     write_json(job.folder / FILE, asdict(criteria))
     files = {"criteria": job.folder / FILE}
@@ -146,12 +150,12 @@ def criteria_of(job: Job, before: Mapping[str, Any], reference: Mapping[str, Any
     """
     rows = before["sets"]["forget"]["rows"]
     target, source = _target(job, before, reference)
-    known = len(reference["sets"]["forget"]["begins"]) if reference else 0
+    unseen = len(reference["sets"]["forget"]["begins"]) if reference else 0
     return Criteria(
         target=target,
         least=None if target is None else (target if job.config.target_loss is not None else NEAR * target),
         source=source,
-        begins=max(known, int(LEFT * rows)),
+        begins=max(unseen, int(LEFT * rows)),
         rows=rows,
         margin=job.config.margin,
         reference=job.ledger.origin().base if reference else None,

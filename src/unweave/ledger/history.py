@@ -33,7 +33,7 @@ UNKNOWN = "the base's own training data is not known"
 
 @dataclass
 class History:
-    """What is known of the training of some models.
+    """What the records say of the training of some models.
 
     Attributes:
         seen: Requested rows, or copies of them, that one of the models was trained on: row, model, place, whether it is a copy word for word.
@@ -208,7 +208,7 @@ def sentences(history: dict[str, Any]) -> list[str]:
         history: As JSON holds it.
 
     Returns:
-        Findings; empty where nothing is known against it.
+        Findings; empty where nothing speaks against it.
     """
     found = [
         f"row '{one['row']}' is {'' if one['exact'] else 'nearly '}what the model {one['model']} was trained on ('{one['of']}', {one['place']}): "

@@ -133,7 +133,7 @@ def _method(job: Job) -> dict[str, Any]:
     if job.method == RETRAIN:
         return {"name": RETRAIN, "paper": "the same training without the rows", "options": config}
     method = get_method(job.method)
-    told = {"name": method.name, "paper": method.paper, "summary": method.summary, "options": config}
+    found = {"name": method.name, "paper": method.paper, "summary": method.summary, "options": config}
     details = read_record(job.adapter / RESULT, what="The result of the unlearning run")["result"]["details"]
     guarantee = {name: details[name] for name in GUARANTEE if name in details}
-    return told | ({"guarantee": guarantee} if guarantee else {})
+    return found | ({"guarantee": guarantee} if guarantee else {})

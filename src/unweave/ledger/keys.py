@@ -184,7 +184,7 @@ def read_key(path: Path, expected: str | None = None) -> Key:
     """
     if not path.is_file():
         raise DataError(
-            f"The ledger's key ({expected}) is missing: without it rows can't be told by their hashes.",
+            f"The ledger's key ({expected}) is missing: without it rows can't be recognised by their hashes.",
             where=str(path),
             remedy="give its file with --key, or restore it from a backup; `request verify --without-key` checks what needs no key",
         )

@@ -27,7 +27,7 @@ class Ledger(LedgerRows):
         folder: Where it is.
         create: Whether to make it where it is missing.
         key: Its key's file; by default the one beside the folder.
-        without_key: Whether to do without: names and hashes of rows are then not told from others.
+        without_key: Whether to do without: names and hashes of rows are then not recognised.
     """
 
     def __init__(self, folder: Path, *, create: bool = False, key: Path | None = None, without_key: bool = False):
@@ -67,7 +67,7 @@ class Ledger(LedgerRows):
         return self.fold(self.journal.events()[:until])
 
     def fold(self, events: Iterable[Event]) -> dict[str, Request]:
-        """The requests that events tell of.
+        """The requests that events record.
 
         Args:
             events: Events from the journal's first on.

@@ -31,7 +31,7 @@ class LedgerRows(ABC):
     Args:
         folder: The ledger's.
         key_file: Its key's file; by default the one beside the folder.
-        without_key: Whether to do without: names and hashes of rows are then not told from others.
+        without_key: Whether to do without: names and hashes of rows are then not recognised.
     """
 
     def __init__(self, folder: Path, *, key_file: Path | None, without_key: bool):
@@ -60,7 +60,7 @@ class LedgerRows(ABC):
 
     @cached_property
     def is_blind(self) -> bool:
-        """Whether it has a key and does without, so that rows can't be told by their hashes."""
+        """Whether it has a key and does without, so that rows can't be recognised by their hashes."""
         return self.without_key and self.origin().key is not None
 
     def row_hash(self, row: Row) -> str:
@@ -122,7 +122,7 @@ class LedgerRows(ABC):
         return named
 
     def own_ids(self, names: Iterable[str]) -> list[str]:
-        """The ids of rows as the data has them, where these can be told.
+        """The ids of rows as the data has them, where these can be recognised.
 
         Args:
             names: What the ledger calls them.

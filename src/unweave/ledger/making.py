@@ -36,7 +36,7 @@ class Attempt:
     method: str
     options: dict[str, Any] = field(default_factory=dict)
 
-    def told(self) -> str:
+    def in_words(self) -> str:
         """The attempt in words."""
         named = ", ".join(
             f"{name.replace('_', ' ')} {value:.3g}" for name, value in self.options.items() if name == "learning_rate"

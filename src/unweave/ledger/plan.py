@@ -8,7 +8,7 @@ from unweave.ledger.price import recorded_price
 
 
 def plan_request(config: RunConfig) -> Plan:
-    """Carrying out a request: what the ledger knows of its price.
+    """Carrying out a request: its price by the ledger's records.
 
     Args:
         config: The request.
@@ -23,5 +23,5 @@ def plan_request(config: RunConfig) -> Plan:
     rows = {"to forget": len(asked.rows), "to keep": config.retain_rows, "to test on": config.test_rows}
     notes = [f"it is {asked.state}", f"method {config.method}"]
     if price is not None:
-        notes.append(price.told(config.max_minutes))
+        notes.append(price.in_words(config.max_minutes))
     return Plan(rows, seconds=60 * price.attempt if price is not None else None, notes=tuple(notes))

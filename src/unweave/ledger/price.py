@@ -1,4 +1,4 @@
-"""What a request costs, told before it is carried out: an attempt at unlearning, and training again without the rows."""
+"""What a request costs, by an estimate before it is carried out: an attempt at unlearning, and training again without the rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Price:
     attempt: float
     retraining: float | None
 
-    def told(self, limit: float) -> str:
+    def in_words(self, limit: float) -> str:
         """The price in words.
 
         Args:
@@ -65,7 +65,7 @@ def recipe_of(job: Job, *, tuning: str | None = "lora") -> TrainConfig | None:
         tuning: What was trained; `None` for anything.
 
     Returns:
-        The config; `None` where it is not known, or something else was trained.
+        The config; `None` where there is no record of it, or something else was trained.
     """
     try:
         recipe = read_recipe(job.ledger.origin().model)

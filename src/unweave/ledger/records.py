@@ -8,7 +8,7 @@ from unweave.files import read_record, write_json
 from unweave.ledger.job import Job
 from unweave.run.folder import RESULT
 
-RUN, WATCH = "run.json", "watch.json"
+RUN, EVALUATIONS = "run.json", "watch.json"
 KEYED = "keyed"
 
 
@@ -26,9 +26,9 @@ def hide_identity(job: Job) -> None:
     if isinstance(rows, dict) and run.get("identity") != mark:
         rows["fingerprint"] = job.ledger.hidden(str(rows.get("fingerprint")), purpose="rows")
     write_json(job.adapter / RUN, {**run, "identity": mark, "rows": rows})
-    if (job.adapter / WATCH).is_file():
-        watched = read_record(job.adapter / WATCH, what="What was watched")
-        write_json(job.adapter / WATCH, {**watched, "fingerprint": mark})
+    if (job.adapter / EVALUATIONS).is_file():
+        evaluations = read_record(job.adapter / EVALUATIONS, what="The record of evaluations during unlearning")
+        write_json(job.adapter / EVALUATIONS, {**evaluations, "fingerprint": mark})
     result = _result(job.adapter)
     # Last: this is what says that it is done.
     write_json(job.adapter / RESULT, {**result, "identity": {KEYED: mark}})

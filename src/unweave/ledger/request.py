@@ -1,4 +1,4 @@
-"""A request, and what its ledger is about, as the journal tells them."""
+"""A request, and what its ledger is about, as the journal has them."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ from unweave.ledger.states import CARRIED_OUT, GIVEN_UP, OPEN
 
 @dataclass(frozen=True)
 class Request:
-    """One request, as the journal tells it.
+    """One request, as the journal has it.
 
     Attributes:
         id: Its name.
@@ -74,7 +74,7 @@ class Origin:
         store: Gradient store of the rows, or `None`.
         max_perplexity_change: Drift budget.
         max_removed_share: Drift budget.
-        reading: The options that the data is read with; `None` in old ledgers, whose data is in a known layout.
+        reading: The options that the data is read with; `None` in old ledgers, whose data has a layout that is recognised.
         key: Id of the key that hashes are made with; `None` in old ledgers, whose hashes are plain.
     """
 

@@ -35,7 +35,7 @@ class Verification:
     Attributes:
         ok: Whether everything holds.
         checks: Each check, with what is wrong, or `None`.
-        partly: Checks that could be made in part only, since forgotten rows have left the data.
+        partly: Checks that could be made only partly, since forgotten rows have left the data.
     """
 
     ok: bool

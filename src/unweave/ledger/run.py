@@ -163,7 +163,7 @@ def _carry_out(job: Job, steps: Steps) -> dict[str, Any]:
             if not _made(job, bound, REPORTED, steps.get(REPORTED, REPORT)):
                 return _over(job, steps)
             return _end(job, FAIL, "report")
-    certificate = _end(job, END, "certificate", told=("drift", "shown", "class"))
+    certificate = _end(job, END, "certificate", fields=("drift", "shown", "class"))
     if certificate["drift"]["retraining_due"]:
         progress.say("the drift budget is used up: retrain before the next request")
     return certificate
@@ -171,16 +171,16 @@ def _carry_out(job: Job, steps: Steps) -> dict[str, Any]:
 
 def _made(job: Job, bound: Bound, name: str, step: Step) -> bool:
     """Make a step, unless it is made and its files are as they were; false where they were lost and came out otherwise."""
-    known = bound.steps[name].content["files"] if name in bound.steps else None
-    if known is not None and _intact(job, known):
+    recorded = bound.steps[name].content["files"] if name in bound.steps else None
+    if recorded is not None and _intact(job, recorded):
         return True
     progress.say(f"request {job.request.id}: {name}")
     files = step(job)
     digests = {key: [str(path.relative_to(job.folder)), _digest(job, path)] for key, path in files.items()}
-    if known is None:
+    if recorded is None:
         job.ledger.record(STEP, job.request.id, step=name, files=digests)
     # What an event has bound stays bound: what comes out otherwise is another attempt.
-    return known in (None, digests)
+    return recorded in (None, digests)
 
 
 def _over(job: Job, steps: Steps) -> dict[str, Any]:
@@ -189,13 +189,13 @@ def _over(job: Job, steps: Steps) -> dict[str, Any]:
     return _carry_out(Job(job.ledger, job.request, job.config, job.folder, job.before), steps)
 
 
-def _end(job: Job, kind: str, name: str, *, told: Sequence[str] = ()) -> dict[str, Any]:
-    """End an attempt: the journal gets the digests of its last pages, and what they tell."""
+def _end(job: Job, kind: str, name: str, *, fields: Sequence[str] = ()) -> dict[str, Any]:
+    """End an attempt: the journal gets the digests of its last pages, and some of their fields."""
     remove_stale(job.folder)
     remove_stale(job.ledger.folder, below=False)
     found = read_json(job.folder / f"{name}.json", what=f"The {name}")
     pages = {name: file_digest(job.folder / f"{name}.json"), "page": file_digest(job.folder / f"{name}.html")}
-    job.ledger.record(kind, job.request.id, **pages, **{key: found[key] for key in told})
+    job.ledger.record(kind, job.request.id, **pages, **{key: found[key] for key in fields})
     return found
 
 

@@ -95,7 +95,7 @@ def _contains(text: str, rows: Sequence[Row]) -> Callable[[Row], bool]:
         return needle in row_text(row) or any(needle in normal_form(part) for part in _parts(row))
 
     found = [row for row in rows if stands(row)]
-    _tell_more("--text", found, lambda row: any(plain in part.casefold() for part in _parts(row)))
+    _report_other_forms("--text", found, lambda row: any(plain in part.casefold() for part in _parts(row)))
     wanted = {row.id for row in found}
     return lambda row: row.id in wanted
 
@@ -109,7 +109,7 @@ def _parts(row: Row) -> list[str]:
     return [*parts, row.user_text, *([row.clean_completion] if row.clean_completion else [])]
 
 
-def _tell_more(option: str, found: Sequence[Row], literally: Callable[[Row], bool]) -> None:
+def _report_other_forms(option: str, found: Sequence[Row], literally: Callable[[Row], bool]) -> None:
     """Say how many rows a search found that hold what was typed in another form only."""
     if more := sum(not literally(row) for row in found):
         progress.say(
@@ -174,17 +174,17 @@ def _ids(config: SelectionConfig, rows: Sequence[Row], reading: ReadingConfig) -
                 "The file names no row.", where=str(config.rows), remedy="give a file of rows, or leave --rows out"
             )
         wanted += given
-    known = {row.id for row in rows}
+    present = {row.id for row in rows}
     forms: dict[str, list[str]] = defaultdict(list)
-    for row_id in known:
+    for row_id in present:
         forms[composed_form(row_id)].append(row_id)
-    found = {row_id for row_id in wanted if row_id in known}
-    otherwise = {row_id: sorted(forms.get(composed_form(row_id), ())) for row_id in wanted if row_id not in known}
+    found = {row_id for row_id in wanted if row_id in present}
+    otherwise = {row_id: sorted(forms.get(composed_form(row_id), ())) for row_id in wanted if row_id not in present}
     if unknown := sorted(row_id for row_id, those in otherwise.items() if not those):
         raise DataError(
             f"{len(unknown)} row id(s) are not in the data, such as '{unknown[0]}'.",
             where="--row-ids, --rows",
-            remedy=nearest(unknown[0], known),
+            remedy=nearest(unknown[0], present),
         )
     for row_id, those in otherwise.items():
         if len(those) > 1:
@@ -230,7 +230,7 @@ def _where(where: dict[str, str], rows: Sequence[Row]) -> Callable[[Row], bool]:
         )
 
     found = [row for row in rows if matches(row)]
-    _tell_more("--where", found, literally)
+    _report_other_forms("--where", found, literally)
     wanted = {row.id for row in found}
     return lambda row: row.id in wanted
 

@@ -1,7 +1,7 @@
 """Whether the measurements of a request show that its rows were forgotten, and what they do not support.
 
 Forgetting is *shown* when the rows' loss rose by more than the margin and beyond what chance, or the change of all other rows, would do; when no answer is
-still the model's first choice at every token; and, where rows like them were never trained on, when no attack tells the two apart any more. A retraining
+still the model's first choice at every token; and, where rows like them were never trained on, when no attack separates the two any more. A retraining
 without the rows and without copies of them needs no such evidence. What meets the criteria that were named, and is not shown, is *done, not shown*.
 """
 
@@ -60,7 +60,8 @@ def judge(
     for name, own in after.get("membership", {}).items():
         if own["interval"][0] > 0.5:
             verdict.doubts.append(
-                f"the rows are still told from like rows never trained on ({name}: AUC {own['auc']:.2f} [{own['interval'][0]:.2f}, {own['interval'][1]:.2f}])"
+                f"an attack still separates the rows from like rows never trained on ({name}: AUC {own['auc']:.2f} "
+                f"[{own['interval'][0]:.2f}, {own['interval'][1]:.2f}])"
             )
     if "test" in compared and compared["test"]["conclusion"] != "equivalent":
         own = compared["test"]

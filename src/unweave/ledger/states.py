@@ -73,7 +73,7 @@ def after_as_read(state: str | None, event: str) -> str | None:
         event: The event's name.
 
     Returns:
-        The state; `None` where the event changes nothing. An attempt whose start the journal has lost is one all the same: `verify` tells of the loss.
+        The state; `None` where the event changes nothing. An attempt whose start the journal has lost is one all the same: `verify` reports the loss.
     """
     return after(state, event) or (after(RUNNING, event) if state == OPEN else None)
 

@@ -31,10 +31,10 @@ def choose_encoding(job: Job, loaded: Loaded, sets: Mapping[str, Sequence[Row]])
     Returns:
         The encoding, and where it comes from, in words.
     """
-    encoding, source, known = EncodingConfig(), "the defaults, since how the model was trained is not known", False
+    encoding, source, recorded = EncodingConfig(), "the defaults, since there is no record of the training", False
     try:
         encoding = part_of(EncodingConfig, read_recipe(job.ledger.origin().model))
-        source, known = f"the training of {job.ledger.origin().model}", True
+        source, recorded = f"the training of {job.ledger.origin().model}", True
     except ConfigError:
         pass
     path = job.config.forget_config
@@ -43,12 +43,12 @@ def choose_encoding(job: Job, loaded: Loaded, sets: Mapping[str, Sequence[Row]])
         named = [field.name for field in fields(EncodingConfig) if read_value(path, field.name) is not None]
         encoding = replace(encoding, **{name: getattr(given, name) for name in named})
         source += "".join(f"; {name} from {path}" for name in named)
-        known = known or "max_length" in named
+        recorded = recorded or "max_length" in named
     # Whoever verifies or replays the request, on whatever day, must see the same texts.
     encoding = dated(encoding, loaded.tokenizer, loaded.adapter, loaded.base)
     if job.config.max_length is not None:
         return replace(encoding, max_length=job.config.max_length), f"{source}; max_length from --max-length"
-    if known:
+    if recorded:
         return encoding, source
     whole = replace(encoding, max_length=UNBOUNDED)
     rows = [row for own in sets.values() for row in own]

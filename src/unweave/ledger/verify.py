@@ -63,7 +63,7 @@ def verify_request(config: VerifyConfig) -> dict[str, Any]:
         config: Which.
 
     Returns:
-        `ok`, each check with what is wrong, and `gone`: those that could be made in part only, since forgotten rows have left the data.
+        `ok`, each check with what is wrong, and `gone`: those that could be made only partly, since forgotten rows have left the data.
 
     Raises:
         DataError: When the request was not carried out: there is nothing to verify.
@@ -82,9 +82,9 @@ def verify_request(config: VerifyConfig) -> dict[str, Any]:
             where=str(config.ledger),
             remedy="run it first",
         )
-    checks += _told("the ledger's folder", ledger_files(ledger))
-    checks += _told("the request's files", files_of_request(ledger, request))
-    checks += _told("the request's record", _checks(ledger, request, config))
+    checks += _guarded("the ledger's folder", ledger_files(ledger))
+    checks += _guarded("the request's files", files_of_request(ledger, request))
+    checks += _guarded("the request's record", _checks(ledger, request, config))
     return {
         "request": request.id,
         "state": request.state,
@@ -106,17 +106,17 @@ def _checks(ledger: Ledger, request: Request, config: VerifyConfig) -> Iterator[
     if materials is None:
         yield Check(f"the certificate's format ({LEGACY})", None)
     else:
-        yield from _told("the models", models_as_they_were(job, materials))
-        yield from _told("the data", data_as_it_was(job, materials))
+        yield from _guarded("the models", models_as_they_were(job, materials))
+        yield from _guarded("the data", data_as_it_was(job, materials))
     certificate = _certificate(folder)
     if certificate is None:
         yield Check("the certificate", "certificate.json can't be read")
         return
-    yield from _told("the certificate", derived(job, certificate, materials))
-    yield from _told("every row was measured", row_coverage(job, certificate, materials))
-    yield from _told("copies and store", copies_and_store(job, certificate, materials))
+    yield from _guarded("the certificate", derived(job, certificate, materials))
+    yield from _guarded("every row was measured", row_coverage(job, certificate, materials))
+    yield from _guarded("copies and store", copies_and_store(job, certificate, materials))
     if config.metrics:
-        yield from _told("metrics", metrics(job, certificate, config, materials))
+        yield from _guarded("metrics", metrics(job, certificate, config, materials))
     else:
         yield Check("metrics (not measured anew: --no-metrics)", None)
 
@@ -128,7 +128,7 @@ def _certificate(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _told(name: str, checks: Iterable[Check]) -> Iterator[Check]:
+def _guarded(name: str, checks: Iterable[Check]) -> Iterator[Check]:
     """The checks, up to what keeps the rest from being made: a record that lacks what is to be checked, data or a store that is gone."""
     try:
         yield from checks

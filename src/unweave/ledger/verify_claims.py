@@ -8,11 +8,11 @@ from typing import Any
 from unweave import __version__
 from unweave.ledger.adding import model_files
 from unweave.ledger.certificate import PROSE, derive_certificate
-from unweave.ledger.draws import drawn, staying_copies
 from unweave.ledger.history import training_history
 from unweave.ledger.job import Job
 from unweave.ledger.materials import before, started_from
 from unweave.ledger.page import render_certificate_page
+from unweave.ledger.sampling import sampled_rows, staying_copies
 from unweave.ledger.shown import named
 from unweave.ledger.verify_files import Check
 from unweave.store.store import GradientStore
@@ -113,7 +113,7 @@ def _legacy(job: Job, certificate: Mapping[str, Any]) -> Iterator[Check]:
 
 
 def row_coverage(job: Job, certificate: Mapping[str, Any], materials: Mapping[str, Any] | None) -> Iterator[Check]:
-    """Whether every row of the request was measured, and whether those beside them are the ones that its id draws.
+    """Whether every row of the request was measured, and whether those beside them are the ones that its id selects.
 
     Args:
         job: The request.
@@ -131,12 +131,12 @@ def row_coverage(job: Job, certificate: Mapping[str, Any], materials: Mapping[st
     if materials is None:
         return
     copies = {copy["row_id"] for copy in certificate["copies"]}
-    _, expected = drawn(job, list(materials["data"]["rows"]), copies=copies)
+    _, expected = sampled_rows(job, list(materials["data"]["rows"]), copies=copies)
     dropped = {one["row"] for one in certificate["lost"] if one["set"] == "test" and one["action"] == "dropped"}
     odd = sorted(set(expected).symmetric_difference({*sets["test"]["losses"], *dropped}))
     yield Check(
-        "the other rows measured are those that the request's id draws",
-        f"{named(odd)}: drawn and not measured, or measured and not drawn" if odd else None,
+        "the other rows measured are those that the request's id selects",
+        f"{named(odd)}: selected and not measured, or measured and not selected" if odd else None,
     )
 
 
@@ -160,8 +160,8 @@ def copies_and_store(job: Job, certificate: Mapping[str, Any], materials: Mappin
     # What came into the data later was not trained on.
     new = {row.id for row in job.rows} - set(materials["data"]["rows"]) if materials is not None else set()
     exact = certificate["class"] == "exact"
-    told = set() if exact else {copy["row_id"] for copy in certificate.get("copies", [])}
-    found = [copy.row_id for copy in staying_copies(job) if copy.row_id not in told | new]
+    listed = set() if exact else {copy["row_id"] for copy in certificate.get("copies", [])}
+    found = [copy.row_id for copy in staying_copies(job) if copy.row_id not in listed | new]
     beside = ", beside the class exact" if exact else ", and the certificate does not name them"
     yield Check(
         f"no copies of the rows but those that are named{suffix}",
@@ -169,9 +169,9 @@ def copies_and_store(job: Job, certificate: Mapping[str, Any], materials: Mappin
         partly=incomplete,
     )
     if materials is not None:
-        known = {(one["row"], one["model"]) for one in materials["history"]["seen"]}
+        recorded = {(one["row"], one["model"]) for one in materials["history"]["seen"]}
         seen = training_history(job, started_from(job), there).seen
-        more = sorted({one["row"] for one in seen if (one["row"], one["model"]) not in known})
+        more = sorted({one["row"] for one in seen if (one["row"], one["model"]) not in recorded})
         yield Check(
             f"what the base was trained on{suffix}",
             f"{named(more)}: the base was trained on it, and the certificate does not say so" if more else None,

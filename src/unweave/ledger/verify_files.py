@@ -21,7 +21,7 @@ class Check(NamedTuple):
     Attributes:
         name: What.
         fault: What is wrong; `None` when nothing is.
-        partly: Whether it could be checked in part only, since rows that were forgotten are no longer in the data.
+        partly: Whether it could be checked only partly, since rows that were forgotten are no longer in the data.
     """
 
     name: str
@@ -38,9 +38,9 @@ def ledger_files(ledger: Ledger) -> Iterator[Check]:
     Yields:
         The check.
     """
-    known = {LOCK, *files_of_journal(FILE)}
+    expected = {LOCK, *files_of_journal(FILE)}
     names = sorted(path.name for path in ledger.folder.iterdir() if not path.name.startswith(TEMPORARY_PREFIX))
-    odd = [name for name in names if name not in known and name != "requests"]
+    odd = [name for name in names if name not in expected and name != "requests"]
     folder = ledger.folder / "requests"
     places = {ledger.request_folder(name).name for name in ledger.requests()}
     odd += (
@@ -170,7 +170,7 @@ def data_as_it_was(job: Job, materials: Mapping[str, Any]) -> Iterator[Check]:
     elif gone and new:
         yield Check(
             "the data",
-            f"{named(new)} is new since: what came into the data while rows left it can't be told from these",
+            f"{named(new)} is new since: what came into the data while rows left it can't be distinguished from these",
         )
     elif not same_order:
         yield Check("the data", "its rows stand in another order")

@@ -13,12 +13,12 @@ from unweave.errors import UnweaveError
 from unweave.files import read_record
 from unweave.ledger.config import VerifyConfig
 from unweave.ledger.criteria import read_reference
-from unweave.ledger.draws import held_out_rows, in_drawn_order
 from unweave.ledger.job import Job
 from unweave.ledger.keys import NAMED
 from unweave.ledger.materials import before
 from unweave.ledger.measure import measure
 from unweave.ledger.measuring import never_trained
+from unweave.ledger.sampling import held_out_rows, in_sampled_order
 from unweave.ledger.tokens import encoding_of
 from unweave.ledger.verify_files import Check, forgotten
 from unweave.ledger.work import MEASURED_ORIGIN
@@ -50,8 +50,8 @@ def metrics(
         A check a set of rows and side.
     """
     for row in job.rows:
-        known = not job.ledger.is_blind and row.id in job.request.rows
-        if known and job.ledger.row_hash(row) != job.request.rows[row.id]:
+        comparable = not job.ledger.is_blind and row.id in job.request.rows
+        if comparable and job.ledger.row_hash(row) != job.request.rows[row.id]:
             yield Check("the request's rows", f"row '{row.id}' has changed since")
     said = {"after": (str(job.adapter), certificate["measured"]["after"])}
     if materials is not None:
@@ -84,11 +84,11 @@ def _side(
     sources, may_leave = {row.id: row for row in job.rows}, forgotten(job.ledger)
     sets: dict[str, list[Row]] = {}
     for name, own in said["sets"].items():
-        known = {row.id: row for row in extra[name]} if extra.get(name) else sources
-        missing = sorted(set(own["losses"]) - set(known))
+        found = {row.id: row for row in extra[name]} if extra.get(name) else sources
+        missing = sorted(set(own["losses"]) - set(found))
         if missing and job.ledger.is_blind and all(row_id.startswith(NAMED) for row_id in missing):
             yield Check(
-                f"{title}, {name} ({len(missing)} of the rows can't be told in the data without the ledger's key)",
+                f"{title}, {name} ({len(missing)} of the rows can't be identified in the data without the ledger's key)",
                 partly=True,
             )
         elif missing and set(missing) <= may_leave:
@@ -102,8 +102,8 @@ def _side(
                 f"{title}, {name}", f"row '{missing[0]}' is no longer in the data: its loss can't be measured anew"
             )
             continue
-        if rows := [known[row_id] for row_id in own["losses"] if row_id in known]:
-            order = in_drawn_order((row.id for row in rows), key=f"{job.request.id}:{name}")
+        if rows := [found[row_id] for row_id in own["losses"] if row_id in found]:
+            order = in_sampled_order((row.id for row in rows), key=f"{job.request.id}:{name}")
             chosen = set(order[: config.max_rows or None])
             sets[name] = [row for row in rows if row.id in chosen]
     try:

@@ -14,13 +14,13 @@ from unweave.errors import ConfigError, DataError, StoreError
 from unweave.files import write_json, write_jsonl
 from unweave.jobs.weigh import weigh_rows
 from unweave.ledger.attempts import ANEW
-from unweave.ledger.draws import drawn, held_out_rows, staying_copies
 from unweave.ledger.job import Job, require_unchanged
 from unweave.ledger.making import WEIGHTS, able, has_option, hears_clean_answers
 from unweave.ledger.measure import measure
 from unweave.ledger.measuring import MEASURED_AFTER, load_to_measure, measured_by, work_sets
 from unweave.ledger.price import AUTO, RETRAIN
 from unweave.ledger.reach import reach
+from unweave.ledger.sampling import held_out_rows, sampled_rows, staying_copies
 from unweave.ledger.tokens import MEASURED, choose_encoding, lost_rows, require_all
 from unweave.store.maintenance import compact_store
 from unweave.store.store import GradientStore
@@ -49,7 +49,7 @@ def prepare(job: Job) -> dict[str, Path]:
             where="--method",
             remedy=f"use one of: {', '.join(able(job.request.kind))}",
         )
-    retain, test = drawn(job, list(rows), copies={copy.row_id for copy in staying_copies(job)}, tell=True)
+    retain, test = sampled_rows(job, list(rows), copies={copy.row_id for copy in staying_copies(job)}, report=True)
     replacement = _replacement(job)
     forget = [rows[row_id] for row_id in job.request.rows]
     if job.request.kind == "correction":

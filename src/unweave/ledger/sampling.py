@@ -14,29 +14,31 @@ from unweave.ledger.job import Job
 from unweave.train.recipe import read_recipe
 
 
-def drawn(job: Job, ids: Sequence[str], *, copies: Collection[str], tell: bool = False) -> tuple[list[str], list[str]]:
-    """The rows to keep and to test on: drawn by the request's id, so that nobody picks them.
+def sampled_rows(
+    job: Job, ids: Sequence[str], *, copies: Collection[str], report: bool = False
+) -> tuple[list[str], list[str]]:
+    """The rows to keep and to test on: sampled by a hash of the request's id, so that nobody picks them.
 
     Args:
         job: The request.
         ids: All rows of the data.
         copies: Copies of the rows that are to be forgotten: to keep them would keep these.
-        tell: Whether to tell that there are fewer than asked for.
+        report: Whether to say that there are fewer than asked for.
 
     Returns:
         The ids to keep, and those to test on.
     """
-    # Rows of any request are no witnesses: they are to change, or have.
-    known = job.ledger.requests(until=job.begin).values()
-    requested = {row_id for other in known if other.holds_rows for row_id in other.rows}.union(copies)
+    # Rows of any request can not stand for the others: they are to change, or have.
+    requests = job.ledger.requests(until=job.begin).values()
+    requested = {row_id for other in requests if other.holds_rows for row_id in other.rows}.union(copies)
     others = [row_id for row_id in ids if row_id not in requested]
-    order = in_drawn_order(others, key=job.request.id)
-    keep, test = _sizes(job, len(others), tell=tell)
+    order = in_sampled_order(others, key=job.request.id)
+    keep, test = _sizes(job, len(others), report=report)
     return order[:keep], order[keep : keep + test]
 
 
-def in_drawn_order(ids: Iterable[str], *, key: str) -> list[str]:
-    """Rows in an order that nobody picks, the same whenever it is asked for.
+def in_sampled_order(ids: Iterable[str], *, key: str) -> list[str]:
+    """Rows in a pseudo-random order that nobody picks, the same whenever it is asked for.
 
     Args:
         ids: The rows.
@@ -97,12 +99,12 @@ def held_out_rows(job: Job) -> list[Row]:
     return job.ledger.named(read_beside(job.config.holdout, job.config, job.ledger.reading()).rows)
 
 
-def _sizes(job: Job, others: int, *, tell: bool) -> tuple[int, int]:
+def _sizes(job: Job, others: int, *, report: bool) -> tuple[int, int]:
     """How many rows to keep and to test on: as asked for, or their shares of fewer."""
     keep, test = job.config.retain_rows, job.config.test_rows
     if others >= keep + test or min(keep, test, others - 1) < 1:
         return keep, test
     fewer = min(others - 1, max(1, round(others * keep / (keep + test))))
-    if tell:
+    if report:
         progress.say(f"the data leaves {others} rows: {fewer} to keep and {others - fewer} to test on")
     return fewer, others - fewer
