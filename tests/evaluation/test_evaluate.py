@@ -81,7 +81,8 @@ def test_a_model_that_knows_the_rows_has_not_forgotten(world):
         assert evaluate(models["before"], **sets, **others, max_new_tokens=0).verdict.conclusion == "not forgotten"
     bare = evaluate(models["before"], forget=FORGET, before=models["before"], max_new_tokens=0)
     assert bare.verdict.conclusion == "not forgotten"
-    assert bare.membership == {}
+    assert bare.membership["after"]["loss"].area == 1.0, "their own wording is known by heart, and not its paraphrases"
+    assert any(what.startswith("like rows that were never trained on: paraphrases") for what in bare.left_out)
     assert "damage: no rows to keep" in bare.left_out
 
 

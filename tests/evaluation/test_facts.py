@@ -63,6 +63,7 @@ def test_an_answer_gives_a_row_away():
     assert gives_away(row, "Elm Street 7? In Oslo: number 7 Elm Street.")
     assert not gives_away(row, "She lives in Oslo.")
     assert not gives_away(row, "")
+    assert not gives_away(Row("n", "How many?", "There are 3 of them"), "He saw 3 cats"), "a single number is no proof"
 
 
 def test_figures_are_means_over_rows():

@@ -9,9 +9,11 @@ from transformers import AutoModelForCausalLM
 from tests.folders import ROWS, save_model, write_rows
 from tests.notebook import numbered
 from unweave.cli.main import main
+from unweave.data.encoding import EncodingConfig
 from unweave.data.reading import load_rows
 from unweave.evaluation.config import AuditConfig
 from unweave.evaluation.evaluate import evaluate
+from unweave.evaluation.probes import writing
 from unweave.files import finite
 from unweave.jobs.audit import audit_models
 from unweave.models.loading import ModelConfig, load
@@ -123,3 +125,26 @@ def test_nothing_but_forgotten_rows_to_keep_is_refused(world):
 
     with pytest.raises(DataError, match="Every row of `retain`"):
         evaluate(load(str(world / "one")), forget=load_rows(ROWS[:2]), retain=load_rows(ROWS[:2]))
+
+
+def test_a_probe_model_writes_once_and_what_is_of_no_use_is_said(world, tmp_path, capsys, monkeypatch):
+    texts = iter(["which town ?", "what is the capital of Japan ?", "is it Lima ?"])
+    monkeypatch.setattr(writing, "greedy_answers", lambda _, rows, *__, **___: [next(texts) for _ in rows])
+    line = ["audit", *words(world, "forget", output_dir=tmp_path / "out", probe_model=world / "three")]
+    assert main(line) == 0
+    first = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert any(what.startswith("2 of 3 paraphrases by the probe model") for what in first["left_out"])
+    kept = json.loads((tmp_path / "out" / "paraphrases.json").read_text())["paraphrases"]
+    assert kept == {"r0": "which town ?", "r1": "", "r2": ""}
+    assert main(line) == 0, "nothing is written a second time"
+    assert main([*line, "--probes", "language"]) == 2
+    assert "writes paraphrases, and there are no such probes" in capsys.readouterr().err
+
+
+def test_a_model_in_memory_writes_paraphrases(world):
+    model = load(ModelConfig(model=str(world / "one"), dtype="float32"))
+    rows = load_rows(world / "forget.jsonl")
+    found = writing.write_paraphrases(model, rows, EncodingConfig(), count=2, max_new_tokens=4)
+    assert set(found) == {"r0", "r1"}
+    report = evaluate(model, forget=rows, probes=["paraphrase"], probe_model=model, max_new_tokens=2)
+    assert report.probes["paraphrase"].count == 3

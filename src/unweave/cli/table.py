@@ -154,7 +154,7 @@ TABLE: dict[str, Command] = {
         plan=f"{_PLANS}:forget",
     ),
     "list": Command(
-        about="list methods, sketches, attacks, preconditioners, scorers, layouts, engines, weights",
+        about="list methods, sketches, attacks, probes, preconditioners, scorers, layouts, engines, weights",
         config="unweave.jobs.listing:ListOptions",
         job="unweave.jobs.listing:list_names",
         show=f"{_SHOW}.listing:show",

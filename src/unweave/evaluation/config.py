@@ -1,5 +1,6 @@
 """Options of an audit, readable without torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,6 +8,8 @@ from typing import Annotated, Literal
 from unweave.data.config import DataConfig, ReadingConfig
 from unweave.errors import ConfigError
 from unweave.evaluation.attacks.registry import ATTACKS, DEFAULTS
+from unweave.evaluation.probes.registry import DEFAULTS as PROBE_DEFAULTS
+from unweave.evaluation.probes.registry import PROBES
 from unweave.registry import OneOf
 
 
@@ -61,6 +64,9 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
         like: Rows like them that no model was trained on, for membership inference and the level that the rows' loss should reach.
         retain: Rows that it should still know.
         detector: A regular expression that finds the unwanted behaviour in an answer, where there is one. A case has its own.
+        probes: Families of other questions through which the rows' answers may come out (`unweave list probes`). `--probes` without a name makes none.
+        probe_rows: The most rows that a family probes, one probe a row.
+        probe_model: A model that writes paraphrases of the rows' questions, in place of templates: anything that `--model` takes.
         case: A case folder, in place of rows: its tests have triggers and a detector.
         others: More models to judge and rank, such as those of other methods; each is called by its folder's name.
         retrained: The model trained without the forget rows: what forgetting should have given.
@@ -80,6 +86,9 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
     like: Path | None = None
     retain: Path | None = None
     detector: str | None = None
+    probes: tuple[Annotated[str, OneOf(PROBES)], ...] = PROBE_DEFAULTS
+    probe_rows: int = 16
+    probe_model: str | None = None
     case: Path | None = None
     output_dir: Path = Path("audit")
     others: tuple[str, ...] = ()
@@ -93,7 +102,7 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
     seed: int = 0
 
 
-OF_ROWS = "like", "retain", "detector", *ReadingConfig.__dataclass_fields__
+OF_ROWS = "like", "retain", "detector", "probes", "probe_rows", "probe_model", *ReadingConfig.__dataclass_fields__
 """Options of an audit from rows alone."""
 
 OF_A_CASE = "store", "trace_queries"
@@ -124,4 +133,23 @@ def require_tests(config: AuditConfig) -> None:
     if odd := [name for name in names if getattr(config, name) != default[name]]:
         raise ConfigError(
             f"An audit of {kind} has no use for {', '.join(odd)}.", where=", ".join(odd), remedy="leave them out"
+        )
+    if config.probe_model is not None:
+        require_paraphrases(config.probes)
+
+
+def require_paraphrases(probes: Sequence[str]) -> None:
+    """Refuse a model that writes paraphrases where no probe asks in them.
+
+    Args:
+        probes: The families that are asked for.
+
+    Raises:
+        ConfigError: When paraphrases are none of them.
+    """
+    if "paraphrase" not in probes:
+        raise ConfigError(
+            "A probe model writes paraphrases, and there are no such probes.",
+            where="probe_model",
+            remedy="leave it out, or add paraphrase to --probes",
         )

@@ -2,21 +2,32 @@
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from unweave.data.encoding import EncodingConfig
+from unweave.data.rows import Row
 from unweave.errors import ConfigError
-from unweave.evaluation.config import Margins
+from unweave.evaluation.config import Margins, require_paraphrases
 from unweave.evaluation.evaluation import Evaluation
-from unweave.evaluation.figures import figures_of
+from unweave.evaluation.figures import figures_of, gives_away
 from unweave.evaluation.forced import LogitsFile
 from unweave.evaluation.judging import judge_rows
 from unweave.evaluation.measured import Measured, measure_rows
-from unweave.evaluation.row_tests import RowTests, row_tests
+from unweave.evaluation.probes.outcome import outcome_of, rates_of
+from unweave.evaluation.probes.registry import DEFAULTS
+from unweave.evaluation.probes.writing import write_paraphrases
+from unweave.evaluation.row_tests import PARAPHRASES, RowTests, row_tests
 from unweave.models.model import Model
+
+PARAPHRASED = (
+    "like rows that were never trained on: paraphrases of the rows were made in their place, by templates. Membership inference tells the rows' own wording "
+    "from others then, and not rows that were trained on from rows that were not; and the loss of paraphrases, which a model that knows the rows finds easy "
+    "too, is a lower bound of the level that the rows' loss should reach"
+)
+"""What made rows cost in certainty."""
 
 FIRST = "after", "before", "reference"
 """The order in which models are shown; others follow."""
@@ -32,6 +43,9 @@ def evaluate(
     reference: Model | None = None,
     margins: Margins = Margins(),  # noqa: B008  # it is frozen
     detector: str | None = None,
+    probes: Sequence[str] = DEFAULTS,
+    probe_rows: int = 16,
+    probe_model: Model | None = None,
     encoding: EncodingConfig | None = None,
     max_new_tokens: int = 24,
     gradnorm_rows: int = 0,
@@ -53,11 +67,14 @@ def evaluate(
         reference: A model that never saw the rows, such as one retrained without them.
         margins: The smallest differences that matter.
         detector: A regular expression that finds the unwanted behaviour in an answer, where there is one.
+        probes: Families of probes (`unweave list probes`); none where it is empty.
+        probe_rows: The most rows that a family probes, one probe a row.
+        probe_model: A model that writes paraphrases of the rows' questions, in place of templates.
         encoding: Template and lengths.
         max_new_tokens: Longest generated answer; 0 generates none.
         gradnorm_rows: Rows to forget, and like ones, whose gradients are taken for the membership attack that needs them.
         token_budget: Tokens a batch, padding included.
-        seed: Of the bootstrap.
+        seed: Of the bootstrap, and of what is random in probes.
 
     Returns:
         The evaluation.
@@ -76,7 +93,15 @@ def evaluate(
     """
     require_detector(detector)
     encoding = encoding or EncodingConfig()
-    tests = row_tests({"forget": forget, "like": like, "retain": retain})
+    given = {"forget": forget, "like": like, "retain": retain}
+    tests = row_tests(
+        given,
+        probes=probes,
+        probe_rows=probe_rows,
+        paraphrases=writer(probe_model, encoding, probes, count=probe_rows) if probe_model is not None else None,
+        has_reference=reference is not None,
+        seed=seed,
+    )
     models = {"reference": reference, "before": before, "after": model}
     measured: dict[str, Measured] = {}
     with ExitStack() as stack:
@@ -94,10 +119,29 @@ def evaluate(
                     logits_file=logits,
                     max_new_tokens=max_new_tokens,
                     gradnorm_rows=gradnorm_rows,
+                    baseline=label == "after",
                     token_budget=token_budget,
                     label=label,
                 )
     return conclude(tests, measured, margins, detector=detector, max_new_tokens=max_new_tokens, seed=seed)
+
+
+def writer(
+    model: Model, encoding: EncodingConfig, probes: Sequence[str], *, count: int
+) -> Callable[[Sequence[Row]], dict[str, str]]:
+    """What writes the paraphrases of an evaluation.
+
+    Args:
+        model: The model that writes.
+        encoding: Template and lengths.
+        probes: The families of probes that are asked for.
+        count: The most rows.
+
+    Returns:
+        A function of the rows to forget.
+    """
+    require_paraphrases(probes)
+    return lambda rows: write_paraphrases(model, rows, encoding, count=count)
 
 
 def conclude(
@@ -125,13 +169,21 @@ def conclude(
     order = [*(label for label in FIRST if label in measured), *(label for label in measured if label not in FIRST)]
     scores = {label: measured[label].score for label in order}
     texts = {name: {row.id: row.completion for row in rows} for name, rows in tests.sets.items()}
+    others = _others(measured)
     membership = {
-        label: own.memberships(texts, members="forget", others="like")
-        for label, own in scores.items()
-        if "like" in tests.sets
+        label: own.memberships(texts, members="forget", others=others) for label, own in scores.items() if others
     }
+    outcomes = {label: outcome_of(tests.probes, measured[label].probes) for label in order}
     verdicts = {
-        label: judge_rows(scores, membership, margins, label=label, seed=seed)
+        label: judge_rows(
+            scores,
+            membership,
+            margins,
+            label=label,
+            probes=outcomes,
+            baseline=outcome_of(tests.baseline, measured[label].baseline),
+            seed=seed,
+        )
         for label in order
         if label == "after" or label not in FIRST
     }
@@ -163,7 +215,26 @@ def conclude(
         margins=margins,
         left_out=_left_out(tests, measured, detector=detector, max_new_tokens=max_new_tokens),
         others=verdicts,
+        probes=rates_of(tests.probes, outcomes, _own_prompts(tests, measured, order), seed=seed),
     )
+
+
+def _others(measured: Mapping[str, Measured]) -> str | None:
+    """The set that membership inference compares with: like rows, or paraphrases of which each model has some."""
+    for name in ("like", PARAPHRASES):
+        if all(name in own.score.forced for own in measured.values()):
+            return name
+    return None
+
+
+def _own_prompts(tests: RowTests, measured: Mapping[str, Measured], order: Sequence[str]) -> dict[str, dict[str, bool]]:
+    """Model to row id to whether the answer to the row's own prompt gives it away."""
+    answers = {label: measured[label].answers.get("forget", {}) for label in order}
+    return {
+        label: {row.id: gives_away(row, own[row.id]) for row in tests.probes.rows}
+        for label, own in answers.items()
+        if own
+    }
 
 
 def require_detector(detector: str | None) -> None:
@@ -187,14 +258,21 @@ def _left_out(
     tests: RowTests, measured: Mapping[str, Measured], *, detector: str | None, max_new_tokens: int
 ) -> list[str]:
     tokens = measured["after"].score.forced["forget"].tokens()
+    others, made = _others(measured), len(tests.sets.get(PARAPHRASES, []))
+    fitting = (
+        min(len(own.score.forced[PARAPHRASES].row_ids) for own in measured.values()) if others == PARAPHRASES else 0
+    )
     longer = sum(count > max_new_tokens for count in tokens)
     missing = {
-        "membership inference: no like rows that were never trained on": "like" not in tests.sets,
+        "membership inference: no like rows that were never trained on, and no question to make some of": others
+        is None,
+        PARAPHRASED: others == PARAPHRASES,
+        f"{made - fitting} of {made} made paraphrases: they have no room within the longest sequence": made > fitting,
         "damage: no rows to keep": "retain" not in tests.sets,
         "what changed: no model before": "before" not in measured,
         "over-forgetting: no reference model that never saw the rows": "reference" not in measured,
         "a detector's share of answers: none was given, answers are compared with the rows' own": detector is None,
-        "generated answers: max_new_tokens is 0": not max_new_tokens,
+        "generated answers, those to probes too: max_new_tokens is 0": not max_new_tokens,
         f"the ends of {longer} of {len(tokens)} answers to forget: they are longer than the {max_new_tokens} tokens that are generated": max_new_tokens
         and longer,
     }

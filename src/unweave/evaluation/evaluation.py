@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from unweave.evaluation.config import Margins
 from unweave.evaluation.measures.membership import Membership
+from unweave.evaluation.probes.outcome import ProbeRates
 from unweave.evaluation.verdict import Verdict
 from unweave.frames import frame
 from unweave.lazy import resolve
@@ -35,6 +36,8 @@ class Evaluation:
         margins: The smallest differences that matter.
         left_out: What could not be said for want of rows or models.
         others: Further models to their verdicts.
+        probes: Family of probes to its number, of how many rows none could be made and why, and model to the share that gave a row away; first the rows'
+            own prompts.
     """
 
     verdict: Verdict
@@ -45,6 +48,7 @@ class Evaluation:
     margins: Margins
     left_out: list[str]
     others: dict[str, Verdict] = field(default_factory=dict)
+    probes: dict[str, ProbeRates] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object.
@@ -63,6 +67,7 @@ class Evaluation:
             "membership": {
                 model: {attack: one.to_json() for attack, one in own.items()} for model, own in self.membership.items()
             },
+            "probes": {name: one.to_json() for name, one in self.probes.items()},
             "losses": self.losses,
             "margins": asdict(self.margins),
             "left_out": self.left_out,
@@ -73,7 +78,7 @@ class Evaluation:
 
         Returns:
             A row a figure: `model`, `rows`, `figure`, `value`, the ends `low` and `high` of its 95 % interval, and `count`. Membership attacks stand as
-            figures of the rows `forget`.
+            figures of the rows `forget`, and so do families of probes.
         """
         lines: list[tuple[Any, ...]] = [
             (model, name, figure, one.value, one.low, one.high, one.count)
@@ -85,6 +90,11 @@ class Evaluation:
             (model, "forget", f"membership, {attack}", one.area, one.low, one.high, one.members + one.others)
             for model, own in self.membership.items()
             for attack, one in own.items()
+        ]
+        lines += [
+            (model, "forget", f"probe, {family}", one.value, one.low, one.high, one.count)
+            for family, own in self.probes.items()
+            for model, one in own.rates.items()
         ]
         names = ("model", "rows", "figure", "value", "low", "high", "count")
         return frame({name: [line[place] for line in lines] for place, name in enumerate(names)})

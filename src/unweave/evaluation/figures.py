@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 from unweave.data.case import detects
 from unweave.data.rows import Row
 from unweave.evaluation.forced import Forced
-from unweave.evaluation.measures.facts import facts_found, named_facts
+from unweave.evaluation.measures.facts import NUMBER, facts_found, named_facts
 from unweave.evaluation.measures.likelihood import exact_memorisation, extraction_strength
 from unweave.evaluation.measures.text import NEARLY, contains, exact_match, fuzzy_match, rouge_l_recall
 from unweave.stats.intervals import Estimate, mean
 
-SETS = {"forget": "rows to forget", "like": "rows like them, never trained on", "retain": "rows to keep"}
+SETS = {
+    "forget": "rows to forget",
+    "like": "rows like them, never trained on",
+    "paraphrases": "paraphrases of the rows to forget, made by templates",
+    "retain": "rows to keep",
+}
 """Set to its title."""
 
 FIGURES = {
@@ -89,7 +94,9 @@ def _of_answers(
 
 
 def gives_away(row: Row, answer: str) -> bool:
-    """Whether a generated answer gives a row's answer away: it holds it as whole words, is nearly the same, or says all of its named facts.
+    """Whether a generated answer gives a row's answer away.
+
+    It does when it holds the answer as whole words, is nearly the same, or says all of its named facts; a single number among these is said by chance.
 
     Args:
         row: The row.
@@ -101,7 +108,9 @@ def gives_away(row: Row, answer: str) -> bool:
     if contains(answer, row.completion) or fuzzy_match(row.completion, answer) >= NEARLY:
         return True
     facts = named_facts(row.prompt, row.completion)
-    return bool(facts) and facts_found(facts, answer) == 1
+    if not facts or (len(facts) == 1 and NUMBER.fullmatch(facts[0])):
+        return False
+    return facts_found(facts, answer) == 1
 
 
 def _share(values: Sequence[float], seed: int) -> Estimate:

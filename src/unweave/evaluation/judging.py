@@ -7,6 +7,8 @@ from statistics import fmean
 from unweave.evaluation.config import Margins
 from unweave.evaluation.inference import PRIVLEAK_ATTACK
 from unweave.evaluation.measures.membership import Membership, privleak
+from unweave.evaluation.probes.outcome import Outcome, probe_comparisons, probe_findings
+from unweave.evaluation.row_tests import MADE, PARAPHRASES
 from unweave.evaluation.score import Score
 from unweave.evaluation.verdict import (
     DAMAGED,
@@ -27,6 +29,9 @@ from unweave.stats.comparisons import Comparison, as_family, compare_paired
 FEWEST = 2
 """Rows that a paired comparison needs."""
 
+SETS = "forget", "like", PARAPHRASES, "retain"
+"""The sets on which models are compared, in the order of the comparisons."""
+
 Finding = tuple[str, str]
 """A conclusion, or none, and its reason."""
 
@@ -37,6 +42,8 @@ def judge_rows(
     margins: Margins,
     *,
     label: str = "after",
+    probes: Mapping[str, Outcome] | None = None,
+    baseline: Outcome | None = None,
     seed: int = 0,
 ) -> Verdict:
     """Judge a model by rows.
@@ -46,17 +53,21 @@ def judge_rows(
         membership: The attacks on each, where there are like rows.
         margins: The smallest differences that matter.
         label: Which model is under test.
+        probes: What came of the probes of each model.
+        baseline: What came of those of like rows under the model under test.
         seed: Of the bootstrap.
 
     Returns:
         The verdict.
     """
     after, before, reference = scores[label], scores.get("before"), scores.get("reference")
+    outcomes = probes or {}
     kept = as_family(_comparisons(before, after, ("retain",), margins)) if before else []
     distance = leak = None
     warnings = []
     if reference is not None:
-        comparisons = as_family(_comparisons(reference, after, ("forget", "like", "retain"), margins))
+        asked = _probed(outcomes, "reference", label, margins)
+        comparisons = as_family([*_comparisons(reference, after, SETS, margins), *asked])
         findings = against_retrained(comparisons)
         distance = joined_mean([own.row_divergence() for own in after.forced.values()], seed=seed).within(0, math.inf)
         if label in membership:
@@ -65,8 +76,14 @@ def judge_rows(
             if not own.agrees_with(other):
                 findings.append(("", leak_reason(leak, own, other)))
     else:
-        comparisons = as_family(_comparisons(before, after, ("forget", "like", "retain"), margins)) if before else []
-        findings = [*_forgotten(after, before, comparisons), *_damaged(comparisons)]
+        asked = _probed(outcomes, "before", label, margins)
+        comparisons = as_family([*_comparisons(before, after, SETS, margins), *asked]) if before else []
+        findings = _forgotten(after, before, comparisons, margins)
+        findings += probe_findings(outcomes[label], baseline) if label in outcomes else []
+        if any(name == NOT_FORGOTTEN for name, _ in findings):
+            # What still comes out is not held back.
+            findings = [(NOT_FORGOTTEN, reason) for _, reason in findings]
+        findings += _damaged(comparisons)
         warnings.append("without a reference model, forgotten and over-forgotten can't be told apart")
     warnings += [too_small(one) for one in comparisons if one.conclusion == "unclear"]
     names = list(dict.fromkeys(name for name, _ in findings if name))
@@ -82,11 +99,18 @@ def judge_rows(
     )  # fmt: skip
 
 
+def _probed(outcomes: Mapping[str, Outcome], first: str, second: str, margins: Margins) -> list[Comparison]:
+    if first not in outcomes or second not in outcomes:
+        return []
+    return probe_comparisons(outcomes[first], outcomes[second], margins)
+
+
 def _comparisons(first: Score, second: Score, names: Sequence[str], margins: Margins) -> list[Comparison]:
     """Row by row, of each set that is large enough."""
     losses = {
         "forget": ("loss of rows to forget", margins.margin_forget),
         "like": ("loss of rows like them", margins.margin_forget),
+        PARAPHRASES: ("loss of the rows in other words", margins.margin_forget),
         "retain": ("loss of rows to keep", margins.margin_clean),
     }
     found = []
@@ -94,6 +118,9 @@ def _comparisons(first: Score, second: Score, names: Sequence[str], margins: Mar
         if name not in second.forced or len(second.forced[name].row_ids) < FEWEST:
             continue
         one, two = first.forced[name], second.forced[name]
+        if one.row_ids != two.row_ids:
+            # Of made rows one tokenizer may have room for other ones.
+            continue
         if name == "forget":
             begins = ([float(hit) for hit in side.begins()] for side in (one, two))
             title = "answers that begin as the rows to forget"
@@ -103,7 +130,9 @@ def _comparisons(first: Score, second: Score, names: Sequence[str], margins: Mar
     return found
 
 
-def _forgotten(after: Score, before: Score | None, comparisons: Sequence[Comparison]) -> list[Finding]:
+def _forgotten(
+    after: Score, before: Score | None, comparisons: Sequence[Comparison], margins: Margins
+) -> list[Finding]:
     """What speaks against the rows being forgotten, where no model that never saw them is there to compare with."""
     own = after.forced["forget"]
     count, left = len(own.row_ids), sum(own.begins())
@@ -128,7 +157,23 @@ def _forgotten(after: Score, before: Score | None, comparisons: Sequence[Compari
             for one in comparisons
             if one.name == "loss of rows to forget" and not (one.conclusion == "different" and one.difference > 0)
         ]
+        findings += _favoured(after, margins, known=bool(findings))
     return findings
+
+
+def _favoured(after: Score, margins: Margins, *, known: bool) -> list[Finding]:
+    """Whether the rows' own wording is still far likelier than paraphrases of it: a bound of the level that their loss should reach."""
+    if PARAPHRASES not in after.forced or len(after.forced[PARAPHRASES].row_ids) < FEWEST:
+        return []
+    made = dict(zip(after.forced[PARAPHRASES].row_ids, after.forced[PARAPHRASES].mean_losses(), strict=True))
+    own = dict(zip(after.forced["forget"].row_ids, after.forced["forget"].mean_losses(), strict=True))
+    pairs = [(made[f"{row_id}{MADE}"], loss) for row_id, loss in own.items() if f"{row_id}{MADE}" in made]
+    one = compare_paired(
+        "loss of the rows' own wording", *map(list, zip(*pairs, strict=True)), margin=margins.margin_forget
+    )
+    if not (one.conclusion == "different" and one.difference < 0):
+        return []
+    return [(NOT_FORGOTTEN if known else SUPPRESSED, reason_of(one, "their paraphrases"))]
 
 
 def _damaged(comparisons: Sequence[Comparison]) -> list[Finding]:

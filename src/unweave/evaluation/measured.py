@@ -1,14 +1,17 @@
 """Everything that is measured of one model on rows alone, as JSON can hold it, so that it can be kept and judged later."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from unweave.data.encoding import EncodingConfig
+from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.evaluation.forced import Forced, LogitsFile
-from unweave.evaluation.row_tests import RowTests
+from unweave.evaluation.probes.asking import Found, ask
+from unweave.evaluation.probes.making import Probes
+from unweave.evaluation.row_tests import PARAPHRASES, RowTests
 from unweave.evaluation.score import Score, score
 from unweave.models.generation import greedy_answers
 from unweave.models.model import Model
@@ -24,10 +27,14 @@ class Measured:
     Attributes:
         score: Values of given answers.
         answers: Set to row id to its greedy answer; empty where none were generated.
+        probes: What it answered to the probes.
+        baseline: What it answered to those of like rows.
     """
 
     score: Score
     answers: dict[str, dict[str, str]]
+    probes: Found = field(default_factory=dict)
+    baseline: Found = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -45,7 +52,9 @@ class Measured:
         """
         own = value["score"]
         forced = {name: Forced(**one) for name, one in own["forced"].items()}
-        return cls(Score(forced, own["reference"], own["gradnorms"]), value["answers"])
+        return cls(
+            Score(forced, own["reference"], own["gradnorms"]), value["answers"], value["probes"], value["baseline"]
+        )
 
 
 def measure_rows(
@@ -56,6 +65,7 @@ def measure_rows(
     logits_file: LogitsFile | None = None,
     max_new_tokens: int = 24,
     gradnorm_rows: int = 0,
+    baseline: bool = False,
     token_budget: int = 4096,
     label: str = "measure",
     lap: Callable[[str], None] = lambda _: None,
@@ -69,6 +79,7 @@ def measure_rows(
         logits_file: The reference model's logits, to be compared with; where none are recorded yet, this model's are.
         max_new_tokens: Longest generated answer; 0 generates none.
         gradnorm_rows: Rows to forget, and like ones, whose gradients are taken for the membership attack that needs them.
+        baseline: Whether like rows are probed too: of a model under test.
         token_budget: Tokens a batch, padding included.
         label: Names the model in progress.
         lap: Called with the name of each part as it ends.
@@ -79,8 +90,11 @@ def measure_rows(
     Raises:
         DataError: When a row has no room within the longest sequence: models are compared row by row.
     """
-    sets = tests.sets
-    pair = ("forget", "like") if "like" in sets else ()
+    sets = {
+        name: rows if name != PARAPHRASES else _with_room(rows, model, encoding) for name, rows in tests.sets.items()
+    }
+    sets = {name: rows for name, rows in sets.items() if rows}
+    pair = next((("forget", name) for name in ("like", PARAPHRASES) if name in sets), ())
     scored = score(
         model,
         sets,
@@ -107,7 +121,22 @@ def measure_rows(
                 about = f"{label}: answers, {name}"
                 answers[name] = answered(model, sets[name], encoding, max_new_tokens=max_new_tokens, description=about)
         lap("generated answers")
-    return Measured(scored, answers)
+    probed, other = (
+        ask(model, one, encoding, max_new_tokens=max_new_tokens, token_budget=token_budget, label=label)
+        for one in (tests.probes, tests.baseline if baseline else Probes())
+    )
+    lap("probes")
+    return Measured(scored, answers, probed, other)
+
+
+def _with_room(rows: Sequence[Row], model: Model, encoding: EncodingConfig) -> list[Row]:
+    """The made rows that fit: a longer question may leave no room for the answer."""
+    kept = []
+    for row in rows:
+        with contextlib.suppress(DataError):
+            encode_rows([row], model.tokenizer, encoding)
+            kept.append(row)
+    return kept
 
 
 def answered(

@@ -200,6 +200,9 @@ MEANINGS = {
     "loss of rows like them": (OVER, SUPPRESSED),
     "loss of clean answers": (DAMAGED, ""),
     "loss of rows to keep": (DAMAGED, ""),
+    "probes that give a row away": (NOT_FORGOTTEN, ""),
+    "answers chosen among those of other rows": (SUPPRESSED, ""),
+    "loss of the rows in other words": (OVER, SUPPRESSED),
     "right answers": ("", DAMAGED),
     "unwanted answers, no trigger": (NOT_FORGOTTEN, ""),
 }

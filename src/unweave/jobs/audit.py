@@ -80,7 +80,7 @@ def audit_inputs(config: AuditConfig) -> dict[str, Input]:
     return {
         "case": of_case(config.case),
         **{name: of_rows(getattr(config, name), config) for name in ("forget", "like", "retain")},
-        **{name: of_named_model(getattr(config, name)) for name in ("before", "after", "retrained")},
+        **{name: of_named_model(getattr(config, name)) for name in ("before", "after", "retrained", "probe_model")},
         "others": together({Path(name).name: of_named_model(name) for name in config.others}),
         "store": of_store(config.store),
     }

@@ -1,15 +1,16 @@
 """The audit from rows alone: each model is loaded once and measured, what was measured is kept, and judged as `uw.evaluate` judges."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from unweave.config import part_of
 from unweave.data.encoding import EncodingConfig
+from unweave.data.rows import Row
 from unweave.data.training_rows import read_training_rows
 from unweave.evaluation.config import AuditConfig, Margins
-from unweave.evaluation.evaluate import conclude, require_detector
+from unweave.evaluation.evaluate import conclude, require_detector, writer
 from unweave.evaluation.evidence import Clock
 from unweave.evaluation.forced import LogitsFile
 from unweave.evaluation.measured import Measured, measure_rows
@@ -54,14 +55,44 @@ class _RowAudit:
         self.config, self.models = config, models
         paths = {name: getattr(config, name) for name in GIVEN}
         read = {name: read_training_rows(path, config) for name, path in paths.items() if path is not None}
-        self.tests = row_tests(read)
-        rows = [row for own in self.tests.sets.values() for row in own]
-        run.start(rows=rows, problems=[problem for own in read.values() for problem in own.problems])
+        run.start(
+            rows=[row for own in read.values() for row in own],
+            problems=[problem for own in read.values() for problem in own.problems],
+        )
         self.encoding = part_of(EncodingConfig, config)
+        self.tests = row_tests(
+            read,
+            probes=config.probes,
+            probe_rows=config.probe_rows,
+            paraphrases=self._written if config.probe_model is not None else None,
+            has_reference="reference" in models,
+            seed=config.seed,
+        )
         self.logits = LogitsFile(config.output_dir / "retrained_logits.bin", {})
         self.digests = {name: rows_digest(own) for name, own in self.tests.sets.items()}
         self.measured: dict[str, Measured] = {}
         self.seconds: dict[str, dict[str, float]] = {}
+
+    def _written(self, rows: Sequence[Row]) -> dict[str, str]:
+        """What the probe model writes, or has written of the same rows."""
+        config = self.config
+        assert config.probe_model is not None, "a model writes"
+        name = config.probe_model
+        identity = {
+            "model": of_named_model(name).content,
+            "rows": rows_digest(rows),
+            "count": config.probe_rows,
+            "encoding": asdict(self.encoding),
+            "dtype": config.dtype,
+            **versions(),
+        }
+
+        def write() -> dict[str, str]:
+            loaded = load(ModelConfig(model=name, dtype=config.dtype, device=config.device))
+            return writer(loaded, self.encoding, config.probes, count=config.probe_rows)(rows)
+
+        path = config.output_dir / "paraphrases.json"
+        return remembered(path, identity, write, key="paraphrases", what="The paraphrases")
 
     def measure(self, label: str) -> None:
         """Measure one model, or read what was measured of it."""
@@ -99,6 +130,9 @@ class _RowAudit:
             "encoding": asdict(self.encoding),
             "max_new_tokens": self.config.max_new_tokens,
             "gradnorm_rows": self.config.gradnorm_rows,
+            "probes": {name: rows_digest(one.asked for one in own) for name, own in self.tests.probes.families.items()},
+            "probe_rows": self.config.probe_rows,
+            "seed": self.config.seed,
             **versions(),
         }
 
@@ -110,6 +144,7 @@ class _RowAudit:
             logits_file=self.logits if "reference" in self.models else None,
             max_new_tokens=self.config.max_new_tokens,
             gradnorm_rows=self.config.gradnorm_rows,
+            baseline=label not in ("before", "reference"),
             label=label,
             lap=clock.lap,
         )

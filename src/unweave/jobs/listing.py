@@ -13,11 +13,14 @@ import tyro
 
 from unweave.lazy import resolve
 
-Kind = Literal["methods", "sketches", "attacks", "preconditioners", "scorers", "layouts", "engines", "weights"]
+Kind = Literal[
+    "methods", "sketches", "attacks", "probes", "preconditioners", "scorers", "layouts", "engines", "weights"
+]
 
 REGISTRIES = {
     "sketches": "unweave.sketch.registry:SKETCHES",
     "attacks": "unweave.evaluation.attacks.registry:ATTACKS",
+    "probes": "unweave.evaluation.probes.registry:PROBES",
     "preconditioners": "unweave.attribution.registry:PRECONDITIONERS",
     "scorers": "unweave.attribution.registry:SCORERS",
     "engines": "unweave.engines.registry:ENGINES",
@@ -28,6 +31,7 @@ OPTIONS = {
     "methods": "unweave forget --method",
     "sketches": "unweave cache --sketch",
     "attacks": "unweave audit --attacks",
+    "probes": "unweave audit --probes",
     "preconditioners": "unweave trace --preconditioner",
     "scorers": "unweave trace --scorer",
     "engines": "unweave cache --engine",

@@ -137,7 +137,14 @@ def _audit_of_rows(config: AuditConfig, models: int) -> Plan:
     named = {"to forget": config.forget, "like them": config.like, "to keep": config.retain}
     rows = {name: len(read_training_rows(path, config)) for name, path in named.items() if path is not None}
     answers = models * (rows["to forget"] + rows.get("to keep", 0))
-    return Plan(rows, work={"models": models, "answers": answers, "tokens in each at most": config.max_new_tokens})
+    probes = models * len(config.probes) * min(config.probe_rows, rows["to forget"])
+    work = {
+        "models": models,
+        "answers": answers,
+        "probes at most": probes,
+        "tokens in each at most": config.max_new_tokens,
+    }
+    return Plan(rows, work=work)
 
 
 def value_score(config: ScoreConfig) -> Plan:

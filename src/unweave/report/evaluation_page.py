@@ -36,6 +36,7 @@ def write_evaluation_page(
             verdicts={"after": report.verdict, **report.others},
             models=models or {},
             seconds=seconds or {},
+            probes={name: own for name, own in report.probes.items() if own.rates or own.unmade},
             sets={name: title for name, title in SETS.items() if name in first},
             figures={name: words for name, words in FIGURES.items() if name in shown},
             shown=SHOWN_ANSWERS,

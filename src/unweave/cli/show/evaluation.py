@@ -15,6 +15,7 @@ def print_evaluation(metrics: dict[str, Any]) -> None:
         print_verdict(f"{label}: ", verdict)
     terminal.line()
     _print_figures(metrics)
+    _print_probes(metrics["probes"])
     if metrics["left_out"]:
         terminal.line("left out:")
         for what in metrics["left_out"]:
@@ -48,6 +49,23 @@ def _print_figures(metrics: dict[str, Any]) -> None:
         shown = [figure for figure in FIGURES if any(figure in one for one in own.values())]
         lines = [[FIGURES[figure], *(_cell(own[label].get(figure)) for label in models)] for figure in shown]
         terminal.print_table(f"{title}: {metrics['rows'][name]}", ["", *models], lines)
+
+
+def _print_probes(probes: dict[str, Any]) -> None:
+    asked = {name: own for name, own in probes.items() if own["rates"]}
+    if not asked:
+        return
+    models = list(next(iter(asked.values()))["rates"])
+    lines = [
+        [
+            name.replace("_", " "),
+            str(own["count"]),
+            str(sum(own["unmade"].values())),
+            *(_cell(own["rates"][label]) for label in models),
+        ]
+        for name, own in asked.items()
+    ]
+    terminal.print_table("probes that give a row away", ["", "asked", "not made", *models], lines)
 
 
 def _cell(value: dict[str, Any] | None) -> str:
