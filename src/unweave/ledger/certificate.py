@@ -36,6 +36,13 @@ NOT_MEASURED = {
 }
 
 
+PROBED = {
+    "generation": "answers to triggers, and to other prompts than the rows' own and the probes (unweave audit)",
+    "attacks": "attacks: relearning, quantisation, sampling, the middle layers (unweave audit --case)",
+}
+"""What is not measured where probes are."""
+
+
 def write_certificate(job: Job, *, name: str = "certificate") -> dict[str, Path]:
     """Write certificate.json and certificate.html; of a request whose rows were not forgotten report.json and report.html, which certify nothing.
 
@@ -157,7 +164,8 @@ def _store(job: Job, *, forgotten: bool) -> dict[str, Any]:
 
 def _not_measured(after: Mapping[str, Any], *, exact: bool) -> list[str]:
     done = {"membership": "membership" in after, "retrained": exact}
-    return [words for name, words in NOT_MEASURED.items() if not done.get(name)]
+    words = NOT_MEASURED | (PROBED if "probes" in after else {})
+    return [text for name, text in words.items() if not done.get(name)]
 
 
 def _commands(job: Job) -> dict[str, str]:

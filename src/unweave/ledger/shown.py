@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from unweave.ledger.probing import probe_finding
+
 MOST_NAMED = 20
 
 
@@ -69,6 +71,8 @@ def judge(
             f"other rows' loss changed by {own['difference']:+.3f} [{own['low']:+.3f}, {own['high']:+.3f}] nats a token: "
             f"{own['count']} rows do not show that it stayed within {margin:g}"
         )
+    if words := probe_finding(before, after):
+        verdict.findings.append(words)
     for one in before.get("lost", ()):
         left = "only what fits was unlearned and measured" if one["action"] == "cut" else "it was not measured"
         if one["set"] == "retain":

@@ -19,9 +19,10 @@ from unweave.ledger.making import WEIGHTS, able, has_option, hears_clean_answers
 from unweave.ledger.measure import measure
 from unweave.ledger.measuring import MEASURED_AFTER, load_to_measure, measured_by, work_sets
 from unweave.ledger.price import AUTO, RETRAIN
+from unweave.ledger.probing import probed
 from unweave.ledger.reach import reach
 from unweave.ledger.sampling import held_out_rows, sampled_rows, staying_copies
-from unweave.ledger.tokens import MEASURED, choose_encoding, lost_rows, require_all
+from unweave.ledger.tokens import MEASURED, choose_encoding, encoding_of, lost_rows, require_all
 from unweave.store.maintenance import compact_store
 from unweave.store.store import GradientStore
 from unweave.weights.config import WeighConfig
@@ -103,6 +104,7 @@ def measure_before(job: Job) -> dict[str, Path]:
         "encoding": {"options": to_plain(encoding), "source": source},
         "lost": lost,
         "copies": [copy.__dict__ for copy in staying_copies(job)],
+        "probes": probed(loaded, sets, encoding),
     }
     write_json(job.folder / MEASURED, found)
     return {"measured": job.folder / MEASURED}
@@ -158,7 +160,10 @@ def measure_after(job: Job) -> dict[str, Path]:
     """
     files = {"after": job.folder / MEASURED_AFTER}
     # What the attempt was judged by is read again, if it is of the same weights.
-    measured_by(job, str(job.adapter), keep=files["after"])
+    found = measured_by(job, str(job.adapter), keep=files["after"])
+    if "probes" not in found:
+        loaded = load_to_measure(job, str(job.adapter))
+        write_json(files["after"], found | {"probes": probed(loaded, work_sets(job), encoding_of(job))})
     origin = job.ledger.origin().model
     if origin != job.before:
         files["origin"] = job.folder / MEASURED_ORIGIN
