@@ -71,7 +71,12 @@ def test_before_after_and_forget_are_all_that_it_needs(world, tmp_path, capsys, 
     printed = capsys.readouterr().out
     metrics = json.loads((tmp_path / "audit" / "metrics.json").read_text())
     page = (tmp_path / "audit" / "audit.html").read_text()
-    for what in ("damage: no rows to keep", "answers to triggers, and false alarms", "a detector's share of answers"):
+    for what in (
+        "damage: no rows to keep",
+        "answers to triggers, and false alarms",
+        "attacks (the middle",
+        "a detector's share of answers",
+    ):
         for text in (printed, page.replace("&#39;", "'"), "\n".join(metrics["left_out"])):
             assert what in text
     assert metrics["rows"]["forget"] == 3
@@ -111,6 +116,7 @@ def test_rows_that_are_forgotten_are_in_no_other_set(world, tmp_path):
         (["--forget", "f.jsonl", "--case", "c"], "two sets of tests"),
         (["--case", "c", "--detector", "x"], "An audit of a case has no use for detector"),
         (["--forget", "f.jsonl", "--store", "s"], "An audit of rows has no use for store"),
+        (["--forget", "f.jsonl", "--attacks", "lens", "--samples", "2"], "has no use for attacks, samples"),
         (["--forget", "{world}/forget.jsonl", "--detector", "("], "no regular expression"),
     ],
 )

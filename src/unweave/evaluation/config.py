@@ -105,7 +105,7 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
 OF_ROWS = "like", "retain", "detector", "probes", "probe_rows", "probe_model", *ReadingConfig.__dataclass_fields__
 """Options of an audit from rows alone."""
 
-OF_A_CASE = "store", "trace_queries"
+OF_A_CASE = "store", "trace_queries", *AttackConfig.__dataclass_fields__
 """Options of an audit of a case alone."""
 
 
@@ -130,7 +130,8 @@ def require_tests(config: AuditConfig) -> None:
         )
     default = {field.name: field.default for field in fields(config)}
     kind, names = ("a case", OF_ROWS) if config.forget is None else ("rows", OF_A_CASE)
-    if odd := [name for name in names if getattr(config, name) != default[name]]:
+    # No attacks is what an audit of rows makes.
+    if odd := [name for name in names if getattr(config, name) not in (default[name], ())]:
         raise ConfigError(
             f"An audit of {kind} has no use for {', '.join(odd)}.", where=", ".join(odd), remedy="leave them out"
         )

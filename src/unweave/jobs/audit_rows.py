@@ -24,6 +24,7 @@ from unweave.run.inputs import of_named_model, rows_digest
 
 WITHOUT_A_CASE = (
     "answers to triggers, and false alarms without one: they are tests of a case",
+    "attacks (the middle layers, sampling, relearning, quantisation): they are made on a case",
     "how well the rows are traced: that is judged on a case",
 )
 
