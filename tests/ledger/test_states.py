@@ -134,7 +134,7 @@ class Requests(RuleBasedStateMachine):
             came = own.came
         if came == NOT_FORGOTTEN:
             kept = due.index("store cleaned") if "store cleaned" in due else len(due)
-            due = [*due[:kept], *([] if REPORTED in own.steps else [REPORTED])]
+            due = [*due[:kept], *([] if own.began == began and REPORTED in own.steps else [REPORTED])]
         made: list[str] = []
 
         def now(step, job):
@@ -181,7 +181,9 @@ class Requests(RuleBasedStateMachine):
         own.steps = list(dict.fromkeys([*own.steps, *(step for step in appended if step in (*STEPS, REPORTED))]))
         if "judged" in appended:
             own.came = came
-        own.texts = (own.texts or "prepared" in made) if outcome == "killed" else False
+        # A kill in the first step comes before it has written anything.
+        wrote = "prepared" in made and not (end == "killed in" and made == ["prepared"])
+        own.texts = (own.texts or wrote) if outcome == "killed" else False
         if "done" in appended:
             own.state = NOT_SHOWN if came == NOT_SHOWN else DONE
             self.done.append(name)
@@ -302,6 +304,19 @@ def refused(command, config, message):
 
 TestRequests = pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")(Requests.TestCase)
 TestRequests.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+
+
+def test_a_kill_between_two_attempts_is_no_end():
+    """The first attempt's files are gone, the second has not begun."""
+    machine = Requests()
+    run = {"name": "a", "meanwhile": "nothing", "other": "a", "rows": {0}}
+    machine.add("a", {0})
+    machine.run(seed=0, came=NOT_FORGOTTEN, end="well", at=0, **run)
+    machine.run(seed=1, came=DONE, end="killed before", at=0, **run)
+    machine.the_ledger_is_as_the_model()
+    machine.run(seed=0, came=DONE, end="well", at=0, **run)
+    machine.the_ledger_is_as_the_model()
+    machine.teardown()
 
 
 def test_the_table_is_closed_and_every_state_can_be_reached():

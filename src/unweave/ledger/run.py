@@ -116,10 +116,12 @@ def run_request(config: RunConfig, *, steps: Steps | None = None) -> dict[str, A
             )
         ledger.require_key()
         job = Job(ledger, request, config, folder, ledger.model())
-        if request.state == NOT_FORGOTTEN and job.is_of(request.bound.started):
+        report = folder / "report.json"
+        # A kill at the start of another attempt leaves the event of this one without its report: it is made again.
+        if request.state == NOT_FORGOTTEN and job.is_of(request.bound.started) and report.is_file():
             remove(folder / WORK)
             progress.say(f"request {request.id} was carried out with these options: {request.state}")
-            return read_json(folder / "report.json", what="The report")
+            return read_json(report, what="The report")
         _require_budget(job)
         try:
             found = _carry_out(job, steps or STEPS)
