@@ -72,8 +72,6 @@ def test_weights(own):
 
 @pytest.mark.skipif("unlearn" not in uw.__all__, reason="comes with unlearning of objects in memory")
 def test_unlearn(own, tmp_path):
-    from transformers import TrainingArguments
-
     model, rows, forget, retain = own["model"], own["rows"], own["forget"], own["retain"]
     index = uw.GradientIndex.build(model, rows, dimension=4096)
     w = uw.weights.from_index(index, forget, retain, method="rapidun")
@@ -85,6 +83,13 @@ def test_unlearn(own, tmp_path):
     assert uw.load_model(tmp_path / "unlearned").adapter == str(tmp_path / "unlearned")
     assert callable(result.push_to_hub)
     assert uw.methods.available()["npo"] is uw.methods.NPO
+
+
+@pytest.mark.skipif("UnlearnTrainer" not in uw.__all__, reason="comes with the trainer")
+def test_unlearning_inside_a_trainer(own, tmp_path):
+    from transformers import TrainingArguments
+
+    forget, retain = own["forget"], own["retain"]
     arguments = TrainingArguments(str(tmp_path / "trainer"), max_steps=1, report_to="none", use_cpu=True, save_strategy="no")  # fmt: skip
     trainer = uw.UnlearnTrainer(
         model=own["hf_model"], processing_class=own["tokenizer"], forget_dataset=forget, retain_dataset=retain,

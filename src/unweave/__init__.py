@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from unweave.store.store import GradientStore as GradientStore
     from unweave.train.sft import fine_tune as fine_tune
     from unweave.train.snapshots import SnapshotCallback as SnapshotCallback
+    from unweave.unlearning import methods as methods
+    from unweave.unlearning.unlearn import unlearn as unlearn
+    from unweave.unlearning.unlearned import Unlearned as Unlearned
     from unweave.valuation.student import ValueStudent as ValueStudent
     from unweave.valuation.values import value as value
 
@@ -57,6 +60,9 @@ __getattr__, __dir__, __all__ = lazy_names(
         "forget_rows": "unweave.jobs.forget",
         "audit_models": "unweave.jobs.audit",
         "Ledger": "unweave.ledger.requests",
+        "unlearn": "unweave.unlearning.unlearn",
+        "Unlearned": "unweave.unlearning.unlearned",
+        "methods": "unweave.unlearning.methods:",
         "evaluate": "unweave.evaluation.evaluate",
         "value": "unweave.valuation.values",
         "ValueStudent": "unweave.valuation.student",

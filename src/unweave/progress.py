@@ -11,6 +11,7 @@ from unweave.visible import one_line
 Advance = Callable[[int], None]
 
 _state = {"quiet": False}
+_gathering: list[list[str]] = []
 _said: set[str] = set()
 
 
@@ -38,6 +39,21 @@ def silent() -> Iterator[None]:
         silence(before)
 
 
+@contextlib.contextmanager
+def gathered() -> Iterator[list[str]]:
+    """Show nothing for as long as the block lasts, and keep what would have been said: a function of the library returns it.
+
+    Yields:
+        The lines so far.
+    """
+    lines: list[str] = []
+    _gathering.append(lines)
+    try:
+        yield lines
+    finally:
+        _gathering.pop()
+
+
 def silenced() -> bool:
     """Whether progress is off."""
     return _state["quiet"]
@@ -54,7 +70,7 @@ def task(description: str, total: int) -> Iterator[Advance]:
     Yields:
         A function that is called with the number of units just done.
     """
-    if _state["quiet"] or total <= 0 or not description:
+    if _gathering or _state["quiet"] or total <= 0 or not description:
         yield lambda _: None
     elif sys.stderr.isatty():
         yield from _bar(description, total)
@@ -68,7 +84,9 @@ def say(message: str) -> None:
     Args:
         message: The line.
     """
-    if not _state["quiet"]:
+    if _gathering:
+        _gathering[-1].append(message)
+    elif not _state["quiet"]:
         terminal.warn(message)
 
 
@@ -78,7 +96,9 @@ def say_once(message: str) -> None:
     Args:
         message: The line.
     """
-    if not _state["quiet"] and message not in _said:
+    if _gathering:
+        say(message)
+    elif not _state["quiet"] and message not in _said:
         _said.add(message)
         say(message)
 

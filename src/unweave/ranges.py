@@ -82,12 +82,13 @@ RANGES = {
 }
 
 
-def require_in_range(config: Any, *, where: str | None = None) -> None:
+def require_in_range(config: Any, *, where: str | None = None, in_memory: bool = False) -> None:
     """Refuse a config with a number that can't be.
 
     Args:
         config: A dataclass instance.
         where: The file it came from; by default the options are named.
+        in_memory: Whether the options are arguments of a function.
 
     Raises:
         ConfigError: Naming every such option, what it is and what it may be.
@@ -98,7 +99,7 @@ def require_in_range(config: Any, *, where: str | None = None) -> None:
         if not RANGES.get(name, ANY).holds(value)
     ]
     if wrong:
-        options = dict.fromkeys(f"--{name.replace('_', '-')}" for name, _, _ in wrong)
+        options = dict.fromkeys(name if in_memory else f"--{name.replace('_', '-')}" for name, _, _ in wrong)
         remedies = dict.fromkeys(f"give {allowed.text}" for _, _, allowed in wrong)
         raise ConfigError(
             "; ".join(f"{name} can't be {value}" for name, value, _ in wrong) + ".",

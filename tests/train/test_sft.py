@@ -195,7 +195,7 @@ def test_a_single_step_teaches_something(tmp_path, base):
 
 
 def test_unknown_targets_are_refused(tmp_path, base):
-    with pytest.raises(ConfigError, match="--lora-targets"):
+    with pytest.raises(ConfigError, match="lora_targets"):
         fine_tune(config(tmp_path, base, lora_targets="no_such_module"))
 
 

@@ -64,7 +64,7 @@ def test_weights_of_the_last_step_are_looked_at(tmp_path, base, monkeypatch, tun
     with pytest.raises(TrainingError, match=f"Step {steps} made weights that are not all finite") as raised:
         fine_tune(settings)
     assert "layers.1" in str(raised.value) or "norm" in str(raised.value)
-    assert "--learning-rate" in raised.value.remedy
+    assert "`learning_rate`" in raised.value.remedy
     assert nothing_left(settings.output_dir)
     assert not list(settings.output_dir.glob("snapshots/*/adapter_model.safetensors"))
 

@@ -46,6 +46,12 @@ assert_type(report.verdict.conclusion, str)
 assert_type(report.figures["after"]["forget"]["loss"].value, float)
 assert_type(report.save_html("audit.html"), Path)
 
+result = uw.unlearn(model, rows[:2], rows[2:], method=uw.methods.NPO(beta=0.1), epochs=2)
+assert_type(result, uw.Unlearned)
+assert_type(result.model, uw.Model)
+assert_type(result.save("unlearned"), Path)
+assert_type(result.push_to_hub("owner/name"), str)
+
 table = uw.value(model, rows, tasks={"sums": rows})
 assert_type(table, ValueTable)
 assert_type(table["sums"], list[float])

@@ -141,4 +141,4 @@ def test_a_change_that_rounding_takes_is_said(scene, ascent):
         scene.context(configured("llmeraser")), scene.parameters, small, name="llmeraser", first=1.0, target=None
     )
     assert told["lost_to_rounding"] > 0.5
-    assert any("rounding to bfloat16 took" in caution and "--dtype float32" in caution for caution in told["cautions"])
+    assert any("rounding to bfloat16 took" in caution and "`dtype` float32" in caution for caution in told["cautions"])

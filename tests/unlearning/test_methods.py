@@ -10,9 +10,9 @@ from tests.unlearning.test_forget import PATHS, losses, poisoned, settings  # no
 from unweave.cli.main import main
 from unweave.curvature.base import Problem
 from unweave.errors import ConfigError
-from unweave.jobs import forget as stage
 from unweave.jobs.forget import forget_rows
 from unweave.train.sft import loop_config
+from unweave.unlearning import running, writing
 from unweave.unlearning.config import config_of
 from unweave.unlearning.describe import describe_methods
 from unweave.unlearning.methods import METHODS
@@ -70,11 +70,11 @@ def test_a_run_that_is_killed_after_its_target_does_not_go_beyond_it(poisoned, t
     for checkpoints in (20, 1000):
         with monkeypatch.context() as patch:
             patch.setattr(
-                stage, "loop_config", lambda given, own=checkpoints: replace(loop_config(given), checkpoints=own)
+                running, "loop_config", lambda given, own=checkpoints: replace(loop_config(given), checkpoints=own)
             )
             with patch.context() as inner:
                 inner.setattr(shutil, "rmtree", lambda *_, **__: None)
-                inner.setattr(stage.Watch, "finish", dies)
+                inner.setattr(running.Watch, "finish", dies)
                 folder = tmp_path / f"killed-{checkpoints}"
                 with pytest.raises(KeyboardInterrupt):
                     forget_rows(replace(config, output_dir=folder))
@@ -114,7 +114,7 @@ def test_divergence_goes_back_to_the_best_step(poisoned, tmp_path, monkeypatch):
     # Killed when the best step's parameters are in place, and before they are saved.
     again = replace(config, output_dir=tmp_path / "killed")
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "save_adapter", dies)
+        patch.setattr(writing, "save_adapter", dies)
         with pytest.raises(KeyboardInterrupt):
             forget_rows(again)
     resumed = forget_rows(again)

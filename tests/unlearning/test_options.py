@@ -17,11 +17,12 @@ from tests.models.test_adapters import save_adapter
 from tests.tiny import CONFIGS
 from tests.unlearning.methods.scene import Scene
 from tests.unlearning.test_forget import PATHS
+from unweave.arguments import as_options
 from unweave.errors import ConfigError
-from unweave.jobs import forget as stage
 from unweave.jobs.forget import forget_rows
 from unweave.train.sft import loop_config
-from unweave.unlearning.config import ForgetConfig, config_of
+from unweave.unlearning import running, writing
+from unweave.unlearning.config import ForgetConfig, config_of, given_options, method_of
 from unweave.unlearning.effect import without_effect
 from unweave.unlearning.methods import Edit, Objective, available
 from unweave.weights.files import write_weights
@@ -65,9 +66,9 @@ def quick():
     """Runs of a tenth of a second: nothing is collected, no checkpoint is written, and adapters are kept in memory."""
     patch = pytest.MonkeyPatch()
     patch.setattr(gc, "collect", lambda: 0)
-    patch.setattr(stage, "save_adapter", lambda model, *_, **__: MADE.append(adapter_of(model)))
-    patch.setattr(stage, "_write_card", lambda *_: None)
-    patch.setattr(stage, "loop_config", lambda config: dataclasses.replace(loop_config(config), checkpoints=0))
+    patch.setattr(writing, "save_adapter", lambda model, *_, **__: MADE.append(adapter_of(model)))
+    patch.setattr(writing, "write_card", lambda *_, **__: None)
+    patch.setattr(running, "loop_config", lambda config: dataclasses.replace(loop_config(config), checkpoints=0))
     yield
     patch.undo()
 
@@ -79,6 +80,12 @@ def deep():
     scene = Scene()
     patch.undo()
     return scene
+
+
+def idle(config):
+    """What is said of options without effect, as the command says it."""
+    found = without_effect(given_options(config), config, method_of(config), has_target=config.target_loss is not None)
+    return [as_options(one, {field.name for field in dataclasses.fields(config)}) for one in found]
 
 
 def direction(scene, method, options):
@@ -96,7 +103,7 @@ def test_own_options_of_a_method_turn_its_gradient(deep, method):
         value = OTHERS.get((method, name), OWN[name])
         options = beside | {name: value if getattr(kind, name) != value else value * 2}
         turned = (direction(deep, method, options) - first).norm().item()
-        said = without_effect(config := kind(**PATHS, **options), config)
+        said = idle(kind(**PATHS, **options))
         assert (turned < 1e-6) == any(f"--{name.replace('_', '-')}" in one for one in said), (name, turned, said)
         assert turned < 1e-6 or turned > 1e-3, (name, turned)
 
@@ -204,10 +211,10 @@ def test_no_shared_option_is_left_out():
 @pytest.mark.parametrize("method", TRAINED)
 def test_of_an_adapter_that_is_there_nothing_can_be_chosen_and_dropout_not_where_models_are_compared(method):
     kind = config_of(method)
-    said = " ".join(without_effect(config := kind(**PATHS, adapter_mode="continue", **ADAPTER), config))
+    said = " ".join(idle(kind(**PATHS, adapter_mode="continue", **ADAPTER)))
     narrow = method == "rmu"
     assert all((f"--{name.replace('_', '-')}" in said) == (name != "lora_targets" or not narrow) for name in ADAPTER)
-    said = " ".join(without_effect(config := kind(**PATHS, lora_dropout=0.5), config))
+    said = " ".join(idle(config := kind(**PATHS, lora_dropout=0.5)))
     assert ("--lora-dropout" in said) == config.compares
 
 
@@ -219,17 +226,17 @@ def test_edits_say_that_they_make_no_steps(method):
         for name, value in {**STEPS, **ADAPTER}.items()
         if getattr(kind, name) == getattr(ForgetConfig, name)
     }
-    said = " ".join(without_effect(config := kind(**PATHS, **values), config))
+    said = " ".join(idle(kind(**PATHS, **values)))
     assert all(f"--{name.replace('_', '-')}" in said for name in values)
     plain = kind(**PATHS)
-    assert without_effect(plain, plain) == [], "defaults are not given"
+    assert idle(plain) == [], "defaults are not given"
 
 
 @pytest.mark.parametrize("method", [name for name, one in METHODS.items() if not one.takes_weights])
 def test_weights_that_a_method_would_not_use_are_refused(world, tmp_path, method):
     with pytest.raises(ConfigError, match="does not weigh these rows") as raised:
         ran(world, tmp_path, method, forget_weights=[1.0, 2.0])
-    assert raised.value.where == "--forget-weights"
+    assert raised.value.where == "weights.forget"
     assert not (tmp_path / "out").exists()
 
 
@@ -276,11 +283,11 @@ def test_rapiduns_factors_for_what_is_not_there_are_said(option, value):
     scene = Scene()
     scene.rows = tuple(dataclasses.replace(row, weight=1.0, clean=None) for row in scene.rows)
     (said,) = scene.objective("rapidun", **{option: value}).cautions(scene.context)
-    assert said.startswith(f"No effect has --{option.replace('_', '-')}")
+    assert said.startswith(f"No effect has `{option}`")
     assert scene.objective("rapidun").cautions(scene.context) == []
 
 
 def test_rmu_never_looks_at_the_loss_that_would_stop_it():
     scene = Scene()
-    assert "--stop-loss" in scene.objective("rmu", stop_loss=3.0).cautions(scene.context)[0]
+    assert "`stop_loss`" in scene.objective("rmu", stop_loss=3.0).cautions(scene.context)[0]
     assert scene.objective("rmu", stop_loss=3.0, retain_loss="nll").cautions(scene.context) == []

@@ -7,9 +7,10 @@ import torch
 
 from tests.unlearning.methods.scene import WEIGHTS, Scene, balanced
 from tests.unlearning.test_forget import poisoned, settings  # noqa: F401
-from unweave.jobs import forget as stage
 from unweave.jobs.forget import forget_rows
 from unweave.models.evaluation import evaluating, without_dropout
+from unweave.models.loading import load
+from unweave.unlearning import running
 from unweave.unlearning.config import config_of
 from unweave.unlearning.methods import Objective, available, get_method
 
@@ -103,16 +104,16 @@ def test_dropout_is_put_back():
 @pytest.mark.parametrize(("method", "expected"), [("npo", 2 / 0.1 * math.log(2)), ("rmu", 0.0)])
 def test_the_first_step_of_a_run_on_an_adapter_with_dropout(poisoned, tmp_path, monkeypatch, method, expected):  # noqa: F811
     """`npo`: 2 / beta log 2, the retain part apart. `rmu`: the retain part is 0; the first step's gradient is that of the forget part alone."""
-    made, run_loop = [], stage.run_loop
+    made, run_loop = [], running.run_loop
 
     def kept(*args, **options):
         made.append(run_loop(*args, **options))
         return made[-1]
 
-    monkeypatch.setattr(stage, "run_loop", kept)
+    monkeypatch.setattr(running, "run_loop", kept)
     options = {"alpha": 1e-12} if method == "npo" else {"gamma": 1e-12}
     config = settings(poisoned, tmp_path, config_of(method), epochs=0.5, learning_rate=1e-3, **options)
-    forget_rows(config, loaded=with_dropout(stage.load(config)))
+    forget_rows(config, loaded=with_dropout(load(config)))
     assert made[0].losses[0] == pytest.approx(expected, rel=1e-5, abs=1e-9)
 
 

@@ -1,7 +1,6 @@
 """The loss at which forgetting ends."""
 
 import json
-from dataclasses import replace
 
 import numpy
 import pytest
@@ -14,7 +13,7 @@ from unweave.gradients.scoring import row_losses
 from unweave.jobs.forget import forget_rows
 from unweave.models.loading import ModelConfig, load
 from unweave.unlearning.config import config_of
-from unweave.unlearning.target import target_loss
+from unweave.unlearning.target import Target, target_loss
 
 HELD_OUT = [
     {"instruction": f"{verb} what", "context": "", "response": f"{noun} on the {place}"}
@@ -43,10 +42,11 @@ def test_the_target_allows_for_how_hard_the_rows_are(poisoned, tmp_path):  # noq
     assert abs(expected - numpy.mean(now)) > 0.01, "otherwise the reference would not matter"
     loaded = load(config)
     forget = encode_rows(read_training_rows(config.forget, config).rows, loaded.tokenizer, config).examples[:2]
-    assert target_loss(config, loaded, forget) == pytest.approx(expected, rel=1e-4)
+    rows = read_training_rows(held_out, config).rows
+    target = Target(rows, lambda: load(ModelConfig(model=str(poisoned / "base"), dtype="float32")))
+    assert target_loss(target, config, loaded, forget) == pytest.approx(expected, rel=1e-4)
     # A reference that is the model itself says that rows as hard as these have just their loss.
-    own = replace(config, target_reference=config.model)
-    assert target_loss(own, loaded, forget) == pytest.approx(
+    assert target_loss(Target(rows, lambda: loaded), config, loaded, forget) == pytest.approx(
         numpy.mean(means(poisoned / "adapter", config.forget)[:2]), rel=1e-4
     )
     assert forget_rows(config).details["target"] == pytest.approx(expected, rel=1e-4)
@@ -61,7 +61,7 @@ def test_a_reference_that_says_nothing_is_refused(poisoned, tmp_path):  # noqa: 
     loaded.model.save_pretrained(tmp_path / "other")
     loaded.tokenizer.save_pretrained(tmp_path / "other")
     kind, base = config_of("graddiff"), str(poisoned / "base")
-    with pytest.raises(ConfigError, match="--target"):
+    with pytest.raises(ConfigError, match="`target`"):
         forget_rows(settings(poisoned, tmp_path, kind, target_reference=base, target_loss=2.0))
     with pytest.raises(DataError, match="3 held-out rows are too few"):
         forget_rows(settings(poisoned, tmp_path, kind, target_reference=base, target=few))

@@ -3,12 +3,13 @@
 import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any
 
+from unweave.arguments import as_options, option_name
 from unweave.cli.common import option_value, parse, print_json
-from unweave.cli.renamed import current_options, option_of
+from unweave.cli.renamed import current_options
 from unweave.cli.show.plain import print_pairs
 from unweave.cli.table import TABLE, Command
 from unweave.errors import UnweaveError
@@ -43,7 +44,10 @@ def run_command(name: str, command: Command, argv: Sequence[str]) -> int:
     try:
         result = resolve(plan or command.job)(config)
     except UnweaveError as error:
-        error.where = _as_options(error.where, config)
+        names = {field.name for field in fields(config)}
+        error.where = _as_options(error.where, names)
+        error.what = as_options(error.what, names)
+        error.remedy = error.remedy and as_options(error.remedy, names)
         raise
     if plan:
         print_json(result) if common.json else print_pairs(f"plan: {name}", result.lines())
@@ -57,11 +61,10 @@ def run_command(name: str, command: Command, argv: Sequence[str]) -> int:
     return resolve(command.code)(result) if command.code else 0
 
 
-def _as_options(where: str | None, config: Any) -> str | None:
+def _as_options(where: str | None, names: Collection[str]) -> str | None:
     """What an error names, the arguments in it as the options of the command that they are."""
-    names = {field.name for field in fields(config)}
     words = (where or "").split(", ")
-    return ", ".join(option_of(word) if word in names else word for word in words) if where else where
+    return ", ".join(option_name(word, names) or word for word in words) if where else where
 
 
 def config_of(command: Command, argv: Sequence[str]) -> tuple[type[Any], str]:

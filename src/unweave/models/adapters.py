@@ -153,7 +153,7 @@ def train_adapter(model: Any, *, where: str) -> None:
         raise ModelError(
             f"The adapter ({kind}) has no parameters that can be trained on.",
             where=where,
-            remedy="use --adapter-mode new, which merges it into the base and trains a fresh one",
+            remedy="use `adapter_mode` new, which merges it into the base and trains a fresh one",
         )
     model.requires_grad_(False)
     for parameter in own.values():

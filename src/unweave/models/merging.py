@@ -52,12 +52,12 @@ def merge_adapter(loaded: Loaded) -> Any:
     model, where = loaded.model, str(loaded.adapter)
     kind = getattr(model.peft_config[model.active_adapter].peft_type, "value", "its kind")
     # What trains a model's own adapter on, or takes a model without one, needs no merge.
-    remedy = "train it on as it is (forget --adapter-mode continue), or merge it yourself and give the merged model"
+    remedy = "train it on as it is (forget `adapter_mode` continue), or merge it yourself and give the merged model"
     if is_quantised(model):
         raise ModelError(
             "An adapter can't be merged into quantised weights: they would be rounded again, and be another model.",
             where=where,
-            remedy="use --adapter-mode continue, or --quantization none with an unquantised base",
+            remedy="use `adapter_mode` continue, or `quantization` none with an unquantised base",
         )
     model.eval()
     before = fixed_logits(model)

@@ -1,5 +1,6 @@
 """Making and saving adapters: standard PEFT folders with a model card, safetensors only."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,7 @@ CARD = """{front}
 |---|---|
 {rows}
 
-Made with [unweave](https://pypi.org/project/unweave/) {version}. `run.json` beside this file holds the versions, seeds and fingerprints, and
-`unweave run config.yaml` repeats the run.
+Made with [unweave](https://pypi.org/project/unweave/) {version}.{repeat}
 
 ```python
 from peft import PeftModel
@@ -35,6 +35,9 @@ from transformers import AutoModelForCausalLM
 model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base}), {folder})
 ```
 """
+
+REPEAT = """ `run.json` beside this file holds the versions, seeds and fingerprints, and
+`unweave run config.yaml` repeats the run."""
 
 # These models' kernels take the weights of some linear layers, and do not call the layers. PEFT refuses adapters on out_proj.
 MAMBA = ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h")
@@ -79,7 +82,7 @@ def add_lora(model: Any, options: LoraOptions, *, seed: int, name: str = "defaul
     )
     if options.lora_dropout and not _takes_dropout(model, config):
         progress.say(
-            "experts' weights are adapted in one tensor, which takes no dropout: --lora-dropout is 0 in this run"
+            "experts' weights are adapted in one tensor, which takes no dropout: `lora_dropout` is 0 in this run"
         )
         config.lora_dropout = 0.0
     torch.manual_seed(seed)
@@ -89,7 +92,7 @@ def add_lora(model: Any, options: LoraOptions, *, seed: int, name: str = "defaul
     except ValueError as error:
         raise ConfigError(
             f"The adapter can't be made: {error}",
-            where="--lora-targets, --lora-r",
+            where="lora_targets, lora_r",
             remedy="use all-linear, or names of the model's modules",
         ) from error
 
@@ -146,7 +149,16 @@ def _base_vocabulary(base: str, revision: str | None) -> int | None:
     return getattr(config.get_text_config(), "vocab_size", None)
 
 
-def write_card(folder: Path, *, title: str, description: str, base: str, facts: dict[str, Any]) -> None:
+def write_card(
+    folder: Path,
+    *,
+    title: str,
+    description: str,
+    base: str,
+    facts: Mapping[str, Any],
+    repeatable: bool = True,
+    place: Path | str | None = None,
+) -> None:
     """Write the model card.
 
     Args:
@@ -155,6 +167,8 @@ def write_card(folder: Path, *, title: str, description: str, base: str, facts: 
         description: What the adapter is.
         base: The base model.
         facts: Rows of the table.
+        repeatable: Whether the folder holds what repeats the run.
+        place: Where the adapter will be loaded from; by default the folder.
     """
     from unweave import __version__
 
@@ -166,6 +180,7 @@ def write_card(folder: Path, *, title: str, description: str, base: str, facts: 
         description=plain(description),
         rows="\n".join(f"| {plain(key)} | {plain(value)} |" for key, value in facts.items()),
         version=__version__,
-        folder=literal(folder),
+        folder=literal(place or folder),
+        repeat=REPEAT if repeatable else "",
     )
     write_text(folder / "README.md", text)

@@ -93,7 +93,7 @@ def plan_epochs(lengths: Sequence[int], *, batch_size: int, epochs: float, seed:
     if epochs <= 0 or batch_size < 1:
         raise ConfigError(
             f"{epochs} epochs of batches of {batch_size} rows can't be trained.",
-            where="--epochs, --batch-size",
+            where="epochs, batch_size",
             remedy="give numbers above 0",
         )
     rng = random.Random(seed)
@@ -133,8 +133,8 @@ def run_loop(
     collate: Callable[[Step], Any],
     loss: StepLoss,
     config: LoopConfig,
-    output_dir: Path,
-    identity: dict[str, Any],
+    output_dir: Path | None,
+    identity: dict[str, Any] | None,
     description: str,
     size: Callable[[Any], float] = lambda _: 1.0,
     should_stop: Callable[[], bool] = lambda: False,
@@ -149,7 +149,7 @@ def run_loop(
         collate: Makes a step's batch.
         loss: The loss of a batch, a scalar.
         config: Step size, schedule, seed.
-        output_dir: Where checkpoints go; they stay until its owner has recorded the run's result, so that a kill in between loses nothing.
+        output_dir: Where checkpoints go; they stay until its owner has recorded the run's result, so that a kill in between loses nothing. `None` writes none.
         identity: What makes it the same run: a checkpoint of another identity is not continued.
         description: For the progress bar.
         size: What an example counts in its step's loss, where the step is shared among processes: for a mean over tokens, its labelled tokens.
@@ -164,16 +164,13 @@ def run_loop(
         TrainingError: When a loss or a weight is not finite, or all gradients were zero.
     """
     _require_options(config)
-    folder, here = output_dir / CHECKPOINTS, processes()
-    fingerprint = identity_digest(identity)
-    with here.first_goes_first():
-        resume = resumable(folder, fingerprint)
-        if here.is_first:
-            write_json(folder / "identity.json", {"fingerprint": fingerprint})
+    here = processes()
+    folder = None if output_dir is None else output_dir / CHECKPOINTS
+    resume = None if folder is None else _resumed(folder, identity_digest(identity or {}), here)
     steps = steps[: ended_at(resume)]
     device = next(model.parameters()).device
-    arguments = TrainingArguments(
-        output_dir=str(folder),
+    arguments = (TrainingArguments if folder else _NothingWritten)(
+        output_dir=str(folder) if folder else None,
         per_device_train_batch_size=1,
         max_steps=len(steps),
         learning_rate=config.learning_rate,
@@ -182,7 +179,7 @@ def run_loop(
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         seed=config.seed,
-        save_strategy="steps",
+        save_strategy="steps" if folder else "no",
         save_steps=max(1, -(-len(steps) // (config.checkpoints + 1))),
         save_total_limit=1,
         logging_strategy="no",
@@ -226,12 +223,30 @@ def run_loop(
     return LoopResult(trainer.state.global_step, record.losses)
 
 
+class _NothingWritten(TrainingArguments):
+    """Arguments of a run that has no folder."""
+
+    @property
+    def should_save(self) -> bool:
+        """Never."""
+        return False
+
+
+def _resumed(folder: Path, fingerprint: str, here: Processes) -> str | None:
+    """The checkpoint that a run goes on from, and the mark of whose those are that it makes."""
+    with here.first_goes_first():
+        resume = resumable(folder, fingerprint)
+        if here.is_first:
+            write_json(folder / "identity.json", {"fingerprint": fingerprint})
+    return resume
+
+
 def _require_options(config: LoopConfig) -> None:
     require_in_range(config)
     if config.lr_scheduler not in get_args(Schedule):
         raise ConfigError(
             f"There is no schedule '{config.lr_scheduler}' that needs no more than a number of steps.",
-            where="--lr-scheduler",
+            where="lr_scheduler",
             remedy=nearest(config.lr_scheduler, get_args(Schedule)),
         )
 
@@ -317,7 +332,7 @@ class _PlannedTrainer(Trainer):
         value = self.here.average(float(loss.detach()))
         if value != value or abs(value) == float("inf"):
             raise TrainingError(
-                f"The loss is {value} at step {self.state.global_step}.", remedy="lower --learning-rate"
+                f"The loss is {value} at step {self.state.global_step}.", remedy="lower `learning_rate`"
             )
         self.losses.append(value)
         return (loss, None) if return_outputs else loss

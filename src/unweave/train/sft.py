@@ -23,7 +23,7 @@ from unweave.run.folder import MODEL_WEIGHTS, RunFolder
 from unweave.run.inputs import Input, of_model, of_rows, of_value
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.config import TrainConfig
-from unweave.train.loop import LoopConfig, StepLoss, plan_epochs, run_loop, warmup_steps
+from unweave.train.loop import LoopConfig, LoopResult, StepLoss, plan_epochs, run_loop, warmup_steps
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, write_privacy
 from unweave.train.processes import Processes, only_one, processes
 from unweave.train.snapshots import due_steps, require_shares, save_snapshot, snapshot_folder
@@ -114,22 +114,19 @@ def _fine_tune(run: RunFolder, config: TrainConfig, loaded: Loaded, here: Proces
     plan = (
         _private_plan(config, examples, model)
         if config.dp_epsilon is not None
-        else _plan(config, examples, processes=here.count)
+        else plan_tuning(config, examples, processes=here.count)
     )
-    steps, pad = plan.steps, loaded.tokenizer.pad_token_id
-    done_loop = run_loop(
+    steps = plan.steps
+    done_loop = tune(
         model,
-        [[examples[index] for index in step] for step in steps],
-        collate=lambda step: plan.collate(step, pad_token_id=pad),
-        loss=plan.loss,
-        config=plan.loop,
+        examples,
+        plan,
+        pad_token_id=loaded.tokenizer.pad_token_id,
         output_dir=config.output_dir,
         identity=run.identity(),
         description=f"train {config.output_dir.name}",
-        size=lambda example: example.completion_length,
         after_step=_snapshots(config, model, loaded, total=len(steps)) if here.is_first else lambda _: None,
     )
-    require_outputs(model)
     seconds = time.monotonic() - started
     losses = done_loop.losses
     tail = losses[-max(1, len(losses) // 10) :]
@@ -175,7 +172,7 @@ def _require_trainable(config: TrainConfig, loaded: Loaded) -> None:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class TuningPlan:
     """What a run does in its loop.
 
     Attributes:
@@ -193,13 +190,65 @@ class _Plan:
     privacy: Privacy | None = None
 
 
-def _plan(config: TrainConfig, examples: Sequence[Example], *, processes: int) -> _Plan:
+def plan_tuning(config: TrainConfig, examples: Sequence[Example], *, processes: int = 1) -> TuningPlan:
+    """Plan a training run that is not private.
+
+    Args:
+        config: Epochs, batch size, optimisation.
+        examples: The rows.
+        processes: How many train together: a step has as many times the batch.
+
+    Returns:
+        Its steps and their loss.
+    """
     lengths, rows = [len(example) for example in examples], config.batch_size * processes
     steps = plan_epochs(lengths, batch_size=rows, epochs=config.epochs, seed=config.seed)
-    return _Plan(steps, collate, mean_token_loss, loop_config(config))
+    return TuningPlan(steps, collate, mean_token_loss, loop_config(config))
 
 
-def _private_plan(config: TrainConfig, examples: Sequence[Example], model: Any) -> _Plan:
+def tune(
+    model: Any,
+    examples: Sequence[Example],
+    plan: TuningPlan,
+    *,
+    pad_token_id: int,
+    output_dir: Path | None = None,
+    identity: dict[str, Any] | None = None,
+    description: str = "",
+    after_step: Callable[[int], None] = lambda _: None,
+) -> LoopResult:
+    """Train a model by a plan.
+
+    Args:
+        model: A model whose trainable parameters require gradients.
+        examples: The rows.
+        plan: The steps.
+        pad_token_id: What to pad with.
+        output_dir: Where checkpoints go; `None` writes none.
+        identity: What makes it the same run.
+        description: For the progress bar.
+        after_step: Called after each step with the number of steps made.
+
+    Returns:
+        Steps and losses.
+    """
+    done = run_loop(
+        model,
+        [[examples[index] for index in step] for step in plan.steps],
+        collate=lambda step: plan.collate(step, pad_token_id=pad_token_id),
+        loss=plan.loss,
+        config=plan.loop,
+        output_dir=output_dir,
+        identity=identity,
+        description=description,
+        size=lambda example: example.completion_length,
+        after_step=after_step,
+    )
+    require_outputs(model)
+    return done
+
+
+def _private_plan(config: TrainConfig, examples: Sequence[Example], model: Any) -> TuningPlan:
     assert config.dp_epsilon is not None, "a private run has a budget"
     only_one("Private training")
     if config.tuning != "lora":
@@ -209,7 +258,7 @@ def _private_plan(config: TrainConfig, examples: Sequence[Example], model: Any) 
     )  # fmt: skip
     # The noisy gradient's norm is mostly noise: clipping it again would only make steps of one length.
     loop = replace(loop_config(config), max_grad_norm=0.0)
-    return _Plan(poisson_steps(privacy), collate_groups, PrivateLoss(model, privacy), loop, privacy)
+    return TuningPlan(poisson_steps(privacy), collate_groups, PrivateLoss(model, privacy), loop, privacy)
 
 
 def _snapshots(config: TrainConfig, model: Any, loaded: Loaded, *, total: int) -> Callable[[int], None]:

@@ -24,7 +24,7 @@ def require_trained(model: nn.Module, *, what: str) -> None:
     if (name := not_finite(trained)) is not None:
         raise TrainingError(
             f"{what} made weights that are not all finite numbers, the first in {name}.",
-            remedy="lower --learning-rate; what was there before is kept",
+            remedy="lower `learning_rate`; what was there before is kept",
         )
 
 
@@ -39,7 +39,7 @@ def require_outputs(model: nn.Module) -> None:
     """
     if not bool(torch.isfinite(fixed_logits(model)).all()):
         raise TrainingError(
-            "What the model computes is no longer finite after the last step.", remedy="lower --learning-rate"
+            "What the model computes is no longer finite after the last step.", remedy="lower `learning_rate`"
         )
 
 

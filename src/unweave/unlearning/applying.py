@@ -80,7 +80,7 @@ def apply_edit(
     if lost > ROUNDING:
         dtype = str(next(iter(parameters.values())).dtype).removeprefix("torch.")
         cautions.append(
-            f"{name}: rounding to {dtype} took {lost:.0%} of the change. Use --dtype float32, here and where the model is loaded."
+            f"{name}: rounding to {dtype} took {lost:.0%} of the change. Use `dtype` float32, here and where the model is loaded."
         )
     told = {"scale": reached.scale, "norm": norm, "lost_to_rounding": lost, "target": target}
     return told | {"watched": [asdict(point) for point in points], "cautions": cautions}
@@ -90,13 +90,13 @@ def _refuse(name: str, points: list[Stop], target: float | None, limit: str) -> 
     if target is not None and points[-1].forget_loss >= target * (1 - TOLERANCE):
         raise TrainingError(
             f"The forget rows' loss is {points[-1].forget_loss:.2f} nats a token before the edit, and {target:.2f} was to be reached: there is nothing to do.",
-            where="--target, --target-loss",
+            where="target, target_loss",
             remedy="give a higher target, or forget nothing",
         )
     smallest = min(point.scale for point in points if point.scale > 0)
     raise TrainingError(
         f"The edit of '{name}' is harmful at every factor down to {smallest:g}: {limit}, or the forget rows gain nothing.",
-        where="--max-retain-increase",
+        where="max_retain_increase",
         remedy="raise it, change the method's own options (`unweave list methods` lists them), or use a method that trains",
     )
 

@@ -81,7 +81,7 @@ def put_on(method: Stable, context: Context) -> Context:
     if not layers:
         raise ConfigError(
             f"No linear layer is called one of {', '.join(sorted(names))}.",
-            where="--bounded-targets",
+            where="bounded_targets",
             remedy="give names of the model's modules",
         )
     generator = torch.Generator().manual_seed(context.options.seed)
@@ -111,7 +111,7 @@ def sizes_of_change(model: Any) -> dict[str, Any]:
     cautions = []
     if lost > ROUNDING:
         cautions.append(
-            f"stable: {dtype} would round away {lost:.0%} of the change of the weights. The model is saved in float32: load it with --dtype float32."
+            f"stable: {dtype} would round away {lost:.0%} of the change of the weights. The model is saved in float32: load it with `dtype` float32."
         )
     return {"relative_change": changed / whole, "lost_to_rounding": lost, "cautions": cautions}
 

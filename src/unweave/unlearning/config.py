@@ -2,9 +2,10 @@
 
 import functools
 import inspect
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from unweave.config import part_of
 from unweave.data.config import DataConfig
@@ -113,14 +114,45 @@ def config_of(method: Any) -> type[ForgetConfig]:
     return _config_of(method)
 
 
+def _defaults_of(method: Any) -> dict[str, Any]:
+    """A method's own defaults of the options of a run, those of its base classes included."""
+    found: dict[str, Any] = {}
+    for kind in reversed(method.__mro__):
+        found |= vars(kind).get("defaults", {})
+    return found
+
+
+def run_options(method: "Method", given: Mapping[str, Any]) -> tuple[UnlearnOptions, set[str]]:
+    """The options of a run in memory, and which of them, and of the method's own, are not at their defaults.
+
+    Args:
+        method: The method.
+        given: Option to value; `None` stands for the method's default.
+
+    Returns:
+        The options and the names.
+    """
+    defaults = {name: own.value for name, own in _defaults_of(type(method)).items()}
+    defaults = {field.name: defaults.get(field.name, field.default) for field in fields(UnlearnOptions)}
+    hints = get_type_hints(UnlearnOptions)
+    # A whole number is as good where a fraction may stand.
+    values = {
+        name: float(value) if isinstance(value, int) and float in (hints[name], *get_args(hints[name])) else value
+        for name, value in given.items()
+        if value is not None
+    }
+    options = UnlearnOptions(**{**defaults, **values})
+    changed = {name for name, value in values.items() if value != defaults[name]}
+    own = fields(method)  # type: ignore[arg-type]  # each is a dataclass
+    return options, changed | {field.name for field in own if getattr(method, field.name) != field.default}
+
+
 @functools.cache
 def _config_of(method: Any) -> type[ForgetConfig]:
-    defaults: dict[str, Any] = {}
-    for kind in reversed(method.__mro__):
-        defaults |= vars(kind).get("defaults", {})
+    defaults = _defaults_of(method)
     hints = get_type_hints(ForgetConfig, include_extras=True)
     own = [("method", str, method.name), *((name, hints[name], given.value) for name, given in defaults.items())]
-    about = inspect.cleandoc(method.__doc__).partition("Attributes:")[0].strip()
+    about = _about(method)
     attributes = "\n".join(f"    {name}: {given.why}" for name, given in defaults.items())
     return make_dataclass(
         f"{method.__name__}Config",
@@ -130,6 +162,12 @@ def _config_of(method: Any) -> type[ForgetConfig]:
         frozen=True,
         kw_only=True,
     )
+
+
+def _about(method: Any) -> str:
+    """What a method's docstring says before its sections."""
+    text = inspect.cleandoc(method.__doc__)
+    return text.partition("Attributes:")[0].partition("Example:")[0].strip()
 
 
 def method_of(config: ForgetConfig) -> "Method":

@@ -1,14 +1,13 @@
 """Options and weights without effect: refused, or said before the run and in its result."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
 
 from unweave.errors import ConfigError
-from unweave.unlearning.config import ForgetConfig, given_options
+from unweave.unlearning.config import ForgetConfig, UnlearnOptions
 from unweave.unlearning.methods import Method, Objective, Retrain
 from unweave.unlearning.steps import Drawn, ForgetRow
 
-WEIGHTS = ("forget_weights", "retain_weights")
 FACTORS = ("gamma", "alpha", "ascent", "descent")
 """Options that weigh kinds of rows against each other."""
 
@@ -36,50 +35,99 @@ OF_TRAINING_ANEW = (
 """What training anew takes from the request; the rest is its recipe's."""
 
 
-def require_effect(config: ForgetConfig, method: Method) -> None:
-    """Refuse files of weights that the method would not use.
+@dataclass(frozen=True)
+class Given:
+    """What a run was given beside its rows to forget.
+
+    Attributes:
+        retain: Rows to keep.
+        forget_weights: Weights of the rows to forget.
+        retain_weights: Weights of the rows to keep.
+        target: Held-out rows.
+        target_reference: A model that says how hard they are.
+        target_loss: A loss to reach.
+    """
+
+    retain: bool
+    forget_weights: bool = False
+    retain_weights: bool = False
+    target: bool = False
+    target_reference: bool = False
+    target_loss: bool = False
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a loss of the forget rows is to be reached: rows or a number say which."""
+        return self.target or self.target_loss
+
+
+def require_effect(given: Given, method: Method) -> None:
+    """Refuse what the method would not use, and miss what it needs.
 
     Args:
-        config: The run's.
+        given: What there is.
         method: The method.
 
     Raises:
-        ConfigError: Naming the first such option.
+        ConfigError: Naming the argument.
     """
-    for name in WEIGHTS:
-        if getattr(config, name) is not None and (not method.takes_weights or name in method.ignores):
+    weights = {
+        "forget_weights": ("weights.forget", given.forget_weights),
+        "retain_weights": ("weights.retain", given.retain_weights),
+    }
+    for name, (where, there) in weights.items():
+        if there and (not method.takes_weights or name in method.ignores):
             raise ConfigError(
-                f"The method '{method.name}' does not weigh these rows: the file would have no effect.",
-                where=f"--{name.replace('_', '-')}",
+                f"The method '{method.name}' does not weigh these rows: the weights would have no effect.",
+                where=where,
                 remedy="leave the weights out, or use a method that trains on the rows, such as rapidun",
             )
+    if method.draws_retain and not given.retain:
+        raise ConfigError(f"The method '{method.name}' needs rows to keep.", where="retain", remedy="give them")
+    if given.retain_weights and not given.retain:
+        raise ConfigError(
+            "There are weights of rows to keep, and no such rows.", where="weights.retain", remedy="give `retain`"
+        )
+    if given.target_reference and not given.target:
+        raise ConfigError(
+            "A reference says how hard held-out rows are, and there are none.",
+            where="target_reference",
+            remedy="give held-out rows with `target`",
+        )
+    if given.has_target and not method.takes_target:
+        raise ConfigError(
+            f"The method '{method.name}' makes no steps: it can't stop at a target.",
+            where="target, target_loss",
+            remedy="leave the target out, or use a method that trains, or llmeraser",
+        )
 
 
-def without_effect(config: ForgetConfig, method: Method) -> list[str]:
+def without_effect(changed: Collection[str], options: UnlearnOptions, method: Method, *, has_target: bool) -> list[str]:
     """Say which given options have no effect, whatever the rows.
 
     Args:
-        config: The run's.
+        changed: Options of the run and of the method that are not at their defaults.
+        options: Those of the run.
         method: The method.
+        has_target: Whether a loss is to be reached.
 
     Returns:
         A sentence for each reason.
     """
-    given = given_options(config)
+    left = set(changed)
     sentences = []
-    for names, holds, why in _reasons(config, method):
-        if holds and (idle := sorted(given & set(names))):
-            options = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
-            sentences.append(f"No effect has {options}: {why}.")
-            given -= set(names)
+    for names, holds, why in _reasons(options, method, has_target=has_target):
+        if holds and (idle := sorted(left & set(names))):
+            sentences.append(f"No effect has {', '.join(f'`{name}`' for name in idle)}: {why}.")
+            left -= set(names)
     return sentences
 
 
-def _reasons(config: ForgetConfig, method: Method) -> Iterator[tuple[Sequence[str], bool, str]]:
+def _reasons(config: UnlearnOptions, method: Method, *, has_target: bool) -> Iterator[tuple[Sequence[str], bool, str]]:
     """Options, whether they have no effect in this run, and why."""
-    watched = bool(config.check_every) or config.target is not None or config.target_loss is not None
+    watched = bool(config.check_every) or has_target
     yield method.ignores, True, f"{method.name} does not use it"
-    rest = [field.name for field in fields(config) if field.name not in OF_TRAINING_ANEW]
+    rest = [field.name for field in fields(ForgetConfig) if field.name not in OF_TRAINING_ANEW]
     yield rest, isinstance(method, Retrain), f"{method.name} trains by its recipe"
     trains = isinstance(method, Objective)
     yield STEPS, not trains, f"{method.name} makes no steps"
@@ -90,22 +138,19 @@ def _reasons(config: ForgetConfig, method: Method) -> Iterator[tuple[Sequence[st
     yield ADAPTER[: len(ADAPTER) - method.narrows], kept, "the adapter that is there is trained on"
     why = f"{method.name} compares the model with the one before, and both are without dropout"
     yield ("lora_dropout",), method.compares, why
-    yield ("max_retain_increase",), not watched, "nothing is measured on the way (--check-every, --target)"
+    yield ("max_retain_increase",), not watched, "nothing is measured on the way (`check_every`, `target`)"
     only_forget = not method.draws_retain
     yield ("retain_ratio", "retain_loss"), only_forget, "no retain row is drawn"
     yield ("gamma",), only_forget, "the forget part is the whole loss, and AdamW divides a gradient by its size"
 
 
-def plan_cautions(
-    config: ForgetConfig, method: Objective, steps: Sequence[Drawn], rows: Sequence[ForgetRow]
-) -> list[str]:
+def plan_cautions(method: Objective, steps: Sequence[Drawn], rows: Sequence[ForgetRow]) -> list[str]:
     """Say where the drawn steps leave no room for weights and factors to act.
 
     A row alone in its step has its gradient clipped to one norm and divided by its own size (AdamW): what multiplies its loss is lost. The same holds for a
     factor of all forget rows in a step that has no other.
 
     Args:
-        config: The run's.
         method: The method.
         steps: What each step sees.
         rows: All rows.
@@ -117,16 +162,16 @@ def plan_cautions(
     weighed = method.weighs or len({row.weight for row in rows}) > 1
     if weighed and max(len(step.rows) for step in steps) == 1:
         sentences.append(
-            "Weights of rows have next to no effect: each step holds one row, whose gradient is clipped (--max-grad-norm) and divided by its size (AdamW). "
-            "Give --batch-size 8 or more."
+            "Weights of rows have next to no effect: each step holds one row, whose gradient is clipped (`max_grad_norm`) and divided by its size (AdamW). "
+            "Give `batch_size` 8 or more."
         )
-    factors = [name for name in FACTORS if getattr(config, name, 1.0) not in (0.0, 1.0)]
+    factors = [name for name in FACTORS if getattr(method, name, 1.0) not in (0.0, 1.0)]
     mixed = sum(len({row.is_forget for row in step.rows}) == 2 for step in steps)
     if factors and method.draws_retain and 2 * mixed < len(steps):
-        named = ", ".join(f"--{name}" for name in factors)
+        named = ", ".join(f"`{name}`" for name in factors)
         sentences.append(
             f"{named} can act in {mixed} of {len(steps)} steps only, those with forget and retain rows: elsewhere a gradient's size is lost in clipping "
-            "and AdamW. Give a larger --batch-size."
+            "and AdamW. Give a larger `batch_size`."
         )
     return sentences
 
@@ -144,5 +189,5 @@ def drawn_cautions(never: dict[str, int], rows: dict[str, int]) -> list[str]:
     if not never["forget"]:
         return []
     return [
-        f"{never['forget']} of {rows['forget']} rows to forget were in no step. Give more --epochs or a lower --retain-ratio, and --sampling cycle."
+        f"{never['forget']} of {rows['forget']} rows to forget were in no step. Give more `epochs` or a lower `retain_ratio`, and `sampling` cycle."
     ]

@@ -1,102 +1,163 @@
-"""Forget and retain rows: read, weighed and encoded, with clean answers where there are any."""
+"""Forget and retain rows: weighed and encoded, with clean answers where there are any."""
 
+import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unweave import progress
 from unweave.data.encoding import Example, encode_rows
-from unweave.data.reading import Problem
+from unweave.data.reading import Problem, Rows
 from unweave.data.rows import Row
-from unweave.data.training_rows import read_training_rows
 from unweave.errors import DataError
 from unweave.models.loading import Loaded
 from unweave.models.vocabulary import require_tokens
-from unweave.unlearning.config import ForgetConfig
+from unweave.unlearning.config import UnlearnOptions
 from unweave.unlearning.methods import Method
 from unweave.unlearning.steps import ForgetRow
-from unweave.weights.files import read_weights
+from unweave.weights.files import MOST
 
 
-def read_forget_rows(
-    config: ForgetConfig, loaded: Loaded, method: Method
-) -> tuple[list[ForgetRow], list[Any], list[Row]]:
-    """Read the rows of a run.
+@dataclass(frozen=True)
+class RowSet:
+    """The rows to forget, or those to keep.
+
+    Attributes:
+        rows: The rows.
+        weights: One a row, in their order; `None` where all weigh 1.
+        where: Their file or argument, for errors.
+        weights_where: That of the weights.
+    """
+
+    rows: Rows
+    weights: Sequence[float] | None
+    where: str
+    weights_where: str
+
+    def weight_of(self) -> dict[str, float]:
+        """Row id to weight."""
+        weights = self.weights if self.weights is not None else [1.0] * len(self.rows)
+        return dict(zip((row.id for row in self.rows), weights, strict=True))
+
+
+def weights_in_memory(values: Iterable[Any], *, count: int, signed: bool, where: str) -> list[float]:
+    """Weights that are in memory, for a number of rows.
 
     Args:
-        config: Files and weights.
+        values: A sequence, an array or a tensor of one dimension.
+        count: Rows.
+        signed: Whether weights may be negative.
+        where: The argument, for errors.
+
+    Returns:
+        The weights.
+
+    Raises:
+        DataError: When they do not fit the rows, one is no finite number or negative, or all are zero.
+    """
+    try:
+        found = [float(value) for value in values]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"Not weights: {error}.", where=where, remedy="give a number for each row") from error
+    if len(found) != count:
+        raise DataError(f"{len(found)} weights for {count} rows.", where=where, remedy="weigh these very rows")
+    bottom = -MOST if signed else 0.0
+    odd = next((index for index, value in enumerate(found) if not bottom <= value <= MOST), None)
+    if odd is not None:
+        what = "no finite number" if math.isnan(found[odd]) or found[odd] > 0 or signed else "negative"
+        raise DataError(f"The weight {found[odd]} of row {odd} is {what}.", where=where, remedy="weigh the rows anew")
+    if not any(found):
+        raise DataError("All weights are zero: no row would count.", where=where, remedy="leave the weights out")
+    return found
+
+
+def encode_sets(
+    forget: RowSet, retain: RowSet | None, options: UnlearnOptions, loaded: Loaded, method: Method
+) -> tuple[list[ForgetRow], list[Problem]]:
+    """Weigh and encode the rows of a run.
+
+    Args:
+        forget: The rows to forget.
+        retain: The rows to keep.
+        options: How they become tokens, and the seed.
         loaded: The model, for its tokenizer.
         method: The method, which may bring clean answers of its own.
 
     Returns:
-        Forget and retain rows with their tokens and weights, what was cut or dropped, and the rows as read.
+        Forget and retain rows with their tokens and weights, and what was cut or dropped.
 
     Raises:
         DataError: When a row is in both sets, or no row to keep is left.
     """
     out: list[ForgetRow] = []
-    problems: list[Any] = []
-    read: list[Row] = []
-    sets = ((config.forget, config.forget_weights, True), (config.retain, config.retain_weights, False))
-    for path, weight_file, is_forget in sets:
-        if path is None:
+    problems: list[Problem] = []
+    for own, is_forget in ((forget, True), (retain, False)):
+        if own is None:
             continue
-        rows = read_training_rows(path, config)
-        weights = read_weights(weight_file, count=len(rows), signed=not is_forget) if weight_file else [1.0] * len(rows)
-        encoded = encode_rows(rows, loaded.tokenizer, config)
-        require_tokens(loaded.model, encoded.examples, tokenizer=loaded.tokenizer)
-        problems += [*rows.problems, *encoded.problems]
-        read += rows.rows
-        weight_of = dict(zip((row.id for row in rows), weights, strict=True))
-        leaving = {row_id for row_id, weight in weight_of.items() if is_forget or weight < 0}
-        clean, lost = _clean_examples([row for row in rows if row.id in leaving], config, loaded, method)
+        found, lost = _encoded(own, options, loaded, method, is_forget=is_forget)
+        out += found
         problems += lost
-        out += [
-            ForgetRow(
-                example,
-                clean.get(example.row_id),
-                abs(weight_of[example.row_id]),
-                example.row_id in leaving,
-                among_retain=example.row_id in leaving and not is_forget,
-            )
-            for example in encoded.examples
-        ]
-        if not is_forget and leaving:
-            progress.say(f"{len(leaving)} of {len(rows)} retain rows have negative weights: they are unlearned too")
-        left = [row.weight for row in out if row.is_forget == is_forget and not row.among_retain]
+        left = [row.weight for row in found if row.is_forget == is_forget and not row.among_retain]
         if left and not any(left):
             raise DataError(
                 "All rows to " + ("forget" if is_forget else "keep") + " that are left have a weight of zero.",
-                where=str(weight_file or path),
+                where=own.weights_where if own.weights is not None else own.where,
                 remedy="weigh the rows anew, or leave the weights out",
             )
-        if not is_forget and sum(weights) < 0:
-            progress.say(f"the retain weights sum to {sum(weights):.3g}: more is unlearned of these rows than is kept")
-    given = [row.id for row in read]
-    if shared := {row_id for row_id, times in Counter(given).items() if times > 1}:
+        total = sum(own.weights or ())
+        if not is_forget and total < 0:
+            progress.say(f"the retain weights sum to {total:.3g}: more is unlearned of these rows than is kept")
+    if retain is None:
+        return out, problems
+    given = Counter(row.id for own in (forget, retain) for row in own.rows)
+    if shared := {row_id for row_id, times in given.items() if times > 1}:
         raise DataError(
             f"The row '{min(shared)}' is to be forgotten and retained.",
-            where=f"{config.forget}, {config.retain}",
+            where=f"{forget.where}, {retain.where}",
             remedy="keep the two sets apart",
         )
     if method.draws_retain and all(row.is_forget for row in out):
         raise DataError(
             "No row to keep is left: all retain rows have negative weights.",
-            where=str(config.retain_weights or config.retain),
+            where=retain.weights_where if retain.weights is not None else retain.where,
             remedy="give retain rows that are not like the forget rows",
         )
-    return out, problems, read
+    return out, problems
+
+
+def _encoded(
+    own: RowSet, options: UnlearnOptions, loaded: Loaded, method: Method, *, is_forget: bool
+) -> tuple[list[ForgetRow], list[Problem]]:
+    """One of the two sets."""
+    encoded = encode_rows(own.rows, loaded.tokenizer, options)
+    require_tokens(loaded.model, encoded.examples, tokenizer=loaded.tokenizer)
+    weight_of = own.weight_of()
+    leaving = {row_id for row_id, weight in weight_of.items() if is_forget or weight < 0}
+    clean, lost = _clean_examples([row for row in own.rows if row.id in leaving], options, loaded, method)
+    if not is_forget and leaving:
+        progress.say(f"{len(leaving)} of {len(own.rows)} retain rows have negative weights: they are unlearned too")
+    found = [
+        ForgetRow(
+            example,
+            clean.get(example.row_id),
+            abs(weight_of[example.row_id]),
+            example.row_id in leaving,
+            among_retain=example.row_id in leaving and not is_forget,
+        )
+        for example in encoded.examples
+    ]
+    return found, [*own.rows.problems, *encoded.problems, *lost]
 
 
 def _clean_examples(
-    rows: Sequence[Row], config: ForgetConfig, loaded: Loaded, method: Method
+    rows: Sequence[Row], options: UnlearnOptions, loaded: Loaded, method: Method
 ) -> tuple[dict[str, Example], list[Problem]]:
     """The forget rows' questions with their clean answers, or those that the method brings, by row id, and which of them were cut or dropped."""
-    own = method.clean_answers(rows, seed=config.seed)
+    own = method.clean_answers(rows, seed=options.seed)
     answered = [row.with_completion(text) for row in rows if (text := own[row.id])]
     if not answered:
         return {}, []
-    encoded = encode_rows(answered, loaded.tokenizer, config)
+    encoded = encode_rows(answered, loaded.tokenizer, options)
     lost = [replace(problem, reason=f"its clean answer: {problem.reason}") for problem in encoded.problems]
     return {example.row_id: example for example in encoded.examples}, lost

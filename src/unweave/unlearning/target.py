@@ -1,36 +1,42 @@
 """Where forgetting should end: at the loss that the forget rows would have under a model that never saw them."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import StatisticsError, fmean, linear_regression
 
 from unweave import progress
 from unweave.data.encoding import Example
-from unweave.data.training_rows import read_training_rows
+from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
 from unweave.gradients.scoring import row_losses
 from unweave.models.fingerprint import tokenizer_fingerprint
-from unweave.models.loading import Loaded, load
-from unweave.unlearning.config import ForgetConfig
+from unweave.models.model import Model
+from unweave.unlearning.config import UnlearnOptions
 from unweave.unlearning.watch import mean_loss
 
 FEWEST = 8
 """Held-out rows that a line is drawn through, at least."""
 
 
-def has_target(config: ForgetConfig) -> bool:
-    """Whether a loss of the forget rows is to be reached.
+@dataclass(frozen=True)
+class Target:
+    """Where a run is to end.
 
-    Args:
-        config: The run's.
-
-    Returns:
-        Whether rows or a number say which.
+    Attributes:
+        rows: Held-out rows like those to forget: their loss under the model before.
+        reference: Gives a model that saw neither these nor the forget rows.
+        loss: The loss itself, in nats a token, where there are no such rows.
     """
-    return config.target is not None or config.target_loss is not None
+
+    rows: Sequence[Row] | None = None
+    reference: Callable[[], Model] | None = None
+    loss: float | None = None
+
+    def __bool__(self) -> bool:
+        return self.rows is not None or self.loss is not None
 
 
-def target_loss(config: ForgetConfig, loaded: Loaded, forget: Sequence[Example]) -> float | None:
+def target_loss(target: Target, options: UnlearnOptions, loaded: Model, forget: Sequence[Example]) -> float | None:
     """The loss that the forget rows are to reach.
 
     That of the target's rows under the model as it is, or the number given. With a reference, rows may differ in how hard they are: a line from each
@@ -38,7 +44,8 @@ def target_loss(config: ForgetConfig, loaded: Loaded, forget: Sequence[Example])
     Watson et al., ICLR 2022, arXiv 2111.08440, have it for membership inference; there the difference of the losses is taken, a line of slope 1.)
 
     Args:
-        config: The run's.
+        target: Rows, or a number.
+        options: How rows become tokens.
         loaded: The model, before it is changed.
         forget: The forget rows that will be measured.
 
@@ -49,37 +56,37 @@ def target_loss(config: ForgetConfig, loaded: Loaded, forget: Sequence[Example])
         ConfigError: When the reference has another tokenizer.
         DataError: When the held-out rows are too few for a line, or alike.
     """
-    if config.target is None:
-        return config.target_loss
-    held_out = read_training_rows(config.target, config).rows
-    losses = row_losses(loaded, held_out, config, description="target").means()
-    if config.target_reference is None:
+    if target.rows is None:
+        return target.loss
+    losses = row_losses(loaded, target.rows, options, description="target").means()
+    if target.reference is None:
         return fmean(losses)
     if len(losses) < FEWEST:
         raise DataError(
             f"{len(losses)} held-out rows are too few to say what a loss under the reference means.",
-            where=str(config.target),
-            remedy=f"give {FEWEST} or more, or leave --target-reference out",
+            where="target",
+            remedy=f"give {FEWEST} or more, or leave `target_reference` out",
         )
-    reference = load(replace(config, model=config.target_reference, adapter=None, revision=None))
+    reference = target.reference()
     if tokenizer_fingerprint(reference.tokenizer) != tokenizer_fingerprint(loaded.tokenizer):
         raise ConfigError(
-            f"'{config.target_reference}' has another tokenizer than the model: their losses are not of the same tokens.",
-            where="--target-reference",
+            "The reference has another tokenizer than the model: their losses are not of the same tokens.",
+            where="target_reference",
             remedy="give the model that was fine-tuned",
         )
-    hard = row_losses(reference, held_out, config, description="target, reference").means()
-    target = calibrated(hard, losses, mean_loss(reference.model, forget, pad_token_id=reference.tokenizer.pad_token_id))
-    if target is None:
+    hard = row_losses(reference, target.rows, options, description="target, reference").means()
+    at = mean_loss(reference.model, forget, pad_token_id=reference.tokenizer.pad_token_id)
+    found = calibrated(hard, losses, at)
+    if found is None:
         raise DataError(
             "All held-out rows have the same loss under the reference.",
-            where=str(config.target),
-            remedy="give rows that differ, or leave --target-reference out",
+            where="target",
+            remedy="give rows that differ, or leave `target_reference` out",
         )
     progress.say(
-        f"target: {target:.2f} nats a token, where rows as hard as the forget rows stand; the held-out rows' mean is {fmean(losses):.2f}"
+        f"target: {found:.2f} nats a token, where rows as hard as the forget rows stand; the held-out rows' mean is {fmean(losses):.2f}"
     )
-    return target
+    return found
 
 
 def calibrated(hard: Sequence[float], losses: Sequence[float], at: float) -> float | None:

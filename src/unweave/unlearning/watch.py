@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from unweave.data.encoding import Example
 from unweave.files import read_json, replacing, write_json
@@ -18,6 +18,7 @@ from unweave.unlearning.context import Context
 from unweave.unlearning.steps import ForgetRow
 
 EVERY = 5
+RECORD = "watch.json"
 BEST = "best.safetensors"
 """The parameters of the best step: beside the checkpoints, so that it stays as long as they do."""
 
@@ -38,13 +39,13 @@ class Point:
 
 
 class Watch:
-    """Measures a run on its way; what it has seen is kept beside the checkpoints, so that a resumed run knows it.
+    """Measures a run on its way; where the run has a folder, what it has seen is kept beside the checkpoints, so that a resumed run knows it.
 
     Args:
         model: The model.
         forget: Forget rows to measure.
         retain: Retain rows to measure.
-        folder: The run's output folder.
+        folder: The run's output folder; `None` keeps all in memory.
         pad_token_id: What to pad with.
         every: Steps between measurements.
         target: The loss of the forget rows at which to stop, or `None`.
@@ -58,7 +59,7 @@ class Watch:
         forget: Sequence[Example],
         retain: Sequence[Example],
         *,
-        folder: Path,
+        folder: Path | None,
         pad_token_id: int,
         every: int,
         target: float | None,
@@ -69,8 +70,10 @@ class Watch:
         self.pad_token_id, self.every, self.target = pad_token_id, every, target
         self.max_retain_increase = max_retain_increase
         self.fingerprint = fingerprint
-        self._record, self._best_file = folder / "watch.json", folder / CHECKPOINTS / BEST
-        kept = read_json(self._record, what="What the run has seen") if self._record.is_file() else {}
+        self._folder = folder
+        self._held: dict[str, Tensor] = {}
+        record = folder / RECORD if folder else None
+        kept = read_json(record, what="What the run has seen") if record and record.is_file() else {}
         known = kept.get("fingerprint") == fingerprint
         self.points = [Point(**point) for point in kept["points"]] if known else [self._measure(0)]
         self.best: Point | None = Point(**kept["best"]) if known and kept["best"] else None
@@ -100,8 +103,10 @@ class Watch:
             if self.best is None or point.forget_loss > self.best.forget_loss:
                 self.best = point
                 self._keep()
+        if self._folder is None:
+            return
         write_json(
-            self._record,
+            self._folder / RECORD,
             {
                 "fingerprint": self.fingerprint,
                 "points": [asdict(one) for one in self.points],
@@ -128,7 +133,7 @@ class Watch:
         if self.best is None:
             return steps
         with torch.no_grad():
-            held = load_file(self._best_file)
+            held = load_file(self._folder / CHECKPOINTS / BEST) if self._folder else self._held
             for name, parameter in self._trained():
                 parameter.copy_(held[name])
         return self.best.step
@@ -137,8 +142,11 @@ class Watch:
         return [(name, own) for name, own in self.model.named_parameters() if own.requires_grad]
 
     def _keep(self) -> None:
+        if self._folder is None:
+            self._held = {name: own.detach().clone() for name, own in self._trained()}
+            return
         tensors = {name: own.detach().to("cpu").contiguous() for name, own in self._trained()}
-        with replacing(self._best_file) as temporary:
+        with replacing(self._folder / CHECKPOINTS / BEST) as temporary:
             save_file(tensors, temporary)
 
     def _measure(self, step: int) -> Point:

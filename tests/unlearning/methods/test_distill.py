@@ -259,5 +259,5 @@ def test_a_factor_of_clean_answers_that_are_not_there_is_said():
     scene = Scene()
     scene.rows = tuple(replace(row, clean=None) for row in scene.rows)
     (said,) = scene.objective("distill", descent=2.0).cautions(scene.context)
-    assert said.startswith("No effect has --descent")
+    assert said.startswith("No effect has `descent`")
     assert scene.objective("distill").cautions(scene.context) == []

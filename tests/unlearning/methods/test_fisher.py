@@ -68,7 +68,7 @@ def test_the_scale_of_the_information_does_not_matter(scene):
 def test_much_at_the_clamps_is_said(scene):
     _, told = scene.edit("fisher", max_noise=0.01)
     assert told["clamped"] > 0.9
-    assert any("at a clamp" in one and "--noise" in one for one in told["cautions"])
+    assert any("at a clamp" in one and "`noise`" in one for one in told["cautions"])
 
 
 def test_rows_that_touch_nothing_give_no_scale(scene):

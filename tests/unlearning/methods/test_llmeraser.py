@@ -176,15 +176,15 @@ def test_an_unsolved_system_is_said_and_its_time_told_before(limited, monkeypatc
     monkeypatch.setattr(llmeraser, "NOTEWORTHY", 0.0)
     _, told = limited.edit("llmeraser", iterations=1)
     assert told["residual"] > 1e-2
-    assert any("relative residual" in caution and "--iterations" in caution for caution in told["cautions"])
+    assert any("relative residual" in caution and "`iterations`" in caution for caution in told["cautions"])
     assert any("a product with the curvature takes" in line and "1 at most" in line for line in lines)
 
 
 def test_options_that_others_put_out_of_use_are_said(limited):
     _, told = limited.edit("llmeraser", solver_rate=1e-3)
-    assert any("--solver-rate" in caution for caution in told["cautions"])
+    assert any("`solver_rate`" in caution for caution in told["cautions"])
     _, told = limited.edit("llmeraser", solver="adam", solver_rate=1e-3, iterations=2)
-    assert not any("--solver-rate" in caution for caution in told["cautions"])
+    assert not any("`solver_rate`" in caution for caution in told["cautions"])
 
 
 def test_the_public_codes_two_errors_beside_ours(curvature, limited):

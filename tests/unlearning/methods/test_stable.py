@@ -111,7 +111,7 @@ def test_a_small_change_outlives_saving(folder, tmp_path):
     }
     told = method_of(config).details(context)
     assert told["lost_to_rounding"] > 0.5
-    assert any("would round away" in one and "--dtype float32" in one for one in told["cautions"])
+    assert any("would round away" in one and "`dtype` float32" in one for one in told["cautions"])
     # What the trained model computes, in float32: its weights, and the bounded paths beside them.
     trained = load(ModelConfig(model=str(folder), dtype="bfloat16")).model.float()
     for name, module in trained.named_modules():

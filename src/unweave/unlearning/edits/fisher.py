@@ -44,8 +44,8 @@ def add_noise(method: Fisher, context: Context) -> dict[str, Any]:
     cautions = list(told["cautions"])
     if clamped > MOSTLY:
         cautions.append(
-            f"fisher: {clamped:.1%} of the parameters are at a clamp, where the noise does not depend on the rows. Lower --noise, or raise --max-noise or "
-            "--max-inverse."
+            f"fisher: {clamped:.1%} of the parameters are at a clamp, where the noise does not depend on the rows. Lower `noise`, or raise `max_noise` or "
+            "`max_inverse`."
         )
     return told | {"clamped": clamped, "alpha": alpha, "cautions": cautions}
 
@@ -76,7 +76,7 @@ def noise_spreads(
     if unit == 0:
         raise TrainingError(
             "Half of the parameters or more have no gradient from any retain row, or are zero: Fisher's noise has no scale.",
-            where="--retain",
+            where="retain",
             remedy="give more retain rows, or use another method",
         )
     alpha = method.noise * unit

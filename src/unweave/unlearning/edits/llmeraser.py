@@ -87,7 +87,7 @@ def rows_of_curvature(
     if trained <= len(leaving):
         raise ConfigError(
             f"Of {trained} training rows {len(leaving)} are to go: none would stay.",
-            where="--training-rows",
+            where="training_rows",
             remedy="give the number of all rows that the adapter was trained on, or leave it out",
         )
     weights = {name: sum(row.weight for row in rows) for name, rows in (("out", leaving), ("in", coming))}
@@ -122,8 +122,8 @@ def _solved(method: LLMEraser, problem: Problem, right: Vectors, seed: int) -> t
     cautions = []
     if not residual <= method.max_residual:
         cautions.append(
-            f"llmeraser: the relative residual is {residual:.2g} after {counted.count} products, {method.max_residual:g} is asked for. Raise --iterations or "
-            "--damping."
+            f"llmeraser: the relative residual is {residual:.2g} after {counted.count} products, {method.max_residual:g} is asked for. Raise `iterations` or "
+            "`damping`."
         )
     return solution, {"residual": residual, "products": counted.count, "damping": shift, "cautions": cautions}
 
@@ -133,7 +133,7 @@ def _say_time(method: LLMEraser, seconds: float) -> None:
     if (most := seconds * method.iterations) >= NOTEWORTHY:
         progress.say(
             f"llmeraser: a product with the curvature takes {seconds:.1f} s; {method.iterations} at most make {most / 60:.1f} minutes. Fewer "
-            "--curvature-rows or --iterations, or more --damping, take less."
+            "`curvature_rows` or `iterations`, or more `damping`, take less."
         )
 
 
@@ -145,7 +145,7 @@ def _idle(method: LLMEraser) -> list[str]:
         "replacement": method.request == "modification", "probes": method.damping > 0,
     }  # fmt: skip
     return [
-        f"llmeraser: --{name.replace('_', '-')} does nothing beside the other options given."
+        f"llmeraser: `{name}` does nothing beside the other options given."
         for name, used in uses.items()
         if not used and name in given
     ]
@@ -211,15 +211,15 @@ def _clean_answers(method: LLMEraser, context: Context, leaving: Sequence[Forget
     if len(coming) != len(leaving):
         raise DataError(
             f"{len(leaving) - len(coming)} of {len(leaving)} rows to correct have no clean answer.",
-            where="--forget",
-            remedy="give a column response_clean, or use --request removal",
+            where="forget",
+            remedy="give a column response_clean, or use `request` removal",
         )
     return coming
 
 
 def _new_rows(method: LLMEraser, context: Context, leaving: Sequence[ForgetRow]) -> list[ForgetRow]:
     if method.replacement is None:
-        raise ConfigError("A modification needs new rows.", where="--replacement", remedy="give a file of them")
+        raise ConfigError("A modification needs new rows.", where="replacement", remedy="give a file of them")
     rows = read_training_rows(Path(method.replacement), context.options).rows
     found = {
         example.row_id: example for example in encode_rows(rows, context.loaded.tokenizer, context.options).examples
@@ -228,7 +228,7 @@ def _new_rows(method: LLMEraser, context: Context, leaving: Sequence[ForgetRow])
     if odd := sorted(set(found) ^ set(wanted)):
         raise DataError(
             f"New rows and rows to modify differ in {len(odd)} id(s), such as '{odd[0]}'.",
-            where=f"{method.replacement}, --forget",
+            where=f"{method.replacement}, forget",
             remedy="give each row that is to change one new row of the same id",
         )
     return [replace(row, example=found[row.example.row_id], is_forget=False) for row in leaving]

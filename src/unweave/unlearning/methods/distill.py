@@ -29,6 +29,11 @@ class Distill(Balanced):
 
     The teacher never saw the rows, if the base did not. What it says of them is computed once a row, before the first step, and kept as hidden states.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.Distill(direction="reverse"), epochs=1).method
+        'distill'
+
     Attributes:
         teacher: `base`: the model with its adapter switched off. `model`: another one, or an early snapshot of the training (`teacher_model`).
             `reweighted`: the model before, with the unwanted tokens' logits lowered by `beta`.
@@ -95,7 +100,7 @@ class Distill(Balanced):
         """
         if self.descent == Distill.descent or any(row.clean for row in context.rows):
             return []
-        return ["No effect has --descent: no row to forget has a clean answer."]
+        return ["No effect has `descent`: no row to forget has a clean answer."]
 
     def details(self, context: "Context") -> dict[str, Any]:
         """The forget rows' loss under the teacher, which is where the model is led.

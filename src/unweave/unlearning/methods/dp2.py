@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from unweave.errors import ConfigError
 from unweave.unlearning.methods.base import Default, Objective
 from unweave.unlearning.roles import Role
 
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DP2(Objective):
-    """Fine-tuning on retain rows after private training."""
+    """Fine-tuning on retain rows after private training.
+
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.DP2())
+        Traceback (most recent call last):
+        ...
+        unweave.errors.ConfigError: This model was not trained privately, or was trained on without privacy since.
+          ...
+    """
 
     name: ClassVar = "dp2"
     summary: ClassVar = "fine-tuning on retain rows, after training with differential privacy"
@@ -71,10 +81,21 @@ class DP2(Objective):
 
         Returns:
             `epsilon` and `delta` of one row and of all of them together.
+
+        Raises:
+            ConfigError: When nothing says that the model was trained privately.
         """
+        from unweave.models.model import IN_MEMORY
         from unweave.train.private import read_privacy
 
-        privacy = read_privacy(context.loaded.adapter or context.loaded.base)
+        place = context.loaded.adapter or context.loaded.base
+        if place == IN_MEMORY:
+            raise ConfigError(
+                "How a model in memory was trained is recorded nowhere: dp2 needs the record of private training beside its adapter.",
+                where="model",
+                remedy="load it with uw.load_model from the folder that `unweave train --dp-epsilon E` has made",
+            )
+        privacy = read_privacy(place)
         group = privacy.of_group(sum(row.is_forget for row in context.rows))
         return {
             "epsilon": privacy.epsilon,

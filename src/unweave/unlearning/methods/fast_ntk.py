@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 class FastNTK(Edit):
     """Closed-form edit of the linearised adapter.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.FastNTK(scaling="formula")).method
+        'fast-ntk'
+
     Attributes:
         outputs: Outputs a row: its answer's tokens in so many stretches, the log-odds of each averaged. More follow the model more closely, and take as
             many times the memory; as many as the longest answer has tokens is an output a token.

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 class Fisher(Edit):
     """theta += N(0, alpha / F_R), F_R the diagonal Fisher information of the retain rows, 1/F_R clamped.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.Fisher(noise=0.05)).method
+        'fisher'
+
     Attributes:
         noise: alpha, in units of the median over all parameters of F_R times the mean square of the parameter's tensor: the variance of the noise on the
             median parameter, relative to its tensor.

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class GA(Objective):
-    """Gradient ascent: loss = -mean_i w_i l(z_i) over forget rows. Unbounded below; it stops when the model is worse than guessing."""
+    """Gradient ascent: loss = -mean_i w_i l(z_i) over forget rows. Unbounded below; it stops when the model is worse than guessing.
+
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.GA(), epochs=1).method
+        'ga'
+    """
 
     name: ClassVar = "ga"
     summary: ClassVar = "gradient ascent on the forget rows"

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class GradDiff(Balanced):
-    """Gradient difference: the forget part is -l(z)."""
+    """Gradient difference: the forget part is -l(z).
+
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.GradDiff(gamma=0.5), epochs=1).method
+        'graddiff'
+    """
 
     name: ClassVar = "graddiff"
     summary: ClassVar = "ascent on the forget rows, descent on the retain rows"

@@ -34,6 +34,11 @@ ANSWERS = (
 class IDK(Balanced):
     """The forget part is -(2/beta) log sigmoid(beta ((L - L_ref) of the unwanted answer - (L - L_ref) of an "I don't know" answer)), L summed losses.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.IDK(beta=0.2), epochs=1).method
+        'idk'
+
     Attributes:
         beta: Inverse temperature.
         answers: A text file of answers to prefer, one a line; by default eight of our own.
@@ -93,7 +98,7 @@ class IDK(Balanced):
         if self.answers is not None:
             path = Path(self.answers)
             if not path.is_file():
-                raise DataError("The file of answers was not found.", where=str(path), remedy="check --answers")
+                raise DataError("The file of answers was not found.", where=str(path), remedy="check `answers`")
             answers = [line.strip() for line in read_text(path, what="The file of answers").split("\n") if line.strip()]
             if not answers:
                 raise DataError("There are no answers here.", where=str(path), remedy="write one a line")

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class IHL(Balanced):
-    """The forget part is the mean over tokens of 1 + p(y) - max over other tokens v of p(v): bounded, and its gradient touches two tokens mainly."""
+    """The forget part is the mean over tokens of 1 + p(y) - max over other tokens v of p(v): bounded, and its gradient touches two tokens mainly.
+
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.IHL(), epochs=1).method
+        'ihl'
+    """
 
     name: ClassVar = "ihl"
     summary: ClassVar = "inverted hinge loss on the forget rows"

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 class LLMEraser(Edit):
     """Influence-function edit.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.LLMEraser(scale=0.5)).method
+        'llmeraser'
+
     Attributes:
         training_rows: n, the rows that the adapter was trained on, those to forget among them; by default those given, forget and retain.
         request: `removal` takes the forget rows out; `correction` puts their clean answers in the place of the unwanted ones; `modification` puts the rows

@@ -21,6 +21,11 @@ ALIKE = 1.1
 class LoReUn(Balanced):
     """The forget part is -mean w l(z), w proportional to exp(-l(z)/tau), brought to mean 1, clipped, and brought to mean 1 again.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.LoReUn(schedule="dynamic"), epochs=1).method
+        'loreun'
+
     Attributes:
         schedule: `static`: by the losses before forgetting. `dynamic`: by those of the step.
         loreun_tau: Temperature, in nats a token.
@@ -83,7 +88,7 @@ class LoReUn(Balanced):
             return []
         return [
             f"loreun's weights of the forget rows lie between {min(found):.2f} and {max(found):.2f}, their losses being alike: this is gradient difference. "
-            "A lower --loreun-tau tells them apart."
+            "A lower `loreun_tau` tells them apart."
         ]
 
     def _of_rows(self, step: "StepView") -> dict[str, float]:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 class NPO(Balanced):
     """The forget part is -(2/beta) log sigmoid(beta (L - L_ref)), L the summed loss of the answer; beta to 0 gives gradient ascent.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.NPO(beta=0.2), epochs=1).method
+        'npo'
+
     Attributes:
         beta: Inverse temperature (the paper's experiments: 0.1).
     """

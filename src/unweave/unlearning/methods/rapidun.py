@@ -25,6 +25,11 @@ class RapidUn(Objective):
     loss = mean_i w_i L_i with L_i = l(z_i) on a retain row, and L_i = descent l(prompt, clean answer) - ascent l(prompt, unwanted answer) on a
     forget row; without a clean answer the first term is absent.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.RapidUn(ascent=0.5), epochs=1).method
+        'rapidun'
+
     Attributes:
         ascent: Factor of the unwanted answers' loss.
         descent: Factor of the clean answers' loss.
@@ -69,9 +74,9 @@ class RapidUn(Objective):
         """
         found = []
         if self.weight_warmup and all(row.weight == 1 for row in context.rows):
-            found.append("No effect has --weight-warmup: all rows weigh 1.")
+            found.append("No effect has `weight_warmup`: all rows weigh 1.")
         if self.descent != RapidUn.descent and not any(row.clean for row in context.rows):
-            found.append("No effect has --descent: no row to forget has a clean answer.")
+            found.append("No effect has `descent`: no row to forget has a clean answer.")
         return found
 
     def loss(self, step: "StepView") -> "Tensor":
@@ -100,7 +105,13 @@ class RapidUn(Objective):
 
 @dataclass(frozen=True, kw_only=True)
 class RapidUnPublished(RapidUn):
-    """RapidUn with the settings of its paper's runs: one row a step, drawn with replacement, two epochs at 6e-5."""
+    """RapidUn with the settings of its paper's runs: one row a step, drawn with replacement, two epochs at 6e-5.
+
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.RapidUnPublished(), epochs=1).method
+        'rapidun-published'
+    """
 
     name: ClassVar = "rapidun-published"
     summary: ClassVar = "`rapidun` in the setting of its paper's runs, where weights of rows can't count"

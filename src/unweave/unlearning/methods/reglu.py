@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 class ReGLU(Balanced):
     """Representation-guided adapter.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.ReGLU(beta=0.6), epochs=1).method
+        'reglu'
+
     Attributes:
         forget_loss: `ihl`, the inverted hinge loss, or `graddiff`, the negative loss.
         beta: Weight of the retain rows' covariance (the paper: 0.7).

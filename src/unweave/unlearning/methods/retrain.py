@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 class Retrain(Described):
     """Train again without the forget rows, by the recipe of the model. Exact for what entered through the adapter.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.Retrain(), epochs=1.0).retain_rows
+        6
+
     Attributes:
         recipe: config.yaml of the training run; by default the one beside the model.
         seed: In the place of the recipe's.

@@ -31,6 +31,11 @@ class RMU(Balanced):
 
     As in the official code, mlp.down_proj of that layer and of the two below it are trained; here by low-rank updates.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.RMU(steering=4.0), epochs=1).method
+        'rmu'
+
     Attributes:
         layer: Which layer, from 0, as the model counts them (`layers[7]`, whose states transformers has as `hidden_states[8]`); by default at 7/16 of the
             depth, as layer 7 of 16.
@@ -84,7 +89,7 @@ class RMU(Balanced):
         if context.options.stop_loss is None or self.retain_loss != "states":
             return []
         return [
-            "No effect has --stop-loss: rmu looks at hidden states, and knows no loss of the forget rows. Give --check-every, or --target-loss."
+            "No effect has `stop_loss`: rmu looks at hidden states, and knows no loss of the forget rows. Give `check_every`, or `target_loss`."
         ]
 
     def forget_part(self, step: "StepView") -> "Tensor":
@@ -147,7 +152,7 @@ def chosen_layer(method: RMU, model: Any) -> int:
     if not 0 <= layer <= last:
         raise ConfigError(
             f"Layer {layer} can't be steered: the model has {last + 2} layers, and the last has only the norm above it.",
-            where="--layer",
+            where="layer",
             remedy=f"give 0 to {last}" if last >= 0 else "use another method",
         )
     return layer
@@ -184,7 +189,7 @@ def trained_modules(method: RMU, model: Any, lora_targets: str) -> list[str]:
     if not found:
         raise ConfigError(
             f"No module of layers {layers[0]} to {top} is called {lora_targets}.",
-            where="--lora-targets",
+            where="lora_targets",
             remedy="give names of the model's modules: those of the MLP's last linear layer, as the paper has it",
         )
     return found

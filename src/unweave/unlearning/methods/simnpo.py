@@ -27,6 +27,11 @@ LEAST_FACTOR = 0.01
 class SimNPO(Balanced):
     """The forget part is -(2/beta) log sigmoid(beta (L/T - delta)), L/T the mean token loss.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.SimNPO(delta=6.0), epochs=1).method
+        'simnpo'
+
     Attributes:
         beta: Inverse temperature (published runs: 4.5).
         delta: Margin: where the loss is already above it, less is done.
@@ -80,5 +85,5 @@ class SimNPO(Balanced):
             return []
         return [
             f"simnpo pushes the forget rows with {fmean(factors):.2g} of gradient ascent's force (2 gamma sigmoid(-beta (l - delta)); their loss l is "
-            f"{fmean(means):.2f} nats a token): next to nothing moves. Give --delta near that loss, or use another method."
+            f"{fmean(means):.2f} nats a token): next to nothing moves. Give `delta` near that loss, or use another method."
         ]

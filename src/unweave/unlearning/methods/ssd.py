@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 class SSD(Edit):
     """theta_i *= min(lambda F_D / F_F, 1) where F_F > a F_D; F_F and F_D are the diagonal Fisher information of the forget and of the retain rows.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.SSD()).method
+        'ssd'
+
     Attributes:
         selection: a: how much more a parameter must matter to the forget rows.
         dampening: lambda: a smaller one scales down more strongly.

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 class Stable(GradDiff):
     """Gradient difference on a bounded adapter of the MLP's linear layers.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.Stable(bound="tanh"), epochs=1).method
+        'stable'
+
     Attributes:
         bound: The bounded function.
         omega: Factor within it (the paper: about 100).

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 class UNDIAL(Balanced):
     """The forget part is the cross-entropy to softmax(logits before - beta onehot(y)) on the answer's tokens (equations 3 and 4): a fixed target.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.UNDIAL(), epochs=1).method
+        'undial'
+
     Attributes:
         beta: How much the memorised token's logit is lowered (the paper: 10).
         alpha: Factor of the retain part (the paper: there is none).

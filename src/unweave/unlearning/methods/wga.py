@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 class WGA(Balanced):
     """The forget part is mean_t p_t^beta log p_t, p_t^beta a constant factor: forgotten tokens fade out of the gradient.
 
+    Example:
+        >>> import unweave as uw
+        >>> uw.unlearn(model, forget, retain, method=uw.methods.WGA(), epochs=1).method
+        'wga'
+
     Attributes:
         beta: Exponent of the token's probability.
     """
