@@ -44,7 +44,7 @@ def test_a_merge_that_makes_another_model_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(merging, "untie", lambda _: False)
     with quiet_transformers(), pytest.raises(ModelError, match="another model") as raised:
         merge_adapter(loaded)
-    assert "--adapter-mode continue" in str(raised.value)
+    assert "`adapter_mode` continue" in str(raised.value)
 
 
 def test_what_peft_cannot_merge_is_an_error(tmp_path):
@@ -61,7 +61,7 @@ def test_quantised_weights_are_not_merged_into(tmp_path):
     loaded.model.get_base_model().is_quantized = True
     with pytest.raises(ModelError, match="quantised") as raised:
         merge_adapter(loaded)
-    assert "--adapter-mode continue" in str(raised.value)
+    assert "`adapter_mode` continue" in str(raised.value)
 
 
 def test_rounding_in_bfloat16_is_said(tmp_path, monkeypatch):
