@@ -238,15 +238,19 @@ def row_of_text(text: dict[str, Any], *, where: str) -> Row:
         StoreError: When the text is broken.
     """
     try:
+        more = json.loads(text.get("more") or "{}")
+        context = more.get("context", "")
         return Row(
             id=text["id"],
-            instruction=text["prompt"],
+            instruction=text["prompt"].removesuffix(f"\n\n{context}") if context else text["prompt"],
+            context=context,
             completion=text["completion"],
             turns=_turns(json.loads(text.get("turns") or "[]")),
             meta=json.loads(text.get("meta") or "{}"),
             source=text["source"],
             line=text["line"],
-            **_more(json.loads(text.get("more") or "{}")),
+            clean_completion=more.get("clean_completion"),
+            **_more(more),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(
@@ -278,6 +282,9 @@ def text_of(row: Row, content: str | None) -> dict[str, Any]:
     Returns:
         What `read_texts` gives of it.
     """
+    more = {"steps": [turn.canonical() for turn in row.steps], "answer": dict(row.answer), "tools": row.tools}
+    # A row that comes back out of a store is the row that went in; those without such columns are kept as they always were.
+    more |= {name: own for name in ("context", "clean_completion") if (own := getattr(row, name))}
     return {
         "id": row.id,
         "content": content,
@@ -286,10 +293,7 @@ def text_of(row: Row, content: str | None) -> dict[str, Any]:
         "prompt": row.user_text,
         "completion": row.completion,
         "turns": json.dumps([turn.canonical() for turn in row.conversation[: len(row.turns)]], ensure_ascii=False),
-        "more": json.dumps(
-            {"steps": [turn.canonical() for turn in row.steps], "answer": dict(row.answer), "tools": row.tools},
-            ensure_ascii=False,
-        ),
+        "more": json.dumps(more, ensure_ascii=False),
         "meta": json.dumps(dict(row.meta), ensure_ascii=False, default=str),
     }
 
