@@ -41,9 +41,8 @@ def test_sketches_scores_and_texts_are_the_same(stores):
     for similarity in ("dot", "cosine"):
         found = [influence_scores(store, queries, similarity=similarity, block_bytes=128)[1] for store in stores]
         assert torch.equal(*found)
-        assert search(memory, queries, top_k=2, similarity=similarity) == search(
-            disk, queries, top_k=2, similarity=similarity
-        )
+        rankings = [search(store, queries, top_k=2, similarity=similarity)[0] for store in stores]
+        assert rankings[0] == rankings[1]
     assert memory.texts() == disk.texts()
 
 

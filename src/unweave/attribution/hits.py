@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-import torch
-
 from unweave.attribution.details import TokenDetail
 from unweave.attribution.result import TraceResult
 from unweave.attribution.retrieval import RankedRow
@@ -40,12 +38,15 @@ class Hit:
         row: The row.
         influence: The step size times <g(query), g(row)>: positive where a step on the row lowers the answer's loss.
         level: Share of all rows of the index whose influence is below this one's, from 0 to 1.
+        deviations: (influence - median) / (1.4826 MAD), with the median of all rows and the median absolute deviation from it: how many robust standard
+            deviations the row lies above them. `None` where half of the rows have the same influence.
         tokens: What the tokens of both contribute, where the row was scored exactly.
     """
 
     row: Row
     influence: float
     level: float
+    deviations: float | None
     tokens: TokenDetail | None = field(default=None, repr=False)
 
 
@@ -59,7 +60,7 @@ class Hits(Sequence[Hit]):
         >>> [hit.row.completion for hit in hits], len(hits.harmful)
         (['world', 'Tokyo', 'Paris'], 3)
         >>> hits.to_pandas().columns.tolist()
-        ['id', 'influence', 'level', 'prompt', 'completion', 'source', 'line']
+        ['id', 'influence', 'level', 'deviations', 'prompt', 'completion', 'source', 'line']
         >>> hits.save_html("trace.html").name
         'trace.html'
 
@@ -82,28 +83,39 @@ class Hits(Sequence[Hit]):
         """The hits of a trace of one query.
 
         Args:
-            result: The trace, with the scores of all rows.
+            result: The trace.
             store: The store that it is of.
 
         Returns:
             The hits.
         """
-        assert result.scores is not None, "all scores were kept"
-        ranking, scores = result.rankings[0], result.scores[0].clone()
+        ranking, scale = result.rankings[0], result.scales[0]
         details = result.details[0] if result.details else {}
-        place = {row_id: index for index, row_id in enumerate(result.row_ids)}
-        # What is known exactly counts, and of the other rows what their sketches say.
-        for row_id, influence in (result.exact[0] if result.exact else {}).items():
-            scores[place[row_id]] = influence
 
         def hits(ranked: Sequence[RankedRow]) -> tuple[Hit, ...]:
             rows = stored_rows(result.texts, [one.row_id for one in ranked], where=store.place)
             return tuple(
-                Hit(row, one.influence, _below(scores, one.influence), details.get(one.row_id))
+                Hit(
+                    row,
+                    one.influence,
+                    scale.level(one.influence),
+                    scale.deviations(one.influence),
+                    details.get(one.row_id),
+                )
                 for row, one in zip(rows, ranked, strict=True)
             )
 
         return cls(result.queries[0], result.parts[0], hits(ranking.helpful), hits(ranking.harmful), result, store)
+
+    @property
+    def stands_out(self) -> bool | None:
+        """Whether the best rows stand apart from the tail of all rows, by the test of gaps of `Scale.stands_out`; `None` where that can't be said."""
+        return self._result.scales[0].stands_out()
+
+    @property
+    def against(self) -> str | None:
+        """The other answer, where the trace is a contrast."""
+        return self._result.against[0]
 
     def __len__(self) -> int:
         return len(self.helpful)
@@ -121,7 +133,7 @@ class Hits(Sequence[Hit]):
         """The hits as a table.
 
         Returns:
-            A line a hit: id, influence, level, prompt, completion, source, line.
+            A line a hit: id, influence, level, deviations, prompt, completion, source, line.
 
         Raises:
             MissingExtraError: When pandas is not installed.
@@ -130,9 +142,9 @@ class Hits(Sequence[Hit]):
             import pandas
         except ImportError as error:
             raise MissingExtraError("pandas", extra="datasets", purpose="A table") from error
-        columns = ("id", "influence", "level", "prompt", "completion", "source", "line")
+        columns = ("id", "influence", "level", "deviations", "prompt", "completion", "source", "line")
         lines = [
-            (hit.row.id, hit.influence, hit.level, hit.row.prompt, hit.row.completion, hit.row.source, hit.row.line)
+            (hit.row.id, hit.influence, hit.level, hit.deviations, *(getattr(hit.row, name) for name in columns[4:]))
             for hit in self
         ]
         return pandas.DataFrame(lines, columns=list(columns))
@@ -153,7 +165,3 @@ class Hits(Sequence[Hit]):
         if isinstance(self._store, GradientStore):
             remember_output(self._store, path)
         return path
-
-
-def _below(scores: torch.Tensor, influence: float) -> float:
-    return float((scores < influence).double().mean())

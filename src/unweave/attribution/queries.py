@@ -23,12 +23,14 @@ class Query:
         part: The traced part, where it is not the whole.
         against: The tokens of another answer to the same prompt: what is traced is then why the first was given and not that, by the gradient of the
             difference of their losses.
+        other: Their text.
     """
 
     row: Row
     example: Example
     part: str | None = None
     against: Example | None = None
+    other: str | None = None
 
 
 def make_queries(
@@ -86,9 +88,11 @@ def make_queries(
             queries.append(Query(row, example))
     if against is None:
         return queries
+    if not against.strip():
+        raise ConfigError("The other answer is empty.", where="against", remedy="give a text, or leave it out")
     others = encode_rows([row.with_completion(against) for row in rows], tokenizer, encoding).examples
     other_of = {example.row_id: example for example in others}
-    return [replace(query, against=other_of[query.row.id]) for query in queries]
+    return [replace(query, against=other_of[query.row.id], other=against) for query in queries]
 
 
 def query_row(

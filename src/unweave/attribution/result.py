@@ -8,6 +8,7 @@ from torch import Tensor
 
 from unweave.attribution.details import TokenDetail
 from unweave.attribution.retrieval import Ranking
+from unweave.attribution.scale import Scale
 from unweave.data.rows import Row
 
 
@@ -25,6 +26,8 @@ class TraceResult:
         seconds: Wall time of gradients and scan, loading and generation apart.
         details: For each query, row id to what its tokens contribute; empty without `rerank`.
         exact: For each query, row id to the exact influence of each row that was scored again; empty without `rerank`.
+        scales: For each query, what the influence of a row is held against.
+        against: The other answer of each query, where one was given: what is traced is the contrast.
     """
 
     queries: list[Row]
@@ -36,3 +39,5 @@ class TraceResult:
     seconds: float
     details: list[dict[str, TokenDetail]] = field(default_factory=list)
     exact: list[dict[str, float]] = field(default_factory=list)
+    scales: list[Scale] = field(default_factory=list)
+    against: list[str | None] = field(default_factory=list)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from unweave.attribution.scan import scan
@@ -72,7 +72,8 @@ def search(
     similarity: str = "dot",
     learning_rate: float = 1.0,
     block_bytes: int = BLOCK_BYTES,
-) -> list[Ranking]:
+    places: Int[Tensor, " s"] | None = None,
+) -> tuple[list[Ranking], Float[Tensor, "q s"]]:
     """The top rows of every query, from a scan that keeps no more than these.
 
     Args:
@@ -82,11 +83,13 @@ def search(
         similarity: `dot`, or `cosine` of the sketches.
         learning_rate: Factor of the influence.
         block_bytes: The most bytes of sketches that a thread maps at once.
+        places: Places of rows, in scan order and sorted, whose scores are kept besides.
 
     Returns:
-        A ranking for each query.
+        A ranking for each query, and the scores at `places`.
     """
     best = [Ranking([], []) for _ in queries]
+    wanted, kept, done = torch.empty(0, dtype=torch.long) if places is None else places, [], 0
     for block in scan(store, queries, similarity=similarity, block_bytes=block_bytes):
         for index, scores in enumerate(block.scores * learning_rate):
             found = rank(block.row_ids, scores, top_k=top_k)
@@ -94,7 +97,10 @@ def search(
                 _merged(best[index].helpful, found.helpful, sign=1, top_k=top_k),
                 _merged(best[index].harmful, found.harmful, sign=-1, top_k=top_k),
             )
-    return best
+        here = wanted[(wanted >= done) & (wanted < done + len(block.row_ids))] - done
+        kept.append(block.scores[:, here] * learning_rate)
+        done += len(block.row_ids)
+    return best, torch.cat(kept, dim=1) if kept else torch.empty(len(queries), 0)
 
 
 def rank(row_ids: Sequence[str], scores: Float[Tensor, " n"], *, top_k: int) -> Ranking:

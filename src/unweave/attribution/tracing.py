@@ -13,7 +13,8 @@ from unweave.attribution.details import rerank_exactly
 from unweave.attribution.preconditioning import query_vectors
 from unweave.attribution.queries import Query, make_queries
 from unweave.attribution.result import TraceResult
-from unweave.attribution.retrieval import influence_scores, rank, search
+from unweave.attribution.retrieval import Ranking, influence_scores, rank, search
+from unweave.attribution.scale import TOP, make_scale, sample_places
 from unweave.attribution.scorers import Corpus, baseline_scores, documents_of
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
@@ -26,6 +27,7 @@ from unweave.store.shards import BLOCK_BYTES
 from unweave.store.texts import shared_system
 
 SYSTEM_SHOWN = 60
+READ_ROWS = 256
 
 
 def trace_rows(
@@ -76,6 +78,8 @@ def trace_queries(
     texts = store.texts()
     _tell_other_system(shared_system(texts, where=store.place), store, queries)
     row_ids, details, exact = store.row_ids(), [], []
+    sampled: tuple[list[str], torch.Tensor] | None = None
+    tops: list[list[float]] | None = None
     if config.scorer != "influence":
         if any(query.against is not None for query in queries):
             raise ConfigError(
@@ -95,17 +99,30 @@ def trace_queries(
             from unweave.attribution.ann import search_index
 
             rankings = search_index(store, vectors, top_k=wanted, **options)
+            sampled, tops = _sampled(store, row_ids, vectors, **options), [[] for _ in queries]
         elif keep_scores:
             row_ids, scores = influence_scores(store, vectors, block_bytes=_block_bytes(config), **options)
             rankings = [rank(row_ids, own, top_k=wanted) for own in scores]
         else:
-            rankings = search(store, vectors, top_k=wanted, block_bytes=_block_bytes(config), **options)
+            places = sample_places(len(row_ids))
+            more = {"top_k": max(wanted, TOP), "block_bytes": _block_bytes(config), "places": places}
+            rankings, kept = search(store, vectors, **more, **options)
+            sampled = [row_ids[int(place)] for place in places], kept
+            tops = [[hit.influence for hit in own.helpful] for own in rankings]
+            rankings = [Ranking(own.helpful[:wanted], own.harmful[:wanted]) for own in rankings]
         if config.rerank:
             reranked = [
                 rerank_exactly(sketcher, store, loaded, *pair, config, texts)
                 for pair in zip(queries, rankings, strict=True)
             ]
             rankings, details, exact = map(list, zip(*reranked, strict=True))
+    scored_ids, known = sampled or (row_ids, torch.as_tensor(scores))
+    scales = [
+        make_scale(
+            len(row_ids), scored_ids, known[place], exact[place] if exact else {}, None if tops is None else tops[place]
+        )
+        for place in range(len(queries))
+    ]
     return TraceResult(
         [query.row for query in queries],
         [query.part for query in queries],
@@ -116,7 +133,23 @@ def trace_queries(
         round(time.monotonic() - started, 3),
         details,
         exact,
+        scales,
+        [query.other for query in queries],
     )
+
+
+def _sampled(
+    store: Store, row_ids: Sequence[str], vectors: torch.Tensor, *, similarity: str, learning_rate: float
+) -> tuple[list[str], torch.Tensor]:
+    """The ids and scores of the sample of rows, where no scan passes over them."""
+    places: list[int] = sample_places(len(row_ids)).tolist()
+    ids, found = [row_ids[place] for place in places], []
+    for start in range(0, len(ids), READ_ROWS):
+        rows = store.read(ids[start : start + READ_ROWS])
+        if similarity == "cosine":
+            rows, vectors = (torch.nn.functional.normalize(side, dim=-1) for side in (rows, vectors))
+        found.append(vectors @ rows.T * learning_rate)
+    return ids, torch.cat(found, dim=1) if found else torch.empty(len(vectors), 0)
 
 
 def _require_possible(config: RetrievalConfig) -> None:

@@ -30,6 +30,7 @@ class TraceConfig(RetrievalConfig, ReadingConfig):
         prompt: A prompt; its answer is generated unless `completion` is given.
         completion: The answer to trace.
         system: The system text that the prompt stands under; by default the template's own, or none.
+        against: Another answer: what is traced is why the first was given and not this.
         queries: A file of rows to trace instead, or `-` for standard input; where one is a question only, its answer is generated.
         span: Trace only this part of the answer.
         words: Trace each word of the answer by itself.
@@ -53,6 +54,7 @@ class TraceConfig(RetrievalConfig, ReadingConfig):
     prompt: str | None = None
     completion: str | None = None
     system: str | None = None
+    against: str | None = None
     queries: Path | None = None
     span: str | None = None
     words: bool = False

@@ -10,6 +10,7 @@ from unweave.attribution.model import store_model
 from unweave.attribution.queries import make_queries, query_row
 from unweave.attribution.result import TraceResult
 from unweave.attribution.retrieval import rank
+from unweave.attribution.scale import make_scale
 from unweave.attribution.tracing import trace_queries
 from unweave.data.encoding import EncodingConfig
 from unweave.data.questions import read_questions
@@ -42,6 +43,12 @@ def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> Trace
             where="--prompt, --queries",
             remedy="give exactly one of them",
         )
+    if config.against is not None and config.prompt is None:
+        raise ConfigError(
+            "One other answer does not fit a file of queries.",
+            where="--against, --queries",
+            remedy="give --against with --prompt, one question a trace",
+        )
     if len(config.checkpoints) != len(config.learning_rates):
         raise ConfigError(
             f"{len(config.checkpoints)} checkpoints have {len(config.learning_rates)} learning rates.",
@@ -52,7 +59,7 @@ def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> Trace
     loaded = loaded or load(store_model(store.spec, config))
     encoding = EncodingConfig(**store.spec.encoding)
     rows = _asked(config, loaded, encoding) if config.queries else [_query(config, loaded, encoding)]
-    cut = {"span": config.span, "words": config.words, "tokens": config.tokens}
+    cut = {"span": config.span, "words": config.words, "tokens": config.tokens, "against": config.against}
     queries = make_queries(rows, loaded.tokenizer, encoding, **cut)
     result = trace_queries(store, loaded, queries, config, keep_scores=bool(config.checkpoints))
     if config.checkpoints:
@@ -96,7 +103,8 @@ def _with_checkpoints(config: TraceConfig, first: TraceResult, rows: Sequence[Ro
         assert found.scores is not None
         total[:, [place[row_id] for row_id in found.row_ids]] += found.scores
     rankings = [rank(first.row_ids, own, top_k=config.top_k) for own in total]
-    return replace(first, rankings=rankings, scores=total)
+    scales = [make_scale(len(place), first.row_ids, own, {}) for own in total]
+    return replace(first, rankings=rankings, scores=total, scales=scales)
 
 
 def _asked(config: TraceConfig, loaded: Loaded, encoding: EncodingConfig) -> list[Row]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unweave.attribution.scale import said
 from unweave.files import write_text
 from unweave.report.pages import environment
 from unweave.store.format import StoreSpec
@@ -11,6 +12,7 @@ from unweave.store.format import StoreSpec
 if TYPE_CHECKING:
     from unweave.attribution.details import TokenDetail
     from unweave.attribution.result import TraceResult
+    from unweave.attribution.scale import Scale
 
 MATRIX_TOKENS = 24
 SIDES = {
@@ -30,12 +32,25 @@ def write_trace_page(path: Path, result: "TraceResult", spec: StoreSpec) -> None
     """
     queries = []
     for index, (query, part, ranking) in enumerate(zip(result.queries, result.parts, result.rankings, strict=True)):
-        details = result.details[index] if result.details else {}
+        details, scale = result.details[index] if result.details else {}, result.scales[index]
         sides = [
-            (title, [_row(hit, result.texts[hit.row_id], details.get(hit.row_id)) for hit in getattr(ranking, side)])
+            (
+                title,
+                [_row(hit, result.texts[hit.row_id], details.get(hit.row_id), scale) for hit in getattr(ranking, side)],
+            )
             for side, title in SIDES.items()
         ]
-        queries.append({"prompt": query.user_text, "answer": query.completion, "part": part, "sides": sides})
+        queries.append(
+            {
+                "prompt": query.user_text,
+                "answer": query.completion,
+                "against": result.against[index],
+                "part": part,
+                "said": said(scale.stands_out()),
+                "over": f"a sample of {len(scale.scores):,} rows" if scale.is_sample else "all rows",
+                "sides": sides,
+            }
+        )
     described = spec.to_json()
     page = (
         environment()
@@ -52,10 +67,12 @@ def write_trace_page(path: Path, result: "TraceResult", spec: StoreSpec) -> None
     write_text(path, page)
 
 
-def _row(hit: Any, text: dict[str, Any], detail: "TokenDetail | None") -> dict[str, Any]:
+def _row(hit: Any, text: dict[str, Any], detail: "TokenDetail | None", scale: "Scale") -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": hit.row_id,
         "influence": hit.influence,
+        "level": f"{scale.level(hit.influence):.1%}",
+        "deviations": "" if (deviations := scale.deviations(hit.influence)) is None else f"{deviations:+.1f}",
         "place": f"{text['source']}:{text['line']}",
         "prompt": text["prompt"],
         "completion": text["completion"],

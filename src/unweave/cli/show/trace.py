@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from unweave import terminal
+from unweave.attribution.scale import said
 from unweave.jobs.config import TraceConfig
 from unweave.visible import one_line, visible
 
@@ -23,33 +24,52 @@ def show(config: TraceConfig, result: Any) -> None:
         if query is not shown:
             terminal.labelled("prompt", query.user_text)
             terminal.labelled("answer", query.completion)
+            if result.against[index] is not None:
+                terminal.labelled("against", result.against[index])
             terminal.line()
             shown = query
         if part is not None:
             terminal.line(f"traced: {part!r}")
-        details = result.details[index] if result.details else {}
+        details, scale = result.details[index] if result.details else {}, result.scales[index]
+        if config.scorer == "influence":
+            terminal.line(said(scale.stands_out()))
         for side in ("helpful", "harmful"):
             hits = getattr(ranking, side)
-            rows = [_cells(hit, result.texts, details.get(hit.row_id)) for hit in hits]
-            header = ["row", "influence", "where", "prompt", "completion", *(["carried by"] if details else [])]
-            terminal.print_table(f"{side} rows (of {len(result.row_ids)})", header, rows, text_columns=header[2:])
+            rows = [_cells(hit, result.texts, details.get(hit.row_id), scale) for hit in hits]
+            header = [
+                "row",
+                "influence",
+                "level",
+                "deviations",
+                "where",
+                "prompt",
+                "completion",
+                *(["carried by"] if details else []),
+            ]
+            terminal.print_table(f"{side} rows (of {len(result.row_ids)})", header, rows, text_columns=header[4:])
         if details and sys.stdout.isatty() and ranking.helpful:
             _highlight(details[ranking.helpful[0].row_id], ranking.helpful[0].row_id)
     if config.scorer == "influence":
-        terminal.line(f"positive influence: a step on the row lowers the loss of this answer; {result.seconds} s")
+        effect = "the loss of this answer" if config.against is None else "this answer's loss against the other's"
+        terminal.line(f"positive influence: a step on the row lowers {effect}; {result.seconds} s")
     else:
         terminal.line(f"scores by {config.scorer}; {result.seconds} s")
+    sample = next((len(scale.scores) for scale in result.scales if scale.is_sample), None)
+    over = "all rows" if sample is None else f"a sample of {sample} rows"
+    terminal.line(f"level: share of rows below; deviations: (influence - median) / (1.4826 MAD); both over {over}")
     for path in (config.output, config.tda, config.html):
         if path:
             terminal.line(f"written: {path}")
 
 
-def _cells(hit: Any, texts: dict[str, dict[str, Any]], detail: Any) -> list[str]:
+def _cells(hit: Any, texts: dict[str, dict[str, Any]], detail: Any, scale: Any) -> list[str]:
     text = texts.get(hit.row_id, {})
     place = f"{text.get('source', '')}:{text.get('line', '')}".rpartition("/")[2]
     cells = [
         hit.row_id,
         f"{hit.influence:.4g}",
+        f"{scale.level(hit.influence):.1%}",
+        "" if (deviations := scale.deviations(hit.influence)) is None else f"{deviations:+.1f}",
         place,
         _short(text.get("prompt", "")),
         _short(text.get("completion", "")),
@@ -101,11 +121,13 @@ def as_json(_: TraceConfig, result: Any) -> list[dict[str, Any]]:
 
 def _query_json(result: Any, index: int) -> dict[str, Any]:
     ranking, query = result.rankings[index], result.queries[index]
-    details = result.details[index] if result.details else {}
+    details, scale = result.details[index] if result.details else {}, result.scales[index]
     sides = {
         side: [
             {
                 **asdict(hit),
+                "level": scale.level(hit.influence),
+                "deviations": scale.deviations(hit.influence),
                 **{
                     key: result.texts.get(hit.row_id, {}).get(key) for key in ("source", "line", "prompt", "completion")
                 },
@@ -116,4 +138,6 @@ def _query_json(result: Any, index: int) -> dict[str, Any]:
         for side in ("helpful", "harmful")
     }
     part = {} if result.parts[index] is None else {"part": result.parts[index]}
-    return {"prompt": query.user_text, "completion": query.completion, **part, "rows": len(result.row_ids), **sides}
+    against = {} if result.against[index] is None else {"against": result.against[index]}
+    head = {"prompt": query.user_text, "completion": query.completion, **against, **part, "rows": len(result.row_ids)}
+    return {**head, "scale_rows": len(scale.scores), "stands_out": scale.stands_out(), **sides}
