@@ -82,6 +82,19 @@ def test_a_number_that_cannot_be_ends_in_the_name_of_its_option(tmp_path, capsys
     assert not (tmp_path / "o").exists()
 
 
+def test_in_python_arguments_are_named(tmp_path):
+    config = TrainConfig(data="d", output_dir=tmp_path, learning_rate=-1.0, batch_size=0)
+    with pytest.raises(ConfigError) as raised:
+        require_in_range(config)
+    assert raised.value.where == "batch_size, learning_rate"
+
+
+def test_on_the_command_line_these_are_options(tmp_path, capsys):
+    call = ["train", "--data", "d", "--output-dir", str(tmp_path / "o"), "--learning-rate", "-1", "--batch-size", "0"]
+    assert main(call) == 2
+    assert "where: --batch-size, --learning-rate\n" in capsys.readouterr().err
+
+
 def test_a_config_file_is_checked_as_well_and_all_at_once(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("data: d\noutput_dir: o\nseed: -3\nepochs: .nan\n")

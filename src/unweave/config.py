@@ -104,13 +104,13 @@ def require_text(config: Any) -> None:
         config: A dataclass instance.
 
     Raises:
-        ConfigError: Naming the first such option.
+        ConfigError: Naming the first such argument.
     """
     for field in dataclasses.fields(config):
         if any(map(SURROGATE.search, texts_of(getattr(config, field.name), paths=False))):
             raise ConfigError(
                 f"{field.name} is not UTF-8 text.",
-                where=f"--{field.name.replace('_', '-')}",
+                where=field.name,
                 remedy="give text in UTF-8, or a path of UTF-8",
             )
 

@@ -82,16 +82,15 @@ RANGES = {
 }
 
 
-def require_in_range(config: Any, *, where: str | None = None, in_memory: bool = False) -> None:
+def require_in_range(config: Any, *, where: str | None = None) -> None:
     """Refuse a config with a number that can't be.
 
     Args:
         config: A dataclass instance.
-        where: The file it came from; by default the options are named.
-        in_memory: Whether the options are arguments of a function.
+        where: The file it came from; by default the arguments are named.
 
     Raises:
-        ConfigError: Naming every such option, what it is and what it may be.
+        ConfigError: Naming every such argument, what it is and what it may be.
     """
     wrong = [
         (name, value, RANGES.get(name, ANY))
@@ -99,11 +98,10 @@ def require_in_range(config: Any, *, where: str | None = None, in_memory: bool =
         if not RANGES.get(name, ANY).holds(value)
     ]
     if wrong:
-        options = dict.fromkeys(name if in_memory else f"--{name.replace('_', '-')}" for name, _, _ in wrong)
         remedies = dict.fromkeys(f"give {allowed.text}" for _, _, allowed in wrong)
         raise ConfigError(
             "; ".join(f"{name} can't be {value}" for name, value, _ in wrong) + ".",
-            where=where or ", ".join(options),
+            where=where or ", ".join(dict.fromkeys(name for name, _, _ in wrong)),
             remedy="; ".join(remedies),
         )
 

@@ -37,7 +37,7 @@ def entry(registry: Mapping[str, Any], name: str, *, option: str, others: tuple[
     Args:
         registry: Name to the thing, or to `module:name`.
         name: The name.
-        option: The option that gave it, for the error.
+        option: The argument that gave it, for the error.
         others: Names that the option may have without an entry.
 
     Returns:
@@ -49,7 +49,7 @@ def entry(registry: Mapping[str, Any], name: str, *, option: str, others: tuple[
     if name not in registry:
         raise ConfigError(
             f"'{name}' is no {option.replace('_', ' ')}.",
-            where=f"--{option.replace('_', '-')}",
+            where=option,
             remedy=nearest(name, (*others, *registry)),
         )
     found = registry[name]

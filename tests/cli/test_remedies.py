@@ -73,3 +73,23 @@ def test_remedies_about_reading_rows_are_options_of_every_command_that_reads_the
     assert {"--columns", "--split", "--subset", "--on-bad-row"} <= named
     for config in READ_ROWS:
         assert named <= options(config), config.__name__
+
+
+def test_errors_of_the_library_name_arguments_of_some_command():
+    """On the command line each becomes its option, which an option written out by hand would not be in Python."""
+    known = {field.name for config in [*READ_ROWS, *OTHERS] for field in fields(config)}
+    packages = ["gradients", "engines", "sketch", "train", "models", "data", "ledger"]
+    files = [path for package in packages for path in (SOURCE / package).rglob("*.py")]
+    named = [
+        (path.name, word)
+        for path in [*files, SOURCE / "config.py", SOURCE / "ranges.py", SOURCE / "registry.py"]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.keyword) and node.arg == "where"
+        for text in ast.walk(node.value)
+        if isinstance(text, ast.Constant) and isinstance(text.value, str)
+        for word in text.value.split(", ")
+    ]
+    assert {("loading.py", "device"), ("private.py", "dp_epsilon"), ("fold.py", "dimension")} <= set(named)
+    assert [pair for pair in named if pair[1].startswith("--")] == []
+    argument = re.compile(r"[a-z]+(_[a-z]+)+")
+    assert [pair for pair in named if argument.fullmatch(pair[1]) and pair[1] not in known] == []

@@ -108,7 +108,7 @@ def test_rows_that_a_template_refuses_are_named_and_can_be_left_out(config):
     assert [problem.action for problem in kept.problems] == ["dropped", "dropped"]
     with pytest.raises(DataError, match=r"f\.jsonl:2"):
         encode_prompt(rows[1], tokenizer, config)
-    with pytest.raises(ConfigError, match="--system-prompt"):
+    with pytest.raises(ConfigError, match="where: system_prompt"):
         encode_rows(rows[:1], tokenizer, dataclasses.replace(config, system_prompt="Be brief."))
 
 

@@ -1,6 +1,7 @@
 """What every command shares: options from a dataclass, a config file for its defaults, results as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, make_dataclass
 from functools import partial
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any, TypeVar, get_type_hints
 import tyro
 
 from unweave import outputs, progress, terminal
+from unweave.arguments import as_options, option_name
 from unweave.cli.help import print_help
 from unweave.cli.options import options_of
 from unweave.cli.renamed import current_key
 from unweave.cli.table import TABLE
 from unweave.config import load_yaml, part_of, require_text, texts_of, to_plain
+from unweave.errors import UnweaveError
 from unweave.files import finite
 from unweave.ranges import require_in_range
 from unweave.registry import concrete, marked_fields
@@ -110,10 +113,35 @@ def parse(
             raise SystemExit(0)
         parsed = tyro.cli(both, args=list(argv), default=default, prog=f"unweave {command}", description=description)
     progress.begin(parsed.quiet)
-    require_text(parsed)
-    require_in_range(parsed)
+    with arguments_as_options(parsed):
+        require_text(parsed)
+        require_in_range(parsed)
     outputs.overwrite(getattr(parsed, "overwrite", False))
     return part_of(config_type, parsed), part_of(common, parsed)
+
+
+@contextmanager
+def arguments_as_options(config: Any) -> Iterator[None]:
+    """Call the arguments that an error of the library names by the options of the command that they are.
+
+    Args:
+        config: The command's config, whose fields are its options.
+
+    Yields:
+        Once, for the work.
+
+    Raises:
+        UnweaveError: As the work raises it, with its arguments as options.
+    """
+    try:
+        yield
+    except UnweaveError as error:
+        names = {field.name for field in fields(config)}
+        words = error.where.split(", ") if error.where else []
+        error.where = ", ".join(option_name(word, names) or word for word in words) or error.where
+        error.what = as_options(error.what, names)
+        error.remedy = error.remedy and as_options(error.remedy, names)
+        raise
 
 
 def _chosen_by_name(config_type: Any) -> list[Any]:

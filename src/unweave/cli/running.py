@@ -3,16 +3,13 @@
 import inspect
 import os
 import sys
-from collections.abc import Collection, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from typing import Any
 
-from unweave.arguments import as_options, option_name
-from unweave.cli.common import option_value, parse, print_json
+from unweave.cli.common import arguments_as_options, option_value, parse, print_json
 from unweave.cli.renamed import current_options
 from unweave.cli.show.plain import print_pairs
 from unweave.cli.table import TABLE, Command
-from unweave.errors import UnweaveError
 from unweave.lazy import resolve
 
 
@@ -41,14 +38,8 @@ def run_command(name: str, command: Command, argv: Sequence[str]) -> int:
         # Of the processes that a launcher started, one speaks.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for as long as the process lives
     plan = command.plan if getattr(common, "dry_run", False) else None
-    try:
+    with arguments_as_options(config):
         result = resolve(plan or command.job)(config)
-    except UnweaveError as error:
-        names = {field.name for field in fields(config)}
-        error.where = _as_options(error.where, names)
-        error.what = as_options(error.what, names)
-        error.remedy = error.remedy and as_options(error.remedy, names)
-        raise
     if plan:
         print_json(result) if common.json else print_pairs(f"plan: {name}", result.lines())
         return 0
@@ -59,12 +50,6 @@ def run_command(name: str, command: Command, argv: Sequence[str]) -> int:
     else:
         print_pairs(command.title.format(config=config, result=result), result)
     return resolve(command.code)(result) if command.code else 0
-
-
-def _as_options(where: str | None, names: Collection[str]) -> str | None:
-    """What an error names, the arguments in it as the options of the command that they are."""
-    words = (where or "").split(", ")
-    return ", ".join(option_name(word, names) or word for word in words) if where else where
 
 
 def config_of(command: Command, argv: Sequence[str]) -> tuple[type[Any], str]:

@@ -142,7 +142,7 @@ def encode_rows(
     """
     if config.max_length < 2:
         raise ConfigError(
-            "A sequence needs room for a prompt and an answer.", where="--max-length", remedy="give at least 2"
+            "A sequence needs room for a prompt and an answer.", where="max_length", remedy="give at least 2"
         )
     if config.date is not None:
         parse_date(config.date)
@@ -252,7 +252,7 @@ def _require_system(tokenizer: Any, config: EncodingConfig) -> None:
     if not chat_format(tokenizer, date=config.date).takes_system():
         raise ConfigError(
             "The chat template takes no system turn.",
-            where="--system-prompt",
+            where="system_prompt",
             remedy="leave it out, or write it into the prompts",
         )
 

@@ -87,7 +87,7 @@ def render_prompt(
         ConfigError: When the template is unknown, has no place for what the row holds, or the tokenizer has no chat template.
     """
     if template not in TEMPLATES:
-        raise ConfigError(f"Unknown template '{template}'.", where="--template", remedy=nearest(template, TEMPLATES))
+        raise ConfigError(f"Unknown template '{template}'.", where="template", remedy=nearest(template, TEMPLATES))
     if row.is_plain_text:
         return ""
     if template == "chat":

@@ -125,6 +125,6 @@ def _refuse_quantised(items: Sequence[SelectedParameter]) -> None:
     if stored := sorted(item.name for item in items if not item.parameter.is_floating_point()):
         raise ModelError(
             f"{len(stored)} chosen parameter(s) are quantised, and used in another way than as a linear layer's weight: {', '.join(stored[:3])}.",
-            where="--parameters",
+            where="parameters",
             remedy="load the model without --quantization, or leave them out of --parameters",
         )

@@ -20,7 +20,7 @@ from unweave.ledger.config import SelectionConfig
 from unweave.ranges import require_in_range
 
 PERMUTATIONS = 256
-CRITERIA = "--row-ids, --rows, --where, --text, --near"
+CRITERIA = "row_ids, rows, where, text, near"
 MANY = 0.5
 """The share of all rows from which on a request must say that it means so many."""
 
@@ -49,7 +49,7 @@ def select_rows(rows: Sequence[Row], config: SelectionConfig, *, reading: Readin
     if config.text is not None:
         tests.append(_contains(config.text, rows))
     if config.near is not None:
-        _require_words(config.near, "--near")
+        _require_words(config.near, "near")
         require_in_range(config)
         near = near_duplicates(rows, config.near, method=config.near_method, similarity=config.similarity)
         tests.append(lambda row: row.id in near)
@@ -88,7 +88,7 @@ def require_meant(chosen: Sequence[Row], rows: Sequence[Row], config: SelectionC
 
 def _contains(text: str, rows: Sequence[Row]) -> Callable[[Row], bool]:
     """Whether words stand in a row, in any of its turns, however its letters are written."""
-    _require_words(text, "--text")
+    _require_words(text, "text")
     plain, needle = text.casefold(), normal_form(text)
 
     def stands(row: Row) -> bool:
@@ -118,9 +118,9 @@ def _report_other_forms(option: str, found: Sequence[Row], literally: Callable[[
         )
 
 
-def _require_words(text: str, option: str) -> None:
+def _require_words(text: str, argument: str) -> None:
     if not normal_form(text):
-        raise ConfigError("An empty text stands in every row.", where=option, remedy="give the words that are meant")
+        raise ConfigError("An empty text stands in every row.", where=argument, remedy="give the words that are meant")
 
 
 def near_duplicates(rows: Sequence[Row], text: str, *, method: str, similarity: float) -> dict[str, float]:
@@ -183,14 +183,14 @@ def _ids(config: SelectionConfig, rows: Sequence[Row], reading: ReadingConfig) -
     if unknown := sorted(row_id for row_id, those in otherwise.items() if not those):
         raise DataError(
             f"{len(unknown)} row id(s) are not in the data, such as '{unknown[0]}'.",
-            where="--row-ids, --rows",
+            where="row_ids, rows",
             remedy=nearest(unknown[0], present),
         )
     for row_id, those in otherwise.items():
         if len(those) > 1:
             raise DataError(
                 f"The row id '{row_id}' is not in the data, and {len(those)} rows have an id that looks like it.",
-                where="--row-ids, --rows",
+                where="row_ids, rows",
                 remedy="give a file of the rows that are meant (--rows)",
             )
         found.add(those[0])
@@ -207,11 +207,11 @@ def _ids(config: SelectionConfig, rows: Sequence[Row], reading: ReadingConfig) -
 
 def _where(where: dict[str, str], rows: Sequence[Row]) -> Callable[[Row], bool]:
     if not where:
-        raise ConfigError("No field is given.", where="--where", remedy="give a field and its value, or leave it out")
+        raise ConfigError("No field is given.", where="where", remedy="give a field and its value, or leave it out")
     columns = {"id", "prompt", "completion", "source"} | {name for row in rows for name in row.meta}
     for name in where:
         if name not in columns:
-            raise DataError(f"No row has a field '{name}'.", where="--where", remedy=nearest(name, columns))
+            raise DataError(f"No row has a field '{name}'.", where="where", remedy=nearest(name, columns))
     forms = {name: composed_form(value) for name, value in where.items()}
 
     def values(row: Row) -> dict[str, str]:

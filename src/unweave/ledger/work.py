@@ -47,7 +47,7 @@ def prepare(job: Job) -> dict[str, Path]:
     if config.method != AUTO and config.method not in able(job.request.kind):
         raise ConfigError(
             f"The method '{config.method}' can't express a {job.request.kind}.",
-            where="--method",
+            where="method",
             remedy=f"use one of: {', '.join(able(job.request.kind))}",
         )
     retain, test = sampled_rows(job, list(rows), copies={copy.row_id for copy in staying_copies(job)}, report=True)
@@ -129,7 +129,7 @@ def weigh(job: Job) -> dict[str, Path]:
     if store is None:
         raise ConfigError(
             f"{job.config.weights} weights need influence, and the ledger has no store.",
-            where="--weights",
+            where="weights",
             remedy="use --weights uniform, or make the ledger with --store",
         )
     # The store knows rows by their own ids.

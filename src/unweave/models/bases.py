@@ -123,7 +123,7 @@ def _weights(
         if attention is not None and attention.startswith("flash"):
             raise ModelError(
                 f"{attention} is not installed here.",
-                where="--attn-implementation",
+                where="attn_implementation",
                 remedy="use --attn-implementation sdpa, or eager",
             ) from error
         raise _refused(error, base) from error

@@ -204,13 +204,13 @@ def pick_device(name: str) -> "torch.device":
     except RuntimeError:
         device = None
     if device is None or device.type not in DEVICES:
-        raise ConfigError(f"Unknown device '{name}'.", where="--device", remedy="use auto, cpu, cuda or cuda:N")
+        raise ConfigError(f"Unknown device '{name}'.", where="device", remedy="use auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("There is no CUDA device here.", where="--device", remedy="use --device cpu")
+        raise ConfigError("There is no CUDA device here.", where="device", remedy="use --device cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"There is no device '{name}' here.",
-            where="--device",
+            where="device",
             remedy=f"use cuda:0 to cuda:{torch.cuda.device_count() - 1}",
         )
     return device

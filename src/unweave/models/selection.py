@@ -100,7 +100,7 @@ def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> 
             if which in ("lora", "adapter")
             else "give lora, adapter, linear, all, or a pattern of a name"
         )
-        raise ConfigError(f"No parameter is selected by {which!r}.", where="--parameters", remedy=hint)
+        raise ConfigError(f"No parameter is selected by {which!r}.", where="parameters", remedy=hint)
     return selected
 
 
@@ -112,8 +112,8 @@ def _patterns(which: str | Sequence[str]) -> list[re.Pattern[str]]:
         return [re.compile(pattern) for pattern in ([which] if isinstance(which, str) else which)]
     except re.error as error:
         raise ConfigError(
-            f"Not a pattern of a name: {error}.",
-            where=f"--parameters {error.pattern!r}",
+            f"{error.pattern!r} is no pattern of a name: {error}.",
+            where="parameters",
             remedy="give lora, adapter, linear, all, or a regular expression; a bracket that is meant as such needs a backslash",
         ) from error
 

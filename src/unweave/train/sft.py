@@ -166,7 +166,7 @@ def _require_trainable(config: TrainConfig, loaded: Loaded) -> None:
     if config.tuning == "full" and is_quantised(loaded.model):
         raise ConfigError(
             "Quantised weights can't be trained.",
-            where="--tuning full, --quantization",
+            where="tuning, quantization",
             remedy="use --tuning lora, or --quantization none with an unquantised model",
         )
 
@@ -252,7 +252,7 @@ def _private_plan(config: TrainConfig, examples: Sequence[Example], model: Any) 
     assert config.dp_epsilon is not None, "a private run has a budget"
     only_one("Private training")
     if config.tuning != "lora":
-        raise ConfigError("Private training is for adapters.", where="--dp-epsilon", remedy="use --tuning lora")
+        raise ConfigError("Private training is for adapters.", where="dp_epsilon", remedy="use --tuning lora")
     privacy = plan_privacy(
         len(examples), epsilon=config.dp_epsilon, delta=config.dp_delta, clip=config.dp_clip, batch_size=config.batch_size, epochs=config.epochs
     )  # fmt: skip

@@ -129,8 +129,8 @@ def unlearn(
     shared = {own.name for own in fields(UnlearnOptions)}
     given = {name: value for name, value in arguments.items() if name in shared}
     options, changed = run_options(chosen, given | (asdict(encoding) if encoding else {}))
-    require_in_range(options, in_memory=True)
-    require_in_range(chosen, in_memory=True)
+    require_in_range(options)
+    require_in_range(chosen)
     pair = _pair(weights)
     there = Given(
         retain=retain is not None,
