@@ -85,7 +85,6 @@ def test_unlearn(own, tmp_path):
     assert uw.methods.available()["npo"] is uw.methods.NPO
 
 
-@pytest.mark.skipif("UnlearnTrainer" not in uw.__all__, reason="comes with the trainer")
 def test_unlearning_inside_a_trainer(own, tmp_path):
     from transformers import TrainingArguments
 

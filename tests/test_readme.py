@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.notebook import write_files
+from tests.notebook import in_memory, write_files
 from unweave import load_model
 
 ROOT = Path(__file__).parents[1]
@@ -38,3 +38,15 @@ def test_the_python_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert len(lines) == 4
     assert load_model("unlearned").adapter == "unlearned"
     assert Path("audit.html").is_file()
+
+
+def test_the_page_on_ones_own_trainer_runs(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs/own_trainer.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(write_files(tmp_path))
+    names = in_memory(tmp_path)
+    for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(compile(code, "docs/own_trainer.md", "exec"), names)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "NO"
+    assert load_model("unlearned").adapter == "unlearned"
+    assert lines[-1].isdigit()

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from unweave.train.sft import fine_tune as fine_tune
     from unweave.train.snapshots import SnapshotCallback as SnapshotCallback
     from unweave.unlearning import methods as methods
+    from unweave.unlearning.own_loop import UnlearnSteps as UnlearnSteps
+    from unweave.unlearning.trainer import UnlearnTrainer as UnlearnTrainer
     from unweave.unlearning.unlearn import unlearn as unlearn
     from unweave.unlearning.unlearned import Unlearned as Unlearned
     from unweave.valuation.student import ValueStudent as ValueStudent
@@ -61,6 +63,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "audit_models": "unweave.jobs.audit",
         "Ledger": "unweave.ledger.requests",
         "unlearn": "unweave.unlearning.unlearn",
+        "UnlearnSteps": "unweave.unlearning.own_loop",
+        "UnlearnTrainer": "unweave.unlearning.trainer",
         "Unlearned": "unweave.unlearning.unlearned",
         "methods": "unweave.unlearning.methods:",
         "evaluate": "unweave.evaluation.evaluate",

@@ -33,7 +33,7 @@ def train_anew(
     forget: Any,
     retain: Any,
     options: UnlearnOptions,
-    changed: set[str],
+    changed: frozenset[str],
     *,
     in_place: bool,
     advance: Callable[[int], None],
@@ -115,7 +115,9 @@ def train_anew(
     )
 
 
-def _recipe(method: Retrain, model: Model, options: UnlearnOptions, changed: set[str]) -> tuple[TrainConfig, bool]:
+def _recipe(
+    method: Retrain, model: Model, options: UnlearnOptions, changed: frozenset[str]
+) -> tuple[TrainConfig, bool]:
     """How to train, and whether that is known to be how the model was trained."""
     place = method.recipe or (model.adapter if model.adapter not in (None, IN_MEMORY) else model.base)
     given: dict[str, Any] = {"dtype": method.dtype, "device": method.device, "seed": method.seed}

@@ -27,7 +27,7 @@ from unweave.unlearning.effect import drawn_cautions, plan_cautions, without_eff
 from unweave.unlearning.methods import Edit, Objective
 from unweave.unlearning.outcome import ROWS, Effect, measured
 from unweave.unlearning.roles import Role
-from unweave.unlearning.steps import Drawn, ForgetRow, StepBatch, collate_step, never_drawn, plan_draws
+from unweave.unlearning.steps import Drawn, ForgetRow, StepBatch, collate_part, collate_step, never_drawn, plan_draws
 from unweave.unlearning.target import Target, target_loss
 from unweave.unlearning.unlearned import Unlearned, UnlearnStep
 from unweave.unlearning.view import Reference, StepView
@@ -177,6 +177,23 @@ class Steps:
         """
         pad = self.context.loaded.tokenizer.pad_token_id
         return collate_step(step, pad_token_id=pad, with_clean=self.method.uses_clean, joined=self.joined)
+
+    def collate_part(self, step: Drawn, index: int, parts: int) -> StepBatch | None:
+        """The sequences of a part of a step.
+
+        Args:
+            step: What the whole step has drawn.
+            index: Which part.
+            parts: How many there are.
+
+        Returns:
+            Its batch; `None` where the step has fewer rows than parts.
+        """
+        if index >= len(step.rows):
+            return None
+        pad = self.context.loaded.tokenizer.pad_token_id
+        shape = {"pad_token_id": pad, "with_clean": self.method.uses_clean, "joined": self.joined}
+        return collate_part(step, index, parts, **shape)
 
     def view(self, model: nn.Module, step: StepBatch) -> StepView:
         """What the loss may look at.

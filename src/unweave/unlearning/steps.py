@@ -1,7 +1,8 @@
 """What an unlearning step sees: drawn rows, their sequences, and which sequence is what."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -49,6 +50,8 @@ class StepBatch:
         weights: The weight of the row that each sequence belongs to.
         rows: Rows drawn; a forget row with a clean answer has two sequences.
         progress: Share of the run that is behind this step, in [0, 1).
+        whole: Of a part of a step: how many sequences of each role the whole step has. `rows` then counts those of the whole step, too.
+        share: Share of the step's rows that are here.
     """
 
     groups: tuple[Batch, ...]
@@ -57,6 +60,8 @@ class StepBatch:
     weights: Float[Tensor, " S"]
     rows: int
     progress: float
+    whole: Mapping[int, int] | None = None
+    share: float = 1.0
 
     @property
     def row_ids(self) -> list[str]:
@@ -73,6 +78,19 @@ class StepBatch:
             A mask in float32.
         """
         return (self.roles == role).float()
+
+    def count(self, role: Role) -> Float[Tensor, ""]:
+        """How many sequences of a role the step has; of a part of a step, the whole step. So the losses of its parts sum to that of the step.
+
+        Args:
+            role: The role.
+
+        Returns:
+            Their number, in float32.
+        """
+        if self.whole is None:
+            return self.mask(role).sum()
+        return torch.tensor(float(self.whole.get(int(role), 0)), device=self.roles.device)
 
     def to(self, device: torch.device | str) -> "StepBatch":
         """The step on a device.
@@ -98,6 +116,18 @@ class Drawn:
 
     rows: tuple[ForgetRow, ...]
     progress: float
+
+    def part(self, index: int, parts: int) -> "Drawn":
+        """Every so many rows of the step.
+
+        Args:
+            index: Which part, from 0.
+            parts: How many there are.
+
+        Returns:
+            The part; it has no rows where there are fewer rows than parts.
+        """
+        return replace(self, rows=self.rows[index::parts])
 
     def sequences(self, *, with_clean: bool) -> list[tuple[Example, Role, float]]:
         """What its rows make the model read.
@@ -226,6 +256,26 @@ def _cycles(rows: Sequence[ForgetRow], rng: random.Random) -> Iterator[ForgetRow
 def _replaced(rows: Sequence[ForgetRow], rng: random.Random) -> Iterator[ForgetRow]:
     while True:
         yield rng.choice(rows)
+
+
+def collate_part(drawn: Drawn, index: int, parts: int, *, pad_token_id: int, with_clean: bool, joined: bool = False) -> StepBatch:  # fmt: skip
+    """Make the sequences of a part of a planned step.
+
+    Args:
+        drawn: The whole step.
+        index: Which part, from 0.
+        parts: How many there are; none is empty.
+        pad_token_id: What to pad with.
+        with_clean: Whether the method uses clean answers of forget rows.
+        joined: As in `collate_step`.
+
+    Returns:
+        The part's batch, with the counts of the whole step.
+    """
+    own = drawn.part(index, parts)
+    batch = collate_step(own, pad_token_id=pad_token_id, with_clean=with_clean, joined=joined)
+    whole = Counter(int(role) for _, role, _ in drawn.sequences(with_clean=with_clean))
+    return replace(batch, rows=len(drawn.rows), whole=whole, share=len(own.rows) / len(drawn.rows))
 
 
 def collate_step(drawn: Drawn, *, pad_token_id: int, with_clean: bool, joined: bool = False) -> StepBatch:

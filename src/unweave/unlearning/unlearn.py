@@ -1,24 +1,20 @@
 """Unlearning with objects in memory: a model and rows in, another model out."""
 
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Literal
 
 from unweave import progress
-from unweave.data.dates import dated
 from unweave.data.encoding import EncodingConfig
 from unweave.data.reading import load_rows
-from unweave.errors import ConfigError
 from unweave.models.model import Model
 from unweave.randomness import undisturbed
-from unweave.ranges import require_in_range
 from unweave.train.config import Schedule
 from unweave.train.processes import only_one
-from unweave.unlearning.config import Sampling, UnlearnOptions, run_options
+from unweave.unlearning.config import Sampling, UnlearnOptions
 from unweave.unlearning.copying import own_values, working_copy
-from unweave.unlearning.effect import Given, require_effect
-from unweave.unlearning.methods import Edit, Method, Objective, Retrain, get_method
-from unweave.unlearning.reading import RowSet, encode_sets, weights_in_memory
+from unweave.unlearning.methods import Method, Retrain
+from unweave.unlearning.preparing import asked, changes_base, encode, trained
 from unweave.unlearning.retraining import train_anew
 from unweave.unlearning.running import Run, carry_out
 from unweave.unlearning.target import Target
@@ -118,86 +114,39 @@ def unlearn(
         'unlearned'
     """
     only_one("Unlearning")
-    chosen = get_method(method)() if isinstance(method, str) else method
-    if not isinstance(chosen, Objective | Edit | Retrain):
-        raise ConfigError(
-            f"{chosen!r} is no unlearning method.",
-            where="method",
-            remedy="give an instance such as uw.methods.NPO(), or a name: uw.methods.available() has all",
-        )
     arguments = dict(locals())
     shared = {own.name for own in fields(UnlearnOptions)}
-    given = {name: value for name, value in arguments.items() if name in shared}
-    options, changed = run_options(chosen, given | (asdict(encoding) if encoding else {}))
-    require_in_range(options)
-    require_in_range(chosen)
-    pair = _pair(weights)
-    there = Given(
-        retain=retain is not None,
-        forget_weights=pair[0] is not None,
-        retain_weights=pair[1] is not None,
+    own = asked(
+        method,
+        {name: value for name, value in arguments.items() if name in shared},
+        model=model,
+        retain=retain,
+        weights=weights,
+        encoding=encoding,
         target=target is not None,
         target_reference=target_reference is not None,
         target_loss=target_loss is not None,
     )
-    require_effect(there, chosen)
-    options = dated(options, model.tokenizer, model.adapter, model.base)
+    chosen, options, changed = own.method, own.options, own.changed
     with progress.gathered() as notes, undisturbed():
         if isinstance(chosen, Retrain):
             return replace(
                 train_anew(chosen, model, forget, retain, options, changed, in_place=in_place, advance=advance),
                 notes=tuple(notes),
             )
-        sets = [
-            None if rows is None else _row_set(rows, own, name)
-            for rows, own, name in zip((forget, retain), pair, ("forget", "retain"), strict=True)
-        ]
-        assert sets[0] is not None, "there are rows to forget"
-        rows, problems = encode_sets(sets[0], sets[1], options, model, chosen)
+        rows, problems = encode(own, forget, retain, model)
         run = Run(
             chosen,
             options,
-            frozenset(changed),
+            changed,
             target=Target(
                 None if target is None else load_rows(target).rows,
                 None if target_reference is None else lambda: target_reference,
                 target_loss,
             ),
             advance=advance,
-            trainable=lambda found: None if in_place else own_values(_trained(found), model.model),
+            trainable=lambda found: None if in_place else own_values(trained(found), model.model),
         )
-        loaded = model if in_place else working_copy(model, whole=_changes_base(chosen, options, model))
+        loaded = model if in_place else working_copy(model, whole=changes_base(chosen, options, model))
         made = carry_out(run, loaded, rows)
     return replace(made, problems=tuple(problems), notes=tuple(notes))
-
-
-def _changes_base(method: Objective | Edit, options: UnlearnOptions, model: Model) -> bool:
-    """Whether the run changes weights below the adapter: it merges one into them, or its method does."""
-    merges = model.adapter is not None and options.adapter_mode == "new"
-    return merges or (isinstance(method, Objective) and method.own_adapter)
-
-
-def _trained(model: Any) -> list[Any]:
-    return [own for own in model.parameters() if own.requires_grad]
-
-
-def _pair(weights: Any) -> tuple[Any, Any]:
-    """The weights of both sets; `None` for those that there are none of."""
-    if weights is None:
-        return None, None
-    if hasattr(weights, "forget") and hasattr(weights, "retain"):
-        return weights.forget, weights.retain
-    if isinstance(weights, tuple | list) and len(weights) == 2:
-        return weights[0], weights[1]
-    raise ConfigError(
-        f"{type(weights).__name__} holds no weights of two sets.",
-        where="weights",
-        remedy="give an object with `forget` and `retain`, as uw.weights makes them, or a pair of sequences",
-    )
-
-
-def _row_set(rows: Any, weights: Any, name: str) -> RowSet:
-    loaded, where = load_rows(rows), f"weights.{name}"
-    signed = name == "retain"
-    found = None if weights is None else weights_in_memory(weights, count=len(loaded), signed=signed, where=where)
-    return RowSet(loaded, found, name, where)

@@ -223,7 +223,7 @@ class StepView:
             A scalar; 0 in a step without such a sequence.
         """
         mask = self.step.mask(role)
-        return (self.step.weights * mask * values).sum() / mask.sum().clamp(min=1)
+        return (self.step.weights * mask * values).sum() / self.step.count(role).clamp(min=1)
 
     def _answer_states(self, layer: int) -> TokenStates:
         states, segments, start = [], [], 0

@@ -80,7 +80,7 @@ class ReGLU(Balanced):
             A scalar.
         """
         away = sum((factor.to(basis.dtype).T @ basis).square().sum() for factor, basis in step.context.prepared)
-        return super().loss(step) + self.orthogonality * away
+        return super().loss(step) + step.step.share * self.orthogonality * away
 
     def forget_part(self, step: "StepView") -> "Tensor":
         """The inverted hinge loss, or the negative loss, of the forget rows.
