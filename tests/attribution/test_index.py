@@ -135,7 +135,7 @@ def test_the_page_is_remembered_by_an_index_on_a_disk(tmp_path):
     model = loaded()
     index = GradientIndex.build(model, rows(), path=tmp_path / "index", **OPTIONS)
     page = index.attribute(**ASKED, top_k=3).save_html(str(tmp_path / "page.html"))
-    assert "moon teapots sing on the moon" in page.read_text()
+    assert "<mark>moon teapots sing</mark> on the moon" in page.read_text()
     assert page.resolve() in index.store.log.outputs()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from unweave.attribution.details import TokenDetail
+from unweave.attribution.overlap import Overlap, find_overlap, has_both
 from unweave.attribution.result import TraceResult
 from unweave.attribution.retrieval import RankedRow
 from unweave.data.rows import Row
@@ -40,6 +41,7 @@ class Hit:
         level: Share of all rows of the index whose influence is below this one's, from 0 to 1.
         deviations: (influence - median) / (1.4826 MAD), with the median of all rows and the median absolute deviation from it: how many robust standard
             deviations the row lies above them. `None` where half of the rows have the same influence.
+        overlap: Words that the answer and the row share: evidence of another kind.
         tokens: What the tokens of both contribute, where the row was scored exactly.
     """
 
@@ -47,7 +49,13 @@ class Hit:
     influence: float
     level: float
     deviations: float | None
+    overlap: Overlap = field(repr=False)
     tokens: TokenDetail | None = field(default=None, repr=False)
+
+    @property
+    def has_both(self) -> bool:
+        """Whether influence (3 robust deviations or more) and shared words both speak for the row."""
+        return has_both(self.overlap, self.deviations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +97,7 @@ class Hits(Sequence[Hit]):
         Returns:
             The hits.
         """
-        ranking, scale = result.rankings[0], result.scales[0]
+        ranking, scale, answer = result.rankings[0], result.scales[0], result.queries[0].completion
         details = result.details[0] if result.details else {}
 
         def hits(ranked: Sequence[RankedRow]) -> tuple[Hit, ...]:
@@ -100,6 +108,7 @@ class Hits(Sequence[Hit]):
                     one.influence,
                     scale.level(one.influence),
                     scale.deviations(one.influence),
+                    find_overlap(answer, row.prompt, row.completion),
                     details.get(one.row_id),
                 )
                 for row, one in zip(rows, ranked, strict=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unweave.attribution.overlap import find_overlap, has_both
 from unweave.attribution.scale import said
 from unweave.files import write_text
 from unweave.report.pages import environment
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from unweave.attribution.scale import Scale
 
 MATRIX_TOKENS = 24
+LEAST_RUN = 3
 SIDES = {
     "helpful": "Helpful: a step on the row lowers the loss of this answer",
     "harmful": "Harmful: a step on the row raises it",
@@ -36,7 +38,10 @@ def write_trace_page(path: Path, result: "TraceResult", spec: StoreSpec) -> None
         sides = [
             (
                 title,
-                [_row(hit, result.texts[hit.row_id], details.get(hit.row_id), scale) for hit in getattr(ranking, side)],
+                [
+                    _row(hit, result.texts[hit.row_id], details.get(hit.row_id), scale, query.completion)
+                    for hit in getattr(ranking, side)
+                ],
             )
             for side, title in SIDES.items()
         ]
@@ -67,7 +72,7 @@ def write_trace_page(path: Path, result: "TraceResult", spec: StoreSpec) -> None
     write_text(path, page)
 
 
-def _row(hit: Any, text: dict[str, Any], detail: "TokenDetail | None", scale: "Scale") -> dict[str, Any]:
+def _row(hit: Any, text: dict[str, Any], detail: "TokenDetail | None", scale: "Scale", answer: str) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": hit.row_id,
         "influence": hit.influence,
@@ -76,7 +81,14 @@ def _row(hit: Any, text: dict[str, Any], detail: "TokenDetail | None", scale: "S
         "place": f"{text['source']}:{text['line']}",
         "prompt": text["prompt"],
         "completion": text["completion"],
+        "marked": None,
     }
+    overlap = find_overlap(answer, text["prompt"], text["completion"])
+    if overlap.span and (overlap.is_verbatim or overlap.words >= LEAST_RUN):
+        first, last = overlap.span
+        row["marked"] = text["completion"][:first], overlap.run, text["completion"][last:]
+    row["words"] = f"{overlap.words} shared" + ("" if overlap.share is None else f", {overlap.share:.0%} of 5-grams")
+    row["both"] = has_both(overlap, scale.deviations(hit.influence))
     if detail is not None:
         row["answer"] = _tinted(detail.row_tokens, detail.row_loss_tokens, detail.row_answer)
         row["positions"] = _tinted(detail.row_tokens, detail.row_positions, 0)

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from unweave import terminal
+from unweave.attribution.overlap import find_overlap, has_both
 from unweave.attribution.scale import said
 from unweave.jobs.config import TraceConfig
 from unweave.visible import one_line, visible
@@ -35,7 +36,7 @@ def show(config: TraceConfig, result: Any) -> None:
             terminal.line(said(scale.stands_out()))
         for side in ("helpful", "harmful"):
             hits = getattr(ranking, side)
-            rows = [_cells(hit, result.texts, details.get(hit.row_id), scale) for hit in hits]
+            rows = [_cells(hit, result.texts, details.get(hit.row_id), scale, query.completion) for hit in hits]
             header = [
                 "row",
                 "influence",
@@ -44,6 +45,7 @@ def show(config: TraceConfig, result: Any) -> None:
                 "where",
                 "prompt",
                 "completion",
+                "shared words",
                 *(["carried by"] if details else []),
             ]
             terminal.print_table(f"{side} rows (of {len(result.row_ids)})", header, rows, text_columns=header[4:])
@@ -57,12 +59,15 @@ def show(config: TraceConfig, result: Any) -> None:
     sample = next((len(scale.scores) for scale in result.scales if scale.is_sample), None)
     over = "all rows" if sample is None else f"a sample of {sample} rows"
     terminal.line(f"level: share of rows below; deviations: (influence - median) / (1.4826 MAD); both over {over}")
+    terminal.line(
+        "shared words: longest run in answer and completion, share of the answer's 5-grams; both: those, and 3 deviations or more"
+    )
     for path in (config.output, config.tda, config.html):
         if path:
             terminal.line(f"written: {path}")
 
 
-def _cells(hit: Any, texts: dict[str, dict[str, Any]], detail: Any, scale: Any) -> list[str]:
+def _cells(hit: Any, texts: dict[str, dict[str, Any]], detail: Any, scale: Any, answer: str) -> list[str]:
     text = texts.get(hit.row_id, {})
     place = f"{text.get('source', '')}:{text.get('line', '')}".rpartition("/")[2]
     cells = [
@@ -73,8 +78,19 @@ def _cells(hit: Any, texts: dict[str, dict[str, Any]], detail: Any, scale: Any) 
         place,
         _short(text.get("prompt", "")),
         _short(text.get("completion", "")),
+        _shared(answer, text, scale.deviations(hit.influence)),
     ]
     return [*cells, _carriers(detail, hit.influence)] if detail else cells
+
+
+def _shared(answer: str, text: dict[str, Any], deviations: float | None) -> str:
+    """The longest run of words that answer and completion share, and the share of the answer's n-grams."""
+    overlap = find_overlap(answer, text.get("prompt", ""), text.get("completion", ""))
+    if not overlap.words:
+        return ""
+    said = f"{overlap.words} word{'s' if overlap.words > 1 else ''}"
+    said += "" if overlap.share is None else f", {overlap.share:.0%}"
+    return f"{said} (both)" if has_both(overlap, deviations) else said
 
 
 def _carriers(detail: Any, influence: float) -> str:
@@ -119,6 +135,11 @@ def as_json(_: TraceConfig, result: Any) -> list[dict[str, Any]]:
     return [_query_json(result, index) for index in range(len(result.queries))]
 
 
+def _overlap_json(answer: str, text: dict[str, Any], deviations: float | None) -> dict[str, Any]:
+    overlap = find_overlap(answer, text.get("prompt", ""), text.get("completion", ""))
+    return {"overlap": asdict(overlap), "both": has_both(overlap, deviations)}
+
+
 def _query_json(result: Any, index: int) -> dict[str, Any]:
     ranking, query = result.rankings[index], result.queries[index]
     details, scale = result.details[index] if result.details else {}, result.scales[index]
@@ -128,6 +149,7 @@ def _query_json(result: Any, index: int) -> dict[str, Any]:
                 **asdict(hit),
                 "level": scale.level(hit.influence),
                 "deviations": scale.deviations(hit.influence),
+                **_overlap_json(query.completion, result.texts.get(hit.row_id, {}), scale.deviations(hit.influence)),
                 **{
                     key: result.texts.get(hit.row_id, {}).get(key) for key in ("source", "line", "prompt", "completion")
                 },
