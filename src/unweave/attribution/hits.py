@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from unweave.attribution.details import TokenDetail
+from unweave.attribution.groups import GroupSum, sums_by
 from unweave.attribution.overlap import Overlap, find_overlap, has_both
 from unweave.attribution.result import TraceResult
 from unweave.attribution.retrieval import RankedRow
@@ -125,6 +126,22 @@ class Hits(Sequence[Hit]):
     def against(self) -> str | None:
         """The other answer, where the trace is a contrast."""
         return self._result.against[0]
+
+    def sums(self, by: str) -> list[GroupSum]:
+        """The influence of all rows of the index, summed by a field of theirs.
+
+        Args:
+            by: A column of the rows' data, such as `owner`, or `source` for the file they came from.
+
+        Returns:
+            A group for each value, the largest sum first; sums are of sketched scores, also where some rows were scored again exactly.
+
+        Raises:
+            DataError: When no row has the field.
+        """
+        result = self._result
+        assert result.scores is not None, "an index keeps all scores"
+        return sums_by(by, result.row_ids, result.scores[0], result.texts, where=self._store.place)
 
     def __len__(self) -> int:
         return len(self.helpful)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave.attribution.details import TokenDetail
+from unweave.attribution.groups import GroupSum
 from unweave.attribution.retrieval import Ranking
 from unweave.attribution.scale import Scale
 from unweave.data.rows import Row
@@ -27,6 +28,7 @@ class TraceResult:
         details: For each query, row id to what its tokens contribute; empty without `rerank`.
         exact: For each query, row id to the exact influence of each row that was scored again; empty without `rerank`.
         scales: For each query, what the influence of a row is held against.
+        groups: For each query, the influence of all rows by a field of theirs; empty where none was asked for.
         against: The other answer of each query, where one was given: what is traced is the contrast.
     """
 
@@ -41,3 +43,4 @@ class TraceResult:
     exact: list[dict[str, float]] = field(default_factory=list)
     scales: list[Scale] = field(default_factory=list)
     against: list[str | None] = field(default_factory=list)
+    groups: list[list[GroupSum]] = field(default_factory=list)

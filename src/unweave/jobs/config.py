@@ -31,6 +31,7 @@ class TraceConfig(RetrievalConfig, ReadingConfig):
         completion: The answer to trace.
         system: The system text that the prompt stands under; by default the template's own, or none.
         against: Another answer: what is traced is why the first was given and not this.
+        group_by: Sum the influence of all rows by a field of theirs too: a column of the data, such as `owner`, or `source`.
         queries: A file of rows to trace instead, or `-` for standard input; where one is a question only, its answer is generated.
         span: Trace only this part of the answer.
         words: Trace each word of the answer by itself.
@@ -55,6 +56,7 @@ class TraceConfig(RetrievalConfig, ReadingConfig):
     completion: str | None = None
     system: str | None = None
     against: str | None = None
+    group_by: str | None = None
     queries: Path | None = None
     span: str | None = None
     words: bool = False

@@ -49,6 +49,13 @@ def show(config: TraceConfig, result: Any) -> None:
                 *(["carried by"] if details else []),
             ]
             terminal.print_table(f"{side} rows (of {len(result.row_ids)})", header, rows, text_columns=header[4:])
+        if result.groups:
+            rows = [
+                [one.group or "(none)", f"{one.rows:,}", f"{one.total:.4g}", f"{one.mean:.4g}", f"{one.share:.1%}"]
+                for one in result.groups[index]
+            ]
+            header = [config.group_by or "", "rows", "influence", "mean", "of all positive"]
+            terminal.print_table(f"by {config.group_by}", header, rows, text_columns=header[:1])
         if details and sys.stdout.isatty() and ranking.helpful:
             _highlight(details[ranking.helpful[0].row_id], ranking.helpful[0].row_id)
     if config.scorer == "influence":
@@ -162,4 +169,5 @@ def _query_json(result: Any, index: int) -> dict[str, Any]:
     part = {} if result.parts[index] is None else {"part": result.parts[index]}
     against = {} if result.against[index] is None else {"against": result.against[index]}
     head = {"prompt": query.user_text, "completion": query.completion, **against, **part, "rows": len(result.row_ids)}
-    return {**head, "scale_rows": len(scale.scores), "stands_out": scale.stands_out(), **sides}
+    groups = {"groups": [asdict(one) for one in result.groups[index]]} if result.groups else {}
+    return {**head, **groups, "scale_rows": len(scale.scores), "stands_out": scale.stands_out(), **sides}
