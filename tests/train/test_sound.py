@@ -128,22 +128,22 @@ def test_edits_are_looked_at(tmp_path, base, monkeypatch, name, what):
 
 
 @pytest.mark.parametrize(
-    ("changes", "option"),
+    ("changes", "argument"),
     [
-        ({"learning_rate": math.nan}, "--learning-rate"),
-        ({"learning_rate": math.inf}, "--learning-rate"),
-        ({"learning_rate": np.float32("nan")}, "--learning-rate"),
-        ({"learning_rate": 0.0}, "--learning-rate"),
-        ({"seed": 2**32}, "--seed"),
-        ({"seed": np.int64(-1)}, "--seed"),
-        ({"batch_size": 0}, "--batch-size"),
-        ({"snapshots": (math.nan,)}, "--snapshots"),
+        ({"learning_rate": math.nan}, "learning_rate"),
+        ({"learning_rate": math.inf}, "learning_rate"),
+        ({"learning_rate": np.float32("nan")}, "learning_rate"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"seed": 2**32}, "seed"),
+        ({"seed": np.int64(-1)}, "seed"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"snapshots": (math.nan,)}, "snapshots"),
     ],
 )
-def test_configs_made_in_python_are_checked_before_the_work(tmp_path, base, changes, option):
+def test_configs_made_in_python_are_checked_before_the_work(tmp_path, base, changes, argument):
     with pytest.raises(ConfigError) as raised:
         fine_tune(training(tmp_path, base, **changes))
-    assert option in raised.value.where
+    assert raised.value.where == argument
     assert not (tmp_path / "o").exists()
 
 
