@@ -55,7 +55,7 @@ def main() -> None:
     ]
     result = {
         "command": "python benchmarks/same_numbers.py OLD NEW" + (" --demo" if options.demo else ""), "old": commits[0], "new": commits[1], "seed": 0,
-        "bit_equal": sum(one == "bit-equal" for one in found.values()), "of": len(found), "found": found,
+        "bit_equal": sum(one == "bit-equal" for one in found.values()), "of": len(old), "found": found,
     }  # fmt: skip
     (RESULTS / "same_numbers.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
