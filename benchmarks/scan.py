@@ -102,7 +102,7 @@ def search_once(folder: Path) -> None:
     query = torch.randn(1, K, generator=torch.Generator().manual_seed(1))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     start = time.perf_counter()
-    found, _ = search(store, query, top_k=10)
+    found = search(store, query, top_k=10).rankings
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(json.dumps({"seconds": seconds, "peak_gib": peak, "before_gib": before, "best": found[0].helpful[0].row_id}))

@@ -62,13 +62,13 @@ def test_top_rows_equal_those_of_all_scores(tmp_path, number_format):
     found, scores = influence_scores(store, queries)
     assert "r299" not in found
     expected = [rank(found, own, top_k=7) for own in scores]
-    assert search(store, queries, top_k=7, block_bytes=20_000)[0] == expected
+    assert search(store, queries, top_k=7, block_bytes=20_000).rankings == expected
 
 
 def test_the_index_finds_the_best_rows_with_the_stores_own_scores(tmp_path):
     pytest.importorskip("faiss")
     store, _, _, queries = random_store(tmp_path / "s", "float16")
-    expected, _ = search(store, queries, top_k=5)
+    expected = search(store, queries, top_k=5).rankings
     found = search_index(store, queries, top_k=5)
     for ours, theirs in zip(found, expected, strict=True):
         assert len({hit.row_id for hit in ours.helpful} & {hit.row_id for hit in theirs.helpful}) >= 4

@@ -31,7 +31,7 @@ assert store.read(ids).shape == (300, 64)
 store.column("norms", ids)
 queries = torch.ones(2, 64)
 assert influence_scores(store, queries)[1].shape == (2, 300)
-assert len(search(store, queries, top_k=3)) == 2
+assert len(search(store, queries, top_k=3).rankings) == 2
 assert check_store(store) == []
 with store.writing():
     store.delete(ids[::2])

@@ -41,7 +41,7 @@ def test_sketches_scores_and_texts_are_the_same(stores):
     for similarity in ("dot", "cosine"):
         found = [influence_scores(store, queries, similarity=similarity, block_bytes=128)[1] for store in stores]
         assert torch.equal(*found)
-        rankings = [search(store, queries, top_k=2, similarity=similarity)[0] for store in stores]
+        rankings = [search(store, queries, top_k=2, similarity=similarity).rankings for store in stores]
         assert rankings[0] == rankings[1]
     assert memory.texts() == disk.texts()
 

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unweave import progress
-from unweave.attribution.retrieval import Ranking, rank
+from unweave.attribution.retrieval import Ranking, influences, rank
 from unweave.errors import ConfigError, MissingExtraError, StoreError
 from unweave.files import replacing, write_json
 from unweave.sketch.fold import Fold
@@ -66,10 +66,8 @@ def search_index(
     for query, shortened in zip(queries, short, strict=True):
         both = [index.search(sign * shortened[None], count)[1][0] for sign in (1, -1)]
         found = [ids[place] for place in dict.fromkeys(np.concatenate(both).tolist()) if place >= 0]
-        rows = store.read(found)
-        if similarity == "cosine":
-            rows, query = (torch.nn.functional.normalize(side, dim=-1) for side in (rows, query))
-        rankings.append(rank(found, rows @ query * learning_rate, top_k=top_k))
+        scores = influences(query[None], store.read(found), similarity=similarity, learning_rate=learning_rate)[0]
+        rankings.append(rank(found, scores, top_k=top_k))
     return rankings
 
 

@@ -15,7 +15,7 @@ from unweave.attribution.config import RetrievalConfig
 from unweave.attribution.hits import Hits
 from unweave.attribution.model import store_model
 from unweave.attribution.queries import make_queries, query_row
-from unweave.attribution.retrieval import influence_scores
+from unweave.attribution.retrieval import influence_scores, influences
 from unweave.attribution.tracing import trace_queries
 from unweave.data.dates import dated
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
@@ -263,9 +263,7 @@ class GradientIndex:
             return influence_scores(self.store, vectors, **options)[1].numpy()
         self.store.require_texts([row for row in rows if isinstance(row, Row)])
         sketches = self.store.read([row if isinstance(row, str) else row.id for row in rows])
-        if similarity == "cosine":
-            vectors, sketches = (torch.nn.functional.normalize(side, dim=1) for side in (vectors, sketches))
-        return (vectors @ sketches.T * learning_rate).numpy()
+        return influences(vectors, sketches, similarity=similarity, learning_rate=learning_rate).numpy()
 
     def _vectors(self, examples: Sequence[Example]) -> Float[Tensor, "q K"]:
         """The sketches of queries: the store's own of those that it holds as they are."""

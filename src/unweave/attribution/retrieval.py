@@ -38,6 +38,40 @@ class Ranking:
     harmful: list[RankedRow]
 
 
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """What a scan that keeps few of the scores has found of each query.
+
+    Attributes:
+        rankings: The top rows on both sides.
+        sampled: The scores at the places that were asked for.
+        largest: The largest scores, the largest first.
+    """
+
+    rankings: list[Ranking]
+    sampled: Float[Tensor, "q s"]
+    largest: Float[Tensor, "q m"]
+
+
+def influences(
+    queries: Float[Tensor, "q K"], rows: Float[Tensor, "n K"], *, similarity: str, learning_rate: float
+) -> Float[Tensor, "q n"]:
+    """The influence of rows whose sketches are at hand.
+
+    Args:
+        queries: Sketches of the queries.
+        rows: Sketches of the rows.
+        similarity: `dot`, or `cosine` of the sketches.
+        learning_rate: Factor of the influence.
+
+    Returns:
+        A score for each query and row.
+    """
+    if similarity == "cosine":
+        queries, rows = (torch.nn.functional.normalize(side, dim=-1) for side in (queries, rows))
+    return queries @ rows.T * learning_rate
+
+
 def influence_scores(
     store: Store,
     queries: Float[Tensor, "q K"],
@@ -73,7 +107,8 @@ def search(
     learning_rate: float = 1.0,
     block_bytes: int = BLOCK_BYTES,
     places: Int[Tensor, " s"] | None = None,
-) -> tuple[list[Ranking], Float[Tensor, "q s"]]:
+    largest: int = 0,
+) -> Searched:
     """The top rows of every query, from a scan that keeps no more than these.
 
     Args:
@@ -84,23 +119,29 @@ def search(
         learning_rate: Factor of the influence.
         block_bytes: The most bytes of sketches that a thread maps at once.
         places: Places of rows, in scan order and sorted, whose scores are kept besides.
+        largest: How many of the largest scores are kept besides.
 
     Returns:
-        A ranking for each query, and the scores at `places`.
+        The rankings, and what is kept besides.
     """
     best = [Ranking([], []) for _ in queries]
     wanted, kept, done = torch.empty(0, dtype=torch.long) if places is None else places, [], 0
+    top = torch.empty(len(queries), 0)
     for block in scan(store, queries, similarity=similarity, block_bytes=block_bytes):
-        for index, scores in enumerate(block.scores * learning_rate):
+        every = block.scores * learning_rate
+        for index, scores in enumerate(every):
             found = rank(block.row_ids, scores, top_k=top_k)
             best[index] = Ranking(
                 _merged(best[index].helpful, found.helpful, sign=1, top_k=top_k),
                 _merged(best[index].harmful, found.harmful, sign=-1, top_k=top_k),
             )
         here = wanted[(wanted >= done) & (wanted < done + len(block.row_ids))] - done
-        kept.append(block.scores[:, here] * learning_rate)
+        kept.append(every[:, here])
         done += len(block.row_ids)
-    return best, torch.cat(kept, dim=1) if kept else torch.empty(len(queries), 0)
+        if largest:
+            both = torch.cat([top, every], dim=1)
+            top = both.topk(min(largest, both.shape[1]), dim=1).values
+    return Searched(best, torch.cat(kept, dim=1) if kept else torch.empty(len(queries), 0), top)
 
 
 def rank(row_ids: Sequence[str], scores: Float[Tensor, " n"], *, top_k: int) -> Ranking:

@@ -13,7 +13,7 @@ from unweave.attribution.details import rerank_exactly
 from unweave.attribution.preconditioning import query_vectors
 from unweave.attribution.queries import Query, make_queries
 from unweave.attribution.result import TraceResult
-from unweave.attribution.retrieval import Ranking, influence_scores, rank, search
+from unweave.attribution.retrieval import influence_scores, influences, rank, search
 from unweave.attribution.scale import TOP, make_scale, sample_places
 from unweave.attribution.scorers import Corpus, baseline_scores, documents_of
 from unweave.data.encoding import EncodingConfig
@@ -105,11 +105,10 @@ def trace_queries(
             rankings = [rank(row_ids, own, top_k=wanted) for own in scores]
         else:
             places = sample_places(len(row_ids))
-            more = {"top_k": max(wanted, TOP), "block_bytes": _block_bytes(config), "places": places}
-            rankings, kept = search(store, vectors, **more, **options)
-            sampled = [row_ids[int(place)] for place in places], kept
-            tops = [[hit.influence for hit in own.helpful] for own in rankings]
-            rankings = [Ranking(own.helpful[:wanted], own.harmful[:wanted]) for own in rankings]
+            kept: dict[str, Any] = {"top_k": wanted, "places": places, "largest": TOP}
+            found = search(store, vectors, block_bytes=_block_bytes(config), **kept, **options)
+            rankings, tops = found.rankings, found.largest.tolist()
+            sampled = [row_ids[int(place)] for place in places], found.sampled
         if config.rerank:
             reranked = [
                 rerank_exactly(sketcher, store, loaded, *pair, config, texts)
@@ -143,12 +142,16 @@ def _sampled(
 ) -> tuple[list[str], torch.Tensor]:
     """The ids and scores of the sample of rows, where no scan passes over them."""
     places: list[int] = sample_places(len(row_ids)).tolist()
-    ids, found = [row_ids[place] for place in places], []
-    for start in range(0, len(ids), READ_ROWS):
-        rows = store.read(ids[start : start + READ_ROWS])
-        if similarity == "cosine":
-            rows, vectors = (torch.nn.functional.normalize(side, dim=-1) for side in (rows, vectors))
-        found.append(vectors @ rows.T * learning_rate)
+    ids = [row_ids[place] for place in places]
+    found = [
+        influences(
+            vectors,
+            store.read(ids[start : start + READ_ROWS]),
+            similarity=similarity,
+            learning_rate=learning_rate,
+        )
+        for start in range(0, len(ids), READ_ROWS)
+    ]
     return ids, torch.cat(found, dim=1) if found else torch.empty(len(vectors), 0)
 
 
