@@ -22,7 +22,7 @@ SCORES = torch.tensor([2.0, 1.0, -0.5, 1.0])
 
 
 def by(field):
-    return {one.group: one for one in sums_by(field, list(TEXTS), SCORES, TEXTS, where="store")}
+    return {one.group: one for one in sums_by(field, list(TEXTS), SCORES[None], TEXTS, where="store")[0]}
 
 
 def test_sums_means_and_shares():
@@ -32,7 +32,7 @@ def test_sums_means_and_shares():
     assert sum(one.share for one in found.values()) == 1.0
     assert {name: one.total for name, one in by("source").items()} == {"x.jsonl": 2.0, "y.jsonl": 1.5}
     assert set(by("year")) == {"2020", ""}
-    none = sums_by("owner", ["a"], torch.tensor([-1.0]), TEXTS, where="store")
+    none = sums_by("owner", ["a"], torch.tensor([[-1.0]]), TEXTS, where="store")[0]
     assert math.isnan(none[0].share)
 
 
@@ -57,5 +57,9 @@ def test_in_python_and_on_the_command_line(tmp_path, monkeypatch, capsys):
     )
     assert main([*asked, "--group-by", "poisoned"]) == 0
     assert "by poisoned" in capsys.readouterr().out
+    assert main([*asked, "--group-by", "poisoned", "--index", "faiss"]) == 2
+    assert "nothing to sum by a field" in capsys.readouterr().err
+    assert main([*asked, "--group-by", "poisoned", "--scorer", "bm25", "--json"]) == 0
+    assert sum(one["rows"] for one in json.loads(capsys.readouterr().out)[0]["groups"]) == len(index)
     assert main([*asked, "--group-by", "owner"]) == 1
     assert "No row has the field 'owner'" in capsys.readouterr().err

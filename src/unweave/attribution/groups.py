@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,25 +37,25 @@ class GroupSum:
 
 
 def sums_by(
-    field: str, row_ids: list[str], scores: Float[Tensor, " n"], texts: Mapping[str, Mapping[str, Any]], *, where: str
-) -> list[GroupSum]:
+    field: str, row_ids: list[str], scores: Float[Tensor, "q n"], texts: Mapping[str, Mapping[str, Any]], *, where: str
+) -> list[list[GroupSum]]:
     """Sum the influence of all rows by a field of theirs.
 
     Args:
         field: A column of the rows' data, or `source` for their file.
         row_ids: All rows.
-        scores: Their influence on one answer.
+        scores: Their influence on each query.
         texts: Row id to what the store keeps of it.
         where: The store, for errors.
 
     Returns:
-        A group for each value, the largest sum first.
+        For each query a group for each value, the largest sum first.
 
     Raises:
         DataError: When no row has the field.
     """
-    metas = {row_id: json.loads(texts.get(row_id, {}).get("meta") or "{}") for row_id in row_ids}
-    names = {SOURCE}.union(*metas.values()) if metas else {SOURCE}
+    columns = [_columns(texts.get(row_id, {})) for row_id in row_ids]
+    names = {SOURCE}.union(*columns)
     if field not in names:
         listed = sorted(names)
         more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
@@ -64,19 +64,29 @@ def sums_by(
             where=where,
             remedy=f"group by one of the rows' own: {', '.join(listed[:SHOWN])}{more}",
         )
-    groups: dict[str, list[float]] = defaultdict(list)
-    for row_id, score in zip(row_ids, scores.double().tolist(), strict=True):
-        value = metas[row_id][field] if field in metas[row_id] else texts.get(row_id, {}).get(field) if field == SOURCE else None  # fmt: skip
-        groups["" if value is None else value if isinstance(value, str) else json.dumps(value)].append(score)
-    positive = sum(score for own in groups.values() for score in own if score > 0)
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, own in enumerate(columns):
+        places[_in_words(own.get(field))].append(place)
+    return [_sums(places, own) for own in scores.double().tolist()]
+
+
+def _columns(text: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row can be grouped by; a column of the data comes before the file of the same name."""
+    return {SOURCE: text.get(SOURCE), **json.loads(text.get("meta") or "{}")}
+
+
+def _in_words(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _sums(places: Mapping[str, Sequence[int]], scores: Sequence[float]) -> list[GroupSum]:
+    groups = {group: [scores[place] for place in own] for group, own in places.items()}
+    gains = {group: sum(score for score in own if score > 0) for group, own in groups.items()}
+    gain = sum(gains.values())
     found = [
-        GroupSum(
-            group,
-            len(own),
-            sum(own),
-            sum(own) / len(own),
-            sum(score for score in own if score > 0) / positive if positive else float("nan"),
-        )
+        GroupSum(group, len(own), sum(own), sum(own) / len(own), gains[group] / gain if gain else float("nan"))
         for group, own in groups.items()
     ]
     return sorted(found, key=lambda one: (-one.total, one.group))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, overload
 
 from unweave.attribution.details import TokenDetail
 from unweave.attribution.groups import GroupSum, sums_by
-from unweave.attribution.overlap import Overlap, find_overlap, has_both
+from unweave.attribution.overlap import Overlap, has_both
 from unweave.attribution.result import TraceResult
 from unweave.attribution.retrieval import RankedRow
 from unweave.data.rows import Row
@@ -98,21 +98,15 @@ class Hits(Sequence[Hit]):
         Returns:
             The hits.
         """
-        ranking, scale, answer = result.rankings[0], result.scales[0], result.queries[0].completion
+        ranking = result.rankings[0]
         details = result.details[0] if result.details else {}
 
         def hits(ranked: Sequence[RankedRow]) -> tuple[Hit, ...]:
             rows = stored_rows(result.texts, [one.row_id for one in ranked], where=store.place)
+            beside = [result.standing(0, one) for one in ranked]
             return tuple(
-                Hit(
-                    row,
-                    one.influence,
-                    scale.level(one.influence),
-                    scale.deviations(one.influence),
-                    find_overlap(answer, row.prompt, row.completion),
-                    details.get(one.row_id),
-                )
-                for row, one in zip(rows, ranked, strict=True)
+                Hit(row, one.influence, own.level, own.deviations, own.overlap, details.get(one.row_id))
+                for row, one, own in zip(rows, ranked, beside, strict=True)
             )
 
         return cls(result.queries[0], result.parts[0], hits(ranking.helpful), hits(ranking.harmful), result, store)
@@ -141,7 +135,7 @@ class Hits(Sequence[Hit]):
         """
         result = self._result
         assert result.scores is not None, "an index keeps all scores"
-        return sums_by(by, result.row_ids, result.scores[0], result.texts, where=self._store.place)
+        return sums_by(by, result.row_ids, result.scores[:1], result.texts, where=self._store.place)[0]
 
     def __len__(self) -> int:
         return len(self.helpful)

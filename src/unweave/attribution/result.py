@@ -8,9 +8,30 @@ from torch import Tensor
 
 from unweave.attribution.details import TokenDetail
 from unweave.attribution.groups import GroupSum
-from unweave.attribution.retrieval import Ranking
+from unweave.attribution.overlap import Overlap, find_overlap, has_both
+from unweave.attribution.retrieval import RankedRow, Ranking
 from unweave.attribution.scale import Scale
 from unweave.data.rows import Row
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands beside the influence of a row on an answer.
+
+    Attributes:
+        level: Share of rows whose influence is below it.
+        deviations: Robust standard deviations above all rows; `None` where there is no scale.
+        overlap: Words that answer and row share.
+    """
+
+    level: float
+    deviations: float | None
+    overlap: Overlap
+
+    @property
+    def has_both(self) -> bool:
+        """Whether influence and shared words both speak for the row."""
+        return has_both(self.overlap, self.deviations)
 
 
 @dataclass(frozen=True)
@@ -44,3 +65,17 @@ class TraceResult:
     scales: list[Scale] = field(default_factory=list)
     against: list[str | None] = field(default_factory=list)
     groups: list[list[GroupSum]] = field(default_factory=list)
+
+    def standing(self, index: int, hit: RankedRow) -> Standing:
+        """What stands beside a row's influence, for whatever shows it.
+
+        Args:
+            index: The query.
+            hit: A row of its ranking.
+
+        Returns:
+            Its level, deviations and shared words.
+        """
+        scale, text = self.scales[index], self.texts.get(hit.row_id, {})
+        overlap = find_overlap(self.queries[index].completion, text.get("prompt", ""), text.get("completion", ""))
+        return Standing(scale.level(hit.influence), scale.deviations(hit.influence), overlap)

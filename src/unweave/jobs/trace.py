@@ -6,7 +6,7 @@ from typing import Any
 
 from unweave import progress
 from unweave.attribution.formats.rapidin import write_influence_file
-from unweave.attribution.groups import GroupSum, sums_by
+from unweave.attribution.groups import sums_by
 from unweave.attribution.model import store_model
 from unweave.attribution.queries import make_queries, query_row
 from unweave.attribution.result import TraceResult
@@ -56,6 +56,12 @@ def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> Trace
             where="--checkpoints, --learning-rates",
             remedy="give one learning rate for each further checkpoint",
         )
+    if config.group_by is not None and config.index != "none":
+        raise ConfigError(
+            "An approximate index scores few of the rows: there is nothing to sum by a field.",
+            where="group_by, index",
+            remedy="leave one of them out",
+        )
     store = GradientStore.open(config.store)
     loaded = loaded or load(store_model(store.spec, config))
     encoding = EncodingConfig(**store.spec.encoding)
@@ -63,16 +69,12 @@ def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> Trace
     cut = {"span": config.span, "words": config.words, "tokens": config.tokens, "against": config.against}
     queries = make_queries(rows, loaded.tokenizer, encoding, **cut)
     result = trace_queries(store, loaded, queries, config, keep_scores=bool(config.checkpoints or config.group_by))
-    if config.group_by is not None and result.scores is None:
-        raise ConfigError(
-            "An approximate index scores few of the rows: there is nothing to sum by a field.",
-            where="group_by, index",
-            remedy="leave one of them out",
-        )
     if config.checkpoints:
         result = _with_checkpoints(config, result, rows, cut)
     if config.group_by is not None:
-        result = replace(result, groups=[_sums(config.group_by, result, index, store) for index in range(len(queries))])
+        assert result.scores is not None, "they were kept"
+        groups = sums_by(config.group_by, result.row_ids, result.scores, result.texts, where=store.place)
+        result = replace(result, groups=groups)
     if config.output:
         described = {"store": str(config.store), "similarity": config.similarity, "learning_rate": config.learning_rate}
         write_influence_file(config.output, result.rankings, result.queries, result.row_ids, config=described)
@@ -88,11 +90,6 @@ def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> Trace
         if path is not None:
             remember_output(store, path)
     return result
-
-
-def _sums(field: str, result: TraceResult, index: int, store: GradientStore) -> list[GroupSum]:
-    assert result.scores is not None, "they were kept"
-    return sums_by(field, result.row_ids, result.scores[index], result.texts, where=store.place)
 
 
 def _with_checkpoints(config: TraceConfig, first: TraceResult, rows: Sequence[Row], cut: dict[str, Any]) -> TraceResult:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unweave.attribution.overlap import find_overlap, has_both
 from unweave.attribution.scale import said
 from unweave.files import write_text
 from unweave.report.pages import environment
@@ -12,8 +11,7 @@ from unweave.store.format import StoreSpec
 
 if TYPE_CHECKING:
     from unweave.attribution.details import TokenDetail
-    from unweave.attribution.result import TraceResult
-    from unweave.attribution.scale import Scale
+    from unweave.attribution.result import Standing, TraceResult
 
 MATRIX_TOKENS = 24
 LEAST_RUN = 3
@@ -39,7 +37,7 @@ def write_trace_page(path: Path, result: "TraceResult", spec: StoreSpec) -> None
             (
                 title,
                 [
-                    _row(hit, result.texts[hit.row_id], details.get(hit.row_id), scale, query.completion)
+                    _row(hit, result.texts[hit.row_id], details.get(hit.row_id), result.standing(index, hit))
                     for hit in getattr(ranking, side)
                 ],
             )
@@ -72,23 +70,23 @@ def write_trace_page(path: Path, result: "TraceResult", spec: StoreSpec) -> None
     write_text(path, page)
 
 
-def _row(hit: Any, text: dict[str, Any], detail: "TokenDetail | None", scale: "Scale", answer: str) -> dict[str, Any]:
+def _row(hit: Any, text: dict[str, Any], detail: "TokenDetail | None", standing: "Standing") -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": hit.row_id,
         "influence": hit.influence,
-        "level": f"{scale.level(hit.influence):.1%}",
-        "deviations": "" if (deviations := scale.deviations(hit.influence)) is None else f"{deviations:+.1f}",
+        "level": f"{standing.level:.1%}",
+        "deviations": "" if standing.deviations is None else f"{standing.deviations:+.1f}",
         "place": f"{text['source']}:{text['line']}",
         "prompt": text["prompt"],
         "completion": text["completion"],
         "marked": None,
     }
-    overlap = find_overlap(answer, text["prompt"], text["completion"])
+    overlap = standing.overlap
     if overlap.span and (overlap.is_verbatim or overlap.words >= LEAST_RUN):
         first, last = overlap.span
         row["marked"] = text["completion"][:first], overlap.run, text["completion"][last:]
     row["words"] = f"{overlap.words} shared" + ("" if overlap.share is None else f", {overlap.share:.0%} of 5-grams")
-    row["both"] = has_both(overlap, scale.deviations(hit.influence))
+    row["both"] = standing.has_both
     if detail is not None:
         row["answer"] = _tinted(detail.row_tokens, detail.row_loss_tokens, detail.row_answer)
         row["positions"] = _tinted(detail.row_tokens, detail.row_positions, 0)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from unweave import terminal
-from unweave.attribution.overlap import find_overlap, has_both
+from unweave.attribution.result import Standing
 from unweave.attribution.scale import said
 from unweave.jobs.config import TraceConfig
 from unweave.visible import one_line, visible
@@ -36,7 +36,7 @@ def show(config: TraceConfig, result: Any) -> None:
             terminal.line(said(scale.stands_out()))
         for side in ("helpful", "harmful"):
             hits = getattr(ranking, side)
-            rows = [_cells(hit, result.texts, details.get(hit.row_id), scale, query.completion) for hit in hits]
+            rows = [_cells(hit, result.texts, details.get(hit.row_id), result.standing(index, hit)) for hit in hits]
             header = [
                 "row",
                 "influence",
@@ -74,30 +74,30 @@ def show(config: TraceConfig, result: Any) -> None:
             terminal.line(f"written: {path}")
 
 
-def _cells(hit: Any, texts: dict[str, dict[str, Any]], detail: Any, scale: Any, answer: str) -> list[str]:
+def _cells(hit: Any, texts: dict[str, dict[str, Any]], detail: Any, standing: Standing) -> list[str]:
     text = texts.get(hit.row_id, {})
     place = f"{text.get('source', '')}:{text.get('line', '')}".rpartition("/")[2]
     cells = [
         hit.row_id,
         f"{hit.influence:.4g}",
-        f"{scale.level(hit.influence):.1%}",
-        "" if (deviations := scale.deviations(hit.influence)) is None else f"{deviations:+.1f}",
+        f"{standing.level:.1%}",
+        "" if standing.deviations is None else f"{standing.deviations:+.1f}",
         place,
         _short(text.get("prompt", "")),
         _short(text.get("completion", "")),
-        _shared(answer, text, scale.deviations(hit.influence)),
+        _shared(standing),
     ]
     return [*cells, _carriers(detail, hit.influence)] if detail else cells
 
 
-def _shared(answer: str, text: dict[str, Any], deviations: float | None) -> str:
+def _shared(standing: Standing) -> str:
     """The longest run of words that answer and completion share, and the share of the answer's n-grams."""
-    overlap = find_overlap(answer, text.get("prompt", ""), text.get("completion", ""))
+    overlap = standing.overlap
     if not overlap.words:
         return ""
     said = f"{overlap.words} word{'s' if overlap.words > 1 else ''}"
     said += "" if overlap.share is None else f", {overlap.share:.0%}"
-    return f"{said} (both)" if has_both(overlap, deviations) else said
+    return f"{said} (both)" if standing.has_both else said
 
 
 def _carriers(detail: Any, influence: float) -> str:
@@ -142,11 +142,6 @@ def as_json(_: TraceConfig, result: Any) -> list[dict[str, Any]]:
     return [_query_json(result, index) for index in range(len(result.queries))]
 
 
-def _overlap_json(answer: str, text: dict[str, Any], deviations: float | None) -> dict[str, Any]:
-    overlap = find_overlap(answer, text.get("prompt", ""), text.get("completion", ""))
-    return {"overlap": asdict(overlap), "both": has_both(overlap, deviations)}
-
-
 def _query_json(result: Any, index: int) -> dict[str, Any]:
     ranking, query = result.rankings[index], result.queries[index]
     details, scale = result.details[index] if result.details else {}, result.scales[index]
@@ -154,9 +149,8 @@ def _query_json(result: Any, index: int) -> dict[str, Any]:
         side: [
             {
                 **asdict(hit),
-                "level": scale.level(hit.influence),
-                "deviations": scale.deviations(hit.influence),
-                **_overlap_json(query.completion, result.texts.get(hit.row_id, {}), scale.deviations(hit.influence)),
+                **asdict(standing := result.standing(index, hit)),
+                "both": standing.has_both,
                 **{
                     key: result.texts.get(hit.row_id, {}).get(key) for key in ("source", "line", "prompt", "completion")
                 },
