@@ -90,6 +90,13 @@ def test_checkpoints_of_activations_change_nothing(folder, tmp_path):
 def test_the_number_of_steps_and_what_a_part_without_rows_does(folder, tmp_path):
     trainer = make(folder, tmp_path, "npo", max_steps=3)
     assert len(trainer._plan.planned) == 3
+    # Rows that a negative weight sends to the other side, and rows that can be read once only, make it no other number.
+    own = in_memory(folder)
+    signed = uw.UnlearnTrainer(
+        model=own["hf_model"], processing_class=own["tokenizer"], forget_dataset=iter(numbered(ROWS)[5:]),
+        retain_dataset=iter(numbered(ROWS)[:5]), method="npo", weights=(None, [-1.0, 1.0, 1.0, 1.0, 1.0]), args=arguments(tmp_path, max_steps=3),
+    )  # fmt: skip
+    assert [len(step.rows) for step in signed._plan.planned] == [4, 4, 4]
     # Eight rows an epoch in steps of six: the last has two rows, and two of its four parts have none.
     uneven = {"num_train_epochs": 1, "gradient_accumulation_steps": 3, "per_device_train_batch_size": 2}
     cut, _ = trained(folder, tmp_path, "npo", **uneven)

@@ -110,7 +110,7 @@ def encode(own: Asked, forget: Any, retain: Any, model: Model) -> tuple[list[Any
 
 
 def plan_objective(
-    own: Asked, forget: Any, retain: Any, model: Model, *, in_place: bool
+    own: Asked, forget: Any, retain: Any, model: Model, *, in_place: bool, steps: int | None = None
 ) -> tuple[Steps, list[Problem], list[str]]:
     """The steps of a method that trains, on a model that is ready for them.
 
@@ -120,6 +120,7 @@ def plan_objective(
         retain: The rows to keep, or `None`.
         model: The model.
         in_place: Change this model; otherwise a copy, which shares what does not change.
+        steps: How many, where that is not the epochs'.
 
     Returns:
         The steps, what was dropped or cut of the rows, and cautions.
@@ -138,7 +139,7 @@ def plan_objective(
     context = own.method.prepare(Context(loaded, rows, own.options))
     if not in_place:
         own_values(trained(context.loaded.model), model.model)
-    return Steps(own.method, context), problems, own.method.cautions(context)
+    return Steps(own.method, context, steps=steps), problems, own.method.cautions(context)
 
 
 def changes_base(method: Objective | Edit, options: UnlearnOptions, model: Model) -> bool:

@@ -144,9 +144,10 @@ class Steps:
     Args:
         method: The method.
         context: The model, prepared, and the rows.
+        steps: How many, where that is not the epochs'.
     """
 
-    def __init__(self, method: Objective, context: Context):
+    def __init__(self, method: Objective, context: Context, *, steps: int | None = None):
         self.method, self.context = method, context
         options, rows = context.options, context.rows
         keeps = method.draws_retain
@@ -159,6 +160,7 @@ class Steps:
             epochs=options.epochs,
             seed=options.seed,
             sampling=options.sampling,
+            steps=steps,
         )
         self.reference = Reference(context.loaded.model)
         self.lengths = [
@@ -175,8 +177,7 @@ class Steps:
         Returns:
             Its batch.
         """
-        pad = self.context.loaded.tokenizer.pad_token_id
-        return collate_step(step, pad_token_id=pad, with_clean=self.method.uses_clean, joined=self.joined)
+        return collate_step(step, **self._shape())
 
     def collate_part(self, step: Drawn, index: int, parts: int) -> StepBatch | None:
         """The sequences of a part of a step.
@@ -191,9 +192,11 @@ class Steps:
         """
         if index >= len(step.rows):
             return None
+        return collate_part(step, index, parts, **self._shape())
+
+    def _shape(self) -> dict[str, Any]:
         pad = self.context.loaded.tokenizer.pad_token_id
-        shape = {"pad_token_id": pad, "with_clean": self.method.uses_clean, "joined": self.joined}
-        return collate_part(step, index, parts, **shape)
+        return {"pad_token_id": pad, "with_clean": self.method.uses_clean, "joined": self.joined}
 
     def view(self, model: nn.Module, step: StepBatch) -> StepView:
         """What the loss may look at.

@@ -155,6 +155,7 @@ def plan_draws(
     epochs: float | None,
     seed: int,
     sampling: Sampling = "cycle",
+    steps: int | None = None,
 ) -> list[Drawn]:
     """Draw the rows of all steps, `retain_ratio` retain rows for each forget row.
 
@@ -169,6 +170,7 @@ def plan_draws(
         epochs: An epoch draws as many rows as both sets have, or as the one that is drawn from. `None`: one, or as many as make `LEAST_STEPS` steps.
         seed: Of the draws.
         sampling: `cycle`, or `replacement`.
+        steps: How many steps, whatever the epochs.
 
     Returns:
         The steps. The ratio holds over the whole run and, up to one row, in each step.
@@ -186,6 +188,7 @@ def plan_draws(
     share = _forget_share(len(retain), retain_ratio)
     size = rows_of_epoch(len(forget), len(retain), retain_ratio)
     total = max(1, round(epochs * size)) if epochs is not None else max(size, LEAST_STEPS * batch_size)
+    total = total if steps is None else steps * batch_size
     # Error diffusion spreads the forget rows evenly; the phase is random, so that batches do not all begin alike.
     phase = rng.random()
     flags = [int((index + 1) * share + phase) > int(index * share + phase) for index in range(total)]

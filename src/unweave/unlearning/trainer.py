@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import math
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ from transformers import Trainer, TrainingArguments
 
 from unweave import progress
 from unweave.data.encoding import EncodingConfig
-from unweave.data.reading import load_rows
 from unweave.errors import ConfigError, TrainingError
 from unweave.models.evaluation import without_dropout
 from unweave.models.model import Model
@@ -22,7 +20,7 @@ from unweave.unlearning.config import Sampling
 from unweave.unlearning.methods import Method, Objective
 from unweave.unlearning.preparing import Asked, asked, plan_objective, trained
 from unweave.unlearning.running import Steps
-from unweave.unlearning.steps import StepBatch, epochs_of
+from unweave.unlearning.steps import StepBatch
 
 WHOLE = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "TP")
 """Strategies that cut a model into pieces: a method's loss runs parts of the model, and reads its parameters, by itself."""
@@ -101,10 +99,9 @@ class UnlearnTrainer(Trainer):
         held = Model(model, processing_class)
         own = asked(method, given, model=held, retain=retain_dataset, weights=weights, encoding=encoding)
         _require_cuttable(own, parts)
-        if args.max_steps > 0:
-            own = _for_steps(own, args.max_steps, forget_dataset, retain_dataset)
+        steps = args.max_steps if args.max_steps > 0 else None
         self._plan, self.problems, self.cautions = plan_objective(
-            own, forget_dataset, retain_dataset, held, in_place=True
+            own, forget_dataset, retain_dataset, held, in_place=True, steps=steps
         )
         # Checkpoints of activations, which `Trainer` puts in place later, compute no joined batch twice.
         self._plan.joined = self._plan.joined and not args.gradient_checkpointing
@@ -228,14 +225,6 @@ class _Parts(Dataset):  # type: ignore[type-arg]
     def __getitem__(self, index: int) -> StepBatch | None:
         number, part = divmod(index, self.parts)
         return self.plan.collate_part(self.plan.planned[number], part, self.parts)
-
-
-def _for_steps(own: Asked, steps: int, forget: Any, retain: Any) -> Asked:
-    """The options of a run that makes so many steps."""
-    options, method = own.options, own.method
-    counts = {"forget": len(load_rows(forget)), "retain": len(load_rows(retain)) if retain is not None else 0}
-    epochs = epochs_of(steps, method, options.retain_ratio, batch_size=options.batch_size, **counts)
-    return replace(own, options=replace(options, epochs=epochs))
 
 
 def _require_cuttable(own: Asked, parts: int) -> None:

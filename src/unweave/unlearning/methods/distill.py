@@ -5,6 +5,7 @@ RKLD (Wang et al., arXiv 2406.01983) and UNDIAL (Dong et al., arXiv 2402.10052) 
 divergence. Ours is whose logits they are: those of the base, which costs no second model and no training, and has no logit made up.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -13,6 +14,9 @@ from unweave.unlearning.methods.base import ALL_REQUESTS, Default
 from unweave.unlearning.roles import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from torch import Tensor
 
     from unweave.unlearning.context import Context
@@ -146,8 +150,7 @@ class Distill(Balanced):
 
         from unweave.gradients.loss import TokenLosses
 
-        with step.reference.active():
-            teacher = self._teacher(step.context)
+        teacher = self._teacher(step.context, step.reference.active)
         names, unwanted = step.step.row_ids, step.step.roles == Role.UNWANTED
         values, segments = [], []
         for part in step.labelled:
@@ -164,15 +167,20 @@ class Distill(Balanced):
             return step.labelled[0].logits.new_zeros(len(names), dtype=torch.float32)
         return TokenLosses(torch.cat(values), torch.cat(segments), len(names)).means()
 
-    def _teacher(self, context: "Context") -> "Teacher":
-        from unweave.unlearning.teacher import make_teacher
+    def _teacher(
+        self, context: "Context", before: "Callable[[], AbstractContextManager[None]]" = nullcontext
+    ) -> "Teacher":
+        """The teacher, made once in a run: where that is late, of the model before."""
 
-        beta = self.beta if self.beta is not None else UNDIALS if self.teacher == "reweighted" else 0.0
-        examples = [row.example for row in context.rows if row.is_forget]
-        return context.once(
-            "teacher",
-            lambda: make_teacher(context.loaded, examples, kind=self.teacher, other=self.teacher_model, beta=beta),
-        )
+        def make() -> "Teacher":
+            from unweave.unlearning.teacher import make_teacher
+
+            beta = self.beta if self.beta is not None else UNDIALS if self.teacher == "reweighted" else 0.0
+            examples = [row.example for row in context.rows if row.is_forget]
+            with before():
+                return make_teacher(context.loaded, examples, kind=self.teacher, other=self.teacher_model, beta=beta)
+
+        return context.once("teacher", make)
 
 
 def divergence(teacher: "Tensor", model: "Tensor", direction: Literal["forward", "reverse", "symmetric"]) -> "Tensor":
