@@ -53,14 +53,10 @@ def write_unlearned(
     _require_free(result.model, base)
     folder.mkdir(parents=True, exist_ok=True)
     named, revision = base or result.model.base, result.model.revision if base is None else None
-    if is_whole(result.model):
-        with quiet_transformers():
-            save_model(result.model.model, result.model.tokenizer, folder)
-    elif with_base or named in NOWHERE:
+    if not is_whole(result.model) and (with_base or named in NOWHERE):
         write_base(result.model, folder / BASE_FOLDER)
         named, revision = str(folder / BASE_FOLDER), None
-    if not is_whole(result.model):
-        _write_adapter(result.model, folder, base=named, revision=revision)
+    _write_own(result.model, folder, base=named, revision=revision)
     write_card(
         folder, title=folder.resolve().name, description=ABOUT, base=named, facts=result.facts, repeatable=repeatable
     )
@@ -95,15 +91,11 @@ def push(
         folder, below = Path(temporary) / "adapter", Path(temporary) / BASE_FOLDER
         folder.mkdir()
         named, revision = base or result.model.base, result.model.revision if base is None else None
-        if is_whole(result.model):
-            with quiet_transformers():
-                save_model(result.model.model, result.model.tokenizer, folder)
-        else:
-            if named in NOWHERE or Path(named).exists():
-                write_base(result.model, below)
-                named = f"{repo_id}-base"
-                revision = upload(below, named).oid
-            _write_adapter(result.model, folder, base=named, revision=revision)
+        if not is_whole(result.model) and (named in NOWHERE or Path(named).exists()):
+            write_base(result.model, below)
+            named = f"{repo_id}-base"
+            revision = upload(below, named).oid
+        _write_own(result.model, folder, base=named, revision=revision)
         title = repo_id.rpartition("/")[2]
         write_card(
             folder, title=title, description=ABOUT, base=named, facts=result.facts, repeatable=False, place=repo_id
@@ -138,9 +130,13 @@ def write_base(model: Model, folder: Path) -> None:
             save_model(working_copy(model, whole=False).model.unload(), model.tokenizer, folder)
 
 
-def _write_adapter(model: Model, folder: Path, *, base: str, revision: str | None) -> None:
+def _write_own(model: Model, folder: Path, *, base: str, revision: str | None) -> None:
+    """The adapter, or the whole model."""
     with quiet_transformers():
-        save_adapter(model.model, model.tokenizer, folder, base=base, revision=revision)
+        if is_whole(model):
+            save_model(model.model, model.tokenizer, folder)
+        else:
+            save_adapter(model.model, model.tokenizer, folder, base=base, revision=revision)
 
 
 def _require_free(model: Model, base: str | None) -> None:
