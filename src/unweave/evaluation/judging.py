@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from unweave.evaluation.config import Margins
-from unweave.evaluation.inference import PRIVLEAK_ATTACK
-from unweave.evaluation.measures.membership import Membership, privleak
+from unweave.evaluation.measures.membership import Membership
 from unweave.evaluation.probes.outcome import Outcome, probe_comparisons, probe_findings
 from unweave.evaluation.row_tests import MADE, PARAPHRASES
 from unweave.evaluation.score import Score
+from unweave.evaluation.sentences import reason_of
 from unweave.evaluation.verdict import (
     DAMAGED,
     LEFT,
@@ -18,11 +18,11 @@ from unweave.evaluation.verdict import (
     SUPPRESSED,
     Verdict,
     against_retrained,
+    concluded,
     joined_mean,
-    leak_reason,
+    leaked,
     no_finding,
-    reason_of,
-    too_small,
+    unclear,
 )
 from unweave.stats.comparisons import Comparison, as_family, compare_paired
 
@@ -71,10 +71,8 @@ def judge_rows(
         findings = against_retrained(comparisons)
         distance = joined_mean([own.row_divergence() for own in after.forced.values()], seed=seed).within(0, math.inf)
         if label in membership:
-            own, other = (membership[name][PRIVLEAK_ATTACK] for name in (label, "reference"))
-            leak = privleak(own.area, other.area)
-            if not own.agrees_with(other):
-                findings.append(("", leak_reason(leak, own, other)))
+            leak, leaking = leaked(membership[label], membership["reference"])
+            findings += leaking
     else:
         asked = _probed(outcomes, "before", label, margins)
         comparisons = as_family([*_comparisons(before, after, SETS, margins), *asked]) if before else []
@@ -85,13 +83,11 @@ def judge_rows(
             findings = [(NOT_FORGOTTEN, reason) for _, reason in findings]
         findings += _damaged(comparisons)
         warnings.append("without a reference model, forgotten and over-forgotten can't be told apart")
-    warnings += [too_small(one) for one in comparisons if one.conclusion == "unclear"]
-    names = list(dict.fromkeys(name for name, _ in findings if name))
     return Verdict(
         model=label,
-        conclusion=" and ".join(names) if names else _no_finding(comparisons, reference is not None, "retain" in after.forced),
+        conclusion=concluded(findings) or _no_finding(comparisons, reference is not None, "retain" in after.forced),
         reasons=[reason for _, reason in findings],
-        warnings=warnings,
+        warnings=[*warnings, *unclear(comparisons)],
         comparisons=comparisons,
         kept=kept,
         distance=distance,

@@ -7,7 +7,7 @@ a paired comparison against a margin set beforehand, corrected for their number.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from unweave.evaluation.config import Margins
 from unweave.evaluation.evidence import COMPARED, Evidence
 from unweave.evaluation.inference import PRIVLEAK_ATTACK
 from unweave.evaluation.measures.membership import Membership, privleak
+from unweave.evaluation.sentences import leak_reason, reason_of, too_small
 from unweave.stats.comparisons import Comparison, as_family, compare_paired
 from unweave.stats.intervals import Estimate, mean
 
@@ -97,22 +98,57 @@ def judge(
         warnings = []
         distance = kl_distance(evidence, seed=seed)
         assert retrained_memberships is not None, "a retrained model has memberships"
-        own, other = memberships[PRIVLEAK_ATTACK], retrained_memberships[PRIVLEAK_ATTACK]
-        leak = privleak(own.area, other.area)
-        if not own.agrees_with(other):
-            findings.append(("", leak_reason(leak, own, other)))
-    warnings += [too_small(one) for one in comparisons if one.conclusion == "unclear"]
-    names = list(dict.fromkeys(name for name, _ in findings if name))
+        leak, leaking = leaked(memberships, retrained_memberships)
+        findings += leaking
     return Verdict(
         model=label,
-        conclusion=" and ".join(names) if names else no_finding(comparisons, has_reference=retrained is not None),
+        conclusion=concluded(findings) or no_finding(comparisons, has_reference=retrained is not None),
         reasons=[reason for _, reason in findings],
-        warnings=warnings,
+        warnings=[*warnings, *unclear(comparisons)],
         comparisons=comparisons,
         kept=kept,
         distance=distance,
         privleak=leak,
     )
+
+
+def concluded(findings: Sequence[tuple[str, str]]) -> str:
+    """The conclusions of findings, each once, in their order.
+
+    Args:
+        findings: A conclusion, or none, and its reason.
+
+    Returns:
+        The conclusions in words; empty where there is none.
+    """
+    return " and ".join(dict.fromkeys(name for name, _ in findings if name))
+
+
+def unclear(comparisons: Sequence[Comparison]) -> list[str]:
+    """What the sample is too small for.
+
+    Args:
+        comparisons: All of them.
+
+    Returns:
+        A sentence for each that says neither that there is a difference nor that there is none.
+    """
+    return [too_small(one) for one in comparisons if one.conclusion == "unclear"]
+
+
+def leaked(own: Mapping[str, Membership], reference: Mapping[str, Membership]) -> tuple[float, list[tuple[str, str]]]:
+    """PrivLeak of a model, and what it says against it.
+
+    Args:
+        own: The membership attacks on the model.
+        reference: The same on the model that never saw the rows.
+
+    Returns:
+        PrivLeak, and a finding without a conclusion where the intervals of the two areas are apart.
+    """
+    attacks = own[PRIVLEAK_ATTACK], reference[PRIVLEAK_ATTACK]
+    leak = privleak(*(one.area for one in attacks))
+    return leak, [] if attacks[0].agrees_with(attacks[1]) else [("", leak_reason(leak, *attacks))]
 
 
 def kl_distance(evidence: Evidence, *, seed: int = 0) -> Estimate:
@@ -257,61 +293,3 @@ def no_finding(comparisons: Sequence[Comparison], *, has_reference: bool) -> str
     if all(one.conclusion == "equivalent" for one in comparisons):
         return "equivalent to the retrained model"
     return "no difference from the retrained model found"
-
-
-def reason_of(one: Comparison, reference: str) -> str:
-    """A comparison in a sentence.
-
-    Args:
-        one: The comparison.
-        reference: What its first model is called.
-
-    Returns:
-        Both values, the difference with its interval, and how sure it is.
-    """
-    if one.name.startswith("loss"):
-        values = f"{one.second:.2f} nats a token, {one.first:.2f} in {reference}"
-        change = f"{one.difference:+.2f} [{one.low:+.2f}, {one.high:+.2f}], margin {one.margin:g}"
-    else:
-        values = f"{100 * one.second:.1f} %, {100 * one.first:.1f} % in {reference}"
-        change = f"{100 * one.difference:+.1f} points [{100 * one.low:+.1f}, {100 * one.high:+.1f}], margin {100 * one.margin:g}"
-    return f"{one.name}: {values} ({change}; p {one.p_beyond_holm:.2g} after Holm, effect {one.effect_size:+.2f}, n {one.count})"
-
-
-def leak_reason(leak: float, own: Membership, other: Membership) -> str:
-    """What membership inference says, in a sentence.
-
-    Args:
-        leak: PrivLeak, in percent.
-        own: The attack on the model under test.
-        other: The same on the retrained one.
-
-    Returns:
-        Both areas, and what the difference means.
-    """
-    tells = "the rows still look trained on" if leak < 0 else "the rows look stranger than rows never seen"
-    return (
-        f"membership (Min-40 %): AUC {own.area:.2f} [{own.low:.2f}, {own.high:.2f}], {other.area:.2f} [{other.low:.2f}, {other.high:.2f}] in the "
-        f"retrained model, PrivLeak {leak:+.0f} %: {tells}"
-    )
-
-
-def too_small(one: Comparison) -> str:
-    """A comparison that could not tell, in a sentence.
-
-    Args:
-        one: The comparison.
-
-    Returns:
-        What would have been needed.
-    """
-    scale, unit = (1, "nats a token") if one.name.startswith("loss") else (100, "points")
-    need = (
-        f"about {one.rows_needed} rows are needed"
-        if one.rows_needed > one.count
-        else "the difference lies near the margin"
-    )
-    return (
-        f"{one.name}: {one.count} rows can't tell whether the difference exceeds {scale * one.margin:g} {unit} "
-        f"({scale * one.difference:+.2f} [{scale * one.low:+.2f}, {scale * one.high:+.2f}]): {need}"
-    )
