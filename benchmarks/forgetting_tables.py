@@ -196,7 +196,22 @@ def llmeraser(name: str) -> str:
     return "\n".join(lines)
 
 
+def distilled() -> str:
+    """The chosen case under `distill`, in a sentence."""
+    result = load("defaults_chosen")
+    before = result["before"]
+    ((label, own),) = [one for one in result["methods"].items() if one[0].split()[0] == "distill"]
+    options = ", ".join(f"`{pair}`" for pair in label.split()[1:])
+    return (
+        f"Of {result['rows']} TOFU rows that SmolLM2-135M knew by heart ({result['forget_rows']} to forget, at {before['forget_loss']:.3f} nats a token, "
+        f"{before['verbatim']} of their answers verbatim; the others at {before['retain_loss']:.3f}), {own['steps']} steps with {options}, which became the defaults, left the "
+        f"first at {own['forget_loss']:.2f} ({own['details']['teacher_loss']:.2f} under the teacher), {own['verbatim']} answers verbatim, and the others at "
+        f"{own['retain_loss']:.3f} ([`defaults_chosen.json`](../benchmarks/results/defaults_chosen.json))."
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "distill": distilled,
     "weights": weights,
     "cost": cost,
     "cost_line": cost_line,

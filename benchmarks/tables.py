@@ -13,6 +13,7 @@ import forgetting_tables
 import hardening_tables
 import influence_tables
 import request_tables
+import trace_tables
 import valuing_tables
 from result_files import ROOT, load, machine, ranged, shown
 
@@ -182,6 +183,7 @@ def main() -> int:
         **forgetting_tables.TABLES,
         **influence_tables.TABLES,
         **request_tables.TABLES,
+        **trace_tables.TABLES,
         **valuing_tables.TABLES,
         **hardening_tables.TABLES,
     }

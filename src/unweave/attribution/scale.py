@@ -83,10 +83,9 @@ class Scale:
         P(ratio > t) = (1 + t / m)^-m; it stands out below 0.05 / 10 (Bonferroni). Lighter tails, the normal one too, have smaller gaps further out, so
         that the test errs on the side of silence. One row stands out, or a group of up to ten; more alike rows are a bulk of their own.
 
-        Measured by simulation, it fires without a cause in 0.2 percent of 1,000 normal scores, 0.7 of Student's t with 5 degrees of freedom and 1.5 with
-        3; of 20,000 scores in 0, 2.0 and 3.3 percent. Of 1,000 normal scores it finds three planted rows 8 deviations out always, a single one 12 out in 29
-        percent and 20 out in 96; of 20,000 a single one 12 out always. In a tail as heavy as Student's it hardly finds single rows: such a tail has
-        them anyway. It is a heuristic where rows are not independent: copies of rows have gaps of their own and raise the false alarms.
+        By simulation (docs/tracing.md) it fires without a cause in fewer than 5 percent of normal scores and of Student's t with 5 or 3 degrees of freedom. In
+        a tail as heavy as Student's it hardly finds single rows: such a tail has them anyway. It is a heuristic where rows are not independent: copies of
+        rows have gaps of their own and raise the false alarms.
 
         Returns:
             True or false; `None` where that can't be said: fewer than 62 rows, or fewer than 400 and no gap found, which would mean little there; a tail
