@@ -2,8 +2,8 @@
 
     python benchmarks/stand_out.py        benchmarks/results/stand_out.json
 
-Scores of 1,000 and of 20,000 rows are drawn from a normal distribution and from Student's t with 5 and 3 degrees of freedom; rows are planted in normal ones, at
-so many standard deviations. Each case is drawn 2,000 times, with Wilson's intervals.
+Scores of 1,000 and of 20,000 rows are drawn from a normal distribution and from Student's t with 5 and 3 degrees of freedom; rows are planted in normal ones,
+at so many standard deviations. Each case is drawn 2,000 times, with Wilson's intervals.
 """
 
 import argparse
