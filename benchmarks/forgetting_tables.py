@@ -206,7 +206,8 @@ def distilled() -> str:
         f"Of {result['rows']} TOFU rows that SmolLM2-135M knew by heart ({result['forget_rows']} to forget, at {before['forget_loss']:.3f} nats a token, "
         f"{before['verbatim']} of their answers verbatim; the others at {before['retain_loss']:.3f}), {own['steps']} steps with {options}, which became the "
         f"defaults, left the first at {own['forget_loss']:.2f} ({own['details']['teacher_loss']:.2f} under the teacher), "
-        f"{own['verbatim']} answers verbatim, and the others at {own['retain_loss']:.3f} ([`defaults_chosen.json`](../benchmarks/results/defaults_chosen.json))."
+        f"{own['verbatim']} answers verbatim, and the others at {own['retain_loss']:.3f} "
+        f"([`defaults_chosen.json`](../benchmarks/results/defaults_chosen.json))."
     )
 
 
