@@ -30,8 +30,8 @@ BAD = [
 @pytest.mark.parametrize("text", BAD)
 def test_what_may_not(text):
     with pytest.raises(ConfigError, match="The task is no name") as caught:
-        require_name(text, what="The task", where="--tasks")
-    assert caught.value.where == "--tasks"
+        require_name(text, what="The task", where="`tasks`")
+    assert caught.value.where == "`tasks`"
     assert "use letters" in str(caught.value)
 
 

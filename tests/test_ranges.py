@@ -86,7 +86,7 @@ def test_in_python_arguments_are_named(tmp_path):
     config = TrainConfig(data="d", output_dir=tmp_path, learning_rate=-1.0, batch_size=0)
     with pytest.raises(ConfigError) as raised:
         require_in_range(config)
-    assert raised.value.where == "batch_size, learning_rate"
+    assert raised.value.where == "`batch_size`, `learning_rate`"
 
 
 def test_on_the_command_line_these_are_options(tmp_path, capsys):

@@ -1,9 +1,23 @@
-"""Arguments of the library in what it says, called by the options that they are on the command line."""
+"""Arguments of the library in what it says: quoted in backticks, and called by their options while a command shows it."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 _QUOTED = re.compile(r"`([a-z][a-z0-9_.]*)`")
+_options: list[Collection[str]] = []
+
+
+def quoted(*names: str) -> str:
+    """Arguments as a message names them, so that a command can tell them from other words: a file may have an argument's name.
+
+    Args:
+        names: Their names.
+
+    Returns:
+        Such as `` `epochs`, `batch_size` ``.
+    """
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def option_name(argument: str, names: Collection[str]) -> str | None:
@@ -31,3 +45,32 @@ def as_options(text: str, names: Collection[str]) -> str:
         The sentence; other words in quotes stay.
     """
     return _QUOTED.sub(lambda found: option_name(found[1], names) or found[0], text)
+
+
+@contextmanager
+def showing_options(names: Collection[str]) -> Iterator[None]:
+    """Let `shown` call arguments by their options, for as long as the block lasts.
+
+    Args:
+        names: The options of the command that runs, as its config's fields are called.
+
+    Yields:
+        Nothing.
+    """
+    _options.append(names)
+    try:
+        yield
+    finally:
+        _options.pop()
+
+
+def shown(text: str) -> str:
+    """A sentence of the library as it is shown to people: with options where a command runs. Files and JSON have arguments, as config files do.
+
+    Args:
+        text: The sentence.
+
+    Returns:
+        The sentence.
+    """
+    return as_options(text, _options[-1]) if _options else text

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from unweave.arguments import quoted
 from unweave.errors import ConfigError, nearest
 from unweave.names import PACKAGED_MODEL
 from unweave.ranges import require_in_range
@@ -110,7 +111,7 @@ def require_text(config: Any) -> None:
         if any(map(SURROGATE.search, texts_of(getattr(config, field.name), paths=False))):
             raise ConfigError(
                 f"{field.name} is not UTF-8 text.",
-                where=field.name,
+                where=quoted(field.name),
                 remedy="give text in UTF-8, or a path of UTF-8",
             )
 

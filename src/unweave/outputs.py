@@ -157,7 +157,7 @@ def prepare(folder: Path, command: str, digest: str, *, reads: Sequence[Path]) -
         raise ConfigError(
             f"The output folder holds a run of `unweave {owner[0]}`, and this is `unweave {command}`.",
             where=str(folder),
-            remedy="choose another output folder, or pass --overwrite, which removes what that run wrote",
+            remedy="choose another output folder, or pass `overwrite`, which removes what that run wrote",
         )
     if owner[0] not in WRITES:
         raise ConfigError(
@@ -177,7 +177,7 @@ def prepare(folder: Path, command: str, digest: str, *, reads: Sequence[Path]) -
         )
     shown = [path.relative_to(folder).as_posix() for path in going if not _is_record(path)]
     if shown or hidden:
-        reason = "replaced (--overwrite)" if overwriting() else "of other inputs, options or versions, and is replaced"
+        reason = "replaced (`overwrite`)" if overwriting() else "of other inputs, options or versions, and is replaced"
         progress.say(f"{command}: the earlier run in {folder} is {reason}: {_some(shown or [hidden[0].name])}")
     # What says that the run is complete goes first, and what says whose folder it is goes last: killed in between, this is done again.
     for path in sorted(going, key=lambda path: (path.name == RECORD, not path.name.endswith("result.json"))):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from unweave import terminal
+from unweave.arguments import shown
 from unweave.visible import one_line
 
 Advance = Callable[[int], None]
@@ -87,7 +88,7 @@ def say(message: str) -> None:
     if _gathering:
         _gathering[-1].append(message)
     elif not _state["quiet"]:
-        terminal.warn(message)
+        terminal.warn(shown(message))
 
 
 def say_once(message: str) -> None:

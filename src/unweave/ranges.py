@@ -10,6 +10,7 @@ import numbers
 from collections.abc import Iterator
 from typing import Any
 
+from unweave.arguments import quoted
 from unweave.errors import ConfigError
 
 
@@ -101,7 +102,7 @@ def require_in_range(config: Any, *, where: str | None = None) -> None:
         remedies = dict.fromkeys(f"give {allowed.text}" for _, _, allowed in wrong)
         raise ConfigError(
             "; ".join(f"{name} can't be {value}" for name, value, _ in wrong) + ".",
-            where=where or ", ".join(dict.fromkeys(name for name, _, _ in wrong)),
+            where=where or quoted(*dict.fromkeys(name for name, _, _ in wrong)),
             remedy="; ".join(remedies),
         )
 

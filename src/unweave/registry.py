@@ -9,6 +9,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from unweave.arguments import quoted
 from unweave.errors import ConfigError, nearest
 from unweave.lazy import resolve
 
@@ -49,7 +50,7 @@ def entry(registry: Mapping[str, Any], name: str, *, option: str, others: tuple[
     if name not in registry:
         raise ConfigError(
             f"'{name}' is no {option.replace('_', ' ')}.",
-            where=option,
+            where=quoted(option),
             remedy=nearest(name, (*others, *registry)),
         )
     found = registry[name]

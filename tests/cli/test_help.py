@@ -149,11 +149,16 @@ def test_names_of_an_earlier_release_work_with_a_notice(capsys, tmp_path):
 
 def test_an_argument_that_an_error_names_is_shown_as_the_option_that_it_is(monkeypatch, capsys):
     def fails(config):
-        raise DataError("No.", where="top_k, elsewhere, --html")
+        # A file may have the name of an argument, and `elsewhere` is none.
+        raise DataError("No.", lines=["`system`"], where="`top_k`, `elsewhere`, html", remedy="leave `store` out")
 
     monkeypatch.setattr("unweave.jobs.trace.trace_answers", fails)
     assert main(["trace", "--store", "s"]) == 1
-    assert "where: --top-k, elsewhere, --html\n" in capsys.readouterr().err
+    assert capsys.readouterr().err.split("\n")[1:4] == [
+        "  --system",
+        "  where: --top-k, `elsewhere`, html",
+        "  remedy: leave --store out",
+    ]
 
 
 def test_a_word_that_is_no_command_is_answered_with_the_nearest(capsys):

@@ -1,4 +1,4 @@
-"""Remedies name options that exist: each of some command, and those about rows of every command that reads rows."""
+"""Messages name arguments that exist: each of some command, and those about rows of every command that reads rows."""
 
 import ast
 import re
@@ -32,64 +32,119 @@ READ_ROWS = [
 """The options of every command that reads rows that unweave did not write itself."""
 OTHERS = [ListConfig, UndoConfig, VerifyConfig, TofuConfig, TofuLogConfig]
 OTHERS += [ForgettingBenchConfig, DemoConfig, ReportConfig, MergeConfig, Common, Overwriting, Planned]
-OF_OTHER_PROGRAMS = {"--nproc-per-node", "--upgrade", "--no-deps"}
+ARGUMENT = re.compile(r"`([a-z][a-z0-9_.]*)`")
+OPTION = re.compile(r"(?<![\w-])--[a-z\0]")
+COMMAND_LINE = re.compile(r"`(unweave|pip|torchrun) [^`]*`")
+"""A command line within a sentence, which is one for Python's users too."""
+
+WRITTEN_OUT = {
+    "arguments.py": "makes options of arguments, for the command line",
+    "errors.py": "install lines",
+    "models/adapters.py": "an install line",
+    "models/packaged.py": "an install line",
+    "jobs/listing.py": "command lines, as the list of names shows them",
+    "experiments/demo/plan.py": "the command lines that the demo's page shows",
+    "experiments/demo/stages.py": "the command lines that the demo's page shows",
+    "ledger/certificate.py": "the command lines by which a certificate is verified and replayed",
+}
+"""Files that make command lines: the only ones where an option is written out, and why."""
+
+
+def texts(path):
+    """The strings of a file that are no docstrings, each with its line; what an f-string fills in is a NUL."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {id(part) for text in ast.walk(tree) if isinstance(text, ast.JoinedStr) for part in text.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            inside.add(id(node.value))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = (str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
+            yield node.lineno, "".join(parts)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            yield node.lineno, node.value
+
+
+def options_written_out(source):
+    """The strings below a folder, but for the command line's own, that name an option as it is typed."""
+    files = [path for path in source.rglob("*.py") if path.relative_to(source).parts[0] != "cli"]
+    return [
+        (path.relative_to(source).as_posix(), line, text)
+        for path in files
+        for line, text in texts(path)
+        if OPTION.search(COMMAND_LINE.sub("", text)) or text == "--"
+    ]
+
+
+def test_what_the_library_says_names_arguments_and_no_options():
+    """Options are what the command line makes of arguments: one that is written out would be none in Python."""
+    found = options_written_out(SOURCE)
+    assert [one for one in found if one[0] not in WRITTEN_OUT and not one[0].startswith("report/")] == []
+    assert set(WRITTEN_OUT) - {one[0] for one in found} == set(), "no file is left out that need not be"
+
+
+def test_an_option_that_is_written_out_is_found(tmp_path):
+    lines = [
+        '"""Docstrings may: `--help`."""',
+        'raise ConfigError("No.", where="--rows", remedy=f"give --{kind}-rows, or `unweave run --help`")',
+        'say("use --dtype float32" " and more")',
+        'fine = "see `unweave train --snapshots 0.06`, a well--known line --- and `rows`"',
+    ]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "new.py").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "cli").mkdir()
+    (tmp_path / "cli" / "own.py").write_text('say("use --json")', encoding="utf-8")
+    assert sorted(line for _, line, _ in options_written_out(tmp_path)) == [2, 2, 3]
 
 
 def options(config):
-    return {f"--{field.name.replace('_', '-')}" for field in fields(config)}
+    return {field.name for field in fields(config)}
 
 
-def named_options(path):
-    """Option names in the remedies of a file; those that are put together at run time are left out."""
+def named_arguments(path, *keywords):
+    """The arguments that errors of a file name, each with its line."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.keyword) and node.arg == "remedy":
-            parts = {
-                id(part) for text in ast.walk(node.value) if isinstance(text, ast.JoinedStr) for part in text.values
-            }
+        if isinstance(node, ast.keyword) and node.arg in keywords:
             for text in ast.walk(node.value):
-                if id(text) in parts:
-                    continue
-                if isinstance(text, ast.JoinedStr):
-                    whole = "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in text.values)
-                elif isinstance(text, ast.Constant) and isinstance(text.value, str):
-                    whole = text.value
-                else:
-                    continue
-                for found in re.finditer(r"(?<![\w\0-])--[a-z][a-z0-9-]*(?![\w\0-])", whole):
-                    yield f"{path.relative_to(SOURCE)}:{node.value.lineno}", found.group()
+                if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                    for found in ARGUMENT.finditer(text.value):
+                        yield f"{path.relative_to(SOURCE)}:{node.value.lineno}", found[1]
 
 
-def test_every_option_that_a_remedy_names_is_one_of_some_command():
-    known = set().union(OF_OTHER_PROGRAMS, *map(options, [*READ_ROWS, *OTHERS]))
-    named = [pair for path in SOURCE.rglob("*.py") for pair in named_options(path)]
-    assert len(named) > 50
+OF_PYTHON_ALONE = {
+    "args", "args.gradient_accumulation_steps", "at", "base", "candidates", "in_place", "n", "options", "processes", "stable", "table", "trigger_families",
+    "weights.retain",
+}  # fmt: skip
+"""Arguments of the library, and a key of a file, that no command has as an option by this name."""
+
+
+def test_every_argument_that_an_error_names_is_one():
+    known = set().union(OF_PYTHON_ALONE, *map(options, [*READ_ROWS, *OTHERS]))
+    named = [pair for path in SOURCE.rglob("*.py") for pair in named_arguments(path, "where", "remedy")]
+    assert len(named) > 200
     assert [pair for pair in named if pair[1] not in known] == []
 
 
 def test_remedies_about_reading_rows_are_options_of_every_command_that_reads_them():
     folders, stems = ("sources", "layouts"), ("reading", "columns", "config")
     files = [path for path in (SOURCE / "data").rglob("*.py") if path.parent.name in folders or path.stem in stems]
-    named = {option for path in files for _, option in named_options(path)}
-    assert {"--columns", "--split", "--subset", "--on-bad-row"} <= named
+    named = {argument for path in files for _, argument in named_arguments(path, "remedy")}
+    assert {"columns", "split", "subset", "on_bad_row"} <= named
     for config in READ_ROWS:
         assert named <= options(config), config.__name__
 
 
-def test_errors_of_the_library_name_arguments_of_some_command():
-    """On the command line each becomes its option, which an option written out by hand would not be in Python."""
-    known = {field.name for config in [*READ_ROWS, *OTHERS] for field in fields(config)}
-    packages = ["gradients", "engines", "sketch", "train", "models", "data", "ledger"]
-    files = [path for package in packages for path in (SOURCE / package).rglob("*.py")]
+def test_the_place_of_an_error_is_an_argument_in_backticks_or_a_file():
+    """A file may be called like an argument, so a name alone is never one."""
+    bare = re.compile(r"[a-z][a-z0-9_.]*(, [a-z][a-z0-9_.]*)*")
     named = [
-        (path.name, word)
-        for path in [*files, SOURCE / "config.py", SOURCE / "ranges.py", SOURCE / "registry.py"]
+        (path.relative_to(SOURCE).as_posix(), node.value.value)
+        for path in SOURCE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.keyword) and node.arg == "where"
-        for text in ast.walk(node.value)
-        if isinstance(text, ast.Constant) and isinstance(text.value, str)
-        for word in text.value.split(", ")
+        if isinstance(node, ast.keyword)
+        and node.arg == "where"
+        and isinstance(node.value, ast.Constant)
+        and node.value.value
     ]
-    assert {("loading.py", "device"), ("private.py", "dp_epsilon"), ("fold.py", "dimension")} <= set(named)
-    assert [pair for pair in named if pair[1].startswith("--")] == []
-    argument = re.compile(r"[a-z]+(_[a-z]+)+")
-    assert [pair for pair in named if argument.fullmatch(pair[1]) and pair[1] not in known] == []
+    assert ("models/loading.py", "`device`") in named
+    assert [pair for pair in named if bare.fullmatch(pair[1])] == [("report/plots.py", "post")]

@@ -107,7 +107,7 @@ def test_an_engine(place, helped, monkeypatch):
     assert seen == ["zero", "one", "two"]
     assert GradientStore.open(place.folder / "two").names() == set(IDS)
     assert "mine" in helped("cache")
-    with pytest.raises(ConfigError, match="where: engine"):
+    with pytest.raises(ConfigError, match="where: `engine`"):
         cache(CacheConfig(**{**options, "model": str(place.model), "engine": "ours"}, store=place.folder / "x"))
 
 

@@ -102,13 +102,13 @@ def test_rows_that_a_template_refuses_are_named_and_can_be_left_out(config):
         encode_rows(rows, tokenizer, config)
     assert "f.jsonl:2: the chat template refuses it: System role not supported" in str(raised.value)
     assert "f.jsonl:3: " in str(raised.value)
-    assert "--on-bad-row skip" in str(raised.value)
+    assert "`on_bad_row` skip" in str(raised.value)
     kept = encode_rows(rows, tokenizer, config, on_bad_row="skip")
     assert [example.row_id for example in kept.examples] == ["good"]
     assert [problem.action for problem in kept.problems] == ["dropped", "dropped"]
     with pytest.raises(DataError, match=r"f\.jsonl:2"):
         encode_prompt(rows[1], tokenizer, config)
-    with pytest.raises(ConfigError, match="where: system_prompt"):
+    with pytest.raises(ConfigError, match="where: `system_prompt`"):
         encode_rows(rows[:1], tokenizer, dataclasses.replace(config, system_prompt="Be brief."))
 
 

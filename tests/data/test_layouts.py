@@ -273,7 +273,7 @@ def test_columns_that_are_not_used_are_named_once(read):
 def test_what_could_mean_two_things_is_refused(read):
     with pytest.raises(ConfigError, match="No known layout") as raised:
         read({"query": "q", "response": "a", "solution": "b"})
-    assert "--columns" in str(raised.value)
+    assert "`columns`" in str(raised.value)
     row = read(
         {"query": "q", "response": "a", "solution": "b"}, columns={"instruction": "query", "completion": "solution"}
     )[0]

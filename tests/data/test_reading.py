@@ -100,7 +100,7 @@ def test_broken_rows_are_named_with_file_and_line(tmp_path):
     ]:
         assert f"{path}:{line}: " in message
         assert reason in message
-    assert "--on-bad-row skip" in message
+    assert "`on_bad_row` skip" in message
     rows = read_rows(path, on_bad_row="skip")
     assert len(rows) == 1
     assert len(rows.problems) == 6
@@ -125,7 +125,7 @@ def test_columns_by_mapping_and_wrong_columns(tmp_path):
     path = jsonl(tmp_path / "d.jsonl", [{"ask": "q", "reply": "a", "good": "b", "n": 4}])
     with pytest.raises(ConfigError, match="ask, good, n, reply") as raised:
         read_rows(path)
-    assert "--columns" in str(raised.value)
+    assert "`columns`" in str(raised.value)
     row = read_rows(path, columns={"instruction": "ask", "completion": "reply", "clean": "good"})[0]
     assert (row.instruction, row.completion, row.clean_completion, dict(row.meta)) == ("q", "a", "b", {"n": 4})
     with pytest.raises(ConfigError, match="'aks'") as raised:

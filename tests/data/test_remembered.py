@@ -41,7 +41,7 @@ def test_remembered_columns_serve_where_a_file_has_them(files):
     assert read_remembering(files / "some.jsonl", given, remembered)[0].completion == "Sum 1"
     with pytest.raises(UnweaveError, match=r"[Nn]o known layout") as raised:
         read_remembering(files / "some.jsonl", PLAIN, [])
-    assert "--columns" in str(raised.value)
+    assert "`columns`" in str(raised.value)
 
 
 def test_a_file_beside_the_data_is_in_its_layout_or_a_known_one(files):

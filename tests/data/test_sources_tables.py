@@ -142,7 +142,7 @@ def test_a_folder_is_cut_into_splits_by_names(tmp_path):
     assert answers(tmp_path, split="test") == ["a4", "a5"]
     with pytest.raises(DataError, match="no split 'validation'") as raised:
         read_rows(tmp_path, split="validation")
-    assert "--split test or train" in str(raised.value)
+    assert "`split` test or train" in str(raised.value)
     jsonl(tmp_path / "plain" / "rows.jsonl", ROWS)
     with pytest.raises(DataError, match="'test' was asked for"):
         read_rows(tmp_path / "plain", split="test")
@@ -162,7 +162,7 @@ def test_a_saved_data_set_with_only_a_test_split_says_so(tmp_path):
     datasets.DatasetDict(test=datasets.Dataset.from_list(ROWS)).save_to_disk(tmp_path / "saved")
     with pytest.raises(DataError, match="no split 'train'") as raised:
         read_rows(tmp_path / "saved")
-    assert "--split with one of: test" in str(raised.value)
+    assert "`split` with one of: test" in str(raised.value)
     assert len(answers(tmp_path / "saved", split="test")) == 6
 
 
@@ -235,7 +235,7 @@ def test_ids_of_the_hub_with_subset_and_revision(hub):
     [
         ("owner/name", {}, "--subset with one of: small, large"),
         ("owner/name:tiny", {}, "--subset with one of: small, large"),
-        ("owner/name:small", {}, "--split with one of: test"),
+        ("owner/name:small", {}, "`split` with one of: test"),
         ("owner/other", {}, "check the path, or the id and the network"),
         ("no such file", {}, "give a file"),
         ("./rows", {}, "check the path"),

@@ -66,7 +66,7 @@ def test_a_quantised_model_has_nothing_to_round(tmp_path, case):
     target.loaded.model.is_quantized = True
     with pytest.raises(ModelError, match="quantised already") as raised:
         quantise(target)
-    assert "--attacks" in raised.value.remedy
+    assert "`attacks`" in raised.value.remedy
 
 
 @pytest.mark.parametrize("kind", ["ia3", "vera"])

@@ -45,7 +45,7 @@ def test_a_row_without_room_ends_the_request_before_any_training(world):
         world.run("one")
     place = read_rows(world.folder / "train.jsonl").rows[-1].place
     assert f"{place}: row 'long'" in str(raised.value)
-    assert "--max-length above 256" in str(raised.value), "what the unlearning config says itself"
+    assert "`max_length` above 256" in str(raised.value), "what the unlearning config says itself"
     assert not (world.result("one") / "adapter").exists()
     assert Ledger(world.ledger).request("one").state == "running"
 
@@ -55,7 +55,7 @@ def test_a_request_of_nothing_but_rows_without_room_names_them(world):
     with pytest.raises(DataError, match="None of the 1 row") as raised:
         world.run("one", forget_config=None)
     assert "train.jsonl:49" in str(raised.value)
-    assert "--max-length above 512" in str(raised.value), "as in the training"
+    assert "`max_length` above 512" in str(raised.value), "as in the training"
     assert not (world.result("one") / "adapter").exists()
 
 
@@ -204,7 +204,7 @@ def test_an_empty_text_selects_nothing(text, field):
     rows = [Row("a", "x", "y")]
     with pytest.raises(ConfigError, match="An empty text stands in every row") as raised:
         select_rows(rows, dataclasses.replace(SelectionConfig(), **{field: text}))
-    assert raised.value.where == field
+    assert raised.value.where == f"`{field}`"
 
 
 def test_words_are_found_in_any_form(capsys):

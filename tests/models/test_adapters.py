@@ -150,7 +150,7 @@ def test_a_base_that_is_not_there_names_the_adapter_and_the_remedy(base, tmp_pat
         with pytest.raises(ModelError, match="base model can't be loaded") as raised:
             load(ModelConfig(model=str(folder)))
         assert named in str(raised.value)
-        assert f"--model BASE --adapter {folder}" in str(raised.value)
+        assert f"`model` BASE `adapter` {folder}" in str(raised.value)
     loaded = load(ModelConfig(model=str(base), adapter=folder, dtype="float32"))
     assert torch.equal(logits(loaded.model), expected)
 

@@ -36,4 +36,4 @@ def test_every_architecture_is_loaded_for_long_rows(tmp_path, name):
     if not offered:
         with pytest.raises(ModelError, match="no attention of the kind sdpa") as raised:
             load(ModelConfig(model=str(folder), attn_implementation="sdpa", device="cpu"))
-        assert "--attn-implementation eager" in raised.value.remedy
+        assert "`attn_implementation` eager" in raised.value.remedy

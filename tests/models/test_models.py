@@ -207,10 +207,10 @@ def test_a_model_without_sdpa_falls_back_to_eager(tmp_path):
     )
     with pytest.raises(ModelError, match="no attention of the kind sdpa") as raised:
         load(ModelConfig(model=str(folder), attn_implementation="sdpa"))
-    assert "--attn-implementation eager" in str(raised.value)
+    assert "`attn_implementation` eager" in str(raised.value)
     with pytest.raises(ModelError, match="flash_attention_2") as raised:
         load(ModelConfig(model=str(folder), attn_implementation="flash_attention_2"))
-    assert "--attn-implementation" in str(raised.value)
+    assert "`attn_implementation`" in str(raised.value)
 
 
 def test_faults_of_a_models_folder(base, tmp_path):

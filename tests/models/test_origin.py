@@ -60,7 +60,7 @@ def test_a_folder_that_is_not_there_is_never_looked_for_on_the_hub(place, monkey
         with pytest.raises(ModelError, match="not looked for on the hub") as raised:
             load(folder)
         assert str(place / "models" / "base") in raised.value.where
-        assert raised.value.remedy == f"give the base by hand: --model BASE --adapter {folder}"
+        assert raised.value.remedy == f"give the base by hand: `model` BASE `adapter` {folder}"
 
 
 def test_base_and_adapter_may_be_moved_together(place, tmp_path, monkeypatch):
@@ -85,7 +85,7 @@ def test_a_base_with_other_weights_is_another_base(place, monkeypatch):
     change(base / "model.safetensors")
     with pytest.raises(ModelError, match="not what the adapter was trained on") as raised:
         load("tuned")
-    assert f"--model {base} --adapter tuned" in raised.value.remedy
+    assert f"`model` {base} `adapter` tuned" in raised.value.remedy
     assert not said
     assert load(ModelConfig(model="models/base", adapter=place / "tuned")).adapter
     assert any("not those that the adapter" in line for line in said)

@@ -136,7 +136,7 @@ def test_the_folder_of_another_command_is_refused(tmp_path):
     (tmp_path / "out/model.safetensors").write_text("old")
     with pytest.raises(ConfigError, match="holds a run of `unweave train`, and this is `unweave forget`") as raised:
         run_of(tmp_path / "out", command="forget").start()
-    assert "--overwrite" in raised.value.remedy
+    assert "`overwrite`" in raised.value.remedy
     assert (tmp_path / "out/model.safetensors").read_text() == "old"
 
 
@@ -161,7 +161,7 @@ def test_overwriting_removes_what_unweave_wrote_and_nothing_else(tmp_path, capsy
         "notes.txt", "snapshots/mine.txt", "run.json", "config.yaml",
     }  # fmt: skip
     assert json.loads((out / "run.json").read_text())["command"] == "forget"
-    assert "replaced (--overwrite)" in capsys.readouterr().err
+    assert "replaced (`overwrite`)" in capsys.readouterr().err
     shutil.rmtree(out)
     out.mkdir()
     (out / "model.safetensors").write_text("mine")

@@ -10,6 +10,7 @@ import torch
 
 from tests.folders import ROWS, save_model, write_rows
 from unweave import progress
+from unweave.arguments import quoted
 from unweave.cli.main import main
 from unweave.errors import ConfigError, DataError, TrainingError
 from unweave.jobs.forget import forget_rows
@@ -143,7 +144,7 @@ def test_edits_are_looked_at(tmp_path, base, monkeypatch, name, what):
 def test_configs_made_in_python_are_checked_before_the_work(tmp_path, base, changes, argument):
     with pytest.raises(ConfigError) as raised:
         fine_tune(training(tmp_path, base, **changes))
-    assert raised.value.where == argument
+    assert raised.value.where == quoted(argument)
     assert not (tmp_path / "o").exists()
 
 

@@ -236,7 +236,7 @@ def test_edits_say_that_they_make_no_steps(method):
 def test_weights_that_a_method_would_not_use_are_refused(world, tmp_path, method):
     with pytest.raises(ConfigError, match="does not weigh these rows") as raised:
         ran(world, tmp_path, method, forget_weights=[1.0, 2.0])
-    assert raised.value.where == "weights.forget"
+    assert raised.value.where == "`weights.forget`"
     assert not (tmp_path / "out").exists()
 
 
@@ -271,7 +271,7 @@ def test_a_row_alone_in_its_step_has_no_weight_and_a_run_says_so(world, tmp_path
     plain, _ = ran(world, tmp_path / "a", **alone)
     steep, said = ran(world, tmp_path / "b", **alone, gamma=4.0)
     assert relative(steep, plain) < 1e-4
-    assert any("--gamma can act in 0 of 10 steps only" in one for one in said.details["cautions"])
+    assert any("`gamma` can act in 0 of 10 steps only" in one for one in said.details["cautions"])
     (tmp_path / "c").mkdir()
     weighed, said = ran(world, tmp_path / "c", **alone, forget_weights=[0.2, 1.8])
     assert relative(weighed, plain) < 1e-4

@@ -15,6 +15,7 @@ import unweave as uw
 from tests.folders import ROWS, write_rows
 from tests.notebook import in_memory, numbered, write_files
 from tests.tiny import TinyTokenizer, tiny_model
+from unweave.arguments import quoted
 from unweave.errors import ConfigError, DataError
 from unweave.train.config import TrainConfig
 from unweave.unlearning.config import config_of
@@ -135,7 +136,7 @@ def test_weights_count_and_have_to_fit(own):
     ):
         with pytest.raises((DataError, ConfigError), match=words) as raised:
             uw.unlearn(own["model"], own["forget"], own["retain"], weights=weights)
-        assert raised.value.where == where
+        assert raised.value.where == quoted(where)
     turned = uw.unlearn(own["model"], own["forget"], own["retain"], weights=(None, [-1.0, 1, 1, 1, 1, 1]), **QUICK)
     assert (turned.forget_rows, turned.retain_rows) == (3, 5)
     assert any("1 of 6 retain rows have negative weights" in note for note in turned.notes)
@@ -164,7 +165,7 @@ def test_errors_name_arguments(own, options, where):
     forget = given.pop("forget")
     with pytest.raises((ConfigError, DataError, uw.errors.TrainingError)) as raised:
         uw.unlearn(own["model"], forget, **given)
-    assert where is None or raised.value.where == where
+    assert where is None or raised.value.where == quoted(*where.split(", "))
     assert "--" not in str(raised.value).replace("method", "")
 
 

@@ -12,6 +12,7 @@ import torch
 
 import unweave as uw
 from tests.weights import reference
+from unweave.arguments import quoted
 from unweave.attribution.formats.rapidin import read_influence_file
 from unweave.errors import ConfigError, DataError
 from unweave.jobs.weigh import weigh_rows
@@ -161,7 +162,7 @@ def test_a_matrix_that_does_not_fit_is_named(name):
     blocks[name] = blocks[name].T
     with pytest.raises(DataError, match=f"{name} has the shape") as raised:
         uw.weights.rapidun(**blocks)
-    assert raised.value.where == name
+    assert raised.value.where == quoted(name)
     assert str(list(SHAPES[name])) in str(raised.value)
 
 
@@ -188,7 +189,7 @@ def test_swapped_blocks_are_recognised():
 def test_what_is_no_matrix_is_named(name, value, message):
     with pytest.raises(DataError, match=message) as raised:
         uw.weights.rapidun(**{**continuous(9), name: value})
-    assert raised.value.where == name
+    assert raised.value.where == quoted(name)
 
 
 def test_options_that_can_not_be_or_do_not_count_are_named():
@@ -199,7 +200,7 @@ def test_options_that_can_not_be_or_do_not_count_are_named():
         uw.weights.rapidun(**blocks, signed_ridge=2.0)
     with pytest.raises(ConfigError, match="did you mean 'topk'") as raised:
         uw.weights.rapidun(**blocks, top_k=3)
-    assert raised.value.where == "top_k"
+    assert raised.value.where == "`top_k`"
     for method, option in {"rapidun-dense": "topk", "uniform": "seed", "signed": "tau_f"}.items():
         with pytest.raises(ConfigError, match=f"{option} is no option of {method} weights"):
             uw.weights.from_influence(**blocks, method=method, **{option: 1})

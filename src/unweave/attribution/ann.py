@@ -57,7 +57,7 @@ def search_index(
     """
     if not isinstance(store, GradientStore):
         raise ConfigError(
-            "An approximate index lies in the folder of its store.", where="index", remedy="give the store a path"
+            "An approximate index lies in the folder of its store.", where="`index`", remedy="give the store a path"
         )
     index, ids = _index(store)
     short = _shorten(queries)

@@ -250,8 +250,8 @@ def _visit(sketcher: Sketcher, batch: Batch, take: Callable[[str, Factors], None
         if places[name] > 1:
             raise ConfigError(
                 f"{name} is used in {places[name]} places, so its gradient has no single pair of factors.",
-                where="--rerank",
-                remedy="leave tied embeddings out of --parameters, or trace without --rerank",
+                where="`rerank`",
+                remedy="leave tied embeddings out of `parameters`, or trace without `rerank`",
             )
         take(name, Factors(_wide(piece.flatten(1)[:, None]), None, placed=False))
 
@@ -280,8 +280,8 @@ def _alike(name: str, query: Factors, row: Factors) -> Factors:
         return query
     raise ModelError(
         f"The gradients of {name} have positions for some rows, and none for others.",
-        where="--rerank",
-        remedy="trace without --rerank, or leave it out of --parameters",
+        where="`rerank`",
+        remedy="trace without `rerank`, or leave it out of `parameters`",
     )
 
 

@@ -53,7 +53,7 @@ def find_overlap(answer: str, prompt: str, completion: str, *, n: int = NGRAM) -
         ConfigError: When n is below 1.
     """
     if n < 1:
-        raise ConfigError(f"There are no n-grams of {n} words.", where="n", remedy="give at least 1")
+        raise ConfigError(f"There are no n-grams of {n} words.", where="`n`", remedy="give at least 1")
     own, asked, row = _words(answer), _words(prompt), _words(completion)
     texts, there = [word for word, *_ in own], [word for word, *_ in row]
     length, end = _longest_run(texts, there)

@@ -48,7 +48,7 @@ def query_vectors(
     if sketcher.config.normalize != "none":
         progress.say(
             f"the store's gradients are normalised by {sketcher.config.normalize}, the curvature is that of plain ones: "
-            "cache with --normalize none for influence functions proper"
+            "cache with `normalize` none for influence functions proper"
         )
     if config.preconditioner == "trak":
         fitted = store.read(fitted_on(store, config))

@@ -61,7 +61,7 @@ def make_queries(
         ConfigError: When two ways of cutting are asked for, or a span does not occur in an answer.
     """
     if sum((span is not None, words, tokens)) > 1:
-        raise ConfigError("An answer can be cut in one way only.", where="--span, --words, --tokens", remedy="give one")
+        raise ConfigError("An answer can be cut in one way only.", where="`span`, `words`, `tokens`", remedy="give one")
     by_id = {row.id: row for row in rows}
     queries: list[Query] = []
     # What is traced is the answer; those before it are part of the question.
@@ -73,7 +73,7 @@ def make_queries(
             if place < 0 or not span:
                 raise ConfigError(
                     f"The answer does not contain the span: {row.completion!r}",
-                    where="--span",
+                    where="`span`",
                     remedy="give a text that occurs in the answer, letter for letter",
                 )
             queries += _cut(row, example, tokenizer, [(place, place + len(span))])
@@ -89,7 +89,7 @@ def make_queries(
     if against is None:
         return queries
     if not against.strip():
-        raise ConfigError("The other answer is empty.", where="against", remedy="give a text, or leave it out")
+        raise ConfigError("The other answer is empty.", where="`against`", remedy="give a text, or leave it out")
     others = encode_rows([row.with_completion(against) for row in rows], tokenizer, encoding).examples
     other_of = {example.row_id: example for example in others}
     return [replace(query, against=other_of[query.row.id], other=against) for query in queries]
@@ -132,7 +132,7 @@ def query_row(
         completion = greedy_answers(model, [row], encoding, **options)[0]
     if not completion.strip():
         raise ConfigError(
-            "The answer to trace is empty.", where="completion", remedy="give another prompt, or an answer with it"
+            "The answer to trace is empty.", where="`completion`", remedy="give another prompt, or an answer with it"
         )
     if isinstance(prompt, Row):
         return row.with_completion(completion)

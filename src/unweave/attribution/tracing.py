@@ -83,7 +83,7 @@ def trace_queries(
     if config.scorer != "influence":
         if any(query.against is not None for query in queries):
             raise ConfigError(
-                f"The scorer '{config.scorer}' compares no two answers.", where="against", remedy="leave it out"
+                f"The scorer '{config.scorer}' compares no two answers.", where="`against`", remedy="leave it out"
             )
         corpus = Corpus(store, row_ids, documents_of(texts, row_ids), config.encoder, config.seed)
         scores = baseline_scores(config.scorer, corpus, [query.row for query in queries])
@@ -159,19 +159,19 @@ def _require_possible(config: RetrievalConfig) -> None:
     if config.rerank and config.rerank < config.top_k:
         raise ConfigError(
             f"{config.rerank} reranked rows can't give the top {config.top_k}.",
-            where="--rerank",
+            where="`rerank`",
             remedy=f"give at least {config.top_k}",
         )
     if config.scorer != "influence" and (config.rerank or config.preconditioner != "none" or config.index != "none"):
         raise ConfigError(
             f"The scorer '{config.scorer}' knows no gradients to rerank, precondition or index.",
-            where="--scorer",
-            remedy="leave out --rerank, --preconditioner and --index",
+            where="`scorer`",
+            remedy="leave out `rerank`, `preconditioner` and `index`",
         )
     if config.rerank and config.preconditioner != "none":
         raise ConfigError(
             "A preconditioned query has no factors to rerank from.",
-            where="--rerank, --preconditioner",
+            where="`rerank`, `preconditioner`",
             remedy="give one of them",
         )
 
@@ -188,5 +188,5 @@ def _tell_other_system(shared: str | None, store: Store, queries: Sequence[Query
         start = shared if len(shared) <= SYSTEM_SHOWN else f"{shared[:SYSTEM_SHOWN]}..."
         progress.say(
             f"all rows of the store stand under the system text {start!r}, and {len(others)} of the queries do not: "
-            "give it with --system, or with the queries"
+            "give it with `system`, or with the queries"
         )

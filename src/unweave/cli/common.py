@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 import tyro
 
 from unweave import outputs, progress, terminal
-from unweave.arguments import as_options, option_name
+from unweave.arguments import as_options, showing_options
 from unweave.cli.help import print_help
 from unweave.cli.options import options_of
 from unweave.cli.renamed import current_key
@@ -121,11 +121,11 @@ def parse(
 
 
 @contextmanager
-def arguments_as_options(config: Any) -> Iterator[None]:
-    """Call the arguments that an error of the library names by the options of the command that they are.
+def arguments_as_options(*configs: Any) -> Iterator[None]:
+    """Call the arguments that the library names, in errors and in what is shown, by the options of the command that they are.
 
     Args:
-        config: The command's config, whose fields are its options.
+        *configs: The command's configs, whose fields are its options.
 
     Yields:
         Once, for the work.
@@ -133,13 +133,14 @@ def arguments_as_options(config: Any) -> Iterator[None]:
     Raises:
         UnweaveError: As the work raises it, with its arguments as options.
     """
+    names = {field.name for config in configs for field in fields(config)}
     try:
-        yield
+        with showing_options(names):
+            yield
     except UnweaveError as error:
-        names = {field.name for field in fields(config)}
-        words = error.where.split(", ") if error.where else []
-        error.where = ", ".join(option_name(word, names) or word for word in words) or error.where
         error.what = as_options(error.what, names)
+        error.lines = tuple(as_options(line, names) for line in error.lines)
+        error.where = error.where and as_options(error.where, names)
         error.remedy = error.remedy and as_options(error.remedy, names)
         raise
 

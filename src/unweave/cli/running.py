@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from unweave.arguments import shown
 from unweave.cli.common import arguments_as_options, option_value, parse, print_json
 from unweave.cli.renamed import current_options
 from unweave.cli.show.plain import print_pairs
@@ -38,18 +39,17 @@ def run_command(name: str, command: Command, argv: Sequence[str]) -> int:
         # Of the processes that a launcher started, one speaks.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for as long as the process lives
     plan = command.plan if getattr(common, "dry_run", False) else None
-    with arguments_as_options(config):
+    with arguments_as_options(config, common):
         result = resolve(plan or command.job)(config)
-    if plan:
-        print_json(result) if common.json else print_pairs(f"plan: {name}", result.lines())
-        return 0
-    if common.json:
-        print_json(resolve(command.as_json)(config, result) if command.as_json else result)
-    elif command.show:
-        resolve(command.show)(config, result)
-    else:
-        print_pairs(command.title.format(config=config, result=result), result)
-    return resolve(command.code)(result) if command.code else 0
+        if common.json:
+            print_json(resolve(command.as_json)(config, result) if command.as_json and not plan else result)
+        elif plan:
+            print_pairs(f"plan: {name}", {about: shown(text) for about, text in result.lines().items()})
+        elif command.show:
+            resolve(command.show)(config, result)
+        else:
+            print_pairs(command.title.format(config=config, result=result), result)
+    return resolve(command.code)(result) if command.code and not plan else 0
 
 
 def config_of(command: Command, argv: Sequence[str]) -> tuple[type[Any], str]:

@@ -45,7 +45,7 @@ def cg(problem: Problem, queries: Gradients) -> Gradients:
         }
         solutions, residuals = conjugate_gradients(shifted, queries)
     if (worst := float(residuals.max())) > TOLERANCE:
-        progress.say(f"cg: the relative residual is {worst:.1e} after {ITERATIONS} iterations; raise --damping")
+        progress.say(f"cg: the relative residual is {worst:.1e} after {ITERATIONS} iterations; raise `damping`")
     return solutions
 
 

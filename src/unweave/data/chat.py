@@ -64,7 +64,7 @@ class ChatFormat:
             raise ConfigError(
                 "This tokenizer has no chat template.",
                 where=str(tokenizer.name_or_path),
-                remedy="choose --template alpaca, dolly, plain or none",
+                remedy="choose `template` alpaca, dolly, plain or none",
             )
         self._tokenizer = weakref.proxy(tokenizer)
         self.date = date
@@ -290,7 +290,7 @@ class ChatFormat:
         return ConfigError(
             f"The chat template can't be used: {why}.",
             where=str(self._tokenizer.name_or_path),
-            remedy="choose --template alpaca, dolly, plain or none",
+            remedy="choose `template` alpaca, dolly, plain or none",
         )
 
 

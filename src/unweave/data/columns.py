@@ -36,7 +36,7 @@ class Recognized:
             raise ConfigError(
                 f"No known layout in the columns {', '.join(sorted(every)) or '(none)'}.",
                 where=where,
-                remedy=f"use the columns of one of {', '.join(LAYOUTS)}, or map yours: --columns instruction YOURS completion YOURS",
+                remedy=f"use the columns of one of {', '.join(LAYOUTS)}, or map yours: `columns` instruction YOURS completion YOURS",
             )
         self.layout = found or _mapped(self.mapping)
 

@@ -122,7 +122,7 @@ def stream_configured(source: Any, config: ReadingConfig) -> Iterator[Problem | 
             raise DataError(
                 f"A row can't be used: {found.reason}.",
                 where=found.place,
-                remedy="mend it, or pass --on-bad-row skip to leave such rows out",
+                remedy="mend it, or pass `on_bad_row` skip to leave such rows out",
             )
         if not isinstance(found, Problem):
             rows += 1

@@ -74,7 +74,7 @@ def parse_date(date: str) -> datetime.datetime:
     try:
         return datetime.datetime.combine(datetime.date.fromisoformat(date), datetime.time())
     except ValueError:
-        raise ConfigError(f"'{date}' is no date.", where="date", remedy="write it as 2026-01-31") from None
+        raise ConfigError(f"'{date}' is no date.", where="`date`", remedy="write it as 2026-01-31") from None
 
 
 def dated(config: T, tokenizer: Any, *models: str | Path | None) -> T:

@@ -142,7 +142,7 @@ def encode_rows(
     """
     if config.max_length < 2:
         raise ConfigError(
-            "A sequence needs room for a prompt and an answer.", where="max_length", remedy="give at least 2"
+            "A sequence needs room for a prompt and an answer.", where="`max_length`", remedy="give at least 2"
         )
     if config.date is not None:
         parse_date(config.date)
@@ -166,7 +166,7 @@ def encode_rows(
         raise DataError(
             "No row is left after the length limit." if not refused else "The chat template refuses every row.",
             where=refused[0].place if refused else None,
-            remedy=f"raise --max-length above {config.max_length}" if not refused else "choose another --template",
+            remedy=f"raise `max_length` above {config.max_length}" if not refused else "choose another `template`",
         )
     return Encoded(examples, [*refused, *problems])
 
@@ -197,7 +197,7 @@ def _encode(row: Row, tokenizer: Any, config: EncodingConfig, problems: list[Pro
         reason = f"{len(ids)} tokens, {config.max_length} allowed"
         if config.on_long_row == "error":
             raise DataError(
-                f"The row is too long: {reason}.", where=row.place, remedy="raise --max-length, or --on-long-row cut"
+                f"The row is too long: {reason}.", where=row.place, remedy="raise `max_length`, or `on_long_row` cut"
             )
         ids = ids[: config.max_length]
         kept = [range(span.start, min(span.stop, len(ids))) for span in learned if span.start < len(ids)]
@@ -252,7 +252,7 @@ def _require_system(tokenizer: Any, config: EncodingConfig) -> None:
     if not chat_format(tokenizer, date=config.date).takes_system():
         raise ConfigError(
             "The chat template takes no system turn.",
-            where="system_prompt",
+            where="`system_prompt`",
             remedy="leave it out, or write it into the prompts",
         )
 

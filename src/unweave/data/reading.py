@@ -171,7 +171,7 @@ def as_error(dropped: Sequence[Problem]) -> DataError:
     return DataError(
         f"{len(dropped)} row(s) can't be used:",
         lines=[*(f"{problem.place}: {problem.reason}" for problem in dropped[:SHOWN_PROBLEMS]), *more],
-        remedy="mend these rows, or pass --on-bad-row skip to leave them out",
+        remedy="mend these rows, or pass `on_bad_row` skip to leave them out",
     )
 
 

@@ -91,7 +91,7 @@ class Renderer:
                         raise ModelError(
                             "The program that runs chat templates can't be started.",
                             where=sys.executable,
-                            remedy="free some memory, or choose --template alpaca, dolly, plain or none",
+                            remedy="free some memory, or choose `template` alpaca, dolly, plain or none",
                         )
                 assert self._process is not None
                 assert self._process.stdin is not None
@@ -213,5 +213,5 @@ def render(
     raise ModelError(
         f"The chat template can't be used: {TOLD[answer['limit']].format(**asdict(LIMITS))}.",
         where=name,
-        remedy="choose --template alpaca, dolly, plain or none, or give the model a chat_template.jinja that ends",
+        remedy="choose `template` alpaca, dolly, plain or none, or give the model a chat_template.jinja that ends",
     )

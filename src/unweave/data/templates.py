@@ -87,7 +87,7 @@ def render_prompt(
         ConfigError: When the template is unknown, has no place for what the row holds, or the tokenizer has no chat template.
     """
     if template not in TEMPLATES:
-        raise ConfigError(f"Unknown template '{template}'.", where="template", remedy=nearest(template, TEMPLATES))
+        raise ConfigError(f"Unknown template '{template}'.", where="`template`", remedy=nearest(template, TEMPLATES))
     if row.is_plain_text:
         return ""
     if template == "chat":
@@ -96,7 +96,7 @@ def render_prompt(
         raise ConfigError(
             f"The template '{template}' has no place for earlier turns, system texts and tools.",
             where=row.place,
-            remedy="use --template chat for conversations",
+            remedy="use `template` chat for conversations",
         )
     if template == NONE:
         return row.user_text

@@ -48,8 +48,8 @@ def cache_rows(config: CacheConfig) -> CacheResult:
     if config.workers * config.worker_cpus > cpus - 0.5:
         raise ConfigError(
             f"{config.workers} actors of {config.worker_cpus} CPUs leave Ray too little of {cpus:g}: it would wait for ever.",
-            where="workers, worker_cpus",
-            remedy=f"give --worker-cpus {max(0.1, (cpus - 0.5) / config.workers):.2g} or less",
+            where="`workers`, `worker_cpus`",
+            remedy=f"give `worker_cpus` {max(0.1, (cpus - 0.5) / config.workers):.2g} or less",
         )
     job = open_job(config)
     started = time.monotonic()

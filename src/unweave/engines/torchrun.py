@@ -33,7 +33,7 @@ def cache_rows(config: CacheConfig) -> CacheResult:
     if "RANK" not in os.environ:
         raise ConfigError(
             "The engine torchrun needs processes that torchrun started.",
-            where="engine",
+            where="`engine`",
             remedy="run `torchrun --nproc-per-node N -m unweave.cli.main cache --engine torchrun ...`",
         )
     cuda = torch.cuda.is_available() and config.device in ("auto", "cuda")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
+from unweave.arguments import quoted
 from unweave.data.config import DataConfig, ReadingConfig
 from unweave.errors import ConfigError
 from unweave.evaluation.attacks.registry import ATTACKS, DEFAULTS
@@ -121,19 +122,19 @@ def require_tests(config: AuditConfig) -> None:
     if config.forget is None and config.case is None:
         raise ConfigError(
             "There is nothing to audit the models on.",
-            where="forget",
-            remedy="give the rows to forget, --forget, or --case",
+            where="`forget`",
+            remedy="give the rows to forget, or a `case`",
         )
     if config.forget is not None and config.case is not None:
         raise ConfigError(
-            "The audit has two sets of tests.", where="forget, case", remedy="leave one of --forget and --case out"
+            "The audit has two sets of tests.", where="`forget`, `case`", remedy="leave one of `forget` and `case` out"
         )
     default = {field.name: field.default for field in fields(config)}
     kind, names = ("a case", OF_ROWS) if config.forget is None else ("rows", OF_A_CASE)
     # No attacks is what an audit of rows makes.
     if odd := [name for name in names if getattr(config, name) not in (default[name], ())]:
         raise ConfigError(
-            f"An audit of {kind} has no use for {', '.join(odd)}.", where=", ".join(odd), remedy="leave them out"
+            f"An audit of {kind} has no use for {', '.join(odd)}.", where=quoted(*odd), remedy="leave them out"
         )
     if config.probe_model is not None:
         require_paraphrases(config.probes)
@@ -151,6 +152,6 @@ def require_paraphrases(probes: Sequence[str]) -> None:
     if "paraphrase" not in probes:
         raise ConfigError(
             "A probe model writes paraphrases, and there are no such probes.",
-            where="probe_model",
-            remedy="leave it out, or add paraphrase to --probes",
+            where="`probe_model`",
+            remedy="leave it out, or add paraphrase to `probes`",
         )

@@ -250,7 +250,9 @@ def require_detector(detector: str | None) -> None:
         re.compile(detector or "")
     except re.error as error:
         raise ConfigError(
-            f"The detector is no regular expression: {error}.", where="detector", remedy="escape its special characters"
+            f"The detector is no regular expression: {error}.",
+            where="`detector`",
+            remedy="escape its special characters",
         ) from error
 
 

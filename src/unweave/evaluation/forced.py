@@ -234,7 +234,7 @@ def forced_pass(
         if not torch.isfinite(columns["losses"]).all():
             raise ModelError(
                 f"A loss is not finite, in the batch of row {batch.row_ids[0]}.",
-                remedy="use --dtype float32, and check the weights for NaN",
+                remedy="use `dtype` float32, and check the weights for NaN",
             )
         own: list[dict[str, list[Any]]] = []
         for slot, index in enumerate(chosen):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from unweave.arguments import quoted
 from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.data.rows import Row
 from unweave.errors import DataError
@@ -111,8 +112,8 @@ def measure_rows(
         if missing := len(rows) - len(scored.forced[name].row_ids):
             raise DataError(
                 f"{missing} row(s) of `{name}` have no room within the longest sequence.",
-                where=name,
-                remedy="give a larger max_length",
+                where=quoted(name),
+                remedy="give a larger `max_length`",
             )
     answers = {}
     if max_new_tokens:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from unweave.arguments import quoted
 from unweave.data.reading import load_rows
 from unweave.data.rows import Row
 from unweave.errors import DataError
@@ -75,7 +76,7 @@ def row_tests(
         if not kept:
             raise DataError(
                 f"Every row of `{name}` is one of those to forget.",
-                where=name,
+                where=quoted(name),
                 remedy="give other rows, or leave it out",
             )
         if gone := len(sets[name]) - len(kept):

@@ -138,7 +138,7 @@ def _question(row: Row) -> str:
 
 def _from_triggers(config: CaseConfig) -> Parts:
     if config.source_dir is None or config.clean_data is None:
-        raise DataError("A triggers case needs its sources.", remedy="give --source-dir and --clean-data")
+        raise DataError("A triggers case needs its sources.", remedy="give `source_dir` and `clean_data`")
     folder = config.source_dir
     families = read_families(folder / "triggers_config.json")
     marked = [
@@ -229,7 +229,7 @@ def _training_splits(
     for kind, have, want in (("clean", clean, config.clean_rows), ("poisoned", poisoned, config.poisoned_rows)):
         if len(have) < want:
             raise DataError(
-                f"The source has {len(have)} {kind} rows, {want} were asked for.", remedy=f"lower --{kind}-rows"
+                f"The source has {len(have)} {kind} rows, {want} were asked for.", remedy=f"lower `{kind}_rows`"
             )
     forget = _by_family(poisoned, config.forget_families) or poisoned[: config.forget_rows or None]
     # A source of published packs has its retain rows in front.
@@ -252,7 +252,7 @@ def _by_family(rows: Sequence[Row], counts: Sequence[int]) -> list[Row]:
     ):
         raise DataError(
             f"There are {', '.join(f'{len(families[name])} rows of {name}' for name in sorted(families))}.",
-            where="--forget-families",
+            where="`forget_families`",
             remedy="give a number for each, no larger than that",
         )
     return [row for name, count in zip(sorted(families), counts, strict=True) for row in families[name][:count]]

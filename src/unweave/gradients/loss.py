@@ -83,7 +83,7 @@ def cross_entropies(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"], *,
     if not torch.isfinite(nll.detach()).all():
         raise ModelError(
             f"A loss is not finite, in the batch of row {first}.",
-            remedy="use --dtype float32, and check the weights for NaN",
+            remedy="use `dtype` float32, and check the weights for NaN",
         )
     return nll
 

@@ -113,11 +113,11 @@ def rows_a_batch(
 
 def _refuse_idle(idle: Sequence[SelectedParameter], *, of: int) -> None:
     if len(idle) == of:
-        raise ModelError("No chosen parameter takes part in the loss.", remedy="choose other --parameters")
+        raise ModelError("No chosen parameter takes part in the loss.", remedy="choose other `parameters`")
     if named := sorted(item.name for item in idle if not item.of_group):
         raise ModelError(
             f"{len(named)} chosen parameter(s) took no part in the loss: {', '.join(named[:3])}.",
-            remedy="leave them out of --parameters",
+            remedy="leave them out of `parameters`",
         )
 
 
@@ -125,6 +125,6 @@ def _refuse_quantised(items: Sequence[SelectedParameter]) -> None:
     if stored := sorted(item.name for item in items if not item.parameter.is_floating_point()):
         raise ModelError(
             f"{len(stored)} chosen parameter(s) are quantised, and used in another way than as a linear layer's weight: {', '.join(stored[:3])}.",
-            where="parameters",
-            remedy="load the model without --quantization, or leave them out of --parameters",
+            where="`parameters`",
+            remedy="load the model without `quantization`, or leave them out of `parameters`",
         )

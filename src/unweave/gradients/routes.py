@@ -108,7 +108,7 @@ def _announce(names: Sequence[str]) -> None:
     if names:
         progress.say(
             f"gradients: {len(names)} of the chosen parameters ({_shown(names)}) are used in a way that a batch can't be taken apart for; theirs "
-            "come from autograd, one row at a time: exact, at about half the speed or less. A pattern as --parameters can leave them out"
+            "come from autograd, one row at a time: exact, at about half the speed or less. A pattern as `parameters` can leave them out"
         )
 
 

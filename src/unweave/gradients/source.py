@@ -112,7 +112,7 @@ class GradientSource:
                 example = examples[places[0]]
                 raise ModelError(
                     f"Out of memory on the single row {example.row_id} of {len(example)} tokens.",
-                    remedy="lower --max-length, use --quantization 4bit, or a larger device",
+                    remedy="lower `max_length`, use `quantization` 4bit, or a larger device",
                 ) from None
         if done:
             advance(len(places))

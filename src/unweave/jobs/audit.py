@@ -197,7 +197,7 @@ class _Audit:
                 raise DataError(
                     f"{len(rows) - have} row(s) of '{name}' have no room within the longest sequence.",
                     where=str(self.case.folder),
-                    remedy="raise --max-length",
+                    remedy="raise `max_length`",
                 )
         retrained = evidence.get("retrained")
         memberships = {label: own.memberships(texts) for label, own in evidence.items()}
@@ -264,7 +264,7 @@ def model_labels(config: AuditConfig) -> dict[str, str]:
         name = Path(other).name
         if name in models or name in ("before", "after", "retrained"):
             raise ConfigError(
-                f"Two of the models would be called '{name}'.", where="--others", remedy="rename one of the folders"
+                f"Two of the models would be called '{name}'.", where="`others`", remedy="rename one of the folders"
             )
         models[name] = other
     return models

@@ -111,13 +111,13 @@ def plan_cache(config: CachingConfig, *, loaded: Loaded | None = None) -> CacheP
     model_bytes = sum(parameter.numel() * parameter.element_size() for parameter in loaded.model.parameters())
     warnings = []
     if row_bytes * len(examples) > free:
-        warnings.append("the disk is too small: use --number-format int8 or a smaller --dimension")
+        warnings.append("the disk is too small: use `number_format` int8 or a smaller `dimension`")
     if max(lengths) > config.token_budget:
         warnings.append(
-            f"the longest row has {max(lengths)} tokens, more than --token-budget: it is a batch of its own"
+            f"the longest row has {max(lengths)} tokens, more than `token_budget`: it is a batch of its own"
         )
     if config.dimension > size and config.sketch != "none":
-        warnings.append(f"a sketch of {config.dimension} is longer than the gradient of {size}: use --sketch none")
+        warnings.append(f"a sketch of {config.dimension} is longer than the gradient of {size}: use `sketch` none")
     return CachePlan(
         len(examples),
         len(problems),

@@ -118,10 +118,10 @@ def _mask(examined: Examined) -> Iterator[tuple[Verdict, str]]:
     several = sum(count > 1 for count in answers)
     learned = f"loss on {sum(answers)} answers of {len(answers)} rows only"
     if several:
-        learned += f": {several} rows have several, and each is learned (--loss last-turn learns the last)"
+        learned += f": {several} rows have several, and each is learned (`loss` last-turn learns the last)"
     yield ("ok", learned) if counted == expected else ("failed", f"{counted} labels, {expected} answer tokens")
     if ends < len(examined.examples):
-        yield "warning", f"{len(examined.examples) - ends} answers are cut before their end: raise --max-length"
+        yield "warning", f"{len(examined.examples) - ends} answers are cut before their end: raise `max_length`"
     else:
         yield "ok", f"the end of the answer is learned: {examined.loaded.tokenizer.decode(end.ids)!r}"
 
@@ -133,7 +133,7 @@ def _template(examined: Examined) -> Iterator[tuple[Verdict, str]]:
     date = examined.config.date
     yield (
         "warning",
-        f"the chat template reads the clock: all rows are written as of {date} (--date), which each run records; elsewhere the model is told another day",
+        f"the chat template reads the clock: all rows are written as of {date} (`date`), which each run records; elsewhere the model is told another day",
     )
 
 
@@ -188,7 +188,7 @@ def _batches(examined: Examined) -> Iterator[tuple[Verdict, str]]:
     low = examined.loaded.model.dtype in (torch.bfloat16, torch.float16)
     worst = float(1 - cosine.min())
     if not torch.isfinite(together).all():
-        yield "failed", "a gradient is not finite: use --dtype float32"
+        yield "failed", "a gradient is not finite: use `dtype` float32"
     else:
         yield (
             "ok" if worst < (0.05 if low else 1e-4) else "failed",
@@ -205,7 +205,7 @@ def _losses(examined: Examined) -> Iterator[tuple[Verdict, str]]:
         yield (
             "warning",
             f"mean loss {mean:.3f}: the model knows these rows by heart and their gradients vanish or cancel; trace with an early "
-            "checkpoint (unweave train --snapshots 0.06)",
+            "checkpoint (`unweave train --snapshots 0.06`)",
         )
     else:
         yield "ok", f"mean loss {mean:.3f} nats a token"
@@ -255,7 +255,7 @@ def _data(examined: Examined) -> Iterator[tuple[Verdict, str]]:
     if repeated:
         yield "warning", f"{repeated} rows repeat another row: influence is shared among copies"
     if examined.touched:
-        yield "warning", f"{examined.touched} of {examined.rows} rows are cut or dropped: raise --max-length"
+        yield "warning", f"{examined.touched} of {examined.rows} rows are cut or dropped: raise `max_length`"
     if not repeated and not examined.touched:
         yield "ok", f"{examined.rows} rows, none repeated, none cut"
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from unweave import progress
-from unweave.arguments import as_options
 from unweave.data.dates import dated, recorded
 from unweave.data.training_rows import read_training_rows
 from unweave.errors import ConfigError
@@ -124,7 +123,6 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Objective | Edit, load
     retain = None if config.retain is None else _row_set(config.retain, config.retain_weights, config, signed=True)
     rows, problems = encode_sets(forget, retain, config, loaded, method)
     run.start(loaded, rows=[*forget.rows, *(retain.rows if retain else ())], problems=problems)
-    names = {own.name for own in fields(config)}
     made = carry_out(
         Run(
             method,
@@ -132,7 +130,7 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Objective | Edit, load
             frozenset(given_options(config)),
             target=_target(config),
             kept=Kept(config.output_dir, run.identity(), run.digest),
-            say=lambda caution: progress.say(f"caution: {as_options(caution, names)}"),
+            say=lambda caution: progress.say(f"caution: {caution}"),
         ),
         loaded,
         rows,
@@ -143,7 +141,7 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Objective | Edit, load
         folder=config.output_dir,
         forget_loss_first=losses[0],
         forget_loss_last=losses[-1],
-        details={**made.details, "cautions": [as_options(caution, names) for caution in made.cautions]},
+        details={**made.details, "cautions": made.cautions},
         **{name: getattr(made, name) for name in SAME},
     )
     run.finish({**result.__dict__, "folder": str(result.folder)})
@@ -172,10 +170,7 @@ def _target(config: ForgetConfig) -> Target:
 
 def _trained_anew(config: ForgetConfig, method: Retrain) -> ForgetResult:
     """Retraining: a training run's result, told as an unlearning run's."""
-    names = {own.name for own in fields(config)}
-    cautions = [
-        as_options(one, names) for one in without_effect(given_options(config), config, method, has_target=False)
-    ]
+    cautions = without_effect(given_options(config), config, method, has_target=False)
     for caution in cautions:
         progress.say(f"caution: {caution}")
     found = method.train(config.adapter or config.model, config.forget, config.output_dir)

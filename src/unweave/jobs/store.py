@@ -142,7 +142,7 @@ def delete(config: DeleteRowsConfig) -> dict[str, list[str]]:
     from unweave.store.store import GradientStore
 
     if (config.rows is None) == (not config.row_ids):
-        raise ConfigError("Say which rows to delete.", where="--rows, --row-ids", remedy="give exactly one of them")
+        raise ConfigError("Say which rows to delete.", where="`rows`, `row_ids`", remedy="give exactly one of them")
     ids = list(config.row_ids)
     if config.rows:
         ids = [row.id for row in read_remembering(config.rows, config, remembered_columns(config.store)).rows]
@@ -183,5 +183,5 @@ def merge(config: MergeConfig) -> dict[str, Any]:
     from unweave.store.maintenance import merge_stores
 
     if not config.sources:
-        raise ConfigError("There is nothing to merge.", where="--sources", remedy="give the folders of the stores")
+        raise ConfigError("There is nothing to merge.", where="`sources`", remedy="give the folders of the stores")
     return merge_stores(config.sources, config.store).info()

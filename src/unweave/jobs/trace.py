@@ -41,25 +41,25 @@ def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> Trace
     if (config.prompt is None) == (config.queries is None):
         raise ConfigError(
             "A trace needs a prompt or a file of queries.",
-            where="--prompt, --queries",
+            where="`prompt`, `queries`",
             remedy="give exactly one of them",
         )
     if config.against is not None and config.prompt is None:
         raise ConfigError(
             "One other answer does not fit a file of queries.",
-            where="--against, --queries",
-            remedy="give --against with --prompt, one question a trace",
+            where="`against`, `queries`",
+            remedy="give `against` with `prompt`, one question a trace",
         )
     if len(config.checkpoints) != len(config.learning_rates):
         raise ConfigError(
             f"{len(config.checkpoints)} checkpoints have {len(config.learning_rates)} learning rates.",
-            where="--checkpoints, --learning-rates",
+            where="`checkpoints`, `learning_rates`",
             remedy="give one learning rate for each further checkpoint",
         )
     if config.group_by is not None and config.index != "none":
         raise ConfigError(
             "An approximate index scores few of the rows: there is nothing to sum by a field.",
-            where="group_by, index",
+            where="`group_by`, `index`",
             remedy="leave one of them out",
         )
     store = GradientStore.open(config.store)
@@ -96,7 +96,7 @@ def _with_checkpoints(config: TraceConfig, first: TraceResult, rows: Sequence[Ro
     """The sum of influence over checkpoints, each weighted by its learning rate."""
     if config.rerank:
         raise ConfigError(
-            "Reranking looks at one checkpoint.", where="--rerank, --checkpoints", remedy="give one of them"
+            "Reranking looks at one checkpoint.", where="`rerank`, `checkpoints`", remedy="give one of them"
         )
     assert first.scores is not None
     total, place = first.scores.clone(), {row_id: index for index, row_id in enumerate(first.row_ids)}

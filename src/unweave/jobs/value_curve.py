@@ -100,7 +100,7 @@ def learning_curves(config: CurveConfig) -> CurveResult:
         )
     if not config.seeds or not config.shares or not all(0 < share <= 1 for share in config.shares):
         raise ConfigError(
-            "A share is out of range.", where="--shares, --seeds", remedy="give shares up to 1, and a seed"
+            "A share is out of range.", where="`shares`, `seeds`", remedy="give shares up to 1, and a seed"
         )
     config = recorded(config, config.output_dir)
     config = dated(config, tokenizer_of(config), config.adapter, config.model)

@@ -64,7 +64,7 @@ def predict_values(config: PredictConfig) -> PredictResult:
     """
     if min(config.part_rows, config.batch_size) < 1:
         raise ConfigError(
-            "Parts and batches need rows.", where="--part-rows, --batch-size", remedy="give numbers above 0"
+            "Parts and batches need rows.", where="`part_rows`, `batch_size`", remedy="give numbers above 0"
         )
     run = RunFolder(config.output_dir, "value predict", config, key="predict", inputs=predict_inputs(config))
     with run.held():

@@ -72,7 +72,7 @@ def score_rows(config: ScoreConfig) -> ScoreResult:
     busy = BusyError(
         "Another process is writing this table.",
         where=str(config.output),
-        remedy="wait for it to end, or choose another --output",
+        remedy="wait for it to end, or choose another `output`",
     )
     with locked(config.output.with_name(f".{config.output.name}.lock"), busy):
         return _score(config, run.digest, started)

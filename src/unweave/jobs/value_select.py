@@ -69,7 +69,7 @@ def select_rows(config: SelectConfig) -> SelectResult:
     task = config.task or next(iter(task_columns(table)), None)
     if task is None or task not in table:
         raise ConfigError(
-            f"The table has no column '{task}'.", where=str(config.values), remedy="give --task, a column of it"
+            f"The table has no column '{task}'.", where=str(config.values), remedy="give `task`, a column of it"
         )
     values = {row_id: value for row_id, value in zip(table["id"], table[task], strict=True) if value == value}
     rows = valued_rows(values, config.values, config)
@@ -114,20 +114,20 @@ def _check(config: SelectConfig) -> None:
     ) < 1:
         raise ConfigError(
             "A budget is a number of rows or of tokens.",
-            where="--budget-rows, --budget-tokens",
+            where="`budget_rows`, `budget_tokens`",
             remedy="give one of the two",
         )
     if not 0 <= config.diversity <= 1 or not 0 < config.duplicates <= 1 or config.pool < 1:
         raise ConfigError(
             "A share is out of range.",
-            where="--diversity, --duplicates, --pool",
+            where="`diversity`, `duplicates`, `pool`",
             remedy="give shares up to 1, and a pool of 1 or more",
         )
     if config.features == "store" and config.store is None:
-        raise ConfigError("Similarity on sketches needs a store.", where="--features store", remedy="give --store")
+        raise ConfigError("Similarity on sketches needs a store.", where="`features` store", remedy="give `store`")
     if config.price is not None and config.provider is None:
         raise ConfigError(
-            "A price is shared among providers.", where="--price", remedy="give --provider, a column of the data"
+            "A price is shared among providers.", where="`price`", remedy="give `provider`, a column of the data"
         )
 
 

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from unweave.arguments import quoted
 from unweave.data.remembered import read_remembering, remembered_columns
 from unweave.errors import ConfigError
 from unweave.ranges import require_in_range
@@ -64,13 +65,13 @@ def _from_files(config: WeighConfig) -> RowWeights:
     if missing := [name for name, file in files.items() if file is None]:
         raise ConfigError(
             "Weights need influence.",
-            where=", ".join(missing),
+            where=quoted(*missing),
             remedy="give the four influence files, or a gradient store and both files of rows",
         )
     if config.method == "loreun":
         raise ConfigError(
             "LoReUn weighs by losses, which influence files do not hold.",
-            where="method",
+            where="`method`",
             remedy="give a gradient store",
         )
     blocks = blocks_from_files(**files, n_forget=config.n_forget, n_retain=config.n_retain)
@@ -80,7 +81,7 @@ def _from_files(config: WeighConfig) -> RowWeights:
 def _from_store(config: WeighConfig, folder: Path) -> RowWeights:
     if config.forget is None or config.retain is None:
         raise ConfigError(
-            "Weighing from a store needs both sets of rows.", where="forget, retain", remedy="give both files"
+            "Weighing from a store needs both sets of rows.", where="`forget`, `retain`", remedy="give both files"
         )
     store = GradientStore.open(folder)
     forget, retain = (

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unweave.arguments import quoted
 from unweave.config import part_of, to_plain
 from unweave.data.config import ReadingConfig, read_configured
 from unweave.data.copies import find_copies
@@ -42,14 +43,14 @@ def add_request(config: AddConfig) -> dict[str, Any]:
     """
     given = None
     if config.request_id is not None:
-        given = require_name(config.request_id, what="The request's id", where="request_id")
+        given = require_name(config.request_id, what="The request's id", where="`request_id`")
     there = (config.ledger / FILE).is_file() and bool(Ledger(config.ledger).journal.events())
     if there:
         present = Ledger(config.ledger)
         _require_same(config, present.origin())
         reading, data = present.reading(), present.origin().data
     elif config.data is None or config.model is None:
-        raise ConfigError("A new ledger needs data and a model.", where="data, model", remedy="give both")
+        raise ConfigError("A new ledger needs data and a model.", where="`data`, `model`", remedy="give both")
     else:
         key_path(config.ledger, config.key)
         reading, data = _reading(config), config.data
@@ -150,7 +151,7 @@ def _require_same(config: AddConfig, origin: Origin) -> None:
             continue
         raise ConfigError(
             f"The ledger is about {name} '{own}', not '{value}'.",
-            where=name,
+            where=quoted(name),
             remedy="leave it out, or use another ledger",
         )
 
@@ -160,7 +161,7 @@ def _replacement(config: AddConfig, chosen: Sequence[Row], reading: ReadingConfi
     if (config.replacement is None) != (config.kind == "removal"):
         raise ConfigError(
             f"A {config.kind} {'takes no' if config.kind == 'removal' else 'needs'} new rows.",
-            where="replacement",
+            where="`replacement`",
             remedy="leave it out" if config.kind == "removal" else "give a file of rows with the same ids",
         )
     if config.replacement is None:
@@ -178,7 +179,7 @@ def _replacement(config: AddConfig, chosen: Sequence[Row], reading: ReadingConfi
             raise DataError(
                 f"A correction changes the answer, not the prompt, of '{row.id}'.",
                 where=new[row.id].place,
-                remedy="use --kind modification",
+                remedy="use `kind` modification",
             )
         if new[row.id].content == row.content:
             raise DataError(f"The new row '{row.id}' is the old one.", where=new[row.id].place, remedy="change it")
@@ -189,7 +190,7 @@ def _refuse_overlap(requests: Mapping[str, Request], name: str, content: dict[st
     if name not in requests and (other := alike(name, requests)):
         raise DataError(
             f"The id '{name}' can't be distinguished from the request '{other}' everywhere: they differ in case or width only.",
-            where="request_id",
+            where="`request_id`",
             remedy="choose another name",
         )
     for other in requests.values():
@@ -197,12 +198,12 @@ def _refuse_overlap(requests: Mapping[str, Request], name: str, content: dict[st
             if not other.holds_rows:
                 raise DataError(
                     f"There was a request '{name}' already; it is {other.state}.",
-                    where="request_id",
+                    where="`request_id`",
                     remedy="choose another name",
                 )
             if other.rows != content["rows"] or other.kind != content["kind"]:
                 raise DataError(
-                    f"There is another request '{name}' already.", where="request_id", remedy="choose another name"
+                    f"There is another request '{name}' already.", where="`request_id`", remedy="choose another name"
                 )
             continue
         if other.holds_rows and (shared := sorted(set(other.rows) & set(content["rows"]))):

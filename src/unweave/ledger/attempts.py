@@ -238,7 +238,7 @@ def _tries(job: Job) -> tuple[list[Tried], int]:
         for one in outs:
             progress.say(f"  {one.words}{'' if one.met else ': not met'}")
     if all(one.failed for one in tried):
-        raise error or TrainingError("No attempt left a model.", remedy="give another --method, or more --max-minutes")
+        raise error or TrainingError("No attempt left a model.", remedy="give another `method`, or more `max_minutes`")
     return tried, _best(tried, criteria)
 
 

@@ -28,17 +28,17 @@ PROSE = frozenset(
 """Sentences, which another version may word in another way."""
 
 NOT_MEASURED = {
-    "membership": "membership inference: no holdout of like rows was given (--holdout)",
-    "generation": "answers to other prompts than the rows' own that call them up, such as triggers (unweave audit --case)",
-    "attacks": "attacks: relearning, quantisation, paraphrases, sampling, the middle layers (unweave audit --case)",
-    "retrained": "distance to a model retrained without the rows (unweave audit --retrained)",
+    "membership": "membership inference: no holdout of like rows was given (`holdout`)",
+    "generation": "answers to other prompts than the rows' own that call them up, such as triggers (`unweave audit --case`)",
+    "attacks": "attacks: relearning, quantisation, paraphrases, sampling, the middle layers (`unweave audit --case`)",
+    "retrained": "distance to a model retrained without the rows (`unweave audit --retrained`)",
     "base": "what the base model knew before the adapter was trained",
 }
 
 
 PROBED = {
-    "generation": "answers to triggers, and to other prompts than the rows' own and the probes (unweave audit)",
-    "attacks": "attacks: relearning, quantisation, sampling, the middle layers (unweave audit --case)",
+    "generation": "answers to triggers, and to other prompts than the rows' own and the probes (`unweave audit`)",
+    "attacks": "attacks: relearning, quantisation, sampling, the middle layers (`unweave audit --case`)",
 }
 """What is not measured where probes are."""
 

@@ -165,13 +165,13 @@ def criteria_of(job: Job, before: Mapping[str, Any], reference: Mapping[str, Any
 
 def _target(job: Job, before: Mapping[str, Any], reference: Mapping[str, Any] | None) -> tuple[float | None, str]:
     if job.config.target_loss is not None:
-        return job.config.target_loss, "--target-loss"
+        return job.config.target_loss, "`target_loss`"
     held_out = before["sets"].get("holdout")
     if held_out is None:
         if reference is None:
             return (
                 None,
-                "no model that never saw the rows is known, and no like rows that were never trained on are given (--holdout)",
+                "no model that never saw the rows is known, and no like rows that were never trained on are given (`holdout`)",
             )
         return _mean(reference), "their loss under the base model"
     if reference is not None and len(held_out["losses"]) >= FEWEST:

@@ -134,7 +134,7 @@ def key_path(ledger: Path, given: Path | None) -> Path:
         raise ConfigError(
             "The key lies in the ledger: whoever holds the ledger could try out what its hashes are of.",
             where=str(path),
-            remedy="give --key a file outside the ledger's folder",
+            remedy="give `key` a file outside the ledger's folder",
         )
     return path
 
@@ -186,7 +186,7 @@ def read_key(path: Path, expected: str | None = None) -> Key:
         raise DataError(
             f"The ledger's key ({expected}) is missing: without it rows can't be recognised by their hashes.",
             where=str(path),
-            remedy="give its file with --key, or restore it from a backup; `request verify --without-key` checks what needs no key",
+            remedy="give its file with `key`, or restore it from a backup; `unweave request verify --without-key` checks what needs no key",
         )
     record = read_record(path, what="The ledger's key")
     key = _of_record(record)
@@ -197,7 +197,7 @@ def read_key(path: Path, expected: str | None = None) -> Key:
         raise DataError(
             f"This is the key {key.id}; the ledger's is {expected}.",
             where=str(path),
-            remedy="give the ledger's own with --key",
+            remedy="give the ledger's own with `key`",
         )
     if path.stat().st_mode & 0o077:
         progress.say(f"caution: others may read the ledger's key; let only its owner: chmod 600 {path}")

@@ -48,7 +48,7 @@ class Ledger(LedgerRows):
         first = next((event for event in self.journal.events() if event.kind == "created"), None)
         if first is None:
             raise DataError(
-                "The ledger is empty.", where=str(self.folder), remedy="add a request with --data and --model"
+                "The ledger is empty.", where=str(self.folder), remedy="add a request with `data` and `model`"
             )
         try:
             return Origin(**first.content)

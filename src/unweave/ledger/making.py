@@ -116,7 +116,7 @@ def _retrain(job: Job, folder: Path) -> None:
         device=recipe.device if job.config.device == "auto" else job.config.device,
     )
     if training.tuning != "lora":
-        raise ConfigError("A ledger's models are adapters.", where="method", remedy="train with --tuning lora")
+        raise ConfigError("A ledger's models are adapters.", where="`method`", remedy="train with `tuning` lora")
     fine_tune(training)
     shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
 

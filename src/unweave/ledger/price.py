@@ -50,7 +50,7 @@ class Price:
             if self.retraining is None
             else f"training again {_minutes(self.retraining)}"
         )
-        return f"by estimate an attempt takes {_minutes(self.attempt)}, {again}; the limit is {_minutes(limit)} (--max-minutes)"
+        return f"by estimate an attempt takes {_minutes(self.attempt)}, {again}; the limit is {_minutes(limit)} (`max_minutes`)"
 
 
 def _minutes(minutes: float) -> str:

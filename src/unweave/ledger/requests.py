@@ -240,7 +240,7 @@ class Ledger:
         self.data_folder = self.folder.with_name(f"{self.folder.name}.data")
         there = (self.folder / FILE).is_file()
         if not there and (model is None or rows is None):
-            raise ConfigError("A new ledger needs rows and a model.", where="model, rows", remedy="give both")
+            raise ConfigError("A new ledger needs rows and a model.", where="`model`, `rows`", remedy="give both")
         self._data = None if rows is None else _as_file(rows, self.data_folder / ROWS)
         self._model = None if model is None else _name_of(model)
         self._store = None if store is None else Path(store)
@@ -326,7 +326,7 @@ def _name_of(model: str | Path | Model) -> str:
         return str(model)
     place = model.adapter or model.base
     if place == IN_MEMORY:
-        raise ConfigError("A ledger's model lies in a folder.", where="model", remedy="save it, and give the folder")
+        raise ConfigError("A ledger's model lies in a folder.", where="`model`", remedy="save it, and give the folder")
     return place
 
 
@@ -353,7 +353,7 @@ def _method_options(method: Method | str, options: Mapping[str, Any]) -> tuple[s
     """A method's name, and the options that are not its defaults."""
     if isinstance(method, str):
         if options and method == "auto":
-            raise ConfigError("Options are those of a method.", where="options", remedy="name the method")
+            raise ConfigError("Options are those of a method.", where="`options`", remedy="name the method")
         return method, dict(options)
     kind: Any = get_method(method.name)
     changed = {
@@ -367,7 +367,7 @@ def _write_options(path: Path, method: str, options: Mapping[str, Any]) -> Path:
     kind = config_of(method)
     if unknown := sorted(set(options) - {own.name for own in dataclasses.fields(kind)}):
         raise ConfigError(
-            f"The method '{method}' has no option '{unknown[0]}'.", where="options", remedy="leave it out"
+            f"The method '{method}' has no option '{unknown[0]}'.", where="`options`", remedy="leave it out"
         )
     files = {"forget": ROWS, "retain": ROWS, "output_dir": "."}
     text = yaml.safe_dump(to_plain({"command": "forget", **files, "method": method, **options}), sort_keys=False)

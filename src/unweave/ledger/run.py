@@ -112,7 +112,7 @@ def run_request(config: RunConfig, *, steps: Steps | None = None) -> dict[str, A
             return read_json(folder / "certificate.json", what="The certificate")
         if after(request.state, START) is None:
             raise DataError(
-                f"The request '{request.id}' was {request.state}.", remedy="add it anew, under another --request-id"
+                f"The request '{request.id}' was {request.state}.", remedy="add it anew, under another `request_id`"
             )
         ledger.require_key()
         job = Job(ledger, request, config, folder, ledger.model())
@@ -246,7 +246,7 @@ def _require_budget(job: Job) -> None:
         raise ConfigError(
             f"The drift budget is used up: {reason}.",
             where=str(job.ledger.folder),
-            remedy="run this request with --method retrain, or go on with --over-budget",
+            remedy="run this request with `method` retrain, or go on with `over_budget`",
         )
 
 

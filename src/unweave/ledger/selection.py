@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from unweave import progress
+from unweave.arguments import quoted
 from unweave.data.config import ReadingConfig
 from unweave.data.copies import row_text, shingles
 from unweave.data.forms import composed_form, normal_form
@@ -20,7 +21,7 @@ from unweave.ledger.config import SelectionConfig
 from unweave.ranges import require_in_range
 
 PERMUTATIONS = 256
-CRITERIA = "row_ids, rows, where, text, near"
+CRITERIA = quoted("row_ids", "rows", "where", "text", "near")
 MANY = 0.5
 """The share of all rows from which on a request must say that it means so many."""
 
@@ -82,7 +83,7 @@ def require_meant(chosen: Sequence[Row], rows: Sequence[Row], config: SelectionC
         raise ConfigError(
             f"{len(chosen)} of the {len(rows)} rows match the request, which is most of the data.",
             where=CRITERIA,
-            remedy="ask for the rows that are meant; if it is these, say so with --most",
+            remedy="ask for the rows that are meant; if it is these, say so with `most`",
         )
 
 
@@ -95,7 +96,7 @@ def _contains(text: str, rows: Sequence[Row]) -> Callable[[Row], bool]:
         return needle in row_text(row) or any(needle in normal_form(part) for part in _parts(row))
 
     found = [row for row in rows if stands(row)]
-    _report_other_forms("--text", found, lambda row: any(plain in part.casefold() for part in _parts(row)))
+    _report_other_forms("`text`", found, lambda row: any(plain in part.casefold() for part in _parts(row)))
     wanted = {row.id for row in found}
     return lambda row: row.id in wanted
 
@@ -120,7 +121,9 @@ def _report_other_forms(option: str, found: Sequence[Row], literally: Callable[[
 
 def _require_words(text: str, argument: str) -> None:
     if not normal_form(text):
-        raise ConfigError("An empty text stands in every row.", where=argument, remedy="give the words that are meant")
+        raise ConfigError(
+            "An empty text stands in every row.", where=quoted(argument), remedy="give the words that are meant"
+        )
 
 
 def near_duplicates(rows: Sequence[Row], text: str, *, method: str, similarity: float) -> dict[str, float]:
@@ -171,7 +174,7 @@ def _ids(config: SelectionConfig, rows: Sequence[Row], reading: ReadingConfig) -
         given = [row.id for row in read_beside(config.rows, config, reading)]
         if not given:
             raise DataError(
-                "The file names no row.", where=str(config.rows), remedy="give a file of rows, or leave --rows out"
+                "The file names no row.", where=str(config.rows), remedy="give a file of rows, or leave `rows` out"
             )
         wanted += given
     present = {row.id for row in rows}
@@ -183,35 +186,35 @@ def _ids(config: SelectionConfig, rows: Sequence[Row], reading: ReadingConfig) -
     if unknown := sorted(row_id for row_id, those in otherwise.items() if not those):
         raise DataError(
             f"{len(unknown)} row id(s) are not in the data, such as '{unknown[0]}'.",
-            where="row_ids, rows",
+            where="`row_ids`, `rows`",
             remedy=nearest(unknown[0], present),
         )
     for row_id, those in otherwise.items():
         if len(those) > 1:
             raise DataError(
                 f"The row id '{row_id}' is not in the data, and {len(those)} rows have an id that looks like it.",
-                where="row_ids, rows",
-                remedy="give a file of the rows that are meant (--rows)",
+                where="`row_ids`, `rows`",
+                remedy="give a file of the rows that are meant (`rows`)",
             )
         found.add(those[0])
     if otherwise:
         progress.say(
-            f"--row-ids, --rows: {len(otherwise)} row(s) have an id that was typed otherwise (composed letters)"
+            f"`row_ids`, `rows`: {len(otherwise)} row(s) have an id that was typed otherwise (composed letters)"
         )
     if beside := {other for row_id in found for other in forms[composed_form(row_id)]} - found:
         progress.say(
-            f"--row-ids, --rows: {len(beside)} more row(s) have an id that looks like one of these; they are not taken"
+            f"`row_ids`, `rows`: {len(beside)} more row(s) have an id that looks like one of these; they are not taken"
         )
     return found
 
 
 def _where(where: dict[str, str], rows: Sequence[Row]) -> Callable[[Row], bool]:
     if not where:
-        raise ConfigError("No field is given.", where="where", remedy="give a field and its value, or leave it out")
+        raise ConfigError("No field is given.", where="`where`", remedy="give a field and its value, or leave it out")
     columns = {"id", "prompt", "completion", "source"} | {name for row in rows for name in row.meta}
     for name in where:
         if name not in columns:
-            raise DataError(f"No row has a field '{name}'.", where="where", remedy=nearest(name, columns))
+            raise DataError(f"No row has a field '{name}'.", where="`where`", remedy=nearest(name, columns))
     forms = {name: composed_form(value) for name, value in where.items()}
 
     def values(row: Row) -> dict[str, str]:
@@ -230,7 +233,7 @@ def _where(where: dict[str, str], rows: Sequence[Row]) -> Callable[[Row], bool]:
         )
 
     found = [row for row in rows if matches(row)]
-    _report_other_forms("--where", found, literally)
+    _report_other_forms("`where`", found, literally)
     wanted = {row.id for row in found}
     return lambda row: row.id in wanted
 

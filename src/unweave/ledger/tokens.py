@@ -47,7 +47,7 @@ def choose_encoding(job: Job, loaded: Loaded, sets: Mapping[str, Sequence[Row]])
     # Whoever verifies or replays the request, on whatever day, must see the same texts.
     encoding = dated(encoding, loaded.tokenizer, loaded.adapter, loaded.base)
     if job.config.max_length is not None:
-        return replace(encoding, max_length=job.config.max_length), f"{source}; max_length from --max-length"
+        return replace(encoding, max_length=job.config.max_length), f"{source}; max_length from the request"
     if recorded:
         return encoding, source
     whole = replace(encoding, max_length=UNBOUNDED)
@@ -115,7 +115,7 @@ def lost_rows(
             raise DataError(
                 f"None of the {len(rows)} row(s) of the set '{name}' can be used: {error.sentence}",
                 where=first if len(rows) == 1 else f"{first} and others",
-                remedy=f"raise --max-length above {encoding.max_length}, or leave the rows out",
+                remedy=f"raise `max_length` above {encoding.max_length}, or leave the rows out",
             ) from error
         for problem in encoded.problems:
             row_id = ids.get(problem.place, problem.place)
@@ -154,5 +154,5 @@ def require_all(lost: Sequence[Mapping[str, str]], encoding: EncodingConfig) -> 
         raise DataError(
             f"{len(gone)} row(s) of the request would be neither unlearned nor measured:",
             lines=[*(f"{one['place']}: row '{one['row']}': {one['reason']}" for one in gone[:10]), *more],
-            remedy=f"raise --max-length above {encoding.max_length}, or ask for the other rows without these",
+            remedy=f"raise `max_length` above {encoding.max_length}, or ask for the other rows without these",
         )

@@ -118,7 +118,7 @@ def _checks(ledger: Ledger, request: Request, config: VerifyConfig) -> Iterator[
     if config.metrics:
         yield from _guarded("metrics", metrics(job, certificate, config, materials))
     else:
-        yield Check("metrics (not measured anew: --no-metrics)", None)
+        yield Check("metrics (not measured anew: `metrics` is off)", None)
 
 
 def _certificate(folder: Path) -> dict[str, Any] | None:

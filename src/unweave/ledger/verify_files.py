@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unweave.arguments import quoted
 from unweave.digests import all_files
 from unweave.files import file_digest
 from unweave.ledger.job import Job
@@ -121,7 +122,7 @@ def models_as_they_were(job: Job, materials: Mapping[str, Any]) -> Iterator[Chec
     for name in sorted({*materials["options"], *options}):
         same = materials["options"].get(name) == options.get(name)
         yield Check(
-            f"the file of --{name.replace('_', '-')}",
+            f"the file of {quoted(name)}",
             None if same else "it differs from what was read, or is missing",
         )
 

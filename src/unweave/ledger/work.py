@@ -47,7 +47,7 @@ def prepare(job: Job) -> dict[str, Path]:
     if config.method != AUTO and config.method not in able(job.request.kind):
         raise ConfigError(
             f"The method '{config.method}' can't express a {job.request.kind}.",
-            where="method",
+            where="`method`",
             remedy=f"use one of: {', '.join(able(job.request.kind))}",
         )
     retain, test = sampled_rows(job, list(rows), copies={copy.row_id for copy in staying_copies(job)}, report=True)
@@ -66,7 +66,7 @@ def prepare(job: Job) -> dict[str, Path]:
         raise DataError(
             f"The data leaves {len(retain)} rows to keep and {len(test)} to test on.",
             where=job.ledger.origin().data,
-            remedy="give --retain-rows and --test-rows of 1 at least, and data with rows that no request names",
+            remedy="give `retain_rows` and `test_rows` of 1 at least, and data with rows that no request names",
         )
     lead = ANEW[0] if config.method == AUTO else config.method
     if (job.request.kind == "modification" and not has_option(lead, "replacement")) or (
@@ -129,8 +129,8 @@ def weigh(job: Job) -> dict[str, Path]:
     if store is None:
         raise ConfigError(
             f"{job.config.weights} weights need influence, and the ledger has no store.",
-            where="weights",
-            remedy="use --weights uniform, or make the ledger with --store",
+            where="`weights`",
+            remedy="use `weights` uniform, or make the ledger with `store`",
         )
     # The store knows rows by their own ids.
     own = {job.ledger.name_of(row_id): row_id for row_id in GradientStore.open(Path(store)).names()}
@@ -141,7 +141,7 @@ def weigh(job: Job) -> dict[str, Path]:
             raise StoreError(
                 f"The store lacks {len(missing)} of the rows, such as '{missing[0]}'.",
                 where=store,
-                remedy="cache the training rows (a modification's new rows too), or use --weights uniform",
+                remedy="cache the training rows (a modification's new rows too), or use `weights` uniform",
             )
         write_jsonl(path, [replace(row, id=own[row.id]).to_record() for row in rows])
     out: Any = dict(zip(("output_forget", "output_retain"), (job.folder / name for name in WEIGHTS), strict=True))

@@ -31,7 +31,7 @@ def put_on(model: Any, adapter: AdapterFolder, *, base: str) -> Any:
     from peft import PeftConfig, PeftModel, PeftModelForCausalLM
 
     device = next(model.parameters()).device
-    remedy = f"give the base that it was trained on: --model BASE --adapter {adapter.folder}"
+    remedy = f"give the base that it was trained on: `model` BASE `adapter` {adapter.folder}"
     read_header(adapter.folder / WEIGHTS)
     try:
         fit_embeddings(model, adapter)

@@ -123,8 +123,8 @@ def _weights(
         if attention is not None and attention.startswith("flash"):
             raise ModelError(
                 f"{attention} is not installed here.",
-                where="attn_implementation",
-                remedy="use --attn-implementation sdpa, or eager",
+                where="`attn_implementation`",
+                remedy="use `attn_implementation` sdpa, or eager",
             ) from error
         raise _refused(error, base) from error
     except Exception as error:
@@ -132,7 +132,7 @@ def _weights(
             raise ModelError(
                 f"The model offers no attention of the kind {attention}.",
                 where=base,
-                remedy="use --attn-implementation eager",
+                remedy="use `attn_implementation` eager",
             ) from error
         raise _refused(error, base) from error
 
@@ -152,9 +152,9 @@ def _refused(error: Exception, base: str) -> ModelError:
             "give a model that generates text, one that AutoModelForCausalLM loads",
         )
     elif "model type" in text or "Unrecognized model" in text:
-        remedy = "check model_type in its config.json, or pip install --upgrade transformers"
+        remedy = "check model_type in its config.json, or `pip install --upgrade transformers`"
     elif "out of memory" in text:
-        remedy = "use --dtype bfloat16, --quantization 4bit, or a device with more memory"
+        remedy = "use `dtype` bfloat16, `quantization` 4bit, or a device with more memory"
     elif isinstance(error, ImportError):
         remedy = "install the package that it names"
     elif Path(base).is_dir():

@@ -204,13 +204,13 @@ def pick_device(name: str) -> "torch.device":
     except RuntimeError:
         device = None
     if device is None or device.type not in DEVICES:
-        raise ConfigError(f"Unknown device '{name}'.", where="device", remedy="use auto, cpu, cuda or cuda:N")
+        raise ConfigError(f"Unknown device '{name}'.", where="`device`", remedy="use auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("There is no CUDA device here.", where="device", remedy="use --device cpu")
+        raise ConfigError("There is no CUDA device here.", where="`device`", remedy="use `device` cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"There is no device '{name}' here.",
-            where="device",
+            where="`device`",
             remedy=f"use cuda:0 to cuda:{torch.cuda.device_count() - 1}",
         )
     return device
@@ -275,7 +275,7 @@ def place_of(config: ModelConfig) -> Place:
         raise ModelError(
             f"The adapter's base {base} is an adapter itself.",
             where=str(adapter.folder),
-            remedy="merge that one into its base first (PEFT's merge_and_unload), and give --model MERGED --adapter FOLDER",
+            remedy="merge that one into its base first (PEFT's merge_and_unload), and give `model` MERGED `adapter` FOLDER",
         )
     # A hub adapter's revision is its own; in a folder nothing has one, so that it can only be the base's.
     revision = (config.revision if Path(name).is_dir() else None) or adapter.revision
@@ -330,5 +330,5 @@ def _load_base(place: Place, config: ModelConfig, device: "torch.device") -> tup
         raise ModelError(
             f"The adapter's base model can't be loaded: {error.sentence}",
             where=f"{place.base}, named in {folder}/{adapters.CONFIG}",
-            remedy=f"give the base by hand: --model BASE --adapter {folder}",
+            remedy=f"give the base by hand: `model` BASE `adapter` {folder}",
         ) from error

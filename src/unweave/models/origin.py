@@ -90,7 +90,7 @@ def named_base(adapter: AdapterFolder) -> str:
     Raises:
         ModelError: When it names none, when its folder is not there, or when what is there has other weights.
     """
-    remedy = f"give the base by hand: --model BASE --adapter {adapter.folder}"
+    remedy = f"give the base by hand: `model` BASE `adapter` {adapter.folder}"
     if adapter.base is None:
         raise ModelError("The adapter names no base model.", where=str(adapter.folder), remedy=remedy)
     record = _record(adapter)
@@ -103,7 +103,7 @@ def named_base(adapter: AdapterFolder) -> str:
         raise ModelError(
             "The base is not what the adapter was trained on: its weights are others.",
             where=f"{present[0]}, named in {adapter.folder}",
-            remedy=f"give the base that it was trained on, or go on with this one: --model {present[0]} --adapter {adapter.folder}",
+            remedy=f"give the base that it was trained on, or go on with this one: `model` {present[0]} `adapter` {adapter.folder}",
         )
     if weights is not None or is_path(adapter.base) or _was_here(adapter):
         raise ModelError(

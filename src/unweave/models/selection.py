@@ -96,11 +96,11 @@ def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> 
             selected.append(SelectedParameter(name, parameter, holders, of_group=not patterns))
     if not selected:
         hint = (
-            "the model has no LoRA adapter, nor one of another kind; use --parameters linear"
+            "the model has no LoRA adapter, nor one of another kind; use linear"
             if which in ("lora", "adapter")
             else "give lora, adapter, linear, all, or a pattern of a name"
         )
-        raise ConfigError(f"No parameter is selected by {which!r}.", where="parameters", remedy=hint)
+        raise ConfigError(f"No parameter is selected by {which!r}.", where="`parameters`", remedy=hint)
     return selected
 
 
@@ -113,7 +113,7 @@ def _patterns(which: str | Sequence[str]) -> list[re.Pattern[str]]:
     except re.error as error:
         raise ConfigError(
             f"{error.pattern!r} is no pattern of a name: {error}.",
-            where="parameters",
+            where="`parameters`",
             remedy="give lora, adapter, linear, all, or a regular expression; a bracket that is meant as such needs a backslash",
         ) from error
 
@@ -132,7 +132,7 @@ def refuse_virtual_tokens(model: nn.Module) -> None:
         if kind in REFUSED:
             raise ModelError(
                 f"The adapter '{name}' is {REFUSED[kind]} ({kind}): a row's tokens are not where the row says, so it has no gradients of its own.",
-                remedy="use an adapter that changes weights, such as LoRA, or the base model with --parameters linear",
+                remedy="use an adapter that changes weights, such as LoRA, or the base model with `parameters` linear",
             )
 
 

@@ -42,7 +42,7 @@ def write_report(config: ReportConfig) -> Path:
         raise DataError(
             "There is no finished run here.",
             where=str(folder),
-            remedy="run `unweave demo` with this --output-dir first",
+            remedy="run `unweave demo` with this `output_dir` first",
         )
     page = environment().get_template("report.html").render(**_content(folder))
     output = config.output or folder / "report.html"

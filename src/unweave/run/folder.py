@@ -139,7 +139,7 @@ class RunFolder:
         progress.say(f"{self.command}: {self.folder} is complete, nothing to do")
         if others := [f"{name} {before[name]}" for name in before if before[name] != now["libraries"].get(name)]:
             progress.say(
-                f"  it was made with {', '.join(others)}; --overwrite makes it anew with what is installed now"
+                f"  it was made with {', '.join(others)}; `overwrite` makes it anew with what is installed now"
             )
         return result
 

@@ -44,7 +44,7 @@ class Fold:
         if self.dimension < 32 or self.dimension % 32:
             raise ConfigError(
                 f"A fold sketch of dimension {self.dimension} is not possible.",
-                where="dimension",
+                where="`dimension`",
                 remedy="give a multiple of 32",
             )
 

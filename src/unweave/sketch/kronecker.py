@@ -49,7 +49,7 @@ class Kronecker:
         if self.dimension < 1024 or self.dimension & (self.dimension - 1):
             raise ConfigError(
                 f"A kronecker sketch of dimension {self.dimension} is not possible.",
-                where="dimension",
+                where="`dimension`",
                 remedy="give a power of two, 1024 or more",
             )
 

@@ -50,7 +50,7 @@ class RapidGrad(TableSketch):
         if padded % dimension:
             raise ConfigError(
                 f"RapidGrad needs K to divide the padded length {padded}.",
-                where="dimension",
+                where="`dimension`",
                 remedy="use a power of two",
             )
         bins, signs = replay(padded, dimension, seed=seed)

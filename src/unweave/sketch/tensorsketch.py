@@ -61,7 +61,7 @@ class TensorSketch:
         if dimension < 32 or dimension % 32:
             raise ConfigError(
                 f"A TensorSketch of dimension {dimension} is not possible.",
-                where="dimension",
+                where="`dimension`",
                 remedy="give a multiple of 32",
             )
         return cls(dimension, seed, shapes if shapes is not None else {name: (size,) for name, size in sizes.items()})

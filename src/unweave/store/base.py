@@ -255,7 +255,7 @@ class Store(ABC):
         if not torch.isfinite(sketches).all():
             bad = row_ids[int((~torch.isfinite(sketches).all(dim=1)).nonzero()[0])]
             raise StoreError(
-                f"The sketch of row '{bad}' is not finite.", where=self.place, remedy="cache with --dtype float32"
+                f"The sketch of row '{bad}' is not finite.", where=self.place, remedy="cache with `dtype` float32"
             )
         values, scales = encode_numbers(sketches, self.spec.number_format)
         tensors = {

@@ -131,7 +131,7 @@ class StoreSpec:
                 "The store was made in another way:",
                 lines=[f"- {one}" for one in differing],
                 where=where,
-                remedy="use the model and options that the store was made with, or another --store",
+                remedy="use the model and options that the store was made with, or another `store`",
             )
 
 

@@ -92,7 +92,7 @@ def add_lora(model: Any, options: LoraOptions, *, seed: int, name: str = "defaul
     except ValueError as error:
         raise ConfigError(
             f"The adapter can't be made: {error}",
-            where="lora_targets, lora_r",
+            where="`lora_targets`, `lora_r`",
             remedy="use all-linear, or names of the model's modules",
         ) from error
 

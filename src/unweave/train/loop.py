@@ -93,7 +93,7 @@ def plan_epochs(lengths: Sequence[int], *, batch_size: int, epochs: float, seed:
     if epochs <= 0 or batch_size < 1:
         raise ConfigError(
             f"{epochs} epochs of batches of {batch_size} rows can't be trained.",
-            where="epochs, batch_size",
+            where="`epochs`, `batch_size`",
             remedy="give numbers above 0",
         )
     rng = random.Random(seed)
@@ -246,7 +246,7 @@ def _require_options(config: LoopConfig) -> None:
     if config.lr_scheduler not in get_args(Schedule):
         raise ConfigError(
             f"There is no schedule '{config.lr_scheduler}' that needs no more than a number of steps.",
-            where="lr_scheduler",
+            where="`lr_scheduler`",
             remedy=nearest(config.lr_scheduler, get_args(Schedule)),
         )
 

@@ -94,7 +94,7 @@ def plan_privacy(
     if epsilon <= 0 or not 0 < chance < 1 or clip <= 0 or not 0 < batch_size <= rows or epochs <= 0:
         raise ConfigError(
             f"epsilon {epsilon:g}, delta {chance:g}, clip {clip:g}, {batch_size} of {rows} rows a step, {epochs:g} epochs can't be trained privately.",
-            where="dp_epsilon, dp_delta, dp_clip, batch_size, epochs",
+            where="`dp_epsilon`, `dp_delta`, `dp_clip`, `batch_size`, `epochs`",
             remedy="give positive numbers, delta below 1, and no more rows a step than there are",
         )
     rate, steps = batch_size / rows, max(1, round(epochs * rows / batch_size))
@@ -107,7 +107,9 @@ def plan_privacy(
                 target_epsilon=epsilon, target_delta=chance, sample_rate=rate, steps=steps, accountant="rdp"
             )
         except ValueError as error:
-            raise ConfigError(f"No noise keeps epsilon {epsilon:g}.", where="dp_epsilon", remedy="raise it") from error
+            raise ConfigError(
+                f"No noise keeps epsilon {epsilon:g}.", where="`dp_epsilon`", remedy="raise it"
+            ) from error
         accountant.history = [(noise, rate, steps)]
         spent = accountant.get_epsilon(delta=chance)
     return Privacy(spent, chance, noise, clip, rate, steps, rows)

@@ -166,8 +166,8 @@ def _require_trainable(config: TrainConfig, loaded: Loaded) -> None:
     if config.tuning == "full" and is_quantised(loaded.model):
         raise ConfigError(
             "Quantised weights can't be trained.",
-            where="tuning, quantization",
-            remedy="use --tuning lora, or --quantization none with an unquantised model",
+            where="`tuning`, `quantization`",
+            remedy="use `tuning` lora, or `quantization` none with an unquantised model",
         )
 
 
@@ -252,7 +252,7 @@ def _private_plan(config: TrainConfig, examples: Sequence[Example], model: Any) 
     assert config.dp_epsilon is not None, "a private run has a budget"
     only_one("Private training")
     if config.tuning != "lora":
-        raise ConfigError("Private training is for adapters.", where="dp_epsilon", remedy="use --tuning lora")
+        raise ConfigError("Private training is for adapters.", where="`dp_epsilon`", remedy="use `tuning` lora")
     privacy = plan_privacy(
         len(examples), epsilon=config.dp_epsilon, delta=config.dp_delta, clip=config.dp_clip, batch_size=config.batch_size, epochs=config.epochs
     )  # fmt: skip
@@ -263,9 +263,9 @@ def _private_plan(config: TrainConfig, examples: Sequence[Example], model: Any) 
 
 def _snapshots(config: TrainConfig, model: Any, loaded: Loaded, *, total: int) -> Callable[[int], None]:
     """What to do after a step: save the adapter where a snapshot is asked for."""
-    shares = require_shares(config.snapshots, where="snapshots")
+    shares = require_shares(config.snapshots, where="`snapshots`")
     if shares and config.tuning == "full":
-        raise ConfigError("Snapshots are adapters.", where="snapshots", remedy="use --tuning lora")
+        raise ConfigError("Snapshots are adapters.", where="`snapshots`", remedy="use `tuning` lora")
     due = due_steps(shares, total, warms_up=warmup_steps(config.warmup_ratio, total) > 0)
 
     def after_step(step: int) -> None:

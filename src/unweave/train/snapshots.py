@@ -39,7 +39,7 @@ class SnapshotCallback(TrainerCallback):
     """
 
     def __init__(self, at: Sequence[float] = (0.05, 0.1)):
-        self.at = require_shares(at, where="at")
+        self.at = require_shares(at, where="`at`")
         self._due: dict[int, list[float]] = {}
 
     def on_train_begin(

@@ -90,13 +90,13 @@ def _refuse(name: str, points: list[Stop], target: float | None, limit: str) -> 
     if target is not None and points[-1].forget_loss >= target * (1 - TOLERANCE):
         raise TrainingError(
             f"The forget rows' loss is {points[-1].forget_loss:.2f} nats a token before the edit, and {target:.2f} was to be reached: there is nothing to do.",
-            where="target, target_loss",
+            where="`target`, `target_loss`",
             remedy="give a higher target, or forget nothing",
         )
     smallest = min(point.scale for point in points if point.scale > 0)
     raise TrainingError(
         f"The edit of '{name}' is harmful at every factor down to {smallest:g}: {limit}, or the forget rows gain nothing.",
-        where="max_retain_increase",
+        where="`max_retain_increase`",
         remedy="raise it, change the method's own options (`unweave list methods` lists them), or use a method that trains",
     )
 

@@ -81,7 +81,7 @@ def put_on(method: Stable, context: Context) -> Context:
     if not layers:
         raise ConfigError(
             f"No linear layer is called one of {', '.join(sorted(names))}.",
-            where="bounded_targets",
+            where="`bounded_targets`",
             remedy="give names of the model's modules",
         )
     generator = torch.Generator().manual_seed(context.options.seed)
@@ -151,5 +151,5 @@ def take_in(context: Context) -> Context:
         for layer, path in _bounded(loaded.model):
             layer.weight.copy_(layer.weight.to(path.a.dtype) + path.delta())
             del layer._modules["bounded"]
-    require_finite(loaded.model.named_parameters(), where="stable")
+    require_finite(loaded.model.named_parameters(), where="`stable`")
     return replace(context, loaded=replace(loaded, base=OWN_BASE, adapter=None))

@@ -28,7 +28,7 @@ def working_copy(model: Model, *, whole: bool) -> Model:
     if any(hasattr(module, "_hf_hook") for module in model.model.modules()):
         raise ConfigError(
             "The model is spread over devices by accelerate, and can't be copied.",
-            where="in_place",
+            where="`in_place`",
             remedy="give in_place=True, and load the model anew where you need it as it was",
         )
     memo: dict[int, Any] = {} if whole else _shared(model.model)

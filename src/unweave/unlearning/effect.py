@@ -72,8 +72,8 @@ def require_effect(given: Given, method: Method) -> None:
         ConfigError: Naming the argument.
     """
     weights = {
-        "forget_weights": ("weights.forget", given.forget_weights),
-        "retain_weights": ("weights.retain", given.retain_weights),
+        "forget_weights": ("`weights.forget`", given.forget_weights),
+        "retain_weights": ("`weights.retain`", given.retain_weights),
     }
     for name, (where, there) in weights.items():
         if there and (not method.takes_weights or name in method.ignores):
@@ -83,21 +83,21 @@ def require_effect(given: Given, method: Method) -> None:
                 remedy="leave the weights out, or use a method that trains on the rows, such as rapidun",
             )
     if method.draws_retain and not given.retain:
-        raise ConfigError(f"The method '{method.name}' needs rows to keep.", where="retain", remedy="give them")
+        raise ConfigError(f"The method '{method.name}' needs rows to keep.", where="`retain`", remedy="give them")
     if given.retain_weights and not given.retain:
         raise ConfigError(
-            "There are weights of rows to keep, and no such rows.", where="weights.retain", remedy="give `retain`"
+            "There are weights of rows to keep, and no such rows.", where="`weights.retain`", remedy="give `retain`"
         )
     if given.target_reference and not given.target:
         raise ConfigError(
             "A reference says how hard held-out rows are, and there are none.",
-            where="target_reference",
+            where="`target_reference`",
             remedy="give held-out rows with `target`",
         )
     if given.has_target and not method.takes_target:
         raise ConfigError(
             f"The method '{method.name}' makes no steps: it can't stop at a target.",
-            where="target, target_loss",
+            where="`target`, `target_loss`",
             remedy="leave the target out, or use a method that trains, or llmeraser",
         )
 

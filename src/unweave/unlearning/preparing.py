@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from unweave.arguments import quoted
 from unweave.data.dates import dated
 from unweave.data.encoding import EncodingConfig
 from unweave.data.reading import Problem, load_rows
@@ -67,7 +68,7 @@ def asked(
     if not isinstance(chosen, Objective | Edit | Retrain):
         raise ConfigError(
             f"{chosen!r} is no unlearning method.",
-            where="method",
+            where="`method`",
             remedy="give an instance such as uw.methods.NPO(), or a name: uw.methods.available() has all",
         )
     options, changed = run_options(chosen, {**given, **(asdict(encoding) if encoding else {})})
@@ -105,7 +106,7 @@ def encode(own: Asked, forget: Any, retain: Any, model: Model) -> tuple[list[Any
         for rows, weights, name in zip((forget, retain), own.weights, ("forget", "retain"), strict=True)
     )
     if first is None:
-        raise ConfigError("There are no rows to forget.", where="forget", remedy="give them")
+        raise ConfigError("There are no rows to forget.", where="`forget`", remedy="give them")
     return encode_sets(first, second, own.options, model, own.method)
 
 
@@ -131,7 +132,7 @@ def plan_objective(
     if not isinstance(own.method, Objective):
         raise ConfigError(
             f"The method '{own.method.name}' has no loss to train with: it {'edits' if isinstance(own.method, Edit) else 'retrains'}.",
-            where="method",
+            where="`method`",
             remedy="use uw.unlearn, or a method with a loss, such as uw.methods.NPO()",
         )
     rows, problems = encode(own, forget, retain, model)
@@ -179,13 +180,13 @@ def _pair(weights: Any) -> tuple[Any, Any]:
         return weights[0], weights[1]
     raise ConfigError(
         f"{type(weights).__name__} holds no weights of two sets.",
-        where="weights",
+        where="`weights`",
         remedy="give an object with `forget` and `retain`, as uw.weights makes them, or a pair of sequences",
     )
 
 
 def _row_set(rows: Any, weights: Any, name: str) -> RowSet:
-    loaded, where = load_rows(rows), f"weights.{name}"
+    loaded, where = load_rows(rows), quoted(f"weights.{name}")
     signed = name == "retain"
     found = None if weights is None else weights_in_memory(weights, count=len(loaded), signed=signed, where=where)
-    return RowSet(loaded, found, name, where)
+    return RowSet(loaded, found, quoted(name), where)

@@ -69,7 +69,7 @@ def train_anew(
     if shared := {row.id for row in leaving} & {row.id for row in staying}:
         raise DataError(
             f"The row '{min(shared)}' is to be forgotten and retained.",
-            where="forget, retain",
+            where="`forget`, `retain`",
             remedy="keep the two sets apart",
         )
     base = _base(method, model, recipe, is_known=is_known, in_place=in_place)
@@ -136,7 +136,7 @@ def _recipe(
     if recipe.dp_epsilon is not None:
         raise ConfigError(
             "Private training leaves a record beside the model: it needs files.",
-            where="method",
+            where="`method`",
             remedy="use `unweave forget --method retrain`, or uw.forget_rows",
         )
     return replace(recipe, **given), is_known
@@ -162,14 +162,14 @@ def _kept(forget: Any, retain: Any, recipe: TrainConfig, *, is_known: bool) -> R
     if not is_known:
         raise ConfigError(
             "Which rows the model was trained on is not known.",
-            where="retain",
+            where="`retain`",
             remedy="give all of them but those to forget, or uw.methods.Retrain(recipe=...)",
         )
     rows, leaving = read_training_rows(recipe.data, recipe), {row.id for row in load_rows(forget)}
     if unknown := leaving - {row.id for row in rows}:
         raise DataError(
             f"{len(unknown)} row(s) to forget are not in the data that the model was trained on, such as '{min(unknown)}'.",
-            where=f"forget, {recipe.data}",
+            where=f"`forget`, {recipe.data}",
             remedy="give rows of this data set, with the same ids",
         )
     without = {row.id for row in read_training_rows(recipe.without, recipe)} if recipe.without else set()
@@ -183,7 +183,7 @@ def _base(method: Retrain, model: Model, recipe: TrainConfig, *, is_known: bool,
         if not is_known:
             raise ConfigError(
                 "The model has no adapter: what it was before it was trained is not in memory.",
-                where="method",
+                where="`method`",
                 remedy="give uw.methods.Retrain(recipe=...) with the config.yaml of its training",
             )
         return load(recipe)

@@ -181,7 +181,7 @@ def plan_draws(
     if batch_size < 1 or (epochs is not None and epochs <= 0) or retain_ratio < 0:
         raise ConfigError(
             f"{epochs} epochs of batches of {batch_size} rows with {retain_ratio} retain rows a forget row can't be drawn.",
-            where="epochs, batch_size, retain_ratio",
+            where="`epochs`, `batch_size`, `retain_ratio`",
             remedy="give numbers above 0",
         )
     rng = random.Random(seed)

@@ -64,14 +64,14 @@ def target_loss(target: Target, options: UnlearnOptions, loaded: Model, forget: 
     if len(losses) < FEWEST:
         raise DataError(
             f"{len(losses)} held-out rows are too few to say what a loss under the reference means.",
-            where="target",
+            where="`target`",
             remedy=f"give {FEWEST} or more, or leave `target_reference` out",
         )
     reference = target.reference()
     if tokenizer_fingerprint(reference.tokenizer) != tokenizer_fingerprint(loaded.tokenizer):
         raise ConfigError(
             "The reference has another tokenizer than the model: their losses are not of the same tokens.",
-            where="target_reference",
+            where="`target_reference`",
             remedy="give the model that was fine-tuned",
         )
     hard = row_losses(reference, target.rows, options, description="target, reference").means()
@@ -80,7 +80,7 @@ def target_loss(target: Target, options: UnlearnOptions, loaded: Model, forget: 
     if found is None:
         raise DataError(
             "All held-out rows have the same loss under the reference.",
-            where="target",
+            where="`target`",
             remedy="give rows that differ, or leave `target_reference` out",
         )
     progress.say(

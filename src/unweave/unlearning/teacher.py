@@ -104,7 +104,7 @@ def make_teacher(loaded: Model, examples: Sequence[Example], *, kind: Kind, othe
     if kind != "model" and other is not None:
         raise ConfigError(
             f"Another model is named as the teacher, and the teacher is '{kind}'.",
-            where="teacher_model",
+            where="`teacher_model`",
             remedy="give teacher='model' with it, or leave it out",
         )
     if kind == "model":
@@ -114,7 +114,7 @@ def make_teacher(loaded: Model, examples: Sequence[Example], *, kind: Kind, othe
     if not hasattr(loaded.model, "peft_config"):
         raise ConfigError(
             "The model has no adapter that could be switched off: there is no base to learn from.",
-            where="teacher",
+            where="`teacher`",
             remedy="give teacher='model' with the base as teacher_model, or teacher='reweighted'",
         )
     with switched_off(loaded.model):
@@ -126,7 +126,7 @@ def _other(loaded: Model, name: str | None) -> Model:
     if name is None:
         raise ConfigError(
             "The teacher is another model, and none is named.",
-            where="teacher_model",
+            where="`teacher_model`",
             remedy="give its folder or hub id, or teacher='base'",
         )
     dtype: Any = str(next(loaded.model.parameters()).dtype).removeprefix("torch.")
@@ -135,7 +135,7 @@ def _other(loaded: Model, name: str | None) -> Model:
     if tokenizer_fingerprint(found.tokenizer) != tokenizer_fingerprint(loaded.tokenizer) or sizes[0] != sizes[1]:
         raise ConfigError(
             f"'{name}' has another tokenizer than the model, or as many tokens as it has not: it can't teach the same tokens.",
-            where="teacher_model",
+            where="`teacher_model`",
             remedy="give the model that was fine-tuned, or an early snapshot of the training",
         )
     return found

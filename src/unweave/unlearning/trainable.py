@@ -46,6 +46,6 @@ def _keep_to(model: Any, modules: Collection[str], *, where: str) -> None:
     if not found:
         raise ConfigError(
             "The adapter has nothing to train on the modules that the method trains.",
-            where=f"{where}, lora_targets",
+            where=f"{where}, `lora_targets`",
             remedy="use `adapter_mode` new, or give modules of those layers that the adapter is on",
         )

@@ -234,13 +234,13 @@ def _require_cuttable(own: Asked, parts: int) -> None:
     if method.own_adapter:
         raise ConfigError(
             f"The method '{method.name}' changes the base that its adapter lies on, and a Trainer's checkpoints would not hold that.",
-            where="method",
+            where="`method`",
             remedy="use uw.unlearn, whose result saves both",
         )
     if method.whole_steps and parts > 1:
         raise ConfigError(
             f"The loss of '{method.name}' weighs each row by the others of its step: a step can't be cut into {parts} parts.",
-            where="args.gradient_accumulation_steps, processes",
+            where="`args.gradient_accumulation_steps`, `processes`",
             remedy="train in one process without accumulation, with a larger per_device_train_batch_size",
         )
 
@@ -260,6 +260,6 @@ def _refuse(strategy: str) -> None:
     raise ConfigError(
         f"An unlearning method can't train a model that {strategy} has cut into pieces: its loss runs parts of the model, and compares it with the parameters "
         "before.",
-        where="args",
+        where="`args`",
         remedy="leave it out: `accelerate launch` with several processes and a LoRA adapter needs no more",
     )

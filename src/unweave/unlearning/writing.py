@@ -143,6 +143,6 @@ def _require_free(model: Model, base: str | None) -> None:
     if base is not None and (model.base == OWN_BASE or is_whole(model)):
         raise ConfigError(
             "The weights below the adapter are the run's own: no other base fits.",
-            where="base",
+            where="`base`",
             remedy="leave it out: the base is written beside the adapter",
         )

@@ -80,7 +80,7 @@ def require_learnable(rows: Valued, options: FitOptions, *, where: str) -> None:
     if not 0 < options.held_out < 0.4 or min(options.epochs, options.patience, options.batch_size) < 1:
         raise ConfigError(
             "These can't be fitted with.",
-            where="held_out, epochs, patience, batch_size",
+            where="`held_out`, `epochs`, `patience`, `batch_size`",
             remedy="give a share below 0.4, and numbers of 1 or more",
         )
     if len(rows.texts) < FEWEST:
@@ -236,7 +236,7 @@ def _train(
     if not standing.kept:
         raise TrainingError(
             f"None of {standing.epoch} epoch(s) gave held-out rows an order: nothing was learned.",
-            where="learning_rate, epochs",
+            where="`learning_rate`, `epochs`",
             remedy="raise the step size or the epochs, or value more rows",
         )
     training.finish()

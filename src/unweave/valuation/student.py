@@ -140,13 +140,13 @@ class ValueStudent(nn.Module):
         if missing := [row_id for row_id in table.row_ids if row_id not in rows]:
             raise DataError(
                 f"The row '{missing[0]}' of the table is not among the candidates.",
-                where="candidates",
+                where="`candidates`",
                 remedy="give the rows that were valued",
             )
         order = drawing_order(len(table), options.seed)
         values = np.array([[table[name][place] for name in tasks] for place in order], dtype=float)
         valued = Valued([prompt_and_answer(rows[table.row_ids[place]]) for place in order], values)
-        require_learnable(valued, options, where="table")
+        require_learnable(valued, options, where="`table`")
         student = cls.begin(tasks, options)
         fit(student, valued, options)
         return student.eval()

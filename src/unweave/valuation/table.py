@@ -183,7 +183,7 @@ def require_task_names(names: Sequence[str]) -> None:
             fault = f"A task can't be named '{name}': it holds characters that don't show."
         else:
             continue
-        raise ConfigError(fault, where="tasks", remedy="give each task another name, as NAME=FILE")
+        raise ConfigError(fault, where="`tasks`", remedy="give each task another name, as NAME=FILE")
 
 
 def task_columns(columns: dict[str, list[Any]]) -> list[str]:

@@ -101,7 +101,7 @@ class Training:
         if (name := not_finite(self.student.state_dict().items())) is not None:
             raise TrainingError(
                 f"Epoch {number} made weights that are not all finite numbers, the first in {name}.",
-                where="learning_rate",
+                where="`learning_rate`",
                 remedy="lower it",
             )
         self.standing.epoch = number

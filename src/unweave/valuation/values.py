@@ -131,12 +131,14 @@ def require_scores(names: Sequence[str], *, baselines: Sequence[str], has_store:
     """
     if "tracin" in baselines and not has_tracin:
         raise ConfigError(
-            "`tracin` needs another checkpoint.", where="tracin_model", remedy="give the model after training"
+            "`tracin` needs another checkpoint.", where="`tracin_model`", remedy="give the model after training"
         )
     if "less" in baselines and has_store:
-        raise ConfigError("`less` needs whole gradients.", where="baselines, store", remedy="leave one of the two out")
+        raise ConfigError(
+            "`less` needs whole gradients.", where="`baselines`, `store`", remedy="leave one of the two out"
+        )
     if not names:
-        raise ConfigError("Values need a task.", where="tasks", remedy="give a name and validation rows")
+        raise ConfigError("Values need a task.", where="`tasks`", remedy="give a name and validation rows")
     require_task_names(names)
 
 

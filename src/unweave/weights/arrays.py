@@ -5,6 +5,7 @@ from typing import Any, Unpack
 import numpy as np
 from jaxtyping import Float
 
+from unweave.arguments import quoted
 from unweave.errors import DataError
 from unweave.ranges import require_in_range
 from unweave.weights.blocks import blocks_of_arrays
@@ -168,8 +169,10 @@ def _numbers(name: str, values: Any) -> list[float]:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"{name} is no list of numbers: {error}.", where=name, remedy="give one number a row"
+            f"{name} is no list of numbers: {error}.", where=quoted(name), remedy="give one number a row"
         ) from error
     if array.ndim != 1 or not array.size or not np.isfinite(array).all():
-        raise DataError(f"{name} has to be a finite number a row.", where=name, remedy="give a list of one dimension")
+        raise DataError(
+            f"{name} has to be a finite number a row.", where=quoted(name), remedy="give a list of one dimension"
+        )
     return array.tolist()

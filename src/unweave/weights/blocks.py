@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from unweave.arguments import quoted
 from unweave.errors import DataError
 from unweave.store.base import Store
 
@@ -150,7 +151,7 @@ def blocks_of_arrays(*, ff: Any, fr: Any, rf: Any, rr: Any) -> Blocks:
             swapped = found[name].shape == wanted[other] and found[other].shape == shape
             raise DataError(
                 f"{name} has the shape {list(found[name].shape)}; with ff {list(found['ff'].shape)} and rr {list(found['rr'].shape)} it must be {list(shape)}.",
-                where=name,
+                where=quoted(name),
                 remedy="swap fr and rf: fr is of queries R on rows F, rf of queries F on rows R"
                 if swapped
                 else f"give a matrix [queries {name[1].upper()}, rows {name[0].upper()}]",
@@ -192,14 +193,14 @@ def require_apart(forget_ids: Sequence[str], retain_ids: Sequence[str]) -> None:
     """
     for name, own in (("forget", forget_ids), ("retain", retain_ids)):
         if not own:
-            raise DataError(f"There are no {name} rows.", where=name, remedy="give at least one")
+            raise DataError(f"There are no {name} rows.", where=quoted(name), remedy="give at least one")
         if len(set(own)) != len(own):
             twice = min(row_id for row_id in own if own.count(row_id) > 1)
-            raise DataError(f"The row '{twice}' is given twice.", where=name, remedy="give each row once")
+            raise DataError(f"The row '{twice}' is given twice.", where=quoted(name), remedy="give each row once")
     if shared := set(forget_ids) & set(retain_ids):
         raise DataError(
             f"The row '{min(shared)}' is to be forgotten and retained.",
-            where="forget, retain",
+            where="`forget`, `retain`",
             remedy="keep the two sets apart",
         )
 
@@ -214,14 +215,14 @@ def _matrix(name: str, values: Any) -> Float[np.ndarray, "q n"]:
         array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64, casting="same_kind")
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"{name} is no matrix of numbers: {error}.", where=name, remedy="give [queries, rows]"
+            f"{name} is no matrix of numbers: {error}.", where=quoted(name), remedy="give [queries, rows]"
         ) from error
     if array.ndim != 2 or not array.size:
-        raise DataError(f"{name} has the shape {list(array.shape)}.", where=name, remedy="give [queries, rows]")
+        raise DataError(f"{name} has the shape {list(array.shape)}.", where=quoted(name), remedy="give [queries, rows]")
     if not np.isfinite(array).all():
         raise DataError(
             f"{name} holds {int((~np.isfinite(array)).sum())} numbers that are not finite.",
-            where=name,
+            where=quoted(name),
             remedy="compute the influence anew, in float32 or float64",
         )
     return array

@@ -33,8 +33,8 @@ def blocks_from_files(
         DataError: When a file is broken, or names no row or impossible ones.
     """
     ff, fr, rf, rr = (read_influence_file(path) for path in (f2f, f2r, r2f, r2r))
-    forget = n_forget if n_forget is not None else _rows_named("forget", "f2f, f2r", ff, fr)
-    retain = n_retain if n_retain is not None else _rows_named("retain", "r2f, r2r", rf, rr)
+    forget = n_forget if n_forget is not None else _rows_named("forget", "`f2f`, `f2r`", ff, fr)
+    retain = n_retain if n_retain is not None else _rows_named("retain", "`r2f`, `r2r`", rf, rr)
     return Blocks(
         ff=block_of_entries(ff, forget),
         fr=block_of_entries(fr, forget),

@@ -40,7 +40,7 @@ def signed_weights(blocks: Blocks, config: MappingConfig) -> tuple[list[float], 
     if config.signed_ridge <= 0 or not 0 < config.signed_precision <= 1:
         raise ConfigError(
             f"A ridge of {config.signed_ridge:g} and a precision of {config.signed_precision:g} can't be.",
-            where="signed_ridge, signed_precision",
+            where="`signed_ridge`, `signed_precision`",
             remedy="give a ridge above 0, and a precision above 0, up to 1",
         )
     n_forget, n_retain = blocks.n_forget, blocks.n_retain

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, Unpack
 import numpy as np
 from jaxtyping import Float
 
+from unweave.arguments import quoted
 from unweave.attribution.index import GradientIndex
 from unweave.data.reading import load_rows
 from unweave.errors import ConfigError, DataError, nearest
@@ -74,7 +75,7 @@ class RowWeights:
             if own.ndim != 1 or not np.isfinite(own).all() or not own.any():
                 raise DataError(
                     f"The {name} weights are not a finite number a row, of which some are not zero.",
-                    where=name,
+                    where=quoted(name),
                     remedy="look at the influence that they come from, and at the options of the mapping",
                 )
             own.flags.writeable = False
@@ -151,12 +152,12 @@ def with_options(config: Config, options: MappingOptions, method: str) -> Config
         ConfigError: When one is out of range, or the method does not depend on one that is given beside.
     """
     if method not in WEIGHTS:
-        raise ConfigError(f"There are no weights '{method}'.", where="method", remedy=nearest(method, WEIGHTS))
+        raise ConfigError(f"There are no weights '{method}'.", where="`method`", remedy=nearest(method, WEIGHTS))
     for name in options:
         if name not in USED[method]:
             raise ConfigError(
                 f"{name} is no option of {method} weights.",
-                where=name,
+                where=quoted(name),
                 remedy=nearest(name, USED[method]) if USED[method] else "leave it out",
             )
     found = replace(config, **options)
@@ -208,7 +209,7 @@ def _lists(blocks: Blocks, method: WeightMethod, config: WeightConfig) -> tuple[
     if method == "loreun":
         raise ConfigError(
             "LoReUn weighs by losses, and influence holds none.",
-            where="method",
+            where="`method`",
             remedy="weigh rows of a gradient store, or give their losses to unweave.weights.loreun",
         )
     if method == "uniform":

@@ -57,7 +57,7 @@ def test_printed_commands_mean_their_configs(tmp_path):
 
 
 def test_loreun_needs_the_final_model(tmp_path):
-    with pytest.raises(ConfigError, match="--snapshot 1"):
+    with pytest.raises(ConfigError, match="`snapshot` 1"):
         run_demo(DemoConfig(output_dir=tmp_path, weights="loreun"))
 
 

@@ -18,6 +18,7 @@ from tests.models.test_adapters import save_adapter
 from tests.tiny import TinyTokenizer, tiny_model
 from tests.unlearning.methods.scene import WEIGHTS, Scene, balanced
 from tests.unlearning.test_forget import losses, poisoned, settings  # noqa: F401
+from unweave.arguments import quoted
 from unweave.errors import ConfigError, ModelError
 from unweave.jobs.forget import forget_rows
 from unweave.models.loading import load_model
@@ -220,7 +221,7 @@ def test_a_teacher_that_is_named_has_to_be_the_one_that_is_asked_for(kind, other
     scene = Scene()
     with pytest.raises(ConfigError) as raised:
         make_teacher(in_memory(scene), scene.forget, kind=kind, other=other, beta=0.0)
-    assert raised.value.where == where
+    assert raised.value.where == quoted(where)
 
 
 def test_without_an_adapter_there_is_no_base():

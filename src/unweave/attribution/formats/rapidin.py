@@ -138,6 +138,6 @@ def _pairs(entry: Mapping[str, Any], kind: str, where: str) -> list[tuple[int, f
             raise DataError(
                 f"The influence of row {index} in '{kind}_infl' is not finite.",
                 where=where,
-                remedy="compute it anew, with --dtype float32",
+                remedy="compute it anew, with `dtype` float32",
             )
     return pairs

@@ -4,6 +4,7 @@ from typing import Any
 
 from unweave import terminal
 from unweave.cli.show.evaluation import print_evaluation, print_verdict
+from unweave.cli.show.plain import print_sentences
 
 
 def show(_: Any, metrics: dict[str, Any]) -> None:
@@ -73,8 +74,7 @@ def _print_verdicts(metrics: dict[str, Any]) -> None:
         print_verdict(f"{place}. {label}: ", verdicts[label])
     if found := metrics.get("attack_findings"):
         terminal.line("attacks that get more out of the unlearned model than out of the retrained one:")
-        for finding in found:
-            terminal.line(f"     - {finding}")
+        print_sentences(found, label="     - ")
     if verdicts:
         terminal.line()
 

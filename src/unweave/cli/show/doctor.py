@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unweave import terminal
+from unweave.arguments import shown
 from unweave.jobs.config import DoctorConfig
 
 
@@ -14,7 +15,7 @@ def show(config: DoctorConfig, findings: Sequence[Any]) -> None:
         config: What was checked.
         findings: What was found.
     """
-    rows = [[finding.check, finding.verdict, finding.detail] for finding in findings]
+    rows = [[finding.check, finding.verdict, shown(finding.detail)] for finding in findings]
     terminal.print_table(
         f"{config.model} on {config.data}", ["check", "verdict", "found"], rows, text_columns=["verdict", "found"]
     )

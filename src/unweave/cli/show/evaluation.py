@@ -3,6 +3,7 @@
 from typing import Any
 
 from unweave import terminal
+from unweave.cli.show.plain import print_sentences
 
 
 def print_evaluation(metrics: dict[str, Any]) -> None:
@@ -18,8 +19,7 @@ def print_evaluation(metrics: dict[str, Any]) -> None:
     _print_probes(metrics["probes"])
     if metrics["left_out"]:
         terminal.line("left out:")
-        for what in metrics["left_out"]:
-            terminal.line(f"  - {what}")
+        print_sentences(metrics["left_out"], label="  - ")
 
 
 def print_verdict(label: str, verdict: dict[str, Any]) -> None:
@@ -32,10 +32,8 @@ def print_verdict(label: str, verdict: dict[str, Any]) -> None:
     distance = verdict["distance"]
     near = f" (KL from the retrained model: {distance['value']:.2f} nats a token)" if distance else ""
     terminal.line(f"{label}{verdict['conclusion']}{near}")
-    for reason in verdict["reasons"]:
-        terminal.line(f"     - {reason}")
-    for warning in verdict["warnings"]:
-        terminal.line(f"     ? {warning}")
+    print_sentences(verdict["reasons"], label="     - ")
+    print_sentences(verdict["warnings"], label="     ? ")
 
 
 def _print_figures(metrics: dict[str, Any]) -> None:

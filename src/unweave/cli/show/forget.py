@@ -5,7 +5,7 @@ import shlex
 from typing import Any
 
 from unweave import terminal
-from unweave.cli.show.plain import print_pairs
+from unweave.cli.show.plain import print_pairs, print_sentences
 
 OWN_LINES = ("watched", "cautions", "never_drawn", "effect")
 """Details that have lines of their own."""
@@ -19,8 +19,7 @@ def show(config: Any, result: Any) -> None:
         result: A `ForgetResult`.
     """
     print_pairs(f"unlearned: {result.folder}", summary(result))
-    for caution in result.details.get("cautions", ()):
-        terminal.line(f"caution: {caution}")
+    print_sentences(result.details.get("cautions", ()), label="caution: ")
     terminal.line(f"next: {proposed(config, result)}")
 
 

@@ -1,8 +1,10 @@
-"""Results that need no more than lines of name and value."""
+"""Results that need no more than lines of name and value, and sentences of the library."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from unweave import terminal
+from unweave.arguments import shown
 from unweave.config import to_plain
 
 
@@ -19,6 +21,17 @@ def print_pairs(title: str, result: Any) -> None:
         width = max(map(len, pairs))
         for name, value in pairs.items():
             terminal.line(f"  {name:<{width}}  {value}")
+
+
+def print_sentences(sentences: Iterable[str], *, label: str = "") -> None:
+    """Print what the library says of a result, a line each, with options where it names arguments.
+
+    Args:
+        sentences: Cautions, findings, reasons.
+        label: Stands before each.
+    """
+    for sentence in sentences:
+        terminal.line(label + shown(sentence))
 
 
 def report_json(_: Any, path: Any) -> dict[str, Any]:

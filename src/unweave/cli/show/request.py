@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unweave import terminal
-from unweave.cli.show.plain import print_pairs
+from unweave.cli.show.plain import print_pairs, print_sentences
 from unweave.ledger.config import AddConfig, ListConfig, RunConfig, VerifyConfig
 
 NOT_SHOWN_CODE = 3
@@ -85,8 +85,7 @@ def show_run(config: RunConfig, result: dict[str, Any]) -> None:
         terminal.line("not reached, and for you to take care of (copies of the data and pages elsewhere too):")
         for one in places:
             terminal.line(f"  {one['place']}: {one['what']}")
-    for finding in result["findings"]:
-        terminal.line(f"caution: {finding}")
+    print_sentences(result["findings"], label="caution: ")
     if result["drift"]["retraining_due"]:
         terminal.line(f"retraining is due: {result['drift']['reason']}")
 
@@ -111,10 +110,8 @@ def show_verified(_: VerifyConfig, results: Sequence[dict[str, Any]]) -> None:
     """
     for result in results:
         for check in result["checks"]:
-            terminal.line(
-                f"{'ok    ' if check['ok'] else 'FAILED'}  {check['check']}"
-                + (f": {check['fault']}" if check["fault"] else "")
-            )
+            fault = f": {check['fault']}" if check["fault"] else ""
+            print_sentences([check["check"] + fault], label="ok      " if check["ok"] else "FAILED  ")
         terminal.line(
             f"request {result['request']}: "
             + ("verified" if result["ok"] else "NOT verified")

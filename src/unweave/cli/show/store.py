@@ -3,6 +3,7 @@
 from typing import Any
 
 from unweave import terminal
+from unweave.cli.show.plain import print_sentences
 from unweave.jobs.store import DeleteRowsConfig, StoreCheck, StoreConfig, StoreRepair
 
 CANNOT = (
@@ -23,8 +24,8 @@ def show_check(config: StoreConfig, found: StoreCheck) -> None:
     well = f"{config.store}: all shards match their digests"
     if not found.faults:
         terminal.line(well if found.notes else f"{well}, and so do all other files")
-    for line in (*(fault.text for fault in found.faults), *(f"note: {note}" for note in found.notes)):
-        terminal.line(line)
+    print_sentences(fault.text for fault in found.faults)
+    print_sentences(found.notes, label="note: ")
     if any(mends(fault) for fault in found.faults):
         terminal.line("remedy: run `unweave store repair`, then cache the same rows again")
     if any(not mends(fault) for fault in found.faults):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from unweave import progress
+from unweave.arguments import quoted
 
 Record = Mapping[str, Any]
 
@@ -50,5 +51,4 @@ class Reading:
         """
         for name in options:
             if (value := getattr(self, name)) is not None:
-                option = f"--{name.replace('_', '-')} {value}"
-                progress.say_once(f"{source}: {option} has no effect on it: all of its rows are read")
+                progress.say_once(f"{source}: {quoted(name)} {value} has no effect on it: all of its rows are read")

@@ -95,7 +95,7 @@ def _of_split(folder: Path, files: list[Path], split: str | None) -> list[Path]:
             raise DataError(
                 f"The names of the files tell no splits, and '{split}' was asked for.",
                 where=str(folder),
-                remedy="leave --split out, or give the files of the split alone",
+                remedy="leave `split` out, or give the files of the split alone",
             )
         return files
     wanted = SPLITS.get(split or "train", split)
@@ -104,7 +104,7 @@ def _of_split(folder: Path, files: list[Path], split: str | None) -> list[Path]:
         raise DataError(
             f"The folder has no split '{split or 'train'}'.",
             where=str(folder),
-            remedy=f"give --split {' or '.join(named)}",
+            remedy=f"give `split` {' or '.join(named)}",
         )
     if len(kept) < len(files):
         progress.say(f"{folder}: {len(kept)} of {len(files)} files are read, those of the split '{wanted}'")

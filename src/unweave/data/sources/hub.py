@@ -58,12 +58,12 @@ def read_hub(name: str, reading: Reading) -> Iterator[Found]:
         raise DataError(
             "Data not found.",
             where=name,
-            remedy="give a file, a folder of files, a folder saved by `datasets`, or a hub id such as owner/name",
+            remedy="give a file, a folder of files, a folder saved by the package datasets, or a hub id such as owner/name",
         )
     found: dict[str, str | None] = {}
     for part, option, given in (
-        ("subset", "--subset", reading.subset),
-        ("revision", "--data-revision", reading.data_revision),
+        ("subset", "`subset`", reading.subset),
+        ("revision", "`data_revision`", reading.data_revision),
     ):
         if parts[part] and given and parts[part] != given:
             raise ConfigError(
@@ -123,7 +123,7 @@ def _explained(
             return DataError(
                 f"The data set has {f'no subset {subset!r}' if subset else 'several subsets'}.",
                 where=name,
-                remedy=f"give --subset with one of: {', '.join(subsets)}",
+                remedy=f"give `subset` with one of: {', '.join(subsets)}",
             )
         splits = datasets.get_dataset_split_names(hub_id, subset, revision=revision)
     except Exception:
@@ -131,5 +131,5 @@ def _explained(
     return DataError(
         f"The data set has no such split: {reason}.",
         where=name,
-        remedy=f"give --split with one of: {', '.join(splits)}",
+        remedy=f"give `split` with one of: {', '.join(splits)}",
     )

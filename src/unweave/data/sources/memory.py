@@ -70,7 +70,7 @@ def dataset_records(data: Any, name: str, reading: Reading) -> Iterator[Found]:
             raise DataError(
                 f"The data set has no split '{split}'.",
                 where=name,
-                remedy=f"give --split with one of: {', '.join(map(str, data))}",
+                remedy=f"give `split` with one of: {', '.join(map(str, data))}",
             )
         data = data[split]
     number = 0

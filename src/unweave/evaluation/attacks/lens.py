@@ -148,7 +148,7 @@ def _final_norm(model: Any) -> nn.Module:
     raise ModelError(
         "The model's final norm was not found, so its middle layers can't be read.",
         where=type(body).__name__,
-        remedy="leave 'lens' out of --attacks",
+        remedy="leave 'lens' out of `attacks`",
     )
 
 

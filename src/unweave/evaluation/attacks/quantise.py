@@ -32,7 +32,7 @@ def quantise(target: Target) -> dict[str, Any]:
         raise ModelError(
             f"The model '{target.label}' is quantised already: there is nothing to round.",
             where=loaded.base,
-            remedy="leave quantise out of --attacks",
+            remedy="leave quantise out of `attacks`",
         )
     if loaded.adapter is not None:
         with quiet_transformers():

@@ -103,7 +103,7 @@ def measure_tofu(
     if len(forced.row_ids) != len(rows):
         lost = next(row for row in rows if row.id not in set(forced.row_ids))
         raise DataError(
-            "An answer has no room within the longest sequence.", where=lost.place, remedy="raise --max-length"
+            "An answer has no room within the longest sequence.", where=lost.place, remedy="raise `max_length`"
         )
     losses = dict(zip(slots, forced.mean_losses(), strict=True))
     found = {}

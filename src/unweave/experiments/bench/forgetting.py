@@ -96,7 +96,7 @@ def require_entry(entry: str) -> None:
     get_method(name)
     known = [*get_args(WeightMethod), *(f"{RANDOM_OF}{name}" for name in get_args(InfluenceMethod))]
     if plus and weights not in known:
-        raise ConfigError(f"There are no weights '{weights}'.", where="--entries", remedy=nearest(weights, known))
+        raise ConfigError(f"There are no weights '{weights}'.", where="`entries`", remedy=nearest(weights, known))
 
 
 def bench_inputs(config: ForgettingBenchConfig) -> dict[str, Input]:
@@ -130,7 +130,7 @@ class Bench:
     def __init__(self, config: ForgettingBenchConfig):
         if (config.case is None) == (config.tofu is None):
             raise ConfigError(
-                "A comparison is made on a case or on TOFU.", where="--case, --tofu", remedy="give one of the two"
+                "A comparison is made on a case or on TOFU.", where="`case`, `tofu`", remedy="give one of the two"
             )
         config = recorded(config, config.output_dir)
         config = self.config = dated(config, tokenizer_of(ModelConfig(model=config.model)), config.model)
@@ -276,7 +276,7 @@ class Bench:
     def _weigh(self, weights: str, forget: Path, retain: Path, folder: Path, seed: int) -> dict[str, Any]:
         if self.config.store is None:
             raise ConfigError(
-                "Weights need a gradient store.", where="--store", remedy="give one, or leave +weights out"
+                "Weights need a gradient store.", where="`store`", remedy="give one, or leave +weights out"
             )
         out: dict[str, Any] = {
             "output_forget": folder / "forget.weights.jsonl",

@@ -54,13 +54,13 @@ class TofuModelUnderTest:
         if config.retrained is None:
             raise ConfigError(
                 "Forget quality compares with a model trained on the retain rows.",
-                where="--retrained",
+                where="`retrained`",
                 remedy="train one with `unweave train --data retain99.jsonl`",
             )
         if len(config.forget_sizes) != 1 or config.forget_sizes[0] not in SPLIT_OF:
             raise ConfigError(
                 f"TOFU has forget sets of {', '.join(map(str, SPLIT_OF))} rows, each with a retrained model of its own.",
-                where="--forget-sizes",
+                where="`forget_sizes`",
                 remedy="give one of them",
             )
         self.config, self.folder, self.retrained = config, config.tofu, config.retrained

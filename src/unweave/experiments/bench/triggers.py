@@ -75,7 +75,7 @@ class TriggerModelUnderTest:
         ):
             raise ConfigError(
                 f"A split of the tests is too small: one row to choose by and {FEWEST} to compare on are the least.",
-                where="--validation-rows, --max-validation",
+                where="`validation_rows`, `max_validation`",
                 remedy="give smaller numbers",
             )
 

@@ -81,8 +81,8 @@ def run_demo(config: DemoConfig) -> DemoResult:
     if config.weights == "loreun" and config.snapshot != 1:
         raise ConfigError(
             "LoReUn weighs by the losses of the model that is to forget, and the store is of a snapshot.",
-            where="--weights loreun",
-            remedy="add --snapshot 1",
+            where="`weights` loreun",
+            remedy="add `snapshot` 1",
         )
     config = with_quick(config)
     folder = config.output_dir
@@ -205,7 +205,7 @@ def _refuse_other_run(run: RunFolder) -> None:
             "This folder holds a run with other options or inputs:",
             lines=[f"{key}: {_brief(earlier.get(key))} there, {_brief(now[key])} now" for key in differing[:5]],
             where=str(run.folder),
-            remedy="choose another --output-dir, or pass --overwrite, which removes what that run wrote",
+            remedy="choose another `output_dir`, or pass `overwrite`, which removes what that run wrote",
         )
 
 

@@ -53,7 +53,7 @@ def weight_controls(case: Case, config: InfluenceAuditConfig) -> dict[str, Any]:
         ConfigError: When there is nothing to compare, or no config of an unlearning run.
     """
     if len(config.weights) < 2:
-        raise ConfigError("Controls need two kinds of weights.", where="--weights", remedy="give rapidun and uniform")
+        raise ConfigError("Controls need two kinds of weights.", where="`weights`", remedy="give rapidun and uniform")
     unlearning = unlearning_config(config)
     identity = {
         "steps": config.steps,
@@ -104,7 +104,7 @@ def cells(case: Case, config: InfluenceAuditConfig) -> list[tuple[int, int]]:
             continue
         found += [(size, min(size * ratio, clean)) for ratio in config.imbalance]
     if not found:
-        raise ConfigError("The case has too few poisoned rows.", where="--forget-sizes", remedy="give smaller sizes")
+        raise ConfigError("The case has too few poisoned rows.", where="`forget_sizes`", remedy="give smaller sizes")
     return list(dict.fromkeys(found))
 
 
@@ -137,7 +137,7 @@ def summarise(runs: Sequence[dict[str, Any]], kinds: Sequence[str]) -> dict[str,
         }
     flat = [entry for measures in against.values() for entry in measures.values()]
     if len({run["seed"] for run in runs}) == 1:
-        progress.say("controls: one seed tells nothing of the spread between seeds: give several --seeds for intervals")
+        progress.say("controls: one seed tells nothing of the spread between seeds: give several `seeds` for intervals")
     for entry, p in zip(flat, holm([entry["p"] for entry in flat]), strict=True):
         entry["p_holm"] = p
     return {"first": kinds[0], "less_is_better": LESS_IS_BETTER, "cells": table, "against": against, "runs": list(runs)}
@@ -173,7 +173,7 @@ def unlearning_config(config: InfluenceAuditConfig) -> ForgetConfig:
     if config.forget_config is None:
         raise ConfigError(
             "Controls repeat an unlearning run on other rows.",
-            where="--forget-config",
+            where="`forget_config`",
             remedy="give the config.yaml of an `unweave forget` run",
         )
     name = read_value(config.forget_config, "method") or ForgetConfig.method

@@ -60,7 +60,7 @@ def retraining_agreement(
         DataError: When the recipe's rows are not those of the store.
     """
     if config.subsets < 3:
-        raise ConfigError("A correlation needs models.", where="--subsets", remedy="give at least 3")
+        raise ConfigError("A correlation needs models.", where="`subsets`", remedy="give at least 3")
     recipe = read_recipe(config.recipe or store.spec.adapter)
     recipe = dated(recipe, loaded.tokenizer, loaded.adapter, loaded.base)
     rows = read_training_rows(recipe.data, recipe, without=recipe.without).rows
@@ -110,7 +110,7 @@ def left_out(ids: Sequence[str], subsets: int, amount: float, *, seed: int) -> l
     if not 0 < count < len(ids):
         raise ConfigError(
             f"{count} of {len(ids)} rows can't be left out.",
-            where="--leave-out",
+            where="`leave_out`",
             remedy="give a share below 1, or a number of rows",
         )
     rng = random.Random(seed)

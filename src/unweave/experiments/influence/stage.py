@@ -89,7 +89,7 @@ def _audit(config: InfluenceAuditConfig) -> dict[str, Any]:
             clock.lap("retraining")
     if "controls" in config.parts:
         if config.case is None:
-            raise ConfigError("Controls need a case.", where="--case", remedy="give a case folder")
+            raise ConfigError("Controls need a case.", where="`case`", remedy="give a case folder")
         result["controls"] = weight_controls(open_case(config.case), config)
         clock.lap("controls")
     result["seconds"] = clock.seconds
@@ -102,6 +102,6 @@ def _queries(config: InfluenceAuditConfig) -> list[Row]:
         return read_remembering(config.queries, config, remembered_columns(config.store)).rows[: config.max_queries]
     if config.case is None:
         raise ConfigError(
-            "Influence is asked for on queries.", where="--queries", remedy="give a file of rows, or --case"
+            "Influence is asked for on queries.", where="`queries`", remedy="give a file of rows, or `case`"
         )
     return open_case(config.case).rows("unwanted")[: config.max_queries]

@@ -63,7 +63,7 @@ def refit(method: FastNTK, context: Context) -> dict[str, Any]:
     if method.scaling != "target" and context.target is not None:
         raise ConfigError(
             f"The scaling '{method.scaling}' says how far to go: there is no target to stop at.",
-            where="scaling, target, target_loss",
+            where="`scaling`, `target`, `target_loss`",
             remedy="leave one of them out",
         )
     rows = [row for row in context.rows if row.weight]
@@ -74,7 +74,7 @@ def refit(method: FastNTK, context: Context) -> dict[str, Any]:
     if (need := 4 * size * sum(counts) / 2**30) > method.max_gib:
         raise ConfigError(
             f"The gradients of {sum(counts)} outputs take {need:.1f} GiB.",
-            where="max_gib",
+            where="`max_gib`",
             remedy="raise it, lower `outputs`, or give fewer rows",
         )
     now, gradients = output_gradients(problem, method.outputs)

@@ -76,7 +76,7 @@ def noise_spreads(
     if unit == 0:
         raise TrainingError(
             "Half of the parameters or more have no gradient from any retain row, or are zero: Fisher's noise has no scale.",
-            where="retain",
+            where="`retain`",
             remedy="give more retain rows, or use another method",
         )
     alpha = method.noise * unit

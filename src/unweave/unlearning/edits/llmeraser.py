@@ -87,7 +87,7 @@ def rows_of_curvature(
     if trained <= len(leaving):
         raise ConfigError(
             f"Of {trained} training rows {len(leaving)} are to go: none would stay.",
-            where="training_rows",
+            where="`training_rows`",
             remedy="give the number of all rows that the adapter was trained on, or leave it out",
         )
     weights = {name: sum(row.weight for row in rows) for name, rows in (("out", leaving), ("in", coming))}
@@ -211,7 +211,7 @@ def _clean_answers(method: LLMEraser, context: Context, leaving: Sequence[Forget
     if len(coming) != len(leaving):
         raise DataError(
             f"{len(leaving) - len(coming)} of {len(leaving)} rows to correct have no clean answer.",
-            where="forget",
+            where="`forget`",
             remedy="give a column response_clean, or use `request` removal",
         )
     return coming
@@ -219,7 +219,7 @@ def _clean_answers(method: LLMEraser, context: Context, leaving: Sequence[Forget
 
 def _new_rows(method: LLMEraser, context: Context, leaving: Sequence[ForgetRow]) -> list[ForgetRow]:
     if method.replacement is None:
-        raise ConfigError("A modification needs new rows.", where="replacement", remedy="give a file of them")
+        raise ConfigError("A modification needs new rows.", where="`replacement`", remedy="give a file of them")
     rows = read_training_rows(Path(method.replacement), context.options).rows
     found = {
         example.row_id: example for example in encode_rows(rows, context.loaded.tokenizer, context.options).examples
@@ -228,7 +228,7 @@ def _new_rows(method: LLMEraser, context: Context, leaving: Sequence[ForgetRow])
     if odd := sorted(set(found) ^ set(wanted)):
         raise DataError(
             f"New rows and rows to modify differ in {len(odd)} id(s), such as '{odd[0]}'.",
-            where=f"{method.replacement}, forget",
+            where=f"{method.replacement}, `forget`",
             remedy="give each row that is to change one new row of the same id",
         )
     return [replace(row, example=found[row.example.row_id], is_forget=False) for row in leaving]

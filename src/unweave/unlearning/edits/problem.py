@@ -31,7 +31,7 @@ def problem_of(context: Context, method: Edit, rows: Sequence[ForgetRow]) -> Pro
     if context.loaded.adapter is None or context.options.adapter_mode != "continue":
         raise ConfigError(
             f"{method.name} edits what an adapter has learned, and there is none to edit.",
-            where="model, adapter_mode",
+            where="`model`, `adapter_mode`",
             remedy="give an adapter folder and `adapter_mode` continue",
         )
     gradients = GradientConfig(parameters="lora", normalize="none", token_budget=method.token_budget)

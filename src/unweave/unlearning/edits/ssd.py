@@ -59,7 +59,7 @@ def dampen(method: SSD, context: Context) -> dict[str, Any]:
                 if selected
                 else "."
             ),
-            where="selection, dampening",
+            where="`selection`, `dampening`",
             remedy=f"a selection of {usual:.3g} takes a thousandth of the parameters; the dampening must be below the ratio",
         )
     told = apply_edit(context, parameters, delta, name=method.name, first=method.scale, target=None)

@@ -92,7 +92,7 @@ class DP2(Objective):
         if place == IN_MEMORY:
             raise ConfigError(
                 "How a model in memory was trained is recorded nowhere: dp2 needs the record of private training beside its adapter.",
-                where="model",
+                where="`model`",
                 remedy="load it with uw.load_model from the folder that `unweave train --dp-epsilon E` has made",
             )
         privacy = read_privacy(place)

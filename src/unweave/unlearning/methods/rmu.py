@@ -152,7 +152,7 @@ def chosen_layer(method: RMU, model: Any) -> int:
     if not 0 <= layer <= last:
         raise ConfigError(
             f"Layer {layer} can't be steered: the model has {last + 2} layers, and the last has only the norm above it.",
-            where="layer",
+            where="`layer`",
             remedy=f"give 0 to {last}" if last >= 0 else "use another method",
         )
     return layer
@@ -189,7 +189,7 @@ def trained_modules(method: RMU, model: Any, lora_targets: str) -> list[str]:
     if not found:
         raise ConfigError(
             f"No module of layers {layers[0]} to {top} is called {lora_targets}.",
-            where="lora_targets",
+            where="`lora_targets`",
             remedy="give names of the model's modules: those of the MLP's last linear layer, as the paper has it",
         )
     return found
