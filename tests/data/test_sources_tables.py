@@ -189,8 +189,8 @@ def test_an_option_that_a_source_has_nothing_for_is_told(tmp_path, capsys):
         assert "has no effect" not in capsys.readouterr().err
         for _ in range(2):
             assert len(answers(source, **every)) == 6
-        told = [line.partition(": --")[2] for line in capsys.readouterr().err.splitlines() if "has no effect" in line]
-        expected = [f"{name.replace('_', '-')} {every[name]} has no effect" for name in idle]
+        told = [line.partition(": ")[2] for line in capsys.readouterr().err.splitlines() if "has no effect" in line]
+        expected = [f"`{name}` {every[name]} has no effect" for name in idle]
         assert sorted(line.partition(" on it")[0] for line in told) == sorted(expected), source
 
 

@@ -103,4 +103,4 @@ def test_rows_that_are_kept_are_not_drawn_where_they_count_nothing(poisoned, tmp
     )
     assert result.details["never_drawn"] == {"forget": 0, "retain": 0}
     assert result.planned_steps == 2
-    assert any("--gamma: the forget part is the whole loss" in caution for caution in result.details["cautions"])
+    assert any("`gamma`: the forget part is the whole loss" in caution for caution in result.details["cautions"])
