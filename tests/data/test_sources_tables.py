@@ -233,8 +233,8 @@ def test_ids_of_the_hub_with_subset_and_revision(hub):
 @pytest.mark.parametrize(
     ("name", "options", "remedy"),
     [
-        ("owner/name", {}, "--subset with one of: small, large"),
-        ("owner/name:tiny", {}, "--subset with one of: small, large"),
+        ("owner/name", {}, "`subset` with one of: small, large"),
+        ("owner/name:tiny", {}, "`subset` with one of: small, large"),
         ("owner/name:small", {}, "`split` with one of: test"),
         ("owner/other", {}, "check the path, or the id and the network"),
         ("no such file", {}, "give a file"),
