@@ -39,6 +39,7 @@ jaxtyping.install_import_hook(
 
 import torch  # noqa: E402
 
+from tests.forks import Forks  # noqa: E402
 from tests.tiny import TinyTokenizer, tiny_model  # noqa: E402
 
 
@@ -67,11 +68,18 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """The longest first, so that no process ends alone with them."""
+    """The longest first, so that no process ends alone with them: what is made once of the real weights, then the files that are marked."""
     if config.getoption("--reverse"):
         items.reverse()
     else:
-        items.sort(key=lambda item: item.get_closest_marker("real_model") is None)
+        items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("real_model", "long")])
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory):
+    """Processes that start at once."""
+    with Forks(tmp_path_factory.mktemp("forks")) as started:
+        yield started
 
 
 @pytest.fixture

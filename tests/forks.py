@@ -1,8 +1,9 @@
-"""Processes that start at once: forks of one that has imported what takes seconds, for tests that kill one after another.
+"""Processes that start at once: forks of one that has imported what takes seconds, for tests that kill one after another, or need several at once.
 
-`Forks` starts that process and gives it one command at a time. Where a command is to die is said by time, or by the number of the change that it would
-make next to the disk: those are counted by an audit hook, which Python calls before a file is opened for writing, renamed, linked or removed, before a
-folder is made or removed, and before a database is opened. A file that is opened for writing counts twice: before it is there, and when it is there and empty.
+`Forks` starts that process and gives it a command, or several that run side by side. Where a command is to die is said by time, or by the number of the
+change that it would make next to the disk: those are counted by an audit hook, which Python calls before a file is opened for writing, renamed, linked or
+removed, before a folder is made or removed, and before a database is opened. A file that is opened for writing counts twice: before it is there, and when
+it is there and empty.
 """
 
 import contextlib
@@ -11,12 +12,16 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +51,7 @@ class Ended:
 
 
 class Forks:
-    """Runs commands, one at a time, in forks of a process that has imported them. Use it in a `with` block.
+    """Runs commands in forks of a process that has imported them. Use it in a `with` block; the fixture `forks` is one for all tests of a process.
 
     Args:
         scratch: A folder for what commands print.
@@ -91,21 +96,68 @@ class Forks:
             after: Kill it with SIGKILL after so many seconds.
             before: Code that the process runs first.
         """
-        job = {"line": line, "folder": str(folder), "at": at, "by": by, "after": after, "before": before}
-        self.process.stdin.write(json.dumps({**job, "scratch": str(self.scratch)}) + "\n")
+        self._start(Job(line, folder=folder, at=at, by=by, after=after, before=before))
+
+    def _start(self, *jobs: "Job", ranks: bool = False) -> None:
+        words = {"jobs": [asdict(job) for job in jobs], "ranks": ranks, "scratch": self.scratch}
+        own = {**os.environ, **ENVIRONMENT}
+        self.process.stdin.write(json.dumps({**words, "environment": own}, default=str) + "\n")
         self.process.stdin.flush()
 
     def end(self) -> Ended:
         """How the command that was begun first ended, once it has."""
+        (ended,) = self.ends()
+        return ended
+
+    def ends(self) -> list[Ended]:
+        """The same of those that were begun together."""
         answer = self.process.stdout.readline()
         assert answer, "the process that forks has died"
-        found = json.loads(answer)
-        return Ended(**{**found, "changes": tuple(found["changes"])})
+        return [Ended(**{**found, "changes": tuple(found["changes"])}) for found in json.loads(answer)]
 
     def run(self, line: str, **options: Any) -> Ended:
         """Run a command to its end; arguments as of `start`."""
         self.start(line, **options)
         return self.end()
+
+    def together(self, *lines: str, folder: Path) -> list[Ended]:
+        """Run commands side by side, each to its end.
+
+        Args:
+            *lines: The words of each.
+            folder: Where they run.
+
+        Returns:
+            How each ended.
+        """
+        self._start(*(Job(line, folder=folder) for line in lines))
+        return self.ends()
+
+    def programs(self, *programs: tuple[Any, ...], folder: Path, at: int | None = None) -> list[Ended]:
+        """Run programs side by side, each to its end.
+
+        Args:
+            *programs: Of each its code, and the words that it finds in `sys.argv[1:]`.
+            folder: Where they run.
+            at: Kill each with SIGKILL right before it makes this change to the disk.
+
+        Returns:
+            How each ended.
+        """
+        self._start(*(Job("", folder=folder, at=at, before=code, words=words) for code, *words in programs))
+        return self.ends()
+
+    def start_ranks(self, count: int, line: str = "", *, folder: Path, program: tuple[Any, ...] = ("",)) -> None:
+        """Begin a command in several processes with the environment that `torchrun` gives them.
+
+        Args:
+            count: How many.
+            line: Its words; empty where it is a program.
+            folder: Where they run.
+            program: As of `programs`.
+        """
+        code, *words = program
+        self._start(*(Job(line, folder=folder, before=code, words=words) for _ in range(count)), ranks=True)
 
 
 def forked(preparation: str, runs: list, arguments: list[str], *, scratch: Path) -> list[Ended]:
@@ -125,47 +177,76 @@ def forked(preparation: str, runs: list, arguments: list[str], *, scratch: Path)
         return [forks.run(line, folder=scratch, before=f"run = {run!r}\n{preparation}") for run in runs]
 
 
+@dataclass(frozen=True)
+class Job:
+    """What one process does: `before`, then the command of `line`; arguments as of `Forks.start`, with the words that `before` finds in `sys.argv[1:]`."""
+
+    line: str
+    folder: Path
+    at: int | None = None
+    by: int = signal.SIGKILL
+    after: float | None = None
+    before: str = ""
+    words: Sequence[Any] = ()
+
+
 def serve() -> None:
     """Fork for each job that stands on a line of stdin, and answer with a line."""
     for name in PRELOADED:
         importlib.import_module(name)
     for text in sys.stdin:
-        job = json.loads(text)
-        answer = _forked(job)
+        asked = json.loads(text)
+        answers = _forked(asked)
         # What a command imports is at hand for the next; importing computes nothing, so that forks stay safe.
-        for name in answer.pop("modules"):
+        for name in sorted({name for answer in answers for name in answer.pop("modules")}):
             try:
                 importlib.import_module(name)
             except Exception:  # a module that only comes with another's code, such as one made at run time
                 sys.modules.pop(name, None)
-        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.write(json.dumps(answers) + "\n")
         sys.stdout.flush()
 
 
-def _forked(job: dict[str, Any]) -> dict[str, Any]:
-    printed, told = (Path(job["scratch"]) / name for name in ("forked.out", "forked.json"))
-    errors = printed.with_suffix(".err")
-    told.unlink(missing_ok=True)
-    started = time.monotonic()
-    child = os.fork()
-    if not child:
-        _child(job, printed, errors, told)
-    if job["after"] is not None:
-        timer = threading.Timer(job["after"], _kill, [child])
+def _forked(asked: dict[str, Any]) -> list[dict[str, Any]]:
+    started, scratch, jobs = time.monotonic(), Path(asked["scratch"]), asked["jobs"]
+    ranks, children = _ranks(len(jobs)) if asked["ranks"] else [{} for _ in jobs], []
+    for number, (job, rank) in enumerate(zip(jobs, ranks, strict=True)):
+        told = scratch / f"forked{number}.json"
+        told.unlink(missing_ok=True)
+        child = os.fork()
+        if not child:
+            _child(job, {**asked["environment"], **rank}, told)
+        children.append((child, told))
+    timers = [
+        threading.Timer(job["after"], _kill, [child])
+        for job, (child, _) in zip(jobs, children, strict=True)
+        if job["after"] is not None
+    ]
+    for timer in timers:
         timer.start()
-        status = os.waitpid(child, 0)[1]
+    answers = [_answer(os.waitpid(child, 0)[1], told, started) for child, told in children]
+    for timer in timers:
         timer.cancel()
         timer.join()
-    else:
-        status = os.waitpid(child, 0)[1]
+    return answers
+
+
+def _ranks(count: int) -> list[dict[str, str]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    return [
+        {name: str(value) for name, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}
+        for rank in range(count)
+    ]
+
+
+def _answer(status: int, told: Path, started: float) -> dict[str, Any]:
     found = json.loads(told.read_text()) if told.is_file() else {"changes": [], "modules": []}
-    return {
-        "code": os.waitstatus_to_exitcode(status),
-        "seconds": time.monotonic() - started,
-        "printed": printed.read_text(errors="replace"),
-        "errors": errors.read_text(errors="replace"),
-        **found,
-    }
+    printed, errors = (told.with_suffix(ending).read_text(errors="replace") for ending in (".out", ".err"))
+    ended = {"code": os.waitstatus_to_exitcode(status), "seconds": time.monotonic() - started}
+    return {**ended, "printed": printed, "errors": errors, **found}
 
 
 def _kill(child: int) -> None:
@@ -173,20 +254,31 @@ def _kill(child: int) -> None:
         os.kill(child, signal.SIGKILL)
 
 
-def _child(job: dict[str, Any], printed: Path, errors: Path, told: Path) -> None:
+def _child(job: dict[str, Any], environment: dict[str, str], told: Path) -> None:
     """Runs the command; never returns."""
     os.chdir(job["folder"])
     # As at a terminal, also where the tests run in the background of a shell, which lets such processes ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    printed, errors = told.with_suffix(".out"), told.with_suffix(".err")
     for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, printed, os.O_WRONLY), (2, errors, os.O_WRONLY)):
         os.dup2(os.open(path, flags | os.O_CREAT | (os.O_TRUNC if number else 0), 0o600), number)
     code = 1
     try:
         from unweave.cli.main import main
 
-        exec(job["before"], {})
-        known, changes = set(sys.modules), _count(job["at"], job["by"], Path(job["folder"]))
-        code = main(shlex.split(job["line"]))
+        os.environ.clear()
+        os.environ.update(environment)
+        # Looked up anew in the environment that it has now.
+        tempfile.tempdir = None
+        sys.argv = ["-c", *map(str, job["words"])]
+        count = partial(_count, job["at"], job["by"], Path(job["folder"]))
+        changes = [] if job["line"] else count()
+        exec(job["before"], {"__name__": "__main__"})
+        if job["line"]:
+            known, changes = set(sys.modules), count()
+            code = main(shlex.split(job["line"]))
+        else:
+            known, code = set(sys.modules), 0
         told.write_text(json.dumps({"changes": list(changes), "modules": sorted(set(sys.modules) - known)}))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

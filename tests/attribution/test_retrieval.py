@@ -23,6 +23,8 @@ from unweave.jobs.trace import trace_answers
 from unweave.models.encoder import load_encoder
 from unweave.store.store import GradientStore
 
+pytestmark = pytest.mark.long
+
 K = 2048
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -15,6 +16,8 @@ from unweave import outputs, progress
 from unweave.cli.main import main
 from unweave.cli.table import TABLE
 from unweave.store.store import GradientStore
+
+pytestmark = pytest.mark.long
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200", "TERM": "dumb"}
 
@@ -88,7 +91,7 @@ def check_failure(done, code, *parts):
 
 def test_bad_input_gives_one_clear_message(world, tmp_path):
     base = ["--model", world / "base", "--output-dir", tmp_path / "o", "--dtype", "float32"]
-    check_failure(run_alone("train", *base, "--data", tmp_path / "absent.jsonl"), 1, "not found", "absent.jsonl")
+    check_failure(run("train", *base, "--data", tmp_path / "absent.jsonl"), 1, "not found", "absent.jsonl")
     wrong = write_rows(tmp_path / "wrong.jsonl", [{"ask": "q", "reply": "a"}])
     check_failure(run("train", *base, "--data", wrong), 2, "ask, reply", "--columns", "wrong.jsonl")
     empty = write_rows(tmp_path / "empty.jsonl", [ROWS[0], {"instruction": "q", "context": "", "response": ""}])
@@ -101,7 +104,7 @@ def test_bad_input_gives_one_clear_message(world, tmp_path):
     check_failure(
         run("trace", "--store", tmp_path / "nowhere", "--prompt", "x"), 1, "no gradient store", "unweave cache"
     )
-    check_failure(run("run", tmp_path / "no.yaml"), 2, "Config file not found", "no.yaml")
+    check_failure(run_alone("run", tmp_path / "no.yaml"), 2, "Config file not found", "no.yaml")
 
 
 def test_skipped_rows_are_reported_not_lost(world, tmp_path):
@@ -117,7 +120,7 @@ def test_skipped_rows_are_reported_not_lost(world, tmp_path):
     assert len(json.loads((tmp_path / "o/run.json").read_text())["problems"]) == 2
 
 
-def test_a_full_disk_is_said_and_a_rerun_goes_on(world, tmp_path):
+def test_a_full_disk_is_said_and_a_rerun_goes_on(world, tmp_path, forks):
     """The limit on file sizes stands in for the end of the disk: writes fail in the same places, with the same wrapping by the libraries."""
     options = [
         "cache",
@@ -132,12 +135,10 @@ def test_a_full_disk_is_said_and_a_rerun_goes_on(world, tmp_path):
         "--commit-rows",
         "2",
     ]
-    limited = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000)); "
-    code = limited + "from unweave.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, options)], capture_output=True, text=True, env=ENVIRONMENT, check=False
-    )
-    check_failure(done, 1, "disk is full")
+    limited = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))"
+    line = shlex.join(map(str, options))
+    ended = forks.run(line, folder=tmp_path, before=limited)
+    check_failure(subprocess.CompletedProcess(line, ended.code, ended.printed, ended.errors), 1, "disk is full")
     assert GradientStore.open(tmp_path / "s").row_ids() == []
     assert not list((tmp_path / "s").rglob(".tmp-*"))
     again = run(*options, "--json")

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +16,8 @@ from tests.folders import ROWS, save_model, write_rows
 from unweave.cli.main import main
 from unweave.store.maintenance import check_store
 from unweave.store.store import GradientStore
+
+pytestmark = pytest.mark.long
 
 COMMON = ["--parameters", "linear", "--dimension", "256", "--commit-rows", "3", "--dtype", "float32", "--quiet"]
 
@@ -94,19 +98,16 @@ def test_two_processes_of_torchrun_make_the_same_store(inputs, local, tmp_path):
     assert_same(tmp_path / "s", local)
 
 
-def test_a_killed_process_loses_nothing(inputs, local, tmp_path):
-    process = subprocess.Popen(
-        torchrun(inputs, tmp_path / "s"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
-    )
+def test_killed_processes_lose_nothing(inputs, local, tmp_path, forks):
+    line = shlex.join(arguments(inputs, tmp_path / "s", "--engine", "torchrun", "--json"))
+    forks.start_ranks(2, line, folder=tmp_path)
     commits = tmp_path / "s" / "commits"
     deadline = time.monotonic() + 500
     while time.monotonic() < deadline and not (commits.is_dir() and list(commits.glob("[0-9]*.json"))):
         time.sleep(0.02)
-    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for member in family:
+    for member in psutil.Process(forks.process.pid).children(recursive=True):
         member.kill()
-    process.wait()
-    psutil.wait_procs(family, timeout=200)
+    assert [ended.code for ended in forks.ends()] == [-signal.SIGKILL] * 2
     kept = GradientStore.open(tmp_path / "s").row_ids()
     assert kept
     assert main(arguments(inputs, tmp_path / "s")) == 0

@@ -19,6 +19,8 @@ from unweave.train.sft import fine_tune
 from unweave.valuation.config import CurveConfig
 from unweave.valuation.table import read_table, write_table
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):

@@ -26,23 +26,23 @@ def percentiles_of_rows(count: int) -> Callable[[Rng], bool]:
 
 def percentiles_of_answers(kind: str, queries: int) -> Callable[[Rng], bool]:
     """Percentiles of the areas of resampled answers, which repeat."""
-    truth = area_truth(kind, queries)
 
     def draw(rng: Rng) -> bool:
         table = tables(rng, queries)
         picks = rng.integers(0, queries, (300, queries))
-        return _holds(np.array([AREAS[kind](RELEVANT, table[pick].mean(axis=0)) for pick in picks]), truth)
+        return _holds(
+            np.array([AREAS[kind](RELEVANT, table[pick].mean(axis=0)) for pick in picks]), area_truth(kind, queries)
+        )
 
     return draw
 
 
 def queries_alone(models: int, queries: int) -> Callable[[Rng], bool]:
     """The LDS's percentiles over resampled queries, as if each had models of its own."""
-    truth = lds_truth(models, queries)
 
     def draw(rng: Rng) -> bool:
         own = np.array(rank_correlations(*retrained(rng, models, queries)))
-        return _holds(own[rng.integers(0, queries, (2000, queries))].mean(axis=1), truth)
+        return _holds(own[rng.integers(0, queries, (2000, queries))].mean(axis=1), lds_truth(models, queries))
 
     return draw
 

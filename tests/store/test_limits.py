@@ -4,7 +4,6 @@ import errno
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -52,15 +51,10 @@ def store_of(folder, shards):
     return store
 
 
-def test_thousands_of_shards_need_no_thousands_of_descriptors(tmp_path):
+def test_thousands_of_shards_need_no_thousands_of_descriptors(tmp_path, forks):
     store_of(tmp_path / "s", 150)
-    done = subprocess.run(
-        [sys.executable, "-c", FEW, str(tmp_path / "s"), str(tmp_path / "all")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == "done\n", done.stderr
+    (done,) = forks.programs((FEW, tmp_path / "s", tmp_path / "all"), folder=tmp_path)
+    assert done.printed == "done\n", done.errors
 
 
 def rows_of(folder):

@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -244,10 +242,10 @@ for number in range(start, start + 15):
 """
 
 
-def test_processes_that_commit_at_the_same_time_share_one_log(folder):
+def test_processes_that_commit_at_the_same_time_share_one_log(folder, forks):
     store = GradientStore.open(folder)
     with store.writing():
-        started = [subprocess.Popen([sys.executable, "-c", APPENDER, str(folder), str(start)]) for start in (100, 200)]
-        assert [process.wait() for process in started] == [0, 0]
+        ended = forks.programs(*((APPENDER, folder, start) for start in (100, 200)), folder=folder)
+        assert [one.code for one in ended] == [0, 0], ended
     assert check_store(GradientStore.open(folder)) == []
     assert len(GradientStore.open(folder).row_ids()) == 4 + 30

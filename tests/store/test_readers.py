@@ -1,7 +1,5 @@
 """One writer, many readers: what a reader has opened it can read, whatever is appended, compacted or repaired meanwhile."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -126,7 +124,6 @@ from unweave.store.maintenance import compact_store
 from unweave.store.store import GradientStore
 folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
 store = GradientStore.create(folder, make_spec(number_format="float32"))
-print("ready", flush=True)
 for turn in range(rounds):
     with store.writing():
         numbers = [turn * 10 + place for place in range(10)]
@@ -136,13 +133,16 @@ for turn in range(rounds):
         with store.writing():
             store.delete([f"r{turn * 10 + 3}", f"r{turn * 10 - 5}"])
         compact_store(store)
+(folder / "done").touch()
 """
 READER = """
-import json, sys
+import json, sys, time
 from pathlib import Path
 from unweave.store.store import GradientStore
 folder, turns = Path(sys.argv[1]), 0
 largest = 0
+while not (folder / "store.json").exists():
+    time.sleep(0.001)
 while not (folder / "done").exists() or not turns:
     store = GradientStore.open(folder)
     ids = store.row_ids()
@@ -157,26 +157,13 @@ print(json.dumps(turns))
 """
 
 
-def test_readers_beside_a_process_that_appends_deletes_and_compacts(tmp_path):
+def test_readers_beside_a_process_that_appends_deletes_and_compacts(tmp_path, forks):
     folder, rounds = tmp_path / "s", 40
 
-    def start(program, *more):
-        return subprocess.Popen(
-            [sys.executable, "-c", program, str(folder), *more],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    writer = start(WRITER, str(rounds))
-    assert writer.stdout.readline() == "ready\n"
-    reader = start(READER)
-    _, errors = writer.communicate()
-    assert writer.returncode == 0, errors
-    (folder / "done").touch()
-    turns, errors = reader.communicate()
-    assert reader.returncode == 0, errors
-    assert int(turns) >= 1
+    writer, reader = forks.programs((WRITER, folder, rounds), (READER, folder), folder=tmp_path)
+    assert writer.code == 0, writer.errors
+    assert reader.code == 0, reader.errors
+    assert int(reader.printed) >= 1
     store = GradientStore.open(folder)
     assert len(store.row_ids()) == rounds * 10 - rounds
     assert not store.deleted()

@@ -5,9 +5,6 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -165,21 +162,25 @@ def test_a_broken_description_is_named(tmp_path):
         GradientStore.open(store.folder)
 
 
-def test_two_writers_are_refused(tmp_path):
+SECOND = """
+import sys
+from pathlib import Path
+from unweave.errors import StoreError
+from unweave.store.store import GradientStore
+
+try:
+    with GradientStore.open(Path(sys.argv[1])).writing():
+        print("wrote")
+except StoreError as error:
+    print(error.what)
+"""
+
+
+def test_two_writers_are_refused(tmp_path, forks):
     store = GradientStore.create(tmp_path / "s", make_spec())
-    code = f"""
-        from pathlib import Path
-        from unweave.errors import StoreError
-        from unweave.store.store import GradientStore
-        try:
-            with GradientStore.open(Path({str(store.folder)!r})).writing():
-                print("wrote")
-        except StoreError as error:
-            print(error.what)
-    """
     with store.writing():
-        done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
-    assert f"Another process is writing to this store. It is process {os.getpid()} on " in done.stdout
+        (done,) = forks.programs((SECOND, store.folder), folder=tmp_path)
+    assert f"Another process is writing to this store. It is process {os.getpid()} on " in done.printed
 
 
 WRITER = """
@@ -191,7 +192,6 @@ from unweave.store.store import GradientStore
 store = GradientStore.create(Path(sys.argv[1]), make_spec(number_format="float32"))
 ids = [f"r{index}" for index in range(60)]
 with store.writing():
-    print("ready", flush=True)
     for row_id in store.pending(ids):
         sketch = torch.full((1, 64), float(row_id[1:]))
         store.commit([row_id], sketch, torch.ones(1), torch.ones(1))
@@ -199,19 +199,18 @@ with store.writing():
 """
 
 
-def test_kill_nine_loses_nothing_that_was_committed(tmp_path):
+def test_kill_nine_loses_nothing_that_was_committed(tmp_path, forks):
     folder = tmp_path / "s"
-    for lines in (3, 9, 17, 30):
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        said = [process.stdout.readline().strip() for _ in range(lines)]
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+    # Each goes on where the last was killed, and is killed at another of the changes to the disk of which a commit is made.
+    for at in (60, 63, 67, 71, 77):
+        (killed,) = forks.programs((WRITER, folder), folder=tmp_path, at=at)
+        assert killed.code == -signal.SIGKILL
+        assert killed.printed
         store = GradientStore.open(folder)
-        assert set(said[1:]) <= set(store.row_ids())
+        assert set(killed.printed.split()) <= set(store.row_ids())
         assert check_store(store) == []
-    subprocess.run([sys.executable, "-c", WRITER, str(folder)], check=True, capture_output=True)
+    (ended,) = forks.programs((WRITER, folder), folder=tmp_path)
+    assert ended.code == 0, ended.errors
     store = GradientStore.open(folder)
     assert sorted(store.row_ids()) == sorted(f"r{index}" for index in range(60))
     assert len(set(store.row_ids())) == 60

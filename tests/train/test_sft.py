@@ -1,9 +1,7 @@
 """Fine-tuning: it learns, resumes, leaves rows out, and gives standard adapters."""
 
 import json
-import os
-import subprocess
-import sys
+import shlex
 
 import pytest
 import torch
@@ -25,6 +23,8 @@ from unweave.train.optimizer import MasterAdamW
 from unweave.train.resuming import resumable
 from unweave.train.sft import fine_tune
 from unweave.train.snapshots import snapshot_folder
+
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_master_weights_keep_updates_that_bfloat16_would_lose():
     assert torch.equal(copy.masters[0], optimizer.masters[0])
 
 
-def test_two_processes_train_as_one_with_the_doubled_batch(tmp_path):
+def test_two_processes_train_as_one_with_the_doubled_batch(tmp_path, forks):
     """The last step of an epoch has a single row: one of the two processes then has nothing to do, and must take part all the same."""
     base = save_model(tmp_path / "base")
     rows = [{"id": f"r{i}", "instruction": f"add {i}", "response": "yes " * (1 + i % 5)} for i in range(9)]
@@ -241,25 +241,11 @@ def test_two_processes_train_as_one_with_the_doubled_batch(tmp_path):
         "0.5",
         "--json",
     ]
-    launch = [
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-    ]
-    port = ["--main_process_port", "0", "--dynamo_backend", "no"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *launch, *port, "-m", "unweave.cli.main", *arguments],
-        capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["rows"] == 9, "one of the processes speaks"
+    forks.start_ranks(2, shlex.join(arguments), folder=tmp_path)
+    first, second = forks.ends()
+    assert first.code == second.code == 0, first.errors
+    assert json.loads(first.printed)["rows"] == 9
+    assert second.printed == "", "one of the processes speaks"
     result = json.loads((tmp_path / "two/result.json").read_text())["result"]
     assert (result["steps"], result["tokens"]) == (alone.steps, alone.tokens)
     assert result["final_loss"] == pytest.approx(alone.final_loss, rel=1e-4)

@@ -9,6 +9,8 @@ import pytest
 
 import unweave as uw
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 UNKNOWN = "Any", "Unknown", "object"
 

@@ -1,11 +1,7 @@
 """A method inside a Hugging Face Trainer: the same training however a step is cut."""
 
 import json
-import os
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -158,26 +154,11 @@ if os.environ.get("RANK", "0") == "0":
 """
 
 
-def test_two_processes_make_the_steps_of_one(folder, tmp_path):
-    (tmp_path / "program.py").write_text(PROGRAM)
-    launch = [
-        "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
-        "--main_process_port", "0", "--dynamo_backend", "no",
-    ]  # fmt: skip
-    command = [sys.executable, *launch, str(tmp_path / "program.py"), str(folder), str(tmp_path / "two"), "2"]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300, env=_environment())  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_two_processes_make_the_steps_of_one(folder, tmp_path, forks):
+    forks.start_ranks(2, folder=tmp_path, program=(PROGRAM, folder, tmp_path / "two", 2))
+    for ended in forks.ends():
+        assert ended.code == 0, ended.errors[-3000:]
     moved, losses = json.loads((tmp_path / "two/MULTI_CPU.json").read_text())
     whole, one = trained(folder, tmp_path, "npo")
     assert (torch.tensor(moved) - whole).norm() < 1e-4 * whole.norm()
     assert losses == pytest.approx(one, rel=1e-4, abs=1e-4)
-
-
-def _environment():
-    root = str(Path(__file__).parents[2])
-    return {
-        **os.environ,
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]),
-    }

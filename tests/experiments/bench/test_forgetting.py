@@ -20,6 +20,8 @@ from unweave.train.sft import fine_tune
 from unweave.unlearning.config import config_of
 from unweave.unlearning.methods import NPO, available
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):

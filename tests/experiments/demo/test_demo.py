@@ -18,6 +18,8 @@ from unweave.experiments.demo.stages import Stages, command_line
 from unweave.report.report import ReportConfig, write_report
 from unweave.train.config import TrainConfig
 
+pytestmark = pytest.mark.long
+
 
 def test_a_stage_keeps_the_time_of_its_work(tmp_path):
     stages = Stages(tmp_path)
