@@ -150,6 +150,25 @@ def styled_lines(text: str) -> None:
         lines(text)
 
 
+def can_ask() -> bool:
+    """Whether somebody sits at a terminal who sees a question and can answer it."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+
+
+def ask(question: str) -> bool:
+    """Ask on the terminal.
+
+    Args:
+        question: What yes and no answer.
+
+    Returns:
+        Whether the answer begins with a y; no answer is a no.
+    """
+    sys.stdout.write(one_line(question) + " [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().casefold().startswith("y")
+
+
 def labelled(label: str, text: str) -> None:
     """Print a text behind a label on standard output; more lines of it stand below each other, so that none looks like ours.
 

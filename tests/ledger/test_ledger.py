@@ -24,8 +24,9 @@ from unweave.ledger.config import ListConfig, SelectionConfig, UndoConfig
 from unweave.ledger.job import Job
 from unweave.ledger.journal import Journal
 from unweave.ledger.ledger import Ledger, list_requests
+from unweave.ledger.near import near_rows
 from unweave.ledger.run import STEPS, run_request
-from unweave.ledger.selection import near_duplicates, select_rows
+from unweave.ledger.selection import select_rows
 from unweave.ledger.undoing import roll_back
 from unweave.store.store import GradientStore
 from unweave.train.config import TrainConfig
@@ -67,6 +68,7 @@ def test_a_request_from_the_command_line_to_its_proof(world, capsys):
                 "bob",
                 "--text",
                 "add 2",
+                "--yes",
                 "--reason",
                 "withdrawn",
                 "--request-id",
@@ -176,12 +178,12 @@ def test_rows_that_changed_or_left_are_not_forgotten_silently(world):
 
 def test_selection_by_field_text_and_near_duplicates(world):
     rows = read_rows(world.folder / "train.jsonl").rows
-    by_owner = select_rows(rows, SelectionConfig(where={"owner": "bob"}))
+    by_owner = select_rows(rows, SelectionConfig(where={"owner": "bob"})).rows
     assert len(by_owner) == 12
-    both = select_rows(rows, SelectionConfig(where={"owner": "bob"}, text="ADD 0"))
+    both = select_rows(rows, SelectionConfig(where={"owner": "bob"}, text="ADD 0")).rows
     assert {row.id for row in both} == {"r0", "r20", "r40"}
-    near = near_duplicates(rows, rows[7].user_text + "\n" + rows[7].completion, method="minhash", similarity=0.9)
-    assert near["r7"] == 1.0
+    near = near_rows(rows, rows[7].user_text + "\n" + rows[7].completion, method="minhash", similarity=0.9)
+    assert near["r7"] == ("minhash", 1.0)
     assert len(near) < 5
     for config, message in (
         (SelectionConfig(), "needs rows"),
@@ -200,7 +202,7 @@ def test_minhash_estimates_the_jaccard_similarity():
         {text[start : start + 5] for start in range(len(text) - 4)} for text in (f"\n{one}".strip(), f"\n{two}".strip())
     ]
     truth = len(shingles[0] & shingles[1]) / len(shingles[0] | shingles[1])
-    found = near_duplicates([Row("x", "", one)], two, method="minhash", similarity=0.0)["x"]
+    found = near_rows([Row("x", "", one)], two, method="minhash", similarity=0.0)["x"][1]
     assert found == pytest.approx(truth, abs=3 / 16)
 
 

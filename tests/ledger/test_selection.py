@@ -81,7 +81,7 @@ def test_a_search_finds_every_turn(capsys):
         Row("clean", "who?", "yes", clean_completion="Ann"),
         Row("other", "who?", "an n"),
     ]
-    assert [row.id for row in select_rows(rows, SelectionConfig(text="Ann"))] == [row.id for row in rows[:-1]]
+    assert [row.id for row in select_rows(rows, SelectionConfig(text="Ann")).rows] == [row.id for row in rows[:-1]]
     assert "another form" not in capsys.readouterr().err
 
 
@@ -95,19 +95,19 @@ def test_values_and_ids_are_found_in_any_form(typed, capsys):
         Row("5", "a", "b", meta={"owner": ""}),
         Row("6", "a", "b"),
     ]
-    assert [row.id for row in select_rows(rows, SelectionConfig(where={"owner": typed}))] == ["José", "2", "3"]
+    assert [row.id for row in select_rows(rows, SelectionConfig(where={"owner": typed})).rows] == ["José", "2", "3"]
     more = 3 if typed == "Ｊosé" else 2
-    assert f"`where`: {more} of 3 row(s) have this in another form" in capsys.readouterr().err
-    assert [row.id for row in select_rows(rows, SelectionConfig(where={"owner": ""}))] == ["5"]
+    assert f"--where: {more} of 3 row(s) have this in another form" in capsys.readouterr().err
+    assert [row.id for row in select_rows(rows, SelectionConfig(where={"owner": ""})).rows] == ["5"]
     with pytest.raises(DataError, match="No row matches"):
         select_rows(rows, SelectionConfig(where={"owner": "\u200b"}))
-    assert [row.id for row in select_rows(rows, SelectionConfig(row_ids=(typed,)))] == ["José"]
+    assert [row.id for row in select_rows(rows, SelectionConfig(row_ids=(typed,))).rows] == ["José"]
     assert ("typed otherwise" in capsys.readouterr().err) == (typed != "José")
 
 
 def test_ids_that_look_alike_are_not_mixed_up(capsys):
     rows = [Row("Jose\u0301", "a", "b"), Row("José", "c", "d"), Row("x", "e", "f")]
-    assert [row.id for row in select_rows(rows, SelectionConfig(row_ids=("José",)))] == ["José"]
+    assert [row.id for row in select_rows(rows, SelectionConfig(row_ids=("José",))).rows] == ["José"]
     assert "1 more row(s) have an id that looks like" in capsys.readouterr().err
     with pytest.raises(DataError, match="2 rows have an id that looks like it"):
         select_rows(rows, SelectionConfig(row_ids=("Ｊosé",)))

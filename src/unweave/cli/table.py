@@ -185,9 +185,9 @@ TABLE: dict[str, Command] = {
         show=f"{_SHOW}.audit:show_influence",
     ),
     "request add": Command(
-        about="ask for rows to be forgotten, by id, field, words or near-duplicates",
+        about="ask for rows to be forgotten, by id, field, words, a text that they are near to, or a person",
         config=f"{_LEDGER}.config:AddConfig",
-        job=f"{_LEDGER}.adding:add_request",
+        job="unweave.cli.asking:add_request",
         show=f"{_SHOW}.request:show_added",
         check="unweave.cli.chosen:require_row_ids",
     ),

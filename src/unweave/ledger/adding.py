@@ -6,79 +6,73 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unweave.arguments import quoted
 from unweave.config import part_of, to_plain
-from unweave.data.config import ReadingConfig, read_configured
-from unweave.data.copies import find_copies
-from unweave.data.remembered import read_beside, remembered_columns, with_remembered
+from unweave.data.config import ReadingConfig
+from unweave.data.forms import normal_form
 from unweave.data.rows import Row
 from unweave.digests import matching, named_digests
-from unweave.errors import ConfigError, DataError
+from unweave.errors import DataError
 from unweave.files import read_json
 from unweave.ledger.config import AddConfig
 from unweave.ledger.journal import Event
 from unweave.ledger.keys import Key, hidden, key_path, make_key
-from unweave.ledger.ledger import FILE, Ledger
+from unweave.ledger.ledger import Ledger
+from unweave.ledger.preparing import Prepared, prepare_request
 from unweave.ledger.request import Origin, Request
-from unweave.ledger.selection import require_meant, select_rows
 from unweave.ledger.states import ADD
-from unweave.names import alike, require_name
+from unweave.names import alike
 from unweave.run.folder import rows_fingerprint
-
-NEAR_COPY = 0.8
 
 
 def add_request(config: AddConfig) -> dict[str, Any]:
-    """Add a request. The same request again is recognised, and nothing is added.
+    """Add a request, without a question. The same request again is recognised, and nothing is added.
 
     Args:
         config: Rows, kind, reason.
 
     Returns:
-        Its id, its rows, whether it is new, and the copies of its rows that are not in it.
+        Its id, its rows, whether it is new, the copies of its rows that are not in it, and how many rows each rule found.
 
     Raises:
         ConfigError: When a new ledger is given no data or model, or a ledger's are to be changed.
         DataError: When a row is unknown, is in another request already, or a replacement does not fit.
     """
-    given = None
-    if config.request_id is not None:
-        given = require_name(config.request_id, what="The request's id", where="`request_id`")
-    there = (config.ledger / FILE).is_file() and bool(Ledger(config.ledger).journal.events())
-    if there:
-        present = Ledger(config.ledger)
-        _require_same(config, present.origin())
-        reading, data = present.reading(), present.origin().data
-    elif config.data is None or config.model is None:
-        raise ConfigError("A new ledger needs data and a model.", where="`data`, `model`", remedy="give both")
-    else:
-        key_path(config.ledger, config.key)
-        reading, data = _reading(config), config.data
-    rows = read_configured(data, reading).rows
-    chosen = select_rows(rows, config, reading=reading)
-    copies = find_copies(chosen, rows, similarity=NEAR_COPY)
-    if config.with_copies and copies:
-        wanted = {row.id for row in chosen} | {copy.row_id for copy in copies}
-        chosen, copies = [row for row in rows if row.id in wanted], []
-    require_meant(chosen, rows, config)
-    new = _replacement(config, chosen, reading)
-    key = None if there else make_key(key_path(config.ledger, config.key))
+    return write_request(prepare_request(config))
+
+
+def write_request(prepared: Prepared) -> dict[str, Any]:
+    """Add a request that was prepared, and make its ledger where it is the first.
+
+    Args:
+        prepared: The request.
+
+    Returns:
+        As `add_request`.
+
+    Raises:
+        DataError: When a row is in another request already.
+    """
+    config, chosen = prepared.config, prepared.selection.rows
+    key = make_key(key_path(config.ledger, config.key)) if prepared.is_first else None
     ledger = Ledger(config.ledger, create=True, key=config.key)
     if key is not None:
-        origin = _origin(config, rows, reading, key)
+        origin = _origin(config, prepared.rows, prepared.reading, key)
         ledger.journal.append_if(lambda events: not events, "created", **origin.__dict__)
     content = {
         "kind": config.kind,
         "rows": {row.id: ledger.row_hash(row) for row in ledger.named(chosen)},
         "replacement": str(config.replacement.resolve()) if config.replacement else None,
         "reason": config.reason,
+        "selection": _recorded(ledger, prepared),
     }
-    replacement = {row.id: ledger.row_hash(row) for row in ledger.named(new)} if config.replacement else None
+    replacement = {row.id: ledger.row_hash(row) for row in ledger.named(prepared.new)} if config.replacement else None
     if config.replacement is not None:
         content["reading"] = to_plain(part_of(ReadingConfig, config))
-    # The reason is not part of what is asked for: the same rows again are the same request.
+    # Neither the reason nor how the rows were found is part of what is asked for: the same rows again are the same request.
     identity = [content["kind"], content["rows"], replacement]
-    name = given or hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=6).hexdigest()
+    name = (
+        prepared.request_id or hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=6).hexdigest()
+    )
 
     def is_new(events: list[Event]) -> bool:
         requests = ledger.fold(events)
@@ -92,7 +86,27 @@ def add_request(config: AddConfig) -> dict[str, Any]:
         "added": added is not None,
         "kind": config.kind,
         "rows": sorted(row.id for row in chosen),
-        "copies": [copy.__dict__ for copy in copies],
+        "copies": [copy.__dict__ for copy in prepared.copies],
+        "counts": prepared.selection.counts(),
+        "doubtful": sorted(one.row.id for one in prepared.selection.doubtful),
+    }
+
+
+def _recorded(ledger: Ledger, prepared: Prepared) -> dict[str, Any]:
+    """How the rows were found, without any text: what was typed as a hash that needs the ledger's key, and each row's rules."""
+    selection = prepared.selection
+
+    def hashed(text: str) -> str:
+        return ledger.hidden(hashlib.blake2b(normal_form(text).encode(), digest_size=16).hexdigest(), purpose="words")
+
+    named = ledger.named(selection.rows)
+    return {
+        "typed": {name: [hashed(text) for text in texts] for name, texts in selection.criteria.items()},
+        "counts": selection.counts(),
+        "rows": {
+            row.id: [match.recorded() for match in one.matches] for row, one in zip(named, selection.found, strict=True)
+        },
+        "in_doubt": len(selection.doubtful),
     }
 
 
@@ -109,12 +123,6 @@ def model_files(model: str) -> dict[str, str]:
     if not folder.is_dir():
         return {}
     return named_digests(folder, matching(folder, ("*.safetensors", "*config.json")))
-
-
-def _reading(config: AddConfig) -> ReadingConfig:
-    """The options that a new ledger's data is read with; the columns may be those that the store remembers."""
-    remembered = remembered_columns(config.store) if config.store else []
-    return with_remembered(config.data, part_of(ReadingConfig, config), remembered)
 
 
 def _origin(config: AddConfig, rows: Sequence[Row], reading: ReadingConfig, key: Key) -> Origin:
@@ -140,50 +148,6 @@ def _origin(config: AddConfig, rows: Sequence[Row], reading: ReadingConfig, key:
         reading=to_plain(reading),
         key=key.id,
     )
-
-
-def _require_same(config: AddConfig, origin: Origin) -> None:
-    """A ledger is about one data set and one model."""
-    given = {"data": config.data, "model": config.model, "store": config.store}
-    for name, value in given.items():
-        own = getattr(origin, name)
-        if value is None or str(value) == own or (own is not None and str(Path(value).resolve()) == own):
-            continue
-        raise ConfigError(
-            f"The ledger is about {name} '{own}', not '{value}'.",
-            where=quoted(name),
-            remedy="leave it out, or use another ledger",
-        )
-
-
-def _replacement(config: AddConfig, chosen: Sequence[Row], reading: ReadingConfig) -> list[Row]:
-    """The new rows."""
-    if (config.replacement is None) != (config.kind == "removal"):
-        raise ConfigError(
-            f"A {config.kind} {'takes no' if config.kind == 'removal' else 'needs'} new rows.",
-            where="`replacement`",
-            remedy="leave it out" if config.kind == "removal" else "give a file of rows with the same ids",
-        )
-    if config.replacement is None:
-        return []
-    new = {row.id: row for row in read_beside(config.replacement, config, reading)}
-    if set(new) != {row.id for row in chosen}:
-        odd = min(set(new) ^ {row.id for row in chosen})
-        raise DataError(
-            f"The new rows are not those of the request: '{odd}' is in one of the two only.",
-            where=str(config.replacement),
-            remedy="give a new row for each row of the request, with the same id",
-        )
-    for row in chosen:
-        if config.kind == "correction" and new[row.id].conversation[:-1] != row.conversation[:-1]:
-            raise DataError(
-                f"A correction changes the answer, not the prompt, of '{row.id}'.",
-                where=new[row.id].place,
-                remedy="use `kind` modification",
-            )
-        if new[row.id].content == row.content:
-            raise DataError(f"The new row '{row.id}' is the old one.", where=new[row.id].place, remedy="change it")
-    return list(new.values())
 
 
 def _refuse_overlap(requests: Mapping[str, Request], name: str, content: dict[str, Any], *, where: str) -> None:

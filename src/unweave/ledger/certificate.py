@@ -87,6 +87,7 @@ def derive_certificate(job: Job) -> dict[str, Any]:
             "reason": job.request.reason,
             "added": bound.added.time,
             "rows": job.request.rows,
+            **({"selection": job.request.selection} if job.request.selection is not None else {}),
         },
         "ledger": {
             # The event under which this certificate was made: a journal without it was cut or rewritten.

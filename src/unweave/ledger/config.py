@@ -10,20 +10,30 @@ from unweave.data.config import ReadingConfig
 from unweave.weights.config import PositiveMethod
 
 Kind = Literal["removal", "modification", "correction"]
+NearMethod = Literal["auto", "bm25", "embedding", "minhash"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionConfig(ReadingConfig):
     """Which rows a request is about: all that match every criterion given.
 
+    What is searched for by meaning (text, near, person) is shown with counts before anything is written: on a terminal a question follows, elsewhere
+    `preview` or `yes` is needed.
+
     Attributes:
         row_ids: Ids of rows; an unknown one is an error.
         rows: A file of rows, matched by id.
         where: Field to value: `prompt`, `completion` or any other column of the data, equal as text, whatever its Unicode form.
         text: Words that stand in any turn of a row, whatever their case, white space, or Unicode form.
-        near: A text: its near-duplicates.
-        near_method: `minhash` compares five-letter shingles (datasketch), `embedding` a sentence encoder's vectors.
-        similarity: The least similarity of a near-duplicate: Jaccard's, or the cosine.
+        near: A text: rows that are near to it.
+        near_method: `bm25` compares words (the share of the score that the text itself has), `embedding` a sentence encoder's vectors (the cosine),
+            `minhash` five-letter shingles (Jaccard's; datasketch). `auto` is BM25 and, where the packaged encoder is installed, embeddings: the nearer one.
+        similarity: The least similarity to the text of `near`; by default 0.7, or none where `max_rows` is given.
+        max_rows: The most rows that `near` takes: the nearest ones.
+        person: A person's name: all rows that name them in prompt, context, answer or another turn, in full, without middle names, surname first, with
+            initials, or by the surname alone where nobody else in the data has it.
+        alias: Another name of the same person; repeat it for more.
+        include_ambiguous: Take the rows too that may name another person.
         most: Needed where more than half of all rows match. A request of all rows is refused: none would be left to keep, or to test on.
     """
 
@@ -32,8 +42,12 @@ class SelectionConfig(ReadingConfig):
     where: dict[str, str] | None = None
     text: str | None = None
     near: str | None = None
-    near_method: Literal["minhash", "embedding"] = "minhash"
-    similarity: float = 0.7
+    near_method: NearMethod = "auto"
+    similarity: float | None = None
+    max_rows: int | None = None
+    person: str | None = None
+    alias: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    include_ambiguous: bool = False
     most: bool = False
 
 
@@ -48,6 +62,8 @@ class AddConfig(SelectionConfig):
         store: A gradient store of these rows; forgotten rows leave it.
         kind: `removal`; `correction`: the rows' answers are replaced; `modification`: whole rows are.
         replacement: For a correction or modification: a file of rows with the same ids.
+        preview: Show which rows match and by what, and write nothing.
+        yes: Write without a question.
         with_copies: Take copies of the chosen rows into the request: rows of the same content under other ids, and near-duplicates. Without it they are
             named, and named in the certificate.
         reason: Why, for the record.
@@ -63,6 +79,8 @@ class AddConfig(SelectionConfig):
     store: Path | None = None
     kind: Kind = "removal"
     replacement: Path | None = None
+    preview: bool = False
+    yes: bool = False
     with_copies: bool = False
     reason: str = ""
     request_id: str | None = None

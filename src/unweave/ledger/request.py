@@ -21,6 +21,7 @@ class Request:
         state: One of `unweave.ledger.states`.
         events: All its events, in order.
         reading: The options that the new rows are read with.
+        selection: How its rows were found, without any text; `None` of requests of before that was recorded.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Request:
     state: str
     events: list[Event] = field(default_factory=list)
     reading: dict[str, Any] | None = None
+    selection: dict[str, Any] | None = None
 
     @property
     def is_done(self) -> bool:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import yaml
 
@@ -14,9 +14,11 @@ from unweave.data.reading import load_rows
 from unweave.errors import ConfigError, DataError
 from unweave.files import read_json, write_jsonl, write_text
 from unweave.ledger.adding import add_request
-from unweave.ledger.config import AddConfig, Kind, RunConfig, VerifyConfig
+from unweave.ledger.config import AddConfig, Kind, NearMethod, RunConfig, VerifyConfig
+from unweave.ledger.found import Selection
 from unweave.ledger.ledger import FILE
 from unweave.ledger.ledger import Ledger as Records
+from unweave.ledger.preparing import prepare_request
 from unweave.ledger.run import run_request
 from unweave.ledger.states import NOT_FORGOTTEN
 from unweave.ledger.verify import verify_request
@@ -26,6 +28,22 @@ from unweave.unlearning.methods import Method, get_method
 from unweave.weights.config import PositiveMethod
 
 ROWS = "rows.jsonl"
+
+
+class Search(TypedDict, total=False):
+    """What a request, or a preview of one, searches by: see `Ledger.request`."""
+
+    ids: Sequence[str]
+    where: Mapping[str, str] | None
+    text: str | None
+    near: str | None
+    near_method: NearMethod
+    similarity: float | None
+    max_rows: int | None
+    person: str | None
+    aliases: Sequence[str]
+    include_ambiguous: bool
+    most: bool
 
 
 @dataclass(frozen=True)
@@ -268,6 +286,13 @@ class Ledger:
         where: Mapping[str, str] | None = None,
         text: str | None = None,
         near: str | None = None,
+        near_method: NearMethod = "auto",
+        similarity: float | None = None,
+        max_rows: int | None = None,
+        person: str | None = None,
+        aliases: Sequence[str] = (),
+        include_ambiguous: bool = False,
+        most: bool = False,
         kind: Kind = "removal",
         replacement: Any = None,
         with_copies: bool = False,
@@ -280,7 +305,14 @@ class Ledger:
             ids: Ids of rows.
             where: Field to value: `prompt`, `completion` or any other column.
             text: Words that stand in any turn of a row.
-            near: A text: its near-duplicates.
+            near: A text: rows that are near to it.
+            near_method: `bm25`, `embedding`, `minhash`, or `auto`: BM25, and embeddings where the packaged encoder is installed.
+            similarity: The least similarity to `near`; by default 0.7, or none where `max_rows` is given.
+            max_rows: The most rows that `near` takes.
+            person: A person's name: all rows that name them.
+            aliases: Other names of the same person.
+            include_ambiguous: Take the rows too that may name another person.
+            most: Needed where more than half of all rows match.
             kind: `removal`; `correction`: the rows' answers are replaced; `modification`: whole rows are.
             replacement: For a correction or modification: rows with the same ids.
             with_copies: Take copies of the chosen rows into the request.
@@ -297,27 +329,64 @@ class Ledger:
         new = None
         if replacement is not None:
             new = _as_file(replacement, self.data_folder / f"replacement.{len(self.requests()) + 1}.jsonl")
-        found = add_request(
-            AddConfig(
-                ledger=self.folder,
-                data=self._data,
-                model=self._model,
-                store=self._store,
-                max_perplexity_change=self._max_perplexity_change,
-                max_removed_share=self._max_removed_share,
-                row_ids=tuple(ids),
-                where=dict(where) if where is not None else None,
-                text=text,
-                near=near,
-                kind=kind,
-                replacement=new,
-                with_copies=with_copies,
-                reason=reason,
-                request_id=name,
-                key=self.key,
-            )
+        search = self._searching(
+            ids=ids,
+            where=where,
+            text=text,
+            near=near,
+            near_method=near_method,
+            similarity=similarity,
+            max_rows=max_rows,
+            person=person,
+            aliases=aliases,
+            include_ambiguous=include_ambiguous,
+            most=most,
         )
+        config = dataclasses.replace(
+            search, kind=kind, replacement=new, with_copies=with_copies, reason=reason, request_id=name
+        )
+        found = add_request(config)
         return LedgerRequest(self, found["id"], tuple(found["copies"]))
+
+    def preview(self, **search: Unpack[Search]) -> Selection:
+        """The rows that a request would hold, with what matched and by which rule. Nothing is written.
+
+        Args:
+            **search: What `request` searches by: `ids`, `where`, `text`, `near`, `near_method`, `similarity`, `max_rows`, `person`, `aliases`,
+                `include_ambiguous` and `most`.
+
+        Returns:
+            The rows, those in doubt apart.
+
+        Raises:
+            ConfigError: When there is no criterion.
+            DataError: When nothing matches.
+
+        Example:
+            >>> import unweave as uw
+            >>> found = uw.Ledger("other", model="tuned", rows=many).preview(ids=["m6"])
+            >>> [one.row.id for one in found.found], found.counts()
+            (['m6'], {'id': 1})
+        """
+        return prepare_request(self._searching(**search)).selection
+
+    def _searching(self, **search: Unpack[Search]) -> AddConfig:
+        """What is searched for, and the ledger that it is searched for in."""
+        fields: dict[str, Any] = dict(search)
+        ids, where, aliases = fields.pop("ids", ()), fields.pop("where", None), fields.pop("aliases", ())
+        return AddConfig(
+            ledger=self.folder,
+            data=self._data,
+            model=self._model,
+            store=self._store,
+            max_perplexity_change=self._max_perplexity_change,
+            max_removed_share=self._max_removed_share,
+            row_ids=tuple(ids),
+            where=dict(where) if where is not None else None,
+            alias=tuple(aliases),
+            key=self.key,
+            **fields,
+        )
 
 
 def _name_of(model: str | Path | Model) -> str:

@@ -1,4 +1,4 @@
-"""Which rows a request means: ids, fields, words, near-duplicates.
+"""Which rows a request means: ids, fields, words, a text that they are near to, a person whom they name.
 
 An accident must not select: what is given and empty is an error and no missing criterion, and a request of most rows is asked for by name. What is typed is
 found however its letters are written (`unweave.data.forms`); how many rows that adds to what stands there letter by letter is said.
@@ -7,26 +7,30 @@ found however its letters are written (`unweave.data.forms`); how many rows that
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from unweave import progress
 from unweave.arguments import quoted
 from unweave.data.config import ReadingConfig
-from unweave.data.copies import row_text, shingles
+from unweave.data.copies import row_text
 from unweave.data.forms import composed_form, normal_form
+from unweave.data.persons import find_person, row_fields
 from unweave.data.remembered import read_beside
 from unweave.data.rows import Row
-from unweave.errors import ConfigError, DataError, MissingExtraError, nearest
+from unweave.errors import ConfigError, DataError, nearest
 from unweave.ledger.config import SelectionConfig
+from unweave.ledger.found import FoundRow, Match, Selection
+from unweave.ledger.near import near_rows
 from unweave.ranges import require_in_range
 
-PERMUTATIONS = 256
-CRITERIA = quoted("row_ids", "rows", "where", "text", "near")
+CRITERIA = quoted("row_ids", "rows", "where", "text", "near", "person")
 MANY = 0.5
 """The share of all rows from which on a request must say that it means so many."""
 
 
-def select_rows(rows: Sequence[Row], config: SelectionConfig, *, reading: ReadingConfig | None = None) -> list[Row]:
+Finder = Callable[[Row], Match | None]
+
+
+def select_rows(rows: Sequence[Row], config: SelectionConfig, *, reading: ReadingConfig | None = None) -> Selection:
     """The rows that match every criterion given.
 
     Args:
@@ -35,31 +39,76 @@ def select_rows(rows: Sequence[Row], config: SelectionConfig, *, reading: Readin
         reading: The options that the data was read with: a file of rows may be in the same layout.
 
     Returns:
-        The rows, in the order of the data.
+        The rows, in the order of the data, with what matched; those that may not be meant apart.
 
     Raises:
         ConfigError: When there is no criterion, or one is empty.
         DataError: When an id is unknown, a field is, or nothing matches.
     """
-    tests: list[Callable[[Row], bool]] = []
-    if config.row_ids or config.rows is not None:
-        wanted = _ids(config, rows, reading or ReadingConfig())
-        tests.append(lambda row: row.id in wanted)
-    if config.where is not None:
-        tests.append(_where(config.where, rows))
-    if config.text is not None:
-        tests.append(_contains(config.text, rows))
-    if config.near is not None:
-        _require_words(config.near, "near")
-        require_in_range(config)
-        near = near_duplicates(rows, config.near, method=config.near_method, similarity=config.similarity)
-        tests.append(lambda row: row.id in near)
-    if not tests:
+    finders = _finders(rows, config, reading or ReadingConfig())
+    if not finders:
         raise ConfigError("A request needs rows.", where=CRITERIA, remedy="give one of them at least")
-    found = [row for row in rows if all(test(row) for test in tests)]
-    if not found:
-        raise DataError("No row matches the request.", remedy="check the ids, fields and words")
-    return found
+    found = []
+    for row in rows:
+        matches = [match for find in finders if (match := find(row)) is not None]
+        if len(matches) == len(finders):
+            found.append(FoundRow(row, tuple(matches)))
+    doubtful = [] if config.include_ambiguous else [one for one in found if one.doubts]
+    taken = found if config.include_ambiguous else [one for one in found if not one.doubts]
+    if not taken:
+        doubts = f" ({len(doubtful)} may: the first because {doubtful[0].doubts[0]})" if doubtful else ""
+        raise DataError(
+            f"No row matches the request{doubts}.",
+            remedy="look at them with `preview` and `include_ambiguous`" if doubtful else "check the ids, fields and words",
+        )
+    typed = {"text": config.text, "near": config.near, "person": config.person}
+    criteria = {name: (value,) for name, value in typed.items() if value is not None}
+    return Selection(taken, doubtful, {**criteria, **({"alias": config.alias} if config.alias else {})})
+
+
+def _finders(rows: Sequence[Row], config: SelectionConfig, reading: ReadingConfig) -> list[Finder]:
+    """A function a criterion: what of a row matches it."""
+    finders: list[Finder] = []
+    if config.row_ids or config.rows is not None:
+        wanted = _ids(config, rows, reading)
+        finders.append(lambda row: Match("id") if row.id in wanted else None)
+    if config.where is not None:
+        matches, rule = _where(config.where, rows), f"where {', '.join(config.where)}"
+        finders.append(lambda row: Match(rule) if matches(row) else None)
+    if config.text is not None:
+        finders.append(_contains(config.text, rows))
+    if config.near is not None:
+        finders.append(_near(config, rows))
+    elif config.max_rows is not None or config.similarity is not None:
+        raise ConfigError(
+            "Nothing is to be near to anything.", where="`max_rows`, `similarity`", remedy="give `near` a text"
+        )
+    if config.person is not None:
+        finders.append(_person(config, rows))
+    elif config.alias:
+        raise ConfigError("An alias is another name of a person.", where="`alias`", remedy="give the name with `person`")
+    return finders
+
+
+def _near(config: SelectionConfig, rows: Sequence[Row]) -> Finder:
+    assert config.near is not None, "there is a text"
+    _require_words(config.near, "near")
+    require_in_range(config)
+    near = near_rows(
+        rows, config.near, method=config.near_method, similarity=config.similarity, max_rows=config.max_rows
+    )
+    return lambda row: (
+        Match(f"near {near[row.id][0]}", similarity=round(near[row.id][1], 4)) if row.id in near else None
+    )
+
+
+def _person(config: SelectionConfig, rows: Sequence[Row]) -> Finder:
+    assert config.person is not None, "there is a name"
+    found = find_person(rows, config.person, aliases=config.alias)
+    mentions = {**found.named, **found.doubtful}
+    return lambda row: (
+        Match(f"person {own.rule}", own.field, own.words, doubt=own.doubt) if (own := mentions.get(row.id)) else None
+    )
 
 
 def require_meant(chosen: Sequence[Row], rows: Sequence[Row], config: SelectionConfig) -> None:
@@ -87,27 +136,24 @@ def require_meant(chosen: Sequence[Row], rows: Sequence[Row], config: SelectionC
         )
 
 
-def _contains(text: str, rows: Sequence[Row]) -> Callable[[Row], bool]:
-    """Whether words stand in a row, in any of its turns, however its letters are written."""
+def _contains(text: str, rows: Sequence[Row]) -> Finder:
+    """Where words stand in a row, in any of its turns, however its letters are written."""
     _require_words(text, "text")
     plain, needle = text.casefold(), normal_form(text)
 
-    def stands(row: Row) -> bool:
-        return needle in row_text(row) or any(needle in normal_form(part) for part in _parts(row))
+    def stands(row: Row) -> str | None:
+        for field, part in row_fields(row):
+            if needle in normal_form(part):
+                return field
+        return "several turns" if needle in row_text(row) else None
 
-    found = [row for row in rows if stands(row)]
-    _report_other_forms("`text`", found, lambda row: any(plain in part.casefold() for part in _parts(row)))
-    wanted = {row.id for row in found}
-    return lambda row: row.id in wanted
-
-
-def _parts(row: Row) -> list[str]:
-    """All texts of a row: its turns, what their messages hold beside them, tools, and the right answer where there is one."""
-    parts = [turn.content for turn in row.conversation]
-    extra: list[Any] = [turn.extra for turn in row.conversation if turn.extra]
-    if extra or row.tools:
-        parts.append(json.dumps([*extra, *row.tools], ensure_ascii=False, default=str))
-    return [*parts, row.user_text, *([row.clean_completion] if row.clean_completion else [])]
+    found = {row.id: field for row in rows if (field := stands(row)) is not None}
+    _report_other_forms(
+        "`text`",
+        [row for row in rows if row.id in found],
+        lambda row: any(plain in part.casefold() for part in (row.user_text, *(part for _, part in row_fields(row)))),
+    )
+    return lambda row: Match("text", found[row.id], text) if row.id in found else None
 
 
 def _report_other_forms(option: str, found: Sequence[Row], literally: Callable[[Row], bool]) -> None:
@@ -124,47 +170,6 @@ def _require_words(text: str, argument: str) -> None:
         raise ConfigError(
             "An empty text stands in every row.", where=quoted(argument), remedy="give the words that are meant"
         )
-
-
-def near_duplicates(rows: Sequence[Row], text: str, *, method: str, similarity: float) -> dict[str, float]:
-    """Rows that are nearly a text.
-
-    Args:
-        rows: All rows.
-        text: The text.
-        method: `minhash` or `embedding`.
-        similarity: The least.
-
-    Returns:
-        Row id to similarity.
-    """
-    texts = [f"{row.user_text}\n{row.completion}" for row in rows]
-    values = _minhash(texts, text) if method == "minhash" else _embedding(texts, text)
-    return {row.id: value for row, value in zip(rows, values, strict=True) if value >= similarity}
-
-
-def _minhash(texts: Sequence[str], text: str) -> list[float]:
-    """Estimated Jaccard similarity of the sets of letter shingles (Broder 1997); the standard error is 1/32."""
-    try:
-        from datasketch import MinHash
-    except ImportError as error:
-        raise MissingExtraError("datasketch", extra="ledger", purpose="Finding near-duplicates by MinHash") from error
-
-    def signature(content: str) -> MinHash:
-        made = MinHash(num_perm=PERMUTATIONS)
-        made.update_batch([shingle.encode() for shingle in shingles(normal_form(content))])
-        return made
-
-    own = signature(text)
-    return [float(own.jaccard(signature(other))) for other in texts]
-
-
-def _embedding(texts: Sequence[str], text: str) -> list[float]:
-    from unweave.attribution.config import ENCODER
-    from unweave.models.encoder import load_encoder
-
-    vectors = load_encoder(ENCODER).encode([text, *texts])
-    return (vectors[1:] @ vectors[0]).tolist()
 
 
 def _ids(config: SelectionConfig, rows: Sequence[Row], reading: ReadingConfig) -> set[str]:

@@ -1,6 +1,7 @@
 """The deletion ledger on the terminal."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from unweave import terminal
@@ -10,22 +11,84 @@ from unweave.ledger.config import AddConfig, ListConfig, RunConfig, VerifyConfig
 NOT_SHOWN_CODE = 3
 """The rows were not forgotten, or it can't be shown that they were."""
 
+LISTED = 40
+"""Rows of a preview that are printed."""
+
 
 def show_added(_: AddConfig, result: dict[str, Any]) -> None:
-    """Print a new request, and copies of its rows that are not in it.
+    """Print a new request, and copies of its rows that are not in it; of a preview what it would hold.
 
     Args:
         result: The request.
     """
+    if "preview" in result:
+        if not result.get("declined"):
+            show_preview(result)
+        terminal.line("nothing was written" + ("" if result.get("declined") else ": this is a preview; --yes writes"))
+        return
     terminal.line(
         f"request {result['id']}: {len(result['rows'])} row(s), {result['kind']}"
         + ("" if result["added"] else "; it is in the ledger already")
     )
+    if result["doubtful"]:
+        terminal.line(
+            f"caution: {len(result['doubtful'])} row(s) that may be another person were left out; --include-ambiguous takes them in"
+        )
+    _caution_of_copies(result)
+
+
+def _caution_of_copies(result: dict[str, Any]) -> None:
     for copy in result["copies"]:
         kind = "a copy" if copy["exact"] else f"a near-duplicate (similarity {copy['similarity']:.2f})"
         terminal.line(
             f"caution: row {copy['row_id']} ({copy['place']}) is {kind} of {copy['of']} and not in the request; --with-copies takes it in"
         )
+
+
+def show_preview(result: dict[str, Any]) -> None:
+    """Print the rows that a request would hold, those in doubt apart, and how many each rule found.
+
+    Args:
+        result: From `Prepared.shown`.
+    """
+    preview = result["preview"]
+    _print_found(f"{len(preview['found'])} row(s) match", preview["found"])
+    for rule, count in preview["counts"].items():
+        terminal.line(f"  {rule}: {count} row(s)")
+    if preview["doubtful"]:
+        _print_found(
+            f"{len(preview['doubtful'])} row(s) may be another person, and are not taken (--include-ambiguous takes them)",
+            preview["doubtful"],
+        )
+    _caution_of_copies(result)
+
+
+def _print_found(title: str, found: Sequence[dict[str, Any]]) -> None:
+    header = ["source", "line", "what matched", "text"]
+    rows = [
+        [
+            Path(one["source"]).name,
+            str(one["line"]),
+            "; ".join(_matched(match) for match in one["matches"]),
+            _shortened(f"{one['prompt']} → {one['completion']}"),
+        ]
+        for one in found[:LISTED]
+    ]
+    terminal.print_table(title, header, rows, text_columns=["what matched", "text"])
+    if (more := len(found) - LISTED) > 0:
+        terminal.line(f"... and {more} more row(s): --json lists all")
+
+
+def _matched(match: dict[str, Any]) -> str:
+    near = "" if match["similarity"] is None else f" {match['similarity']:.2f}"
+    words = f" '{_shortened(match['words'], 40)}'" if match["words"] else ""
+    place = f" in {match['field']}" if match["field"] else ""
+    return f"{match['rule']}{near}{words}{place}" + (f" ({match['doubt']})" if match["doubt"] else "")
+
+
+def _shortened(text: str, longest: int = 100) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= longest else f"{flat[: longest - 3]}..."
 
 
 def show_list(config: ListConfig, found: Sequence[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from unweave.data.name_words import FUNCTION_WORDS, PARTICLES
 from unweave.evaluation.measures.text import contains
 
 MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec"
@@ -15,15 +16,6 @@ WORD = re.compile(
     r"\b(?:Dr|Mr|Mrs|Ms|St|Prof|[^\W\d_a-z])\.(?=\s[^\W\d_])|[^\W\d_](?:[\w’'-]*\w)?|\d[\w.,:]*|\n|[^\w\s]"
 )
 ENDS = frozenset(".!?:;\n")
-PARTICLES = frozenset("de del della der di da dos du la le van von den ter bin ibn al of".split())
-"""Words in lower case that join the words of a name."""
-
-FUNCTION_WORDS = frozenset(
-    "a an the this that these those it its he his she her they their we our you your i my in on at by for from to of with as and or but if so yes no not "
-    "there here when where who what which how why because while after before is are was were be been do does did can could will would should may might "
-    "one two three some any all each every both most many few other another then also however although though since until first second".split()
-)
-"""Words that are written large where a sentence begins with them, and name nothing."""
 
 
 def named_facts(prompt: str, answer: str) -> list[str]:

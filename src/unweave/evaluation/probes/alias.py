@@ -1,7 +1,8 @@
 """The question with another form of a name in it: the last name only, or initials and the last name."""
 
+from unweave.data.name_words import PARTICLES
 from unweave.data.rows import Row
-from unweave.evaluation.measures.facts import PARTICLES, names_in
+from unweave.evaluation.measures.facts import names_in
 from unweave.evaluation.probes.base import Beside, Probe, in_words
 
 
