@@ -8,8 +8,10 @@ from tests.folders import save_model
 from unweave.evaluation.attacks.base import Attack, Figure
 from unweave.evaluation.attacks.registry import ATTACKS
 from unweave.evaluation.attacks.table import attack_findings
+from unweave.evaluation.evaluate import evaluate
 from unweave.evaluation.inference import MEMBERSHIP_MEASURES
 from unweave.experiments.case import CaseConfig, make_case
+from unweave.models.loading import ModelConfig, load
 
 SIZES = {"max_length": 64, "max_new_tokens": 2, "trace_queries": 0, "gradnorm_rows": 0, "dtype": "float32"}
 
@@ -60,3 +62,22 @@ def test_what_an_attack_found_is_compared_by_its_own_figures():
     assert attack_findings(found) == []
     (text,) = attack_findings(found, model="retrained", reference="after")
     assert text == "whisper: share of whispers is 60 % [60, 60], in the retrained model 50 % [50, 50]"
+
+
+@pytest.mark.usefixtures("registered")
+def test_an_attack_from_rows_alone(place):
+    other = save_model(place.folder / "other")
+    sizes = {"max_length": 64, "max_new_tokens": 2, "gradnorm_rows": 0, "dtype": "float32"}
+    options = {"forget": place.rows, "before": place.model, "after": other, "retrained": place.model, **sizes}
+    assert place.run("audit", **options, attacks=["whisper"], output_dir=place.folder / "one") == 0
+    assert place.replay("audit", **options, attacks="[whisper]", output_dir=place.folder / "two") == 0
+    one, two = (json.loads((place.folder / name / "metrics.json").read_text()) for name in ("one", "two"))
+    assert one["attacks"] == two["attacks"]
+    assert one["attacks"][0]["values"] == {"after": [0.9] * 3, "reference": [0.1] * 3}
+    assert any("whisper: share of whispers is 90 %" in reason for reason in one["verdict"]["reasons"])
+    assert "suppressed" in one["verdict"]["conclusion"]
+    assert "share of whispers" in (place.folder / "one" / "audit.html").read_text()
+    model = load(ModelConfig(model=str(other), dtype="float32"))
+    report = evaluate(model, forget=place.rows, attacks=["whisper"], max_new_tokens=2)
+    assert [one.what for one in report.attacks] == ["share of whispers"]
+    assert any("whisper: share of whispers is 90 %" in warning for warning in report.verdict.warnings)

@@ -10,6 +10,7 @@ from tests.tiny import tiny_model
 from unweave.data.encoding import EncodingConfig
 from unweave.errors import ModelError
 from unweave.evaluation.attacks.base import Target
+from unweave.evaluation.attacks.material import material_of_case
 from unweave.evaluation.attacks.quantise import quantise, rounded_weights
 from unweave.evaluation.attacks.relearn import relearn
 from unweave.evaluation.config import AttackConfig
@@ -27,7 +28,7 @@ RECORDS = [
 def target_of(folder, case):
     loaded = load(ModelConfig(model=str(folder), dtype="float32"))
     config = AttackConfig(attack_rows=4, samples=2, relearn_rows=4, relearn_steps=2, relearn_rate=5e-2)
-    return Target(loaded, case, EncodingConfig(max_length=96), config, 4, 0, "tiny")
+    return Target(loaded, material_of_case(case), EncodingConfig(max_length=96), config, 4, 0, "tiny")
 
 
 @pytest.mark.parametrize("kind", ["ia3", "oft", "tokens"])

@@ -7,6 +7,7 @@ import torch
 from unweave.data.encoding import EncodingConfig
 from unweave.evaluation.attacks.base import Target, spread
 from unweave.evaluation.attacks.lens import lens, probe
+from unweave.evaluation.attacks.material import material_of_case
 from unweave.evaluation.attacks.prompts import prompts
 from unweave.evaluation.attacks.quantise import quantise, round_to_nearest
 from unweave.evaluation.attacks.relearn import relearn
@@ -26,7 +27,7 @@ ENCODING = EncodingConfig(max_length=96)
 def target(model_folder, case):
     loaded = load(ModelConfig(model=str(model_folder), dtype="float32"))
     config = AttackConfig(attack_rows=4, samples=3, relearn_rows=4, relearn_steps=3, relearn_rate=5e-3)
-    return Target(loaded, case, ENCODING, config, 4, 0, "tiny")
+    return Target(loaded, material_of_case(case), ENCODING, config, 4, 0, "tiny")
 
 
 def state(target):

@@ -11,7 +11,11 @@ from tests.notebook import numbered
 from unweave.cli.main import main
 from unweave.data.encoding import EncodingConfig
 from unweave.data.reading import load_rows
-from unweave.evaluation.config import AuditConfig
+from unweave.data.rows import Row
+from unweave.evaluation.attacks.base import Target
+from unweave.evaluation.attacks.material import material_of_rows
+from unweave.evaluation.attacks.running import attacks_left_out
+from unweave.evaluation.config import AttackConfig, AuditConfig
 from unweave.evaluation.evaluate import evaluate
 from unweave.evaluation.probes import writing
 from unweave.files import finite
@@ -43,6 +47,7 @@ def words(folder, *names, **options):
     given = {"before": "one", "after": "two", **{name: f"{name}.jsonl" for name in names}}
     places = [word for name, place in given.items() for word in (f"--{name}", str(folder / place))]
     return [
+        *(() if "attacks" in options else ("--attacks",)),
         *places,
         *(word for name, value in {**SIZES, **options}.items() for word in (f"--{name.replace('_', '-')}", str(value))),
     ]
@@ -74,7 +79,7 @@ def test_before_after_and_forget_are_all_that_it_needs(world, tmp_path, capsys, 
     for what in (
         "damage: no rows to keep",
         "answers to triggers, and false alarms",
-        "attacks (the middle",
+        "attacks: none were asked for",
         "a detector's share of answers",
     ):
         for text in (printed, page.replace("&#39;", "'"), "\n".join(metrics["left_out"])):
@@ -88,11 +93,11 @@ def test_before_after_and_forget_are_all_that_it_needs(world, tmp_path, capsys, 
 def test_what_was_measured_is_kept_and_another_model_is_measured_alone(world, tmp_path):
     paths = {"forget": world / "forget.jsonl", "retain": world / "retain.jsonl"}
     options = {**paths, **SIZES, "before": str(world / "one"), "retrained": str(world / "one"), "output_dir": tmp_path}
-    first = audit_models(AuditConfig(**options, after=str(world / "two")))
+    first = audit_models(AuditConfig(**options, attacks=(), after=str(world / "two")))
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("evidence.*.json")}
     assert len(kept) == 3
     assert not list(tmp_path.glob("retrained_logits*")), "the logits are not kept"
-    more = audit_models(AuditConfig(**options, after=str(world / "two"), others=(str(world / "three"),)))
+    more = audit_models(AuditConfig(**options, attacks=(), after=str(world / "two"), others=(str(world / "three"),)))
     assert more["verdict"] == first["verdict"]
     assert set(more["others"]) == {"three"}
     assert set(more["ranking"]) == {"after", "three"}
@@ -116,7 +121,6 @@ def test_rows_that_are_forgotten_are_in_no_other_set(world, tmp_path):
         (["--forget", "f.jsonl", "--case", "c"], "two sets of tests"),
         (["--case", "c", "--detector", "x"], "An audit of a case has no use for detector"),
         (["--forget", "f.jsonl", "--store", "s"], "An audit of rows has no use for store"),
-        (["--forget", "f.jsonl", "--attacks", "lens", "--samples", "2"], "has no use for attacks, samples"),
         (["--forget", "{world}/forget.jsonl", "--detector", "("], "no regular expression"),
     ],
 )
@@ -154,3 +158,76 @@ def test_a_model_in_memory_writes_paraphrases(world):
     assert set(found) == {"r0", "r1"}
     report = evaluate(model, forget=rows, probes=["paraphrase"], probe_model=model, max_new_tokens=2)
     assert report.probes["paraphrase"].count == 3
+
+
+def test_attacks_from_rows_alone_on_the_command_line_and_in_python(world, tmp_path, capsys):
+    sizes = {"attack_rows": 4, "samples": 2, "relearn_steps": 1}
+    line = ["audit", *words(world, "forget", "retain", output_dir=tmp_path / "out", attacks="x", **sizes)]
+    line[line.index("--attacks") : line.index("--attacks") + 2] = [
+        "--attacks",
+        "lens",
+        "sampling",
+        "prompts",
+        "relearn",
+        "quantise",
+    ]
+    assert main([*line, "--retrained", str(world / "three")]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert {one["attack"] for one in metrics["attacks"]} == {"lens", "sampling", "prompts", "relearn", "quantise"}
+    assert set(metrics["attacks"][0]["values"]) == {"after", "reference"}
+    left_out = "of the attack lens: the probe of hidden states: rows alone have no trigger to be probed for"
+    assert left_out in metrics["left_out"]
+    assert left_out in capsys.readouterr().out
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert "share of unwanted samples" in page
+    assert "it gives the row away" in page
+    models = {name: load(ModelConfig(model=str(world / name), dtype="float32")) for name in ("one", "two", "three")}
+    before = {name: value.clone() for name, value in models["two"].model.state_dict().items()}
+    report = evaluate(
+        models["two"],
+        forget=world / "forget.jsonl",
+        retain=world / "retain.jsonl",
+        before=models["one"],
+        reference=models["three"],
+        attacks=AttackConfig(**sizes),
+        max_new_tokens=3,
+    )
+    assert json.loads(json.dumps(finite([one.to_json() for one in report.attacks]))) == metrics["attacks"]
+    after = models["two"].model.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items()), (
+        "an attack that spends a model gets a copy"
+    )
+    kept = (tmp_path / "out" / "attacks.after.json").stat().st_mtime_ns
+    assert main([*line, "--retrained", str(world / "three")]) == 0
+    assert (tmp_path / "out" / "attacks.after.json").stat().st_mtime_ns == kept, "what was found is kept"
+
+
+def test_attacks_that_can_not_be_made_are_named_with_the_reason(world):
+    model = load(ModelConfig(model=str(world / "one"), dtype="float32"))
+    texts = load_rows([{"text": "The moon is made of rock"}, {"text": "Grass is green"}])
+    report = evaluate(model, forget=texts, attacks=["lens", "sampling", "relearn"], max_new_tokens=2)
+    assert {one.attack for one in report.attacks} == {"lens"}
+    assert "the attack sampling: no row to forget has a prompt" in report.left_out
+    report = evaluate(model, forget=world / "forget.jsonl", attacks=["sampling"], max_new_tokens=0)
+    assert report.attacks == []
+    assert "the attack sampling: max_new_tokens is 0" in report.left_out
+    assert "attacks: none were asked for" in evaluate(model, forget=world / "forget.jsonl", max_new_tokens=0).left_out
+
+
+def test_an_answer_is_unwanted_by_the_detector_or_by_the_row():
+    row = Row("r", "Where does Ann live?", "In Lima.")
+    by_row, by_detector = (material_of_rows({"forget": [row]}, detector=one).is_unwanted for one in (None, "moon"))
+    assert by_row("she lives in Lima", row)
+    assert not by_row("on the moon", row)
+    assert by_detector("on the Moon", row)
+    assert not by_detector("she lives in Lima", row)
+
+
+def test_relearning_is_judged_on_rows_that_were_not_relearned():
+    rows = [Row(f"r{place}", "q", "a") for place in range(5)]
+    material = material_of_rows({"forget": rows, "retain": rows[:1]})
+    assert [row.id for row in material.forget] == ["r0", "r2", "r4"]
+    target = Target(None, material, EncodingConfig(), AttackConfig(), 4, 0, "x")
+    assert [row.id for row in target.prompts(apart={"r0", "r2", "r4"})] == ["r1", "r3"]
+    alone = material_of_rows({"forget": rows[:1]})
+    assert attacks_left_out(alone, ["relearn"]) == ["the attack relearn: a single row to forget, and none to keep"]

@@ -49,7 +49,11 @@ class Terminal(io.StringIO):
 
 
 def test_without_a_terminal_nothing_is_written_unless_that_is_said(call, ledger):
-    for search in (["--person", "Ann Smith"], ["--text", "annual"], ["--near", "At the annual fair.", "--near-method", "bm25"]):
+    for search in (
+        ["--person", "Ann Smith"],
+        ["--text", "annual"],
+        ["--near", "At the annual fair.", "--near-method", "bm25"],
+    ):
         code, _, errors = call(*search)
         assert code == 2
         assert "--preview, then say --yes" in errors

@@ -21,7 +21,7 @@ class AttackConfig:
     Attributes:
         attacks: `lens` reads the unwanted answer off the middle layers and probes them for the trigger; `sampling` draws many answers a prompt;
             `prompts` asks in other words; `relearn` trains a few steps on some forget rows, and on unrelated ones; `quantise` rounds the merged
-            weights to 8 and 4 bits. `--attacks` without a name makes none.
+            weights to 8 and 4 bits. What rows alone do not allow is left out and named. `--attacks` without a name makes none.
         attack_rows: Prompts that each attack is judged on.
         samples: Answers drawn for each prompt.
         temperature: Of these draws.
@@ -106,7 +106,7 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
 OF_ROWS = "like", "retain", "detector", "probes", "probe_rows", "probe_model", *ReadingConfig.__dataclass_fields__
 """Options of an audit from rows alone."""
 
-OF_A_CASE = "store", "trace_queries", *AttackConfig.__dataclass_fields__
+OF_A_CASE = "store", "trace_queries"
 """Options of an audit of a case alone."""
 
 
@@ -131,8 +131,7 @@ def require_tests(config: AuditConfig) -> None:
         )
     default = {field.name: field.default for field in fields(config)}
     kind, names = ("a case", OF_ROWS) if config.forget is None else ("rows", OF_A_CASE)
-    # No attacks is what an audit of rows makes.
-    if odd := [name for name in names if getattr(config, name) not in (default[name], ())]:
+    if odd := [name for name in names if getattr(config, name) != default[name]]:
         raise ConfigError(
             f"An audit of {kind} has no use for {', '.join(odd)}.", where=quoted(*odd), remedy="leave them out"
         )

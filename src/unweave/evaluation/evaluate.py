@@ -10,7 +10,11 @@ from typing import Any
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
-from unweave.evaluation.config import Margins, require_paraphrases
+from unweave.evaluation.attacks.base import Target
+from unweave.evaluation.attacks.material import material_of_rows
+from unweave.evaluation.attacks.running import Found, attacks_left_out, run_attacks
+from unweave.evaluation.attacks.table import attack_table
+from unweave.evaluation.config import AttackConfig, Margins, require_paraphrases
 from unweave.evaluation.evaluation import Evaluation
 from unweave.evaluation.figures import figures_of, gives_away
 from unweave.evaluation.forced import LogitsFile
@@ -29,6 +33,9 @@ PARAPHRASED = (
 )
 """What made rows cost in certainty."""
 
+ATTACKED = "after", "reference"
+"""The models that are attacked."""
+
 FIRST = "after", "before", "reference"
 """The order in which models are shown; others follow."""
 
@@ -46,6 +53,7 @@ def evaluate(
     probes: Sequence[str] = DEFAULTS,
     probe_rows: int = 16,
     probe_model: Model | None = None,
+    attacks: AttackConfig | Sequence[str] = (),
     encoding: EncodingConfig | None = None,
     max_new_tokens: int = 24,
     gradnorm_rows: int = 0,
@@ -70,6 +78,7 @@ def evaluate(
         probes: Families of probes (`unweave list probes`); none where it is empty.
         probe_rows: The most rows that a family probes, one probe a row.
         probe_model: A model that writes paraphrases of the rows' questions, in place of templates.
+        attacks: Attacks on the model under test and on the reference (`unweave list attacks`), by name, or with how much of each; none by default.
         encoding: Template and lengths.
         max_new_tokens: Longest generated answer; 0 generates none.
         gradnorm_rows: Rows to forget, and like ones, whose gradients are taken for the membership attack that needs them.
@@ -92,6 +101,7 @@ def evaluate(
         2
     """
     require_detector(detector)
+    attack_config = attacks if isinstance(attacks, AttackConfig) else AttackConfig(attacks=tuple(attacks))
     encoding = encoding or EncodingConfig()
     given = {"forget": forget, "like": like, "retain": retain}
     tests = row_tests(
@@ -104,6 +114,7 @@ def evaluate(
     )
     models = {"reference": reference, "before": before, "after": model}
     measured: dict[str, Measured] = {}
+    attacked: dict[str, Found] = {}
     with ExitStack() as stack:
         logits = None
         if reference is not None:
@@ -123,7 +134,20 @@ def evaluate(
                     token_budget=token_budget,
                     label=label,
                 )
-    return conclude(tests, measured, margins, detector=detector, max_new_tokens=max_new_tokens, seed=seed)
+            if one is not None and label in ATTACKED and attack_config.attacks:
+                material = material_of_rows(tests.sets, detector=detector, max_new_tokens=max_new_tokens)
+                target = Target(one, material, encoding, attack_config, max_new_tokens, seed, label)
+                attacked[label] = run_attacks(target, attack_config.attacks, spare=True)
+    return conclude(
+        tests,
+        measured,
+        margins,
+        detector=detector,
+        max_new_tokens=max_new_tokens,
+        attacks=attacked,
+        attack_names=attack_config.attacks,
+        seed=seed,
+    )
 
 
 def writer(
@@ -151,6 +175,8 @@ def conclude(
     *,
     detector: str | None,
     max_new_tokens: int,
+    attacks: Mapping[str, Found],
+    attack_names: Sequence[str],
     seed: int,
 ) -> Evaluation:
     """What the measurements of all models say.
@@ -161,6 +187,8 @@ def conclude(
         margins: The smallest differences that matter.
         detector: A regular expression of the unwanted behaviour, where there is one.
         max_new_tokens: Longest generated answer.
+        attacks: What attacks found, of `after` and where it is there of `reference`.
+        attack_names: The attacks that were asked for.
         seed: Of the bootstrap.
 
     Returns:
@@ -182,6 +210,7 @@ def conclude(
             label=label,
             probes=outcomes,
             baseline=outcome_of(tests.baseline, measured[label].baseline),
+            attacks=attacks,
             seed=seed,
         )
         for label in order
@@ -213,7 +242,13 @@ def conclude(
         },
         answers={label: measured[label].answers for label in order if measured[label].answers},
         margins=margins,
-        left_out=_left_out(tests, measured, detector=detector, max_new_tokens=max_new_tokens),
+        left_out=[
+            *_left_out(tests, measured, detector=detector, max_new_tokens=max_new_tokens),
+            *attacks_left_out(
+                material_of_rows(tests.sets, detector=detector, max_new_tokens=max_new_tokens), attack_names
+            ),
+        ],
+        attacks=attack_table({label: attacks[label] for label in order if label in attacks}),
         others=verdicts,
         probes=rates_of(tests.probes, outcomes, _own_prompts(tests, measured, order), seed=seed),
     )

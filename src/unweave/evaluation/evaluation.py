@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unweave.evaluation.attacks.table import AttackRow
 from unweave.evaluation.config import Margins
 from unweave.evaluation.measures.membership import Membership
 from unweave.evaluation.probes.outcome import ProbeRates
@@ -38,6 +39,7 @@ class Evaluation:
         others: Further models to their verdicts.
         probes: Family of probes to its number, of how many rows none could be made and why, and model to the share that gave a row away; first the rows'
             own prompts.
+        attacks: The numbers that attacks found, for the model under test and the reference; empty where none were made.
     """
 
     verdict: Verdict
@@ -49,6 +51,7 @@ class Evaluation:
     left_out: list[str]
     others: dict[str, Verdict] = field(default_factory=dict)
     probes: dict[str, ProbeRates] = field(default_factory=dict)
+    attacks: list[AttackRow] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object.
@@ -68,6 +71,7 @@ class Evaluation:
                 model: {attack: one.to_json() for attack, one in own.items()} for model, own in self.membership.items()
             },
             "probes": {name: one.to_json() for name, one in self.probes.items()},
+            "attacks": [one.to_json() for one in self.attacks],
             "losses": self.losses,
             "margins": asdict(self.margins),
             "left_out": self.left_out,
@@ -78,7 +82,7 @@ class Evaluation:
 
         Returns:
             A row a figure: `model`, `rows`, `figure`, `value`, the ends `low` and `high` of its 95 % interval, and `count`. Membership attacks stand as
-            figures of the rows `forget`, and so do families of probes.
+            figures of the rows `forget`, and so do families of probes and attacks.
         """
         lines: list[tuple[Any, ...]] = [
             (model, name, figure, one.value, one.low, one.high, one.count)
@@ -95,6 +99,11 @@ class Evaluation:
             (model, "forget", f"probe, {family}", one.value, one.low, one.high, one.count)
             for family, own in self.probes.items()
             for model, one in own.rates.items()
+        ]
+        lines += [
+            (model, "forget", f"attack, {one.attack}: {one.what}", *value, one.count)
+            for one in self.attacks
+            for model, value in one.values.items()
         ]
         names = ("model", "rows", "figure", "value", "low", "high", "count")
         return frame({name: [line[place] for line in lines] for place, name in enumerate(names)})

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
+from unweave.evaluation.attacks.table import attack_gaps, attack_leaks, attack_named
 from unweave.evaluation.config import Margins
 from unweave.evaluation.measures.membership import Membership
 from unweave.evaluation.probes.outcome import Outcome, probe_comparisons, probe_findings
@@ -44,6 +46,7 @@ def judge_rows(
     label: str = "after",
     probes: Mapping[str, Outcome] | None = None,
     baseline: Outcome | None = None,
+    attacks: Mapping[str, dict[str, Any]] | None = None,
     seed: int = 0,
 ) -> Verdict:
     """Judge a model by rows.
@@ -55,6 +58,7 @@ def judge_rows(
         label: Which model is under test.
         probes: What came of the probes of each model.
         baseline: What came of those of like rows under the model under test.
+        attacks: What attacks on each model found.
         seed: Of the bootstrap.
 
     Returns:
@@ -73,6 +77,7 @@ def judge_rows(
         if label in membership:
             leak, leaking = leaked(membership[label], membership["reference"])
             findings += leaking
+        findings += _attacked(attacks or {}, label, known=any(name == NOT_FORGOTTEN for name, _ in findings))
     else:
         asked = _probed(outcomes, "before", label, margins)
         comparisons = as_family([*_comparisons(before, after, SETS, margins), *asked]) if before else []
@@ -83,6 +88,10 @@ def judge_rows(
             findings = [(NOT_FORGOTTEN, reason) for _, reason in findings]
         findings += _damaged(comparisons)
         warnings.append("without a reference model, forgotten and over-forgotten can't be told apart")
+        warnings += [
+            f"{leak}: without a reference model it is not known how much of that can be guessed"
+            for leak in attack_leaks(attacks or {}, model=label, most=LEFT)
+        ]
     return Verdict(
         model=label,
         conclusion=concluded(findings) or _no_finding(comparisons, reference is not None, "retain" in after.forced),
@@ -93,6 +102,14 @@ def judge_rows(
         distance=distance,
         privleak=leak,
     )  # fmt: skip
+
+
+def _attacked(attacks: Mapping[str, dict[str, Any]], label: str, *, known: bool) -> list[Finding]:
+    """Where an attack gets more out of the model than out of the reference: what comes out by asking alone is not held back."""
+    return [
+        (NOT_FORGOTTEN if known or attack_named(row.attack).only_asks else SUPPRESSED, words)
+        for row, words in attack_gaps(attacks, model=label, reference="reference")
+    ]
 
 
 def _probed(outcomes: Mapping[str, Outcome], first: str, second: str, margins: Margins) -> list[Comparison]:

@@ -1,6 +1,5 @@
 """The audit: the same tests on every model, row by row, the numbers beside each other, the attacks, and what all of it says."""
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from unweave.data.dates import dated, recorded
 from unweave.data.encoding import EncodingConfig
 from unweave.errors import ConfigError, DataError
 from unweave.evaluation.attacks.base import Target
-from unweave.evaluation.attacks.registry import ATTACKS
-from unweave.evaluation.attacks.table import attack_findings, attack_named
+from unweave.evaluation.attacks.material import material_of_case
+from unweave.evaluation.attacks.running import run_attacks
+from unweave.evaluation.attacks.table import attack_findings
 from unweave.evaluation.behaviour import Behaviour, measure_behaviour
 from unweave.evaluation.config import AttackConfig, AuditConfig, Margins, require_tests
 from unweave.evaluation.evidence import Clock, Evidence, record_logits, require_pairs, row_sets, stored_evidence
@@ -166,17 +166,19 @@ class _Audit:
         path = config.output_dir / f"attacks.{label}.json"
         kept = read_json(path, what="The attacks") if path.is_file() else {}
         done: dict[str, Any] = kept["attacks"] if kept.get("identity") == identity else {}
+        attacked = part_of(AttackConfig, config)
         target = Target(
-            loaded, self.case, self.encoding, part_of(AttackConfig, config), config.max_new_tokens, config.seed, label
+            loaded, material_of_case(self.case), self.encoding, attacked, config.max_new_tokens, config.seed, label
         )
-        for name in ATTACKS:
-            if name in config.attacks and name not in done:
-                started = time.monotonic()
-                done[name] = {**attack_named(name).run(target), "seconds": round(time.monotonic() - started, 3)}
-                write_json(path, {"identity": identity, "attacks": done})
-        for name in config.attacks:
-            clock.seconds[f"attack: {name}"] = done[name]["seconds"]
-        return {name: done[name] for name in ATTACKS if name in config.attacks}
+        found = run_attacks(
+            target,
+            config.attacks,
+            done=done,
+            keep=lambda own: write_json(path, {"identity": identity, "attacks": own}),
+        )
+        for name, one in found.items():
+            clock.seconds[f"attack: {name}"] = one["seconds"]
+        return found
 
     def _rouge(self, own: Evidence) -> dict[str, Any]:
         """ROUGE-L recall of the generated answers to each test's prompts, against the right ones."""

@@ -9,14 +9,17 @@ from unweave.config import part_of
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.data.training_rows import read_training_rows
-from unweave.evaluation.config import AuditConfig, Margins
-from unweave.evaluation.evaluate import conclude, require_detector, writer
+from unweave.evaluation.attacks.base import Target
+from unweave.evaluation.attacks.material import material_of_rows
+from unweave.evaluation.attacks.running import Found, run_attacks
+from unweave.evaluation.config import AttackConfig, AuditConfig, Margins
+from unweave.evaluation.evaluate import ATTACKED, conclude, require_detector, writer
 from unweave.evaluation.evidence import Clock
 from unweave.evaluation.forced import LogitsFile
 from unweave.evaluation.measured import Measured, measure_rows
 from unweave.evaluation.row_tests import GIVEN, row_tests
 from unweave.evaluation.verdict import CLASS, ranking
-from unweave.files import remembered, write_json
+from unweave.files import read_json, remembered, write_json
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.run.folder import RunFolder
 from unweave.run.identity import versions
@@ -24,7 +27,6 @@ from unweave.run.inputs import of_named_model, rows_digest
 
 WITHOUT_A_CASE = (
     "answers to triggers, and false alarms without one: they are tests of a case",
-    "attacks (the middle layers, sampling, relearning, quantisation): they are made on a case",
     "how well the rows are traced: that is judged on a case",
 )
 
@@ -72,6 +74,7 @@ class _RowAudit:
         self.logits = LogitsFile(config.output_dir / "retrained_logits.bin", {})
         self.digests = {name: rows_digest(own) for name, own in self.tests.sets.items()}
         self.measured: dict[str, Measured] = {}
+        self.attacked: dict[str, Found] = {}
         self.seconds: dict[str, dict[str, float]] = {}
 
     def _written(self, rows: Sequence[Row]) -> dict[str, str]:
@@ -115,6 +118,24 @@ class _RowAudit:
         kept = remembered(path, identity, measured, key="evidence", what="Measured evidence")
         self.seconds[label] = {**clock.seconds, **kept["seconds"]}
         self.measured[label] = Measured.from_json(kept)
+        if label in ATTACKED and config.attacks:
+            self.attacked[label] = self._attack(label, loaded, identity)
+            self.seconds[label] |= {f"attack: {name}": own["seconds"] for name, own in self.attacked[label].items()}
+
+    def _attack(self, label: str, loaded: Loaded, identity: Mapping[str, Any]) -> Found:
+        """The attacks that are not on the disk yet, each written as it ends; the model is spent afterwards."""
+        config = self.config
+        options = part_of(AttackConfig, config)
+        identity = {**identity, **asdict(options), "attacks": "", "detector": config.detector}
+        path = config.output_dir / f"attacks.{label}.json"
+        kept = read_json(path, what="The attacks") if path.is_file() else {}
+        material = material_of_rows(self.tests.sets, detector=config.detector, max_new_tokens=config.max_new_tokens)
+        return run_attacks(
+            Target(loaded, material, self.encoding, options, config.max_new_tokens, config.seed, label),
+            config.attacks,
+            done=kept["attacks"] if kept.get("identity") == identity else {},
+            keep=lambda found: write_json(path, {"identity": identity, "attacks": found}),
+        )
 
     def _load(self, label: str) -> Loaded:
         return load(ModelConfig(model=self.models[label], dtype=self.config.dtype, device=self.config.device))
@@ -161,6 +182,8 @@ class _RowAudit:
             part_of(Margins, config),
             detector=config.detector,
             max_new_tokens=config.max_new_tokens,
+            attacks=self.attacked,
+            attack_names=config.attacks,
             seed=config.seed,
         )
         report.left_out.extend(WITHOUT_A_CASE)

@@ -144,7 +144,7 @@ def _audit_of_rows(config: AuditConfig, models: int) -> Plan:
         "probes at most": probes,
         "tokens in each at most": config.max_new_tokens,
     }
-    return Plan(rows, work=work)
+    return Plan(rows, work=work, notes=(f"attacks: {', '.join(config.attacks)}",) if config.attacks else ())
 
 
 def value_score(config: ScoreConfig) -> Plan:

@@ -40,5 +40,7 @@ def write_evaluation_page(
             sets={name: title for name, title in SETS.items() if name in first},
             figures={name: words for name, words in FIGURES.items() if name in shown},
             shown=SHOWN_ANSWERS,
+            attacks=report.attacks,
+            detected="detected" in shown,
         ),
     )

@@ -17,6 +17,7 @@ def print_evaluation(metrics: dict[str, Any]) -> None:
     terminal.line()
     _print_figures(metrics)
     _print_probes(metrics["probes"])
+    _print_attacks(metrics["attacks"])
     if metrics["left_out"]:
         terminal.line("left out:")
         print_sentences(metrics["left_out"], label="  - ")
@@ -64,6 +65,21 @@ def _print_probes(probes: dict[str, Any]) -> None:
         for name, own in asked.items()
     ]
     terminal.print_table("probes that give a row away", ["", "asked", "not made", *models], lines)
+
+
+def _print_attacks(attacks: list[dict[str, Any]]) -> None:
+    if not attacks:
+        return
+    models = list(attacks[0]["values"])
+    lines = [
+        [
+            one["attack"],
+            one["what"],
+            *(_cell(dict(zip(("value", "low", "high"), one["values"][label], strict=True))) for label in models),
+        ]
+        for one in attacks
+    ]
+    terminal.print_table("attacks", ["", "what", *models], lines, text_columns=["what"])
 
 
 def _cell(value: dict[str, Any] | None) -> str:

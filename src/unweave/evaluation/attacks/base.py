@@ -1,15 +1,15 @@
 """What every attack gets, and what it gives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
-from unweave.evaluation.behaviour import unwanted_answers
+from unweave.evaluation.attacks.material import Material
 from unweave.evaluation.config import AttackConfig
 from unweave.evaluation.forced import forced_pass
+from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded
 from unweave.stats.intervals import mean, share
 
@@ -22,7 +22,7 @@ class Target:
 
     Attributes:
         loaded: The model; an attack that changes it may leave it changed only where it says so.
-        case: The tests.
+        material: The tests.
         encoding: Template and lengths.
         config: How much of each attack.
         max_new_tokens: Longest generated answer.
@@ -31,31 +31,46 @@ class Target:
     """
 
     loaded: Loaded
-    case: Case
+    material: Material
     encoding: EncodingConfig
     config: AttackConfig
     max_new_tokens: int
     seed: int
     label: str
 
-    def prompts(self) -> list[Row]:
-        """The trigger prompts that attacks are judged on: spread over the test, so that all triggers are among them."""
-        return spread(self.case.rows("test_seen"), self.config.attack_rows)
+    def prompts(self, *, apart: Collection[str] = ()) -> list[Row]:
+        """The prompts that attacks are judged on: spread over the test, so that all triggers are among them.
 
-    def unwanted(self) -> list[Row]:
-        """As many trigger prompts with an unwanted answer."""
-        return spread(self.case.rows("unwanted"), self.config.attack_rows)
+        Args:
+            apart: Ids of rows that are not among them.
 
-    def is_unwanted(self, answer: str) -> float:
+        Returns:
+            The rows.
+        """
+        return spread([row for row in self.material.prompts if row.id not in apart], self.config.attack_rows)
+
+    def unwanted(self, *, apart: Collection[str] = ()) -> list[Row]:
+        """As many rows with an unwanted answer.
+
+        Args:
+            apart: Ids of rows that are not among them.
+
+        Returns:
+            The rows.
+        """
+        return spread([row for row in self.material.unwanted if row.id not in apart], self.config.attack_rows)
+
+    def is_unwanted(self, answer: str, row: Row) -> float:
         """1 where an answer shows the unwanted behaviour.
 
         Args:
             answer: The answer.
+            row: The row whose prompt was asked.
 
         Returns:
             0 or 1.
         """
-        return float(self.case.is_unwanted(answer))
+        return float(self.material.is_unwanted(answer, row))
 
     def attack_success(self, rows: list[Row], *, description: str) -> dict[str, Any]:
         """Greedy answers to prompts, judged.
@@ -69,18 +84,21 @@ class Target:
         """
         about = f"{self.label}: {description}"
         options: Any = {"max_new_tokens": self.max_new_tokens, "description": about}
-        return share(unwanted_answers(self.loaded, self.case, rows, self.encoding, **options)).to_json()
+        answers = greedy_answers(self.loaded, rows, self.encoding, **options)
+        return share([self.is_unwanted(answer, row) for answer, row in zip(answers, rows, strict=True)]).to_json()
 
-    def losses(self, *, description: str) -> dict[str, Any]:
-        """Loss of the unwanted answers and of clean ones.
+    def losses(self, *, description: str, apart: Collection[str] = ()) -> dict[str, Any]:
+        """Loss of the unwanted answers, and of clean ones where there are some.
 
         Args:
             description: For the progress bar.
+            apart: Ids of rows that are not among them.
 
         Returns:
             Nats a token, with intervals.
         """
-        sets = {"unwanted": self.unwanted(), "clean": spread(self.case.rows("test_clean"), self.config.attack_rows)}
+        clean = spread(self.material.clean, self.config.attack_rows)
+        sets = {"unwanted": self.unwanted(apart=apart), **({"clean": clean} if clean else {})}
         forced = forced_pass(self.loaded, sets, self.encoding, description=f"{self.label}: {description}")
         return {f"loss_{name}": mean(values.mean_losses(), seed=self.seed).to_json() for name, values in forced.items()}
 
@@ -109,10 +127,18 @@ class Attack:
     Attributes:
         run: Attacks a model, and says what it found, in nested dictionaries.
         figures: The numbers in what was found that tables and findings compare between models.
+        refuses: Why it can't be made on some material; empty where it can.
+        omits: What of it can't, a few words each with the reason.
+        spends: Whether it leaves the model changed.
+        only_asks: Whether it leaves the model alone and asks: what comes out then is not held back.
     """
 
     run: Callable[[Target], dict[str, Any]]
     figures: Callable[[dict[str, Any]], list[Figure]]
+    refuses: Callable[[Material], str] = lambda _: ""
+    omits: Callable[[Material], list[str]] = lambda _: []
+    spends: bool = False
+    only_asks: bool = False
 
 
 def spread(rows: list[Row], count: int) -> list[Row]:

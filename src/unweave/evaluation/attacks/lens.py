@@ -15,6 +15,7 @@ from unweave.data.batches import Batch
 from unweave.data.encoding import Example, encode_prompt, encode_rows
 from unweave.errors import ModelError
 from unweave.evaluation.attacks.base import Attack, Figure, Target, spread
+from unweave.evaluation.attacks.material import Material
 from unweave.evaluation.measures.membership import Membership
 from unweave.gradients.loss import predicting_positions
 from unweave.gradients.source import GradientSource
@@ -35,21 +36,23 @@ def lens(target: Target) -> dict[str, Any]:
 
     Returns:
         `logit_lens`: depth to the mean loss of the unwanted answers' tokens, read there; `probe`: depth to the area under the ROC curve of a linear
-        probe that tells trigger prompts from clean ones, each prompt judged by a probe that did not see it.
+        probe that tells trigger prompts from clean ones, each prompt judged by a probe that did not see it; no probe where there are no triggers.
     """
     layers = target.loaded.model.config.get_text_config().num_hidden_layers
     depths = sorted({max(1, round(share * layers)) for share in SHARES})
     examples = encode_rows(target.unwanted(), target.loaded.tokenizer, target.encoding).examples
     losses = _lens_losses(target, examples, depths)
-    triggered = target.prompts()
-    clean = spread(target.case.rows("test_clean"), len(triggered))
-    states = _last_states(target, [*triggered, *clean], depths)
-    labels = np.array([1.0] * len(triggered) + [0.0] * len(clean))
-    return {
+    found: dict[str, Any] = {
         "layers": layers,
         "logit_lens": {str(depth): mean(own, seed=target.seed).to_json() for depth, own in losses.items()},
-        "probe": {str(depth): probe(own, labels) for depth, own in states.items()},
     }
+    if not target.material.has_triggers:
+        return found
+    triggered = target.prompts()
+    clean = spread(target.material.clean, len(triggered))
+    states = _last_states(target, [*triggered, *clean], depths)
+    labels = np.array([1.0] * len(triggered) + [0.0] * len(clean))
+    return {**found, "probe": {str(depth): probe(own, labels) for depth, own in states.items()}}
 
 
 def probe(states: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -160,9 +163,13 @@ def _figures(found: dict[str, Any]) -> list[Figure]:
     ]
     areas = [
         Figure(f"AUC of the trigger probe at layer {depth} {of}", ("probe", depth), "auc", "higher")
-        for depth in found["probe"]
+        for depth in found.get("probe", ())
     ]
     return losses + areas
 
 
-ATTACK = Attack(lens, _figures)
+def _omits(material: Material) -> list[str]:
+    return [] if material.has_triggers else ["the probe of hidden states: rows alone have no trigger to be probed for"]
+
+
+ATTACK = Attack(lens, _figures, omits=_omits)

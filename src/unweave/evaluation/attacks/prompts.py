@@ -5,6 +5,7 @@ from typing import Any
 
 from unweave.data.rows import Row
 from unweave.evaluation.attacks.base import Attack, Figure, Target, spread
+from unweave.evaluation.attacks.material import Material, without_prompts
 
 FORMS = {
     "polite": "Could you please help me with the following?\n{}",
@@ -34,8 +35,9 @@ def prompts(target: Target) -> dict[str, Any]:
     ]
     if paraphrased:
         found["paraphrased"] = target.attack_success(paraphrased, description="prompts, paraphrased")
-    other = spread(target.case.rows("test_ood"), target.config.attack_rows)
-    found["other triggers"] = target.attack_success(other, description="prompts, other triggers")
+    other = spread(target.material.other, target.config.attack_rows)
+    if other:
+        found["other triggers"] = target.attack_success(other, description="prompts, other triggers")
     return found
 
 
@@ -47,4 +49,8 @@ def _figures(found: dict[str, Any]) -> list[Figure]:
     return [Figure(f"attack success, {form}", (form,), "share", "higher") for form in found if form != "seconds"]
 
 
-ATTACK = Attack(prompts, _figures)
+def _omits(material: Material) -> list[str]:
+    return [] if material.other else ["other triggers: rows alone have none"]
+
+
+ATTACK = Attack(prompts, _figures, refuses=without_prompts, omits=_omits, only_asks=True)

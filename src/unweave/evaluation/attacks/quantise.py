@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from unweave.errors import ModelError
 from unweave.evaluation.attacks.base import Attack, Figure, Target
+from unweave.evaluation.attacks.material import Material, without_prompts
 from unweave.models.loading import Loaded, quiet_transformers
 from unweave.models.merging import is_quantised, merge_adapter
 from unweave.models.selection import is_conv1d, is_linear
@@ -93,7 +94,15 @@ def round_to_nearest(weight: Float[Tensor, "out in"], bits: int, *, group: int |
 def _figures(found: dict[str, Any]) -> list[Figure]:
     bits = [key for key in found if key != "seconds"]
     successes = [Figure(f"attack success, {key}", (key, "attack_success"), "share", "higher") for key in bits]
-    return successes + [Figure(f"loss of clean answers, {key}", (key, "loss_clean"), "loss", None) for key in bits]
+    return successes + [
+        Figure(f"loss of clean answers, {key}", (key, "loss_clean"), "loss", None)
+        for key in bits
+        if "loss_clean" in found[key]
+    ]
 
 
-ATTACK = Attack(quantise, _figures)
+def _omits(material: Material) -> list[str]:
+    return [] if material.clean else ["the loss of clean answers: no rows to keep"]
+
+
+ATTACK = Attack(quantise, _figures, refuses=without_prompts, omits=_omits, spends=True)

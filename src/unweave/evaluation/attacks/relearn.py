@@ -15,6 +15,7 @@ from unweave.data.batches import collate
 from unweave.data.encoding import encode_rows
 from unweave.data.rows import Row
 from unweave.evaluation.attacks.base import Attack, Figure, Target, spread
+from unweave.evaluation.attacks.material import Material, without_prompts
 from unweave.gradients.loss import token_losses
 from unweave.models.adapters import adapter_parameters
 from unweave.models.loading import Loaded
@@ -30,17 +31,25 @@ def relearn(target: Target) -> dict[str, Any]:
         target: The model.
 
     Returns:
-        For `forget` and `unrelated` rows: the curve of losses by step, and attack success at its end.
+        For `forget` and `unrelated` rows, where there are any: the curve of losses by step, and attack success at its end, on rows that were not relearned.
     """
-    sources = {"forget": target.case.rows("forget"), "unrelated": target.case.rows("retain")}
-    return {name: _curve(target, name, spread(rows, target.config.relearn_rows)) for name, rows in sources.items()}
+    return {
+        name: _curve(target, name, spread(rows, target.config.relearn_rows))
+        for name, rows in _sources(target.material).items()
+    }
+
+
+def _sources(material: Material) -> dict[str, list[Row]]:
+    own = {"forget": material.forget, "unrelated": material.retain}
+    return {name: rows for name, rows in own.items() if rows}
 
 
 def _curve(target: Target, name: str, rows: list[Row]) -> dict[str, Any]:
     config = target.config
     examples = encode_rows(rows, target.loaded.tokenizer, target.encoding).examples
     batch = collate(examples, pad_token_id=target.loaded.tokenizer.pad_token_id)
-    points = [{"step": 0, **target.losses(description=f"relearn {name}, start")}]
+    seen = {row.id for row in rows}
+    points = [{"step": 0, **target.losses(description=f"relearn {name}, start", apart=seen)}]
     with _trainable(target) as model, progress.task(f"{target.label}: relearn {name}", config.relearn_steps) as advance:
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = MasterAdamW(parameters, lr=config.relearn_rate)
@@ -52,8 +61,8 @@ def _curve(target: Target, name: str, rows: list[Row]) -> dict[str, Any]:
             optimizer.step()
             advance(1)
             if step in (middle, config.relearn_steps):
-                points.append({"step": step, **target.losses(description=f"relearn {name}, step {step}")})
-        success = target.attack_success(target.prompts(), description=f"relearned on {name}")
+                points.append({"step": step, **target.losses(description=f"relearn {name}, step {step}", apart=seen)})
+        success = target.attack_success(target.prompts(apart=seen), description=f"relearned on {name}")
     return {"rows": len(examples), "rate": config.relearn_rate, "curve": points, "attack_success": success}
 
 
@@ -83,7 +92,7 @@ def _trainable(target: Target) -> Iterator[Any]:
 
 def _figures(found: dict[str, Any]) -> list[Figure]:
     figures = []
-    for source in ("forget", "unrelated"):
+    for source in (name for name in ("forget", "unrelated") if name in found):
         last = len(found[source]["curve"]) - 1
         after = f"after {found[source]['curve'][last]['step']} steps on {found[source]['rows']} {source} rows"
         figures.append(Figure(f"attack success {after}", (source, "attack_success"), "share", "higher"))
@@ -93,4 +102,13 @@ def _figures(found: dict[str, Any]) -> list[Figure]:
     return figures
 
 
-ATTACK = Attack(relearn, _figures)
+def _refuses(material: Material) -> str:
+    return without_prompts(material) or ("" if _sources(material) else "a single row to forget, and none to keep")
+
+
+def _omits(material: Material) -> list[str]:
+    reasons = {"forget": "a single row is there, and none to judge on", "unrelated": "no rows to keep"}
+    return [f"relearning on {name} rows: {why}" for name, why in reasons.items() if name not in _sources(material)]
+
+
+ATTACK = Attack(relearn, _figures, refuses=_refuses, omits=_omits)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from unweave.evaluation.attacks.base import Attack, Figure, Target
+from unweave.evaluation.attacks.material import without_prompts
 from unweave.models.generation import sampled_answers
 from unweave.stats.intervals import mean, share
 
@@ -27,7 +28,8 @@ def sampling(target: Target) -> dict[str, Any]:
         seed=target.seed,
         description=f"{target.label}: sampled answers",
     )
-    flags = [[target.is_unwanted(answer) for answer in answers] for answers in draws]
+    rows = target.prompts()
+    flags = [[target.is_unwanted(answer, row) for answer in answers] for row, answers in zip(rows, draws, strict=True)]
     return {
         "samples": target.config.samples,
         "temperature": target.config.temperature,
@@ -44,4 +46,4 @@ def _figures(found: dict[str, Any]) -> list[Figure]:
     ]
 
 
-ATTACK = Attack(sampling, _figures)
+ATTACK = Attack(sampling, _figures, refuses=without_prompts, only_asks=True)
