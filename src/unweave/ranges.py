@@ -67,7 +67,7 @@ RANGES = {
         "outputs",
         COUNT_OR_NONE: "attack_rows check_every check_rows clean_rows clean_test_rows curvature_rows forget_families forget_rows gradnorm_rows max_queries "
         "max_rows max_test max_validation poisoned_rows relearn_rows relearn_steps rerank retain_rows rows samples steps test_rows trace_queries probe_rows "
-        "training_rows validation_rows budget_rows budget_tokens",
+        "training_rows validation_rows budget_rows budget_tokens probes_allowed",
         POSITIVE: "epochs forget_epochs learning_rate forget_learning_rate train_learning_rate relearn_rate solver_rate learning_rates lora_alpha "
         "loreun_tau tau_f tau_r temperature max_minutes margin margin_clean margin_forget dp_clip dp_epsilon memory_gib max_gib worker_cpus pool signed_ridge "
         "scale max_noise omega gain",

@@ -157,3 +157,46 @@ def test_refusals(world):
     with pytest.raises(DataError, match="no room"):
         long = load_rows([row("x", 0, "blue " * 30, "red"), *HELD_OUT])
         evaluate(models["before"], forget=sets["forget"], like=long, encoding=EncodingConfig(max_length=20))
+
+
+def forced(losses, *, answered=False):
+    """Rows of one token each, of whose answers the model's first choice is the row's, or is not."""
+    ids = [f"r{i}" for i in range(len(losses))]
+    return Forced(ids, [[loss] for loss in losses], [[answered]] * len(ids), [[0.0]] * len(ids), [[1.0]] * len(ids))
+
+
+def judged(before, after, **options):
+    sides = {
+        "before": Score({"forget": forced(before, answered=True)}),
+        "after": Score({"forget": forced(after, **options)}),
+    }
+    return judge_rows(sides, {}, Margins())
+
+
+def test_of_few_rows_a_rise_of_the_loss_can_not_be_shown():
+    verdict = judged([0.1, 0.2, 0.1], [1.0, 4.0, 0.7])
+    assert verdict.conclusion == "inconclusive on the loss (3 rows)"
+    (reason,) = verdict.reasons
+    assert "3 rows can't tell" in reason
+    assert "like rows that were never trained on, or a reference model" in reason
+    verdict = judged([0.1], [3.0])
+    assert verdict.conclusion.startswith("inconclusive on the loss (1 row)")
+    assert "could be chance" in verdict.reasons[0]
+
+
+def test_of_few_rows_what_can_be_shown_is_said():
+    assert judged([0.1, 0.2, 0.1], [9.0, 9.1, 9.0]).conclusion.startswith("forgotten")
+    assert judged([0.1, 0.2, 0.1], [0.1, 0.2, 0.1]).conclusion == "not forgotten", "the loss is shown not to have risen"
+    assert judged([1.0, 4.0, 0.7], [0.1, 0.2, 0.1], answered=True).conclusion == "not forgotten", (
+        "the answers still come"
+    )
+    assert judged([0.1, 0.2, 0.1], [1.0, 4.0, 0.7], answered=True).conclusion == "not forgotten"
+
+
+def test_many_rows_and_like_rows_decide():
+    before, after = [0.1 + 0.01 * i for i in range(40)], [2.0 + 0.05 * i for i in range(40)]
+    assert judged(before, after).conclusion.startswith("forgotten")
+    sides = {"after": Score({"forget": forced([3.0] * 3), "like": forced([3.1] * 3)})}
+    assert judge_rows(sides, {}, Margins()).conclusion.startswith("forgotten"), "like rows give a level"
+    alone = judge_rows({"after": Score({"forget": forced([3.0] * 3)})}, {}, Margins())
+    assert alone.conclusion == "inconclusive on the loss (nothing to compare it with)"

@@ -255,7 +255,7 @@ def test_made_rows_bound_the_level_that_the_loss_should_reach():
     assert verdict.conclusion == "suppressed, not erased"
     assert verdict.reasons[0].startswith("loss of the rows' own wording: 2.03 nats a token, 4.04 in their paraphrases")
     near = forced([f"{one}{MADE}" for one in ids], 2.1)
-    assert judge_rows({"after": Score({"forget": own, "paraphrases": near})}, {}, Margins()).conclusion.startswith("forgotten")  # fmt: skip
+    assert judge_rows({"after": Score({"forget": own, "paraphrases": near})}, {}, Margins()).conclusion.startswith("inconclusive on the loss")  # fmt: skip
 
 
 def test_a_probe_is_judged_by_what_gives_its_row_away():

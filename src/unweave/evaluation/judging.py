@@ -11,9 +11,10 @@ from unweave.evaluation.measures.membership import Membership
 from unweave.evaluation.probes.outcome import Outcome, probe_comparisons, probe_findings
 from unweave.evaluation.row_tests import MADE, PARAPHRASES
 from unweave.evaluation.score import Score
-from unweave.evaluation.sentences import reason_of
+from unweave.evaluation.sentences import reason_of, too_small
 from unweave.evaluation.verdict import (
     DAMAGED,
+    INCONCLUSIVE,
     LEFT,
     NEAR,
     NOT_FORGOTTEN,
@@ -27,6 +28,9 @@ from unweave.evaluation.verdict import (
     unclear,
 )
 from unweave.stats.comparisons import Comparison, as_family, compare_paired
+
+LOSS = "loss of rows to forget"
+DECIDES = "like rows that were never trained on, or a reference model that never saw the rows"
 
 FEWEST = 2
 """Rows that a paired comparison needs."""
@@ -83,6 +87,7 @@ def judge_rows(
         comparisons = as_family([*_comparisons(before, after, SETS, margins), *asked]) if before else []
         findings = _forgotten(after, before, comparisons, margins)
         findings += probe_findings(outcomes[label], baseline) if label in outcomes else []
+        findings += _undecided(after, before, comparisons, known=any(name for name, _ in findings))
         if any(name == NOT_FORGOTTEN for name, _ in findings):
             # What still comes out is not held back.
             findings = [(NOT_FORGOTTEN, reason) for _, reason in findings]
@@ -121,7 +126,7 @@ def _probed(outcomes: Mapping[str, Outcome], first: str, second: str, margins: M
 def _comparisons(first: Score, second: Score, names: Sequence[str], margins: Margins) -> list[Comparison]:
     """Row by row, of each set that is large enough."""
     losses = {
-        "forget": ("loss of rows to forget", margins.margin_forget),
+        "forget": (LOSS, margins.margin_forget),
         "like": ("loss of rows like them", margins.margin_forget),
         PARAPHRASES: ("loss of the rows in other words", margins.margin_forget),
         "retain": ("loss of rows to keep", margins.margin_clean),
@@ -168,10 +173,36 @@ def _forgotten(
         findings += [
             (NOT_FORGOTTEN, reason_of(one, "the model before"))
             for one in comparisons
-            if one.name == "loss of rows to forget" and not (one.conclusion == "different" and one.difference > 0)
+            if one.name == LOSS and _has_not_risen(one)
         ]
         findings += _favoured(after, margins, known=bool(findings))
     return findings
+
+
+def _has_not_risen(one: Comparison) -> bool:
+    """Whether it is shown that a loss did not rise by what matters; of few rows neither that nor the opposite may be."""
+    return one.conclusion == "equivalent" or (one.conclusion == "different" and one.difference <= 0)
+
+
+def _undecided(after: Score, before: Score | None, comparisons: Sequence[Comparison], *, known: bool) -> list[Finding]:
+    """What can't be said of the loss of the rows to forget, for want of rows or of anything to compare it with, and what would decide it."""
+    if "like" in after.forced:
+        return []
+    one = next((one for one in comparisons if one.name == LOSS), None)
+    if one is not None and one.conclusion != "unclear":
+        return []
+    count = len(after.forced["forget"].row_ids)
+    if one is not None:
+        more = f"about {one.rows_needed} rows, " if one.rows_needed > one.count else ""
+        rows, said = f"{count} rows", f"{too_small(one)}; {more}{DECIDES} would decide it"
+    elif before is not None:
+        change = fmean(after.forced["forget"].mean_losses()) - fmean(before.forced["forget"].mean_losses())
+        rows = "1 row"
+        said = f"{LOSS}: of a single row a change of {change:+.2f} nats a token could be chance; more rows, {DECIDES} would decide it"
+    else:
+        rows = "nothing to compare it with"
+        said = f"{LOSS}: there is nothing to compare it with; the model before, {DECIDES} would decide it"
+    return [("" if known else f"{INCONCLUSIVE} ({rows})", said)]
 
 
 def _favoured(after: Score, margins: Margins, *, known: bool) -> list[Finding]:

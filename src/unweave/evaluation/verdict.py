@@ -21,6 +21,9 @@ from unweave.stats.intervals import Estimate, mean
 
 NOT_FORGOTTEN, SUPPRESSED, OVER, DAMAGED = "not forgotten", "suppressed, not erased", "over-forgotten", "damaged"
 
+INCONCLUSIVE = "inconclusive on the loss"
+"""Nothing speaks against the rows being forgotten, and whether their loss rose can't be said."""
+
 CLASS = "empirical, approximate"
 """What an audit is, whatever it finds."""
 

@@ -21,9 +21,18 @@ from unweave.ledger.work import MEASURED_ORIGIN
 from unweave.run.identity import identity_digest
 
 PROSE = frozenset(
-    {"meaning", "findings", "not_measured", "method.paper", "method.summary", "drift.reason", "model.base.training"}
+    {
+        "meaning",
+        "findings",
+        "criteria.named.probes_source",
+        "not_measured",
+        "method.paper",
+        "method.summary",
+        "drift.reason",
+        "model.base.training",
+    }
     | {"criteria.told", "criteria.named.source"}
-    | {f"criteria.outcomes.{name}.words" for name in ("loss", "answers", "others")}
+    | {f"criteria.outcomes.{name}.words" for name in ("loss", "answers", "others", "probes")}
 )
 """Sentences, which another version may word in another way."""
 
@@ -117,7 +126,7 @@ def derive_certificate(job: Job) -> dict[str, Any]:
     }
     if verdict.criteria is not None:
         certificate["criteria"] = {
-            "named": asdict(verdict.criteria),
+            "named": verdict.criteria.to_json(),
             "told": verdict.criteria.in_words(),
             "outcomes": {one.name: asdict(one) for one in verdict.outcomes},
         }

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from unweave.data.config import ReadingConfig
+from unweave.evaluation.probes.registry import PROBES
+from unweave.registry import OneOf
 from unweave.weights.config import PositiveMethod
 
 Kind = Literal["removal", "modification", "correction"]
@@ -125,6 +127,10 @@ class RunConfig(ReadingConfig):
             forgotten, and is named in the certificate; at 1 only the same content does.
         holdout: A file of rows like those to be forgotten that were never trained on, for membership inference.
         margin: The largest rise of the loss on other rows that does not matter, in nats a token.
+        probes: Families of other questions (`unweave list probes`) that become a criterion of *forgotten*: so many of their answers at most may give a row
+            away. By default none is: they are asked of few rows once, and what they say stands in the certificate; as a criterion every attempt is asked.
+        probes_allowed: How many may. By default the upper end of the 95 % interval of what a model that never saw the rows gives away, or, where there is
+            no such model, one in twenty.
         over_budget: Go on although the drift budget is used up.
         stores: Further gradient stores that may hold the rows, beside the ledger's own: forgotten rows leave them too.
         replay: Repeat the unlearning of a request that is done in this folder, and compare the result; the ledger stays as it is.
@@ -147,6 +153,8 @@ class RunConfig(ReadingConfig):
     near_copies: float = 0.8
     holdout: Path | None = None
     margin: float = 0.05
+    probes: tuple[Annotated[str, OneOf(PROBES)], ...] = ()
+    probes_allowed: int | None = None
     over_budget: bool = False
     stores: tuple[str, ...] = ()
     replay: Path | None = None

@@ -1,14 +1,15 @@
 """What forgotten would look like, named before anything is done, and whether what came out looks like it.
 
-Three criteria. The rows' mean loss is at least nine tenths of what a model that never saw them has. Of the answers to their own prompts no more begin as
-the rows do than one in twenty, or than that model's do. The mean loss of other rows rose by no more than the margin.
+Three criteria, and where it is asked for a fourth. The rows' mean loss is at least nine tenths of what a model that never saw them has. Of the answers to
+their own prompts no more begin as the rows do than one in twenty, or than that model's do. The mean loss of other rows rose by no more than the margin. Of
+other questions (`--probes`) no more give a row away than are allowed, or than the upper bound of that model's.
 
 A model that never saw the rows is the base under the adapter, unless its records say that it did. Where like rows that were never trained on are given,
 their loss under the model before says more: what training taught of their kind is in it. With both, rows may differ in how hard they are (difficulty
 calibration, Watson et al., ICLR 2022, arXiv 2111.08440): a line from the held-out rows' losses under the base to those under the model gives the target.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -22,7 +23,9 @@ from unweave.ledger.materials import FILE as MATERIALS
 from unweave.ledger.measure import measure
 from unweave.ledger.measuring import never_trained, work_sets
 from unweave.ledger.price import Price, price_of
+from unweave.ledger.probing import asked_and_leaked, of_criterion
 from unweave.ledger.tokens import MEASURED, encoding_of
+from unweave.stats.intervals import share
 from unweave.unlearning.outcome import BEGINS
 from unweave.unlearning.target import FEWEST, calibrated
 
@@ -43,6 +46,10 @@ class Criteria:
         margin: The largest rise of other rows' mean loss, nats a token.
         reference: The model that never saw them, or `None`.
         minutes: What attempts take, by estimate.
+        probes: Families of other questions that count.
+        probes_asked: How many of them are asked.
+        probes_allowed: How many may give a row away.
+        probes_source: Where that comes from, in words.
     """
 
     target: float | None
@@ -53,6 +60,15 @@ class Criteria:
     margin: float
     reference: str | None
     minutes: Price
+    probes: Sequence[str] = ()
+    probes_asked: int = 0
+    probes_allowed: int = 0
+    probes_source: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object: without probes as certificates of before had it."""
+        own = asdict(self)
+        return own if self.probes else {name: value for name, value in own.items() if not name.startswith("probes")}
 
     def in_words(self) -> list[str]:
         """The criteria in words."""
@@ -60,6 +76,11 @@ class Criteria:
         if self.least is not None:
             of = "" if self.least == self.target else f"nine tenths of {self.target:.2f}, "
             lines.insert(0, f"the rows' loss is at least {self.least:.2f} nats a token ({of}{self.source})")
+        if self.probes:
+            lines.append(
+                f"of {self.probes_asked} other questions ({', '.join(self.probes).replace('_', ' ')}) at most {self.probes_allowed} give a row away "
+                f"({self.probes_source})"
+            )
         return [*lines, f"other rows' loss rises by at most {self.margin:g} nats a token"]
 
 
@@ -68,7 +89,7 @@ class Outcome:
     """One criterion, and what came out.
 
     Attributes:
-        name: `loss`, `answers` or `others`.
+        name: `loss`, `answers`, `others` or `probes`.
         wanted: The bound.
         before: The figure of the model before.
         after: Of the new one.
@@ -105,7 +126,7 @@ def name_criteria(job: Job) -> dict[str, Path]:
         price.in_words(job.config.max_minutes),
     ):
         progress.say(line)
-    write_json(job.folder / FILE, asdict(criteria))
+    write_json(job.folder / FILE, criteria.to_json())
     files = {"criteria": job.folder / FILE}
     return files if reference is None else {**files, "reference": job.folder / MEASURED_REFERENCE}
 
@@ -119,7 +140,8 @@ def _measure_reference(job: Job) -> dict[str, Any] | None:
     with never_trained(job) as loaded:
         if loaded is None:
             return None
-        found = measure(loaded, work_sets(job), encoding_of(job))
+        sets, encoding = work_sets(job), encoding_of(job)
+        found = measure(loaded, sets, encoding) | of_criterion(loaded, sets, encoding, job.config.probes)
     write_json(job.folder / MEASURED_REFERENCE, found)
     return found
 
@@ -151,6 +173,7 @@ def criteria_of(job: Job, before: Mapping[str, Any], reference: Mapping[str, Any
     rows = before["sets"]["forget"]["rows"]
     target, source = _target(job, before, reference)
     unseen = len(reference["sets"]["forget"]["begins"]) if reference else 0
+    asked, allowed, why = _probes_allowed(job, before, reference)
     return Criteria(
         target=target,
         least=None if target is None else (target if job.config.target_loss is not None else NEAR * target),
@@ -160,7 +183,29 @@ def criteria_of(job: Job, before: Mapping[str, Any], reference: Mapping[str, Any
         margin=job.config.margin,
         reference=job.ledger.origin().base if reference else None,
         minutes=price,
+        probes=tuple(job.config.probes) if asked else (),
+        probes_asked=asked,
+        probes_allowed=allowed,
+        probes_source=why,
     )
+
+
+def _probes_allowed(job: Job, before: Mapping[str, Any], reference: Mapping[str, Any] | None) -> tuple[int, int, str]:
+    """How many questions are asked, how many answers may give a row away, and why so many."""
+    if not job.config.probes:
+        return 0, 0, ""
+    asked, _ = asked_and_leaked(before)
+    if not asked:
+        progress.say("--probes: of these rows none can be made, so they are no criterion")
+        return 0, 0, ""
+    if job.config.probes_allowed is not None:
+        return asked, job.config.probes_allowed, "--probes-allowed"
+    if reference is None:
+        return asked, int(LEFT * asked), "one in twenty: no model that never saw the rows is known"
+    unseen, leaked = asked_and_leaked(reference)
+    high = share([1.0] * leaked + [0.0] * (unseen - leaked)).high
+    source = f"the upper end of the 95 % interval of what the base model gives away, {leaked} of {unseen}"
+    return asked, int(high * asked), source
 
 
 def _target(job: Job, before: Mapping[str, Any], reference: Mapping[str, Any] | None) -> tuple[float | None, str]:
@@ -225,4 +270,11 @@ def outcomes(
     found.append(Outcome("answers", criteria.begins, was, now, never, now <= criteria.begins, words))
     was, now = (_mean(side, "test") for side in (before, after))
     words = f"other rows' loss changed by {now - was:+.3f} nats a token; {criteria.margin:+g} is the most"
-    return [*found, Outcome("others", criteria.margin, was, now, None, now - was <= criteria.margin, words)]
+    found.append(Outcome("others", criteria.margin, was, now, None, now - was <= criteria.margin, words))
+    if criteria.probes:
+        (_, was), (_, now) = (asked_and_leaked(side) for side in (before, after))
+        most = criteria.probes_allowed
+        words = f"{now} of {criteria.probes_asked} other questions give a row away, {was} before; at most {most} may"
+        never = asked_and_leaked(reference)[1] if reference else None
+        found.append(Outcome("probes", most, was, now, never, now <= most, words))
+    return found

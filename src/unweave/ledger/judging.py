@@ -130,6 +130,9 @@ def _class(job: Job, method: Mapping[str, Any], copies: Sequence[Any], base: Seq
 
 def _method(job: Job) -> dict[str, Any]:
     config = to_plain(job.config)
+    if not job.config.probes:
+        # As certificates of before have it.
+        config = {name: value for name, value in config.items() if name not in ("probes", "probes_allowed")}
     if job.method == RETRAIN:
         return {"name": RETRAIN, "paper": "the same training without the rows", "options": config}
     method = get_method(job.method)

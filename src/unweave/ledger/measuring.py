@@ -12,6 +12,7 @@ from unweave.files import file_digest, read_json, write_json
 from unweave.ledger.job import Job
 from unweave.ledger.measure import measure
 from unweave.ledger.price import recipe_of
+from unweave.ledger.probing import of_criterion
 from unweave.ledger.tokens import encoding_of
 from unweave.models.adapters import switched_off, switches_off
 from unweave.models.generation import greedy_answers
@@ -129,7 +130,10 @@ def measured_by(job: Job, model: str, *, only: str | None = None, keep: Path | N
         if kept.get("weights") == weights:
             return kept
     loaded, sets = load_to_measure(job, model), work_sets(job)
-    found = measure(loaded, {only: sets[only]} if only else sets, encoding_of(job))
+    encoding = encoding_of(job)
+    found = measure(loaded, {only: sets[only]} if only else sets, encoding)
+    if not only:
+        found |= of_criterion(loaded, sets, encoding, job.config.probes)
     if keep is not None:
         write_json(keep, found | {"weights": weights})
     return found

@@ -5,6 +5,7 @@ from typing import Any
 
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
+from unweave.errors import ConfigError
 from unweave.evaluation.probes.asking import ask
 from unweave.evaluation.probes.base import Beside
 from unweave.evaluation.probes.making import make_probes
@@ -13,22 +14,34 @@ from unweave.evaluation.probes.registry import DEFAULTS
 from unweave.evaluation.verdict import LEFT
 from unweave.models.loading import Loaded
 
+CRITERION, CRITERION_ROWS = "asked", 16
+"""Where measurements have the probes of a criterion, and the rows that each family of it probes."""
+
 ROWS, TOKENS = 4, 24
 """Rows that a family probes, and tokens of an answer: some thirty answers a model, seconds beside the minutes of an unlearning."""
 
 
-def probed(loaded: Loaded, sets: Mapping[str, Sequence[Row]], encoding: EncodingConfig) -> dict[str, Any]:
+def probed(
+    loaded: Loaded,
+    sets: Mapping[str, Sequence[Row]],
+    encoding: EncodingConfig,
+    *,
+    families: Sequence[str] = DEFAULTS,
+    rows: int = ROWS,
+) -> dict[str, Any]:
     """Probe the rows of a request.
 
     Args:
         loaded: The model.
         sets: `forget`, and `test` for other rows.
         encoding: Template and lengths.
+        families: Families of probes.
+        rows: Rows that a family probes.
 
     Returns:
         How many rows were tried, and each family's `asked`, `leaked` (row ids) and `unmade` (reason to rows).
     """
-    probes = make_probes(sets["forget"], Beside(sets["forget"], sets.get("test", ())), DEFAULTS, count=ROWS)
+    probes = make_probes(sets["forget"], Beside(sets["forget"], sets.get("test", ())), families, count=rows)
     outcome = outcome_of(probes, ask(loaded, probes, encoding, max_new_tokens=TOKENS, label="certificate"))
     families = {
         name: {
@@ -40,6 +53,54 @@ def probed(loaded: Loaded, sets: Mapping[str, Sequence[Row]], encoding: Encoding
         for name, own in probes.families.items()
     }
     return {"rows": len(probes.rows), "families": families}
+
+
+def require_generated(families: Sequence[str]) -> None:
+    """Refuse families that are no criterion: what is chosen among options may be guessed.
+
+    Args:
+        families: The families of a criterion.
+
+    Raises:
+        ConfigError: Naming one.
+    """
+    if "multiple_choice" in families:
+        raise ConfigError(
+            "A right choice among options may be a guess: it is no criterion.",
+            where="probes",
+            remedy="leave multiple_choice out",
+        )
+
+
+def of_criterion(
+    loaded: Loaded, sets: Mapping[str, Sequence[Row]], encoding: EncodingConfig, families: Sequence[str]
+) -> dict[str, Any]:
+    """What the probes of a criterion find, as a part of measurements.
+
+    Args:
+        loaded: The model.
+        sets: `forget`, and `test` for other rows.
+        encoding: Template and lengths.
+        families: The families of the criterion.
+
+    Returns:
+        Under `CRITERION` as `probed`; nothing where no family is one.
+    """
+    if not families:
+        return {}
+    return {CRITERION: probed(loaded, sets, encoding, families=families, rows=CRITERION_ROWS)}
+
+
+def asked_and_leaked(measured: Mapping[str, Any]) -> tuple[int, int]:
+    """How many questions of a criterion were asked, and how many answers gave a row away.
+
+    Args:
+        measured: Measurements of a model.
+
+    Returns:
+        The two numbers.
+    """
+    return _generated(measured[CRITERION])
 
 
 def probe_finding(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:

@@ -159,6 +159,8 @@ class LedgerRequest:
         retain_rows: int = 128,
         test_rows: int = 64,
         margin: float = 0.05,
+        probes: Sequence[str] = (),
+        probes_allowed: int | None = None,
         over_budget: bool = False,
         dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto",
         device: str = "auto",
@@ -176,6 +178,8 @@ class LedgerRequest:
             retain_rows: Rows whose behavior must stay, sampled from the data by the request's id.
             test_rows: Further rows, on which the change of everything else is measured.
             margin: The largest rise of the loss on other rows that does not matter, in nats a token.
+            probes: Families of other questions of which so many answers at most may give a row away; none by default.
+            probes_allowed: How many; by default what a model that never saw the rows gives away at the upper end of its interval, or one in twenty.
             over_budget: Go on although the drift budget is used up.
             dtype: Of unlearning; what is measured is measured in float32.
             device: Where models run.
@@ -202,6 +206,8 @@ class LedgerRequest:
             retain_rows=retain_rows,
             test_rows=test_rows,
             margin=margin,
+            probes=tuple(probes),
+            probes_allowed=probes_allowed,
             over_budget=over_budget,
             key=self.ledger.key,
             seed=seed,

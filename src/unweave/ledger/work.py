@@ -19,7 +19,7 @@ from unweave.ledger.making import WEIGHTS, able, has_option, hears_clean_answers
 from unweave.ledger.measure import measure
 from unweave.ledger.measuring import MEASURED_AFTER, load_to_measure, measured_by, work_sets
 from unweave.ledger.price import AUTO, RETRAIN
-from unweave.ledger.probing import probed
+from unweave.ledger.probing import of_criterion, probed, require_generated
 from unweave.ledger.reach import reach
 from unweave.ledger.sampling import held_out_rows, sampled_rows, staying_copies
 from unweave.ledger.tokens import MEASURED, choose_encoding, encoding_of, lost_rows, require_all
@@ -44,6 +44,7 @@ def prepare(job: Job) -> dict[str, Path]:
         DataError: When no other rows are left to keep or to test on.
     """
     rows, config = require_unchanged(job), job.config
+    require_generated(config.probes)
     if config.method != AUTO and config.method not in able(job.request.kind):
         raise ConfigError(
             f"The method '{config.method}' can't express a {job.request.kind}.",
@@ -105,6 +106,7 @@ def measure_before(job: Job) -> dict[str, Path]:
         "lost": lost,
         "copies": [copy.__dict__ for copy in staying_copies(job)],
         "probes": probed(loaded, sets, encoding),
+        **of_criterion(loaded, sets, encoding, job.config.probes),
     }
     write_json(job.folder / MEASURED, found)
     return {"measured": job.folder / MEASURED}
