@@ -1,5 +1,6 @@
 """Caching: the sketches of all rows of a source into a store in a folder, with the record of the run. Engines decide who does which unit of the work."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,19 +9,21 @@ from pathlib import Path
 from unweave import progress
 from unweave.attribution.adding import Addition, Unit, do_unit, open_store
 from unweave.attribution.config import CachingConfig
+from unweave.config import part_of
 from unweave.data.config import DataConfig
 from unweave.data.dates import dated
-from unweave.data.encoding import Example, encode_rows
+from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.reading import Problem
 from unweave.data.remembered import remember_columns
 from unweave.data.rows import Row
 from unweave.data.training_rows import read_training_rows
-from unweave.errors import DataError
+from unweave.errors import ConfigError, DataError
 from unweave.models.loading import Loaded, load
 from unweave.models.vocabulary import require_tokens
 from unweave.run.folder import RunFolder
 from unweave.run.inputs import Input, of_value, rows_digest
 from unweave.store.store import GradientStore
+from unweave.train.early import BESIDE_STORE, RECORD, EarlyOptions, adapter_folder, chosen_mode, early_adapter
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,17 @@ def open_job(config: CachingConfig, *, loaded: Loaded | None = None, rows: list[
 
     Returns:
         The job.
+
+    Raises:
+        ConfigError: When another checkpoint of a model that is loaded already is asked for.
     """
-    loaded = loaded or load(config)
+    if config.checkpoint_mode != "final" and loaded is not None:
+        raise ConfigError(
+            "The model is loaded already: another checkpoint of it can't be made.",
+            where="checkpoint_mode",
+            remedy="give the model by its place alone",
+        )
+    loaded = loaded or load(at_checkpoint(config, rows=rows))
     config = dated_as_stored(config, loaded)
     rows, examples, problems = open_examples(config.data, config, loaded, rows=rows)
     require_tokens(loaded.model, examples, tokenizer=loaded.tokenizer)
@@ -136,6 +148,43 @@ def open_job(config: CachingConfig, *, loaded: Loaded | None = None, rows: list[
         problems=problems,
         commit_rows=config.commit_rows,
     )
+
+
+def at_checkpoint(config: CachingConfig, *, rows: list[Row] | None = None) -> CachingConfig:
+    """A config whose model is the checkpoint that its gradients are to be of, which is made where it is missing.
+
+    Args:
+        config: Model, mode, and the store that it is for.
+        rows: The rows, where they are read already.
+
+    Returns:
+        The config with an early adapter in the place of the final one; as it is, where that is asked for.
+
+    Raises:
+        ConfigError: When there is no adapter, or several processes would train one.
+    """
+    mode = chosen_mode(config.checkpoint_mode)
+    if mode == "final":
+        return config
+    place = config.store.with_name(f"{config.store.name}{BESIDE_STORE}")
+    if mode == "retrained" and "WORLD_SIZE" in os.environ and not (place / RECORD).is_file():
+        raise ConfigError(
+            "Several processes cache together: each would train a checkpoint.",
+            where="checkpoint_mode",
+            remedy="cache a first time with --engine local and --limit 1, then with all processes",
+        )
+    made = early_adapter(
+        place,
+        adapter_folder(config.model, config.adapter),
+        EarlyOptions(mode, config.checkpoint_scale, config.checkpoint_rows),
+        base=config.model if config.adapter is not None else None,
+        rows=lambda: rows if rows is not None else read_training_rows(config.data, config).rows,
+        encoding=part_of(EncodingConfig, config),
+        dtype=config.dtype,
+        device=config.device,
+    )
+    own = {"model": str(made)} if config.adapter is None else {"adapter": made}
+    return replace(config, **own)
 
 
 def dated_as_stored(config: CachingConfig, loaded: Loaded) -> CachingConfig:

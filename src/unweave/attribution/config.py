@@ -22,12 +22,20 @@ class CachingConfig(DataConfig, ModelConfig, GradientConfig):
         store: The store's folder; rows that are in it already are not computed again.
         number_format: How sketches are stored: `float16`; `int8` (half the bytes); `sign` bits (a sixteenth: trace with --rerank); `float32`.
         commit_rows: Rows a commit: what a kill can lose at most.
+        checkpoint_mode: Which checkpoint the gradients are of, where only the final adapter is left: `final` itself; `scaled`, the same with its update
+            scaled by `checkpoint_scale`; `retrained`, a few steps from the base on `checkpoint_rows` of the rows; `auto`, what was measured best.
+            What is made lies beside the store, in STORE.checkpoint. A snapshot of the training itself is better: give it as the model.
+        checkpoint_scale: Factor of the final update, of `scaled`.
+        checkpoint_rows: Rows of the retraining, each seen once, of `retrained`.
     """
 
     data: Path
     store: Path
     number_format: Literal["float16", "int8", "sign", "float32"] = "float16"
     commit_rows: int = 128
+    checkpoint_mode: Literal["final", "scaled", "retrained", "auto"] = "final"
+    checkpoint_scale: float = 0.1
+    checkpoint_rows: int = 256
 
     def recorded(self) -> "CachingConfig":
         """What the record of a run says was asked for: who does the work does not make another run."""

@@ -1,6 +1,6 @@
 """`unweave trace`: generations to the training rows that they come from, from a store and a file of queries to pages and files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, load
 from unweave.store.outputs import remember_output
 from unweave.store.store import GradientStore
+from unweave.train.early import final_of
 
 
 def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> TraceResult:
@@ -65,7 +66,11 @@ def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> Trace
     store = GradientStore.open(config.store)
     loaded = loaded or load(store_model(store.spec, config))
     encoding = EncodingConfig(**store.spec.encoding)
-    rows = _asked(config, loaded, encoding) if config.queries else [_query(config, loaded, encoding)]
+    rows = (
+        _asked(config, lambda: _speaker(config, store, loaded), encoding)
+        if config.queries
+        else [_query(config, loaded if config.completion is not None else _speaker(config, store, loaded), encoding)]
+    )
     cut = {"span": config.span, "words": config.words, "tokens": config.tokens, "against": config.against}
     queries = make_queries(rows, loaded.tokenizer, encoding, **cut)
     result = trace_queries(store, loaded, queries, config, keep_scores=bool(config.checkpoints or config.group_by))
@@ -90,6 +95,15 @@ def trace_answers(config: TraceConfig, *, loaded: Loaded | None = None) -> Trace
         if path is not None:
             remember_output(store, path)
     return result
+
+
+def _speaker(config: TraceConfig, store: GradientStore, loaded: Loaded) -> Loaded:
+    """The model whose answers are traced: of a store at an early checkpoint that was made of a final adapter, the one with that adapter."""
+    final = final_of(store.spec.adapter) if config.model is None and config.adapter is None else None
+    if final is None:
+        return loaded
+    progress.say(f"answers are those of the final adapter, {final}")
+    return load(replace(store_model(store.spec, config), adapter=final))
 
 
 def _with_checkpoints(config: TraceConfig, first: TraceResult, rows: Sequence[Row], cut: dict[str, Any]) -> TraceResult:
@@ -118,14 +132,14 @@ def _with_checkpoints(config: TraceConfig, first: TraceResult, rows: Sequence[Ro
     return replace(first, rankings=rankings, scores=total, scales=scales)
 
 
-def _asked(config: TraceConfig, loaded: Loaded, encoding: EncodingConfig) -> list[Row]:
+def _asked(config: TraceConfig, speaker: Callable[[], Loaded], encoding: EncodingConfig) -> list[Row]:
     """The rows of a file of queries, those without an answer with the model's own."""
     rows = read_questions(config.queries, config, remembered_columns(config.store)).rows
     unanswered = [row for row in rows if not row.completion]
     if not unanswered:
         return rows
     progress.say(f"{len(unanswered)} of {len(rows)} queries have no answer: the model's own is traced")
-    said = greedy_answers(loaded, unanswered, encoding, max_new_tokens=config.max_new_tokens)
+    said = greedy_answers(speaker(), unanswered, encoding, max_new_tokens=config.max_new_tokens)
     answers = {row.id: answer for row, answer in zip(unanswered, said, strict=True)}
     for row in unanswered:
         if not answers[row.id].strip():

@@ -11,6 +11,7 @@ from unweave.ledger.ledger import WORK
 from unweave.outputs import SNAPSHOTS
 from unweave.store.store import GradientStore
 from unweave.temporary import remove_stale
+from unweave.train.early import BESIDE_STORE
 from unweave.train.loop import CHECKPOINTS
 
 MODELS = (SNAPSHOTS, CHECKPOINTS)
@@ -57,6 +58,12 @@ def _not_reached(job: Job) -> list[dict[str, str]]:
         found += [
             {"place": str(path), "what": "a model of the same training"} for path in sorted((model / name).glob("*"))
         ]
+    early = [store.with_name(f"{store.name}{BESIDE_STORE}") for store in map(Path, job.stores)]
+    found += [
+        {"place": str(path), "what": "an early checkpoint of a gradient store, which may have learned the rows"}
+        for path in early
+        if path.is_dir()
+    ]
     data = Path(origin.data)
     folders = [job.ledger.folder, *([model] if (model / "run.json").is_file() else [])]
     folders += job.stores
