@@ -43,7 +43,7 @@ def probed(
     """
     probes = make_probes(sets["forget"], Beside(sets["forget"], sets.get("test", ())), families, count=rows)
     outcome = outcome_of(probes, ask(loaded, probes, encoding, max_new_tokens=TOKENS, label="certificate"))
-    families = {
+    found = {
         name: {
             "asked": len(own),
             "leaked": [row_id for row_id, flag in outcome.of_family(name).items() if flag],
@@ -52,7 +52,7 @@ def probed(
         }
         for name, own in probes.families.items()
     }
-    return {"rows": len(probes.rows), "families": families}
+    return {"rows": len(probes.rows), "families": found}
 
 
 def require_generated(families: Sequence[str]) -> None:
