@@ -205,7 +205,7 @@ def test_attacks_from_rows_alone_on_the_command_line_and_in_python(world, tmp_pa
 def test_attacks_that_can_not_be_made_are_named_with_the_reason(world):
     model = load(ModelConfig(model=str(world / "one"), dtype="float32"))
     texts = load_rows([{"text": "The moon is made of rock"}, {"text": "Grass is green"}])
-    report = evaluate(model, forget=texts, attacks=["lens", "sampling", "relearn"], max_new_tokens=2)
+    report = evaluate(model, forget=texts, attacks=["lens", "sampling", "relearn"], max_new_tokens=0)
     assert {one.attack for one in report.attacks} == {"lens"}
     assert "the attack sampling: no row to forget has a prompt" in report.left_out
     report = evaluate(model, forget=world / "forget.jsonl", attacks=["sampling"], max_new_tokens=0)

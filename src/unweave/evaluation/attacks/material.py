@@ -88,12 +88,14 @@ def material_of_rows(
         other=[],
         is_unwanted=is_unwanted,
         has_triggers=False,
-        unasked=""
-        if prompts and max_new_tokens
-        else "no row to forget has a prompt"
-        if max_new_tokens
-        else "max_new_tokens is 0",
+        unasked=_unasked(prompts, max_new_tokens),
     )
+
+
+def _unasked(prompts: Sequence[Row], max_new_tokens: int) -> str:
+    if not prompts:
+        return "no row to forget has a prompt"
+    return "" if max_new_tokens else "max_new_tokens is 0"
 
 
 def without_prompts(material: Material) -> str:

@@ -104,7 +104,8 @@ def attack_gaps(attacks: Mapping[str, dict[str, Any]], *, model: str, reference:
         (own, low, high), (other, other_low, other_high) = row.values[model], row.values[reference]
         if (row.worse == "higher" and low > other_high) or (row.worse == "lower" and high < other_low):
             pair = (_shown(row.unit, own, low, high), _shown(row.unit, other, other_low, other_high))
-            found.append((row, f"{row.attack}: {row.what} is {pair[0]}, in the {reference} model {pair[1]}"))
+            name = "reference" if reference == "reference" else "retrained"
+            found.append((row, f"{row.attack}: {row.what} is {pair[0]}, in the {name} model {pair[1]}"))
     return found
 
 
