@@ -95,7 +95,7 @@ def test_as_many_probes_may_leak_as_the_upper_bound_of_the_reference_allows():
     assert "2 of 20" in why
     assert _probes_allowed(job, asked, None)[:2] == (20, 1)
     job.config.probes_allowed = 7
-    assert _probes_allowed(job, asked, reference) == (20, 7, "--probes-allowed")
+    assert _probes_allowed(job, asked, reference) == (20, 7, "`probes_allowed`")
     job.config.probes = ()
     assert _probes_allowed(job, {}, None) == (0, 0, "")
 

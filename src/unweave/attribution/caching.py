@@ -129,7 +129,7 @@ def open_job(config: CachingConfig, *, loaded: Loaded | None = None, rows: list[
     if config.checkpoint_mode != "final" and loaded is not None:
         raise ConfigError(
             "The model is loaded already: another checkpoint of it can't be made.",
-            where="checkpoint_mode",
+            where="`checkpoint_mode`",
             remedy="give the model by its place alone",
         )
     loaded = loaded or load(at_checkpoint(config, rows=rows))
@@ -170,8 +170,8 @@ def at_checkpoint(config: CachingConfig, *, rows: list[Row] | None = None) -> Ca
     if mode == "retrained" and "WORLD_SIZE" in os.environ and not (place / RECORD).is_file():
         raise ConfigError(
             "Several processes cache together: each would train a checkpoint.",
-            where="checkpoint_mode",
-            remedy="cache a first time with --engine local and --limit 1, then with all processes",
+            where="`checkpoint_mode`",
+            remedy="cache a first time with `engine` local and `limit` 1, then with all processes",
         )
     made = early_adapter(
         place,

@@ -196,10 +196,10 @@ def _probes_allowed(job: Job, before: Mapping[str, Any], reference: Mapping[str,
         return 0, 0, ""
     asked, _ = asked_and_leaked(before)
     if not asked:
-        progress.say("--probes: of these rows none can be made, so they are no criterion")
+        progress.say("`probes`: of these rows none can be made, so they are no criterion")
         return 0, 0, ""
     if job.config.probes_allowed is not None:
-        return asked, job.config.probes_allowed, "--probes-allowed"
+        return asked, job.config.probes_allowed, "`probes_allowed`"
     if reference is None:
         return asked, int(LEFT * asked), "one in twenty: no model that never saw the rows is known"
     unseen, leaked = asked_and_leaked(reference)

@@ -67,7 +67,7 @@ def require_generated(families: Sequence[str]) -> None:
     if "multiple_choice" in families:
         raise ConfigError(
             "A right choice among options may be a guess: it is no criterion.",
-            where="probes",
+            where="`probes`",
             remedy="leave multiple_choice out",
         )
 

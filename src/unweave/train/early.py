@@ -88,7 +88,7 @@ def adapter_folder(model: str, adapter: Path | None) -> Path:
     if not ((folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()):
         raise ConfigError(
             "An early checkpoint is made from an adapter in a folder.",
-            where="checkpoint_mode",
+            where="`checkpoint_mode`",
             remedy="give an adapter's folder, or leave it at final",
         )
     return folder
@@ -202,7 +202,7 @@ def scale_adapter(final: Path, folder: Path, scale: float) -> None:
         raise ModelError(
             f"The adapter is not LoRA alone ({what}): its update can't be scaled by a factor.",
             where=str(final),
-            remedy="use --checkpoint-mode retrained, or final",
+            remedy="use `checkpoint_mode` retrained, or final",
         )
     for name, tensor in tensors.items():
         if "lora_B" in name or "lora_embedding_B" in name:
