@@ -97,7 +97,7 @@ def test_values_and_ids_are_found_in_any_form(typed, capsys):
     ]
     assert [row.id for row in select_rows(rows, SelectionConfig(where={"owner": typed})).rows] == ["José", "2", "3"]
     more = 3 if typed == "Ｊosé" else 2
-    assert f"--where: {more} of 3 row(s) have this in another form" in capsys.readouterr().err
+    assert f"`where`: {more} of 3 row(s) have this in another form" in capsys.readouterr().err
     assert [row.id for row in select_rows(rows, SelectionConfig(where={"owner": ""})).rows] == ["5"]
     with pytest.raises(DataError, match="No row matches"):
         select_rows(rows, SelectionConfig(where={"owner": "\u200b"}))

@@ -59,7 +59,9 @@ def select_rows(rows: Sequence[Row], config: SelectionConfig, *, reading: Readin
         doubts = f" ({len(doubtful)} may: the first because {doubtful[0].doubts[0]})" if doubtful else ""
         raise DataError(
             f"No row matches the request{doubts}.",
-            remedy="look at them with `preview` and `include_ambiguous`" if doubtful else "check the ids, fields and words",
+            remedy="look at them with `preview` and `include_ambiguous`"
+            if doubtful
+            else "check the ids, fields and words",
         )
     typed = {"text": config.text, "near": config.near, "person": config.person}
     criteria = {name: (value,) for name, value in typed.items() if value is not None}
@@ -86,7 +88,9 @@ def _finders(rows: Sequence[Row], config: SelectionConfig, reading: ReadingConfi
     if config.person is not None:
         finders.append(_person(config, rows))
     elif config.alias:
-        raise ConfigError("An alias is another name of a person.", where="`alias`", remedy="give the name with `person`")
+        raise ConfigError(
+            "An alias is another name of a person.", where="`alias`", remedy="give the name with `person`"
+        )
     return finders
 
 
