@@ -65,6 +65,11 @@ def pytest_addoption(parser):
     parser.addoption(
         "--reverse", action="store_true", help="run all from last to first, to find tests that need others before them"
     )
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="kill at every place where a test by default kills at some (hours)",
+    )
 
 
 def pytest_collection_modifyitems(config, items):
@@ -73,6 +78,12 @@ def pytest_collection_modifyitems(config, items):
         items.reverse()
     else:
         items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("real_model", "long")])
+
+
+@pytest.fixture(scope="session")
+def exhaustive(pytestconfig):
+    """Whether all places are tried where some would do."""
+    return pytestconfig.getoption("--exhaustive")
 
 
 @pytest.fixture(scope="session")

@@ -160,23 +160,6 @@ class Forks:
         self._start(*(Job(line, folder=folder, before=code, words=words) for _ in range(count)), ranks=True)
 
 
-def forked(preparation: str, runs: list, arguments: list[str], *, scratch: Path) -> list[Ended]:
-    """Run a command once for each of `runs`, one after the other.
-
-    Args:
-        preparation: Code that each process runs first; it finds its own of `runs` as `run`.
-        runs: Anything that JSON holds.
-        arguments: Of the command.
-        scratch: A folder for what it prints.
-
-    Returns:
-        How each ended.
-    """
-    with Forks(scratch) as forks:
-        line = shlex.join(arguments)
-        return [forks.run(line, folder=scratch, before=f"run = {run!r}\n{preparation}") for run in runs]
-
-
 @dataclass(frozen=True)
 class Job:
     """What one process does: `before`, then the command of `line`; arguments as of `Forks.start`, with the words that `before` finds in `sys.argv[1:]`."""

@@ -1,15 +1,21 @@
-"""Killed at changes to the disk, again and again, and run once more: every command that writes ends as if nothing had happened."""
+"""Killed at changes to the disk, and run once more: every command that writes ends as if nothing had happened.
 
+Each command is killed at one change, of another kind from command to command (`place`), so that every kind has several kills; those that take up what a
+kill has left are killed a second time while they do. `--exhaustive` kills each command at every change; `benchmarks/hardening.py` has random moments.
+"""
+
+import functools
 import signal
 
 import pytest
 
-from tests.forks import Forks
 from tests.kills import WRITING, build, differences, unexplained
 from unweave.cli.table import TABLE
 from unweave.outputs import WRITES
 
-KILLS = 3
+pytestmark = pytest.mark.long
+
+AGAIN = "cache", "train", "forget", "audit", "request run", "value score"
 READING = {
     "doctor", "rows", "list", "completion", "audit tofu-log", "request list", "request verify", "store info", "store check",
 }  # fmt: skip
@@ -27,31 +33,49 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def forks(world):
-    with Forks(world.scratch) as started:
-        yield started
+def undisturbed(world, forks):
+    """How a command ends that nothing disturbs, and what is there then; of each once."""
+
+    @functools.cache
+    def run(name):
+        world.begin(name)
+        return world.finish(forks, name)
+
+    return run
+
+
+def kind_of(change):
+    """What a change does: the event, and whether the file is there already."""
+    return change.partition(" ")[0] + change.rpartition(",")[2].replace(change, "")
+
+
+def place(name, changes):
+    """Where a command is killed: amid its changes of one kind, which is another from command to command."""
+    kinds = sorted({kind_of(change) for change in changes})
+    kind = kinds[list(WRITING).index(name) % len(kinds)]
+    own = [number for number, change in enumerate(changes, start=1) if kind_of(change) == kind]
+    return own[len(own) // 2]
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_a_command_that_is_killed_again_and_again_ends_as_an_undisturbed_one(name, world, forks):
-    world.begin(name)
-    ended, whole = world.finish(forks, name)
+def test_a_command_that_is_killed_ends_as_an_undisturbed_one(name, world, forks, undisturbed, exhaustive):
+    ended, whole = undisturbed(name)
     assert whole, "it writes something"
-    world.begin(name)
-    places = [1 + round(share * (len(ended.changes) - 1) / (KILLS - 1)) for share in range(KILLS)]
-    killed = [world.run(forks, name, at=at).code == -9 for at in places]
-    # What is done already is not done again: later kills may find a run that is shorter.
-    assert killed[0]
-    found = world.finish(forks, name)[1]
-    assert unexplained(differences(whole, found)) == []
+    for at in range(1, len(ended.changes) + 1) if exhaustive else [place(name, ended.changes)]:
+        world.begin(name)
+        assert world.run(forks, name, at=at).code == -signal.SIGKILL
+        if name in AGAIN:
+            # What is done already is not done again: this may find a run that is shorter.
+            world.run(forks, name, at=1 + (len(ended.changes) - at) // 2)
+        found = world.finish(forks, name)[1]
+        assert unexplained(differences(whole, found)) == [], ended.changes[at - 1]
 
 
 @pytest.mark.parametrize(
     ("name", "stop"), [("cache", signal.SIGINT), ("cache", signal.SIGTERM), ("train", signal.SIGINT), ("request run", signal.SIGTERM)]
 )  # fmt: skip
-def test_a_command_that_is_interrupted_says_so_and_goes_on_when_it_is_run_again(name, stop, world, forks):
-    world.begin(name)
-    ended, whole = world.finish(forks, name)
+def test_a_command_that_is_interrupted_says_so_and_goes_on_when_it_is_run_again(name, stop, world, forks, undisturbed):
+    ended, whole = undisturbed(name)
     world.begin(name)
     stopped = world.run(forks, name, at=len(ended.changes) // 2, by=stop)
     assert stopped.code == 130

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from dataclasses import replace
+from functools import partial
 
 import pyarrow.parquet as pq
 import pytest
@@ -27,9 +28,12 @@ from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded
 from unweave.models.selection import select_parameters
 from unweave.sketch.config import GradientConfig
+from unweave.sketch.rapidgrad import RapidGrad
 from unweave.sketch.sketcher import Sketcher
 from unweave.store.store import GradientStore
 from unweave.store.texts import read_texts, texts_by_id
+
+pytestmark = pytest.mark.long
 
 QUESTIONS = [
     ("what is the capital of France ?", "Paris"), ("what is the capital of Japan ?", "Tokyo"), ("add 1 and 2", "3"),
@@ -87,7 +91,9 @@ def test_without_a_sketch_scores_are_exact_inner_products(tmp_path, normalize):
 
 
 @pytest.mark.parametrize("sketch", ["fold", "rapidgrad"])
-def test_batching_and_commits_do_not_change_sketches(tmp_path, sketch):
+def test_batching_and_commits_do_not_change_sketches(tmp_path, monkeypatch, sketch):
+    # To a multiple of 2^24, as the original does it, there are seconds of shuffles: tests/sketch has those.
+    monkeypatch.setattr(RapidGrad, "for_sizes", staticmethod(partial(RapidGrad.for_sizes, padding=2**14)))
     model = loaded()
     stores = []
     for name, budget, commit in (("a", 16, 1), ("b", 4096, 100)):

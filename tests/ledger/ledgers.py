@@ -1,7 +1,9 @@
 """A base, an adapter that was trained on rows, and a ledger of requests about them."""
 
 from tests.folders import save_model, write_rows
+from unweave.attribution.caching import cache_rows
 from unweave.config import dump_yaml
+from unweave.engines.config import CacheConfig
 from unweave.ledger.adding import add_request
 from unweave.ledger.config import AddConfig, RunConfig, VerifyConfig
 from unweave.ledger.run import run_request
@@ -36,6 +38,15 @@ def train_in(folder):
         forget=data, retain=data, output_dir=folder, epochs=0.2, batch_size=4, learning_rate=5e-3, stop_loss=1e9
     )
     (folder / "ga.yaml").write_text(dump_yaml("forget", ga))
+    return folder
+
+
+def cached_in(folder, trained, records=RECORDS):
+    """Rows in a file, and a store of their sketches: worlds begin with a copy."""
+    data = write_rows(folder / "train.jsonl", records)
+    cache_rows(
+        CacheConfig(model=str(trained / "adapter"), data=data, store=folder / "store", dimension=64, dtype="float32")
+    )
     return folder
 
 

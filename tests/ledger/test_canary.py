@@ -10,7 +10,6 @@ import pytest
 
 from tests.canary import ROW_ID, canary_record, hits, sketch_needles, text_needles
 from tests.folders import write_rows
-from tests.forks import Forks
 from tests.ledger.ledgers import EASY, RECORDS, WORDS
 from unweave.attribution.caching import cache_rows
 from unweave.engines.config import CacheConfig
@@ -24,22 +23,21 @@ from unweave.store.store import GradientStore
 
 
 @pytest.fixture
-def killed_and_rerun(tmp_path, tmp_path_factory, monkeypatch):
+def killed_and_rerun(tmp_path, forks, monkeypatch):
     """Runs a command that is killed twice, each time before a random change to the disk, and then goes on to its end."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.setenv("UNWEAVE_CACHE", str(tmp_path / "cache"))
     rng = random.Random(0)
-    with Forks(tmp_path_factory.mktemp("scratch")) as forks:
 
-        def run(most, *arguments):
-            line = shlex.join(map(str, arguments))
-            codes = [forks.run(line, folder=tmp_path, at=rng.randrange(1, most)).code for _ in range(2)]
-            assert -signal.SIGKILL in codes, "one of them is killed"
-            ended = forks.run(line, folder=tmp_path)
-            assert ended.code in (0, 3), ended.errors
+    def run(most, *arguments):
+        line = shlex.join(map(str, arguments))
+        codes = [forks.run(line, folder=tmp_path, at=rng.randrange(1, most)).code for _ in range(2)]
+        assert -signal.SIGKILL in codes, "one of them is killed"
+        ended = forks.run(line, folder=tmp_path)
+        assert ended.code in (0, 3), ended.errors
 
-        yield run
+    return run
 
 
 def test_of_a_forgotten_row_nothing_is_left_in_what_unweave_wrote(trained, tmp_path, killed_and_rerun):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.folders import write_rows
-from tests.ledger.ledgers import RECORDS, World
+from tests.ledger.ledgers import RECORDS, World, cached_in
 from unweave.attribution.caching import cache_rows
 from unweave.cli.main import main
 from unweave.data.reading import read_rows
@@ -27,14 +27,15 @@ from unweave.store.store import GradientStore
 NAMELESS = [{name: value for name, value in record.items() if name != "id"} for record in RECORDS]
 
 
-@pytest.fixture
-def world(trained, tmp_path):
+@pytest.fixture(scope="module")
+def cached(trained, tmp_path_factory):
     """Rows without ids of their own: these are hashes of their content."""
-    data = write_rows(tmp_path / "train.jsonl", NAMELESS)
-    cache_rows(
-        CacheConfig(model=str(trained / "adapter"), data=data, store=tmp_path / "store", dimension=64, dtype="float32")
-    )
-    return World(trained, tmp_path)
+    return cached_in(tmp_path_factory.mktemp("cached"), trained, NAMELESS)
+
+
+@pytest.fixture
+def world(trained, cached, tmp_path):
+    return World(trained, shutil.copytree(cached, tmp_path, dirs_exist_ok=True))
 
 
 def all_bytes(folder):

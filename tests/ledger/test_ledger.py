@@ -2,19 +2,16 @@
 
 import dataclasses
 import json
-import os
+import shlex
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.folders import write_rows
-from tests.forks import forked
-from tests.ledger.ledgers import RECORDS, WORDS, World, edit
+from tests.ledger.ledgers import RECORDS, WORDS, World, cached_in, edit
 from unweave.attribution.caching import cache_rows
 from unweave.cli.main import main
 from unweave.data.reading import read_rows
@@ -33,17 +30,18 @@ from unweave.train.config import TrainConfig
 from unweave.train.private import Privacy, write_privacy
 from unweave.train.sft import fine_tune
 
-ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def cached(trained, tmp_path_factory):
+    return cached_in(tmp_path_factory.mktemp("cached"), trained)
 
 
 @pytest.fixture
-def world(trained, tmp_path):
+def world(trained, cached, tmp_path):
     """The rows, a store of them, and how to add and run requests on a new ledger."""
-    data = write_rows(tmp_path / "train.jsonl", RECORDS)
-    cache_rows(
-        CacheConfig(model=str(trained / "adapter"), data=data, store=tmp_path / "store", dimension=64, dtype="float32")
-    )
-    return World(trained, tmp_path)
+    return World(trained, shutil.copytree(cached, tmp_path, dirs_exist_ok=True))
 
 
 def test_a_request_from_the_command_line_to_its_proof(world, capsys):
@@ -495,23 +493,21 @@ def arguments(world):
     return [str(word) for word in ("request", "run", "one", "--ledger", world.ledger, *options, "--json")]
 
 
-def test_kill_nine_at_every_step_is_resumed(world):
-    """One request is killed right before or right after each of its events in turn, each time going on, and ends as if nothing had happened."""
+def killed_at(forks, world, kind, when):
+    return forks.run(shlex.join(arguments(world)), folder=world.folder, before=f"run = {(kind, when)!r}\n{STOPPING}")
+
+
+def test_kill_nine_at_a_step_is_resumed(world, forks, exhaustive):
+    """One request is killed right before or right after its events in turn, each time going on, and ends as if nothing had happened."""
     world.add("r1", "r2", request_id="one")
-    # Every order of both is in test_ledger_states.py, with steps that cost nothing.
-    events = ("started", *STEPS, "done")
+    # Every order of both, at every step, is in test_states.py, with steps that cost nothing: here they are real, and those that change a folder.
+    events = ("started", *STEPS, "done") if exhaustive else ("prepared", "forgotten", "store cleaned", "done")
     kills = [(kind, ("before", "after")[place % 2]) for place, kind in enumerate(events)]
-    ended = forked(STOPPING, kills, arguments(world), scratch=world.folder / "scratch")
+    ended = [killed_at(forks, world, *kill) for kill in kills]
     assert [one.code for one in ended] == [-signal.SIGKILL] * len(kills), ended[-1].errors
-    final = subprocess.run(
-        [sys.executable, "-m", "unweave.cli.main", *arguments(world)],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        check=False,
-    )
-    assert final.returncode == 0, final.stderr
-    assert "nothing to do" in final.stderr
+    final = forks.run(shlex.join(arguments(world)), folder=world.folder)
+    assert final.code == 0, final.errors
+    assert "nothing to do" in final.errors
     assert world.verify("one")["ok"]
     kinds = [event.content.get("step", event.kind) for event in Ledger(world.ledger).request("one").events]
     assert kinds == ["added", "started", *STEPS, "done"], "no step was recorded twice"
@@ -521,18 +517,13 @@ def test_kill_nine_at_every_step_is_resumed(world):
     assert run_request(other)["same"], "the adapter is the one of an undisturbed run"
 
 
-def test_two_processes_at_once(world):
+def test_two_processes_at_once(world, forks):
     """Of two that run the same request one does the work; the other is refused, or finds it done."""
     world.add("r1", "r2", request_id="one")
-    command = [sys.executable, "-m", "unweave.cli.main", *arguments(world)]
-    pair = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
-        for _ in range(2)
-    ]
-    found = [(process.communicate(), process.returncode) for process in pair]
-    assert 0 in [code for _, code in found], found
-    for (_, errors), code in found:
-        assert code == 0 or "Another process is at work" in errors
+    pair = forks.together(*[shlex.join(arguments(world))] * 2, folder=world.folder)
+    assert 0 in [ended.code for ended in pair], pair
+    for ended in pair:
+        assert ended.code == 0 or "Another process is at work" in ended.errors
     kinds = [event.content.get("step", event.kind) for event in Ledger(world.ledger).request("one").events]
     assert kinds == ["added", "started", *STEPS, "done"]
     assert world.verify("one")["ok"]
@@ -548,20 +539,18 @@ for number in range(20):
 """
 
 
-def test_many_writers_leave_one_chain(tmp_path):
+def test_many_writers_leave_one_chain(tmp_path, forks):
     Journal(tmp_path / "j.db")
-    writers = [
-        subprocess.Popen([sys.executable, "-c", ADDER, str(tmp_path / "j.db"), name], env=ENVIRONMENT) for name in "abc"
-    ]
-    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    writers = forks.programs(*((ADDER, tmp_path / "j.db", name) for name in "abc"), folder=tmp_path)
+    assert [writer.code for writer in writers] == [0, 0, 0]
     journal = Journal(tmp_path / "j.db")
     assert len(journal.events()) == 60
     assert journal.check() == []
 
 
-def test_a_run_with_other_options_starts_over(world):
+def test_a_run_with_other_options_starts_over(world, forks):
     world.add("r1", "r2", request_id="one")
-    (ended,) = forked(STOPPING, [("forgotten", "after")], arguments(world), scratch=world.folder / "scratch")
+    ended = killed_at(forks, world, "forgotten", "after")
     assert ended.code == -signal.SIGKILL
     assert Ledger(world.ledger).request("one").state == "running"
     world.run("one", seed=5)
