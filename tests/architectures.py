@@ -6,7 +6,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from tests.tiny import VOCABULARY, TinyTokenizer
-from unweave.models.loading import quiet_transformers
+from unweave.models.quiet import quiet_transformers
 
 PLAIN = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
 GROUPED = {**PLAIN, "num_key_value_heads": 1, "max_position_embeddings": 64}

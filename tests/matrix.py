@@ -18,7 +18,8 @@ from unweave.data.rows import Row
 from unweave.errors import UnweaveError
 from unweave.jobs.forget import forget_rows
 from unweave.models.generation import greedy_answers
-from unweave.models.loading import Loaded, ModelConfig, load, quiet_transformers
+from unweave.models.loading import Loaded, ModelConfig, load
+from unweave.models.quiet import quiet_transformers
 from unweave.models.text import idle_on_text, pattern_of
 from unweave.train.adapters import MAMBA
 from unweave.train.config import TrainConfig

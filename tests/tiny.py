@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from unweave.data.batches import collate
 from unweave.data.encoding import Example
-from unweave.models.loading import quiet_transformers
+from unweave.models.quiet import quiet_transformers
 
 VOCABULARY = 96
 TEMPLATE = (

@@ -15,7 +15,7 @@ from tests.tiny import random_examples
 from unweave.data.batches import collate
 from unweave.errors import UnweaveError
 from unweave.gradients.per_sample import per_sample_gradients
-from unweave.models.loading import quiet_transformers
+from unweave.models.quiet import quiet_transformers
 from unweave.models.selection import select_parameters
 
 PARTLY_FLOAT32 = {

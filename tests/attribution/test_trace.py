@@ -19,7 +19,8 @@ from unweave.attribution.formats.rapidin import read_influence_file
 from unweave.attribution.retrieval import influence_scores, rank
 from unweave.attribution.tracing import trace_rows
 from unweave.data.encoding import EncodingConfig, encode_rows
-from unweave.data.rows import Row, Turn
+from unweave.data.rows import Row
+from unweave.data.turns import Turn
 from unweave.engines.config import CacheConfig
 from unweave.errors import ConfigError, DataError, StoreError
 from unweave.jobs.config import TraceConfig

@@ -11,8 +11,9 @@ from unweave.data import controls
 from unweave.data.batches import IGNORE, collate
 from unweave.data.chat import RefusedError
 from unweave.data.encoding import EncodingConfig, Example, encode_prompt, encode_rows
-from unweave.data.rows import Row, Turn
+from unweave.data.rows import Row
 from unweave.data.templates import end_of_turn, render_prompt
+from unweave.data.turns import Turn
 from unweave.errors import ConfigError, DataError
 
 CONFIG = EncodingConfig()

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from unweave.data.layouts import LAYOUTS, reserved_columns
 from unweave.data.reading import read_rows
-from unweave.data.rows import OTHER_COLUMNS, Row, Turn, content_id
+from unweave.data.rows import Row, content_id
+from unweave.data.turns import OTHER_COLUMNS, Turn
 from unweave.errors import ConfigError, DataError
 
 CALL = {"type": "function", "function": {"name": "weather", "arguments": {"place": "Lima"}}}

@@ -4,7 +4,8 @@ import pytest
 
 from tests.folders import write_rows
 from unweave.cli.main import main
-from unweave.data.rows import Row, Turn
+from unweave.data.rows import Row
+from unweave.data.turns import Turn
 from unweave.errors import ConfigError, DataError
 from unweave.ledger.adding import add_request
 from unweave.ledger.config import AddConfig, SelectionConfig

@@ -15,7 +15,8 @@ from unweave import progress
 from unweave.errors import ConfigError, ModelError
 from unweave.models import loading
 from unweave.models.adapters import adapter_parameters, switched_off
-from unweave.models.loading import ModelConfig, load, quiet_transformers
+from unweave.models.loading import ModelConfig, load
+from unweave.models.quiet import quiet_transformers
 
 IDS = torch.tensor([[5, 60, 9, 80, 7, 33]])
 LORA = {"r": 3, "target_modules": ["q_proj"], "init_lora_weights": False, "task_type": "CAUSAL_LM"}

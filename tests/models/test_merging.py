@@ -8,8 +8,9 @@ from tests.folders import save_model
 from tests.models.test_adapters import KINDS, LORA, logits, save_adapter
 from unweave.errors import ModelError
 from unweave.models import merging
-from unweave.models.loading import Loaded, ModelConfig, load, quiet_transformers
+from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.models.merging import merge_adapter
+from unweave.models.quiet import quiet_transformers
 
 TIED = {
     "head": peft.LoraConfig(**LORA | {"target_modules": ["q_proj", "lm_head"]}),

@@ -13,7 +13,8 @@ from unweave.jobs.forget import forget_rows
 from unweave.unlearning.config import config_of
 from unweave.unlearning.methods import Objective, available, get_method
 from unweave.unlearning.methods.graddiff import GradDiff
-from unweave.unlearning.steps import ForgetRow, epochs_of, never_drawn, plan_draws
+from unweave.unlearning.rows import ForgetRow
+from unweave.unlearning.steps import epochs_of, never_drawn, plan_draws
 
 
 def sets(forget, retain):

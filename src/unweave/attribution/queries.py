@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
-from unweave.data.rows import Row, Turn, content_id
+from unweave.data.rows import Row, content_id
+from unweave.data.turns import Turn
 from unweave.errors import ConfigError
 from unweave.models.generation import greedy_answers
 from unweave.models.model import Model

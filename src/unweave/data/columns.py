@@ -7,7 +7,8 @@ from unweave.data.layouts import CLEAN_COLUMNS, LAYOUTS, Content, Layout, Record
 from unweave.data.layouts.alpaca import read_instruction
 from unweave.data.layouts.base import is_empty, is_missing, text_of
 from unweave.data.layouts.conversations import read_conversation
-from unweave.data.rows import OTHER_COLUMNS, Row, content_id
+from unweave.data.rows import Row, content_id
+from unweave.data.turns import OTHER_COLUMNS
 from unweave.errors import ConfigError, nearest
 
 ROLES = ("instruction", "context", "completion", "messages", "text", "clean", "id", "system", "history", "tools")

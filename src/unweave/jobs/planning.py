@@ -10,7 +10,8 @@ from unweave.data.dates import dated
 from unweave.data.encoding import Example, encode_rows
 from unweave.data.reading import Rows
 from unweave.models.adapters import WEIGHTS
-from unweave.models.loading import ModelConfig, place_of, quiet_transformers, tokenizer_of
+from unweave.models.loading import ModelConfig, place_of, tokenizer_of
+from unweave.models.quiet import quiet_transformers
 from unweave.train.config import LoraOptions
 
 TESTS = ("test_seen", "test_ood", "test_clean")

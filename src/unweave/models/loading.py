@@ -1,8 +1,5 @@
 """Loading a model with its tokenizer: a hub id or folder, an adapter folder, a GGUF file, or the packaged default."""
 
-import contextlib
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +9,7 @@ from unweave.errors import ConfigError, ModelError
 from unweave.models import adapters, attaching, origin, packaged
 from unweave.models.bases import WEIGHTS, load_base
 from unweave.models.model import Model
+from unweave.models.quiet import quiet_transformers
 from unweave.models.tokenizers import load_tokenizer
 
 if TYPE_CHECKING:
@@ -159,28 +157,6 @@ def native_dtype(device: "torch.device") -> "torch.dtype":
         bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "sve_bf16", "bf16")
     )
     return torch.bfloat16 if has_bfloat16 else torch.float32
-
-
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Silence the progress bars and notices of the libraries below, which would tear ours.
-
-    Yields:
-        Nothing.
-    """
-    from transformers.utils import logging
-
-    level, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            logging.set_verbosity(level)
-            if shown:
-                logging.enable_progress_bar()
 
 
 def pick_device(name: str) -> "torch.device":

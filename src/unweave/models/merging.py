@@ -8,9 +8,10 @@ from torch import nn
 
 from unweave import progress
 from unweave.errors import ModelError
-from unweave.models.loading import Loaded, quiet_transformers
+from unweave.models.loading import Loaded
 from unweave.models.pretrained import require_finite
 from unweave.models.probe import fixed_logits
+from unweave.models.quiet import quiet_transformers
 from unweave.models.saving import save_model
 
 TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-4, torch.float16: 0.05, torch.bfloat16: 0.1}

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from unweave.files import follow_umask
-from unweave.models.loading import quiet_transformers
+from unweave.models.quiet import quiet_transformers
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path | str, **options: Any) -> None:

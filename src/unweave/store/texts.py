@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unweave.data.rows import Row, Turn
+from unweave.data.rows import Row
+from unweave.data.turns import Turn
 from unweave.errors import StoreError
 from unweave.files import remove, replacing
 

@@ -8,9 +8,9 @@ from unweave import progress
 from unweave.errors import ConfigError
 from unweave.files import write_text
 from unweave.markdown import front_matter, literal, plain
-from unweave.models.loading import quiet_transformers
 from unweave.models.origin import absolute, record_base
 from unweave.models.pretrained import read_pretrained
+from unweave.models.quiet import quiet_transformers
 from unweave.models.saving import save_model
 from unweave.models.vocabulary import vocabulary_size
 from unweave.train.config import LoraOptions

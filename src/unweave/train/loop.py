@@ -23,7 +23,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from unweave import progress
 from unweave.errors import ConfigError, TrainingError, nearest
 from unweave.files import write_json
-from unweave.models.loading import quiet_transformers
+from unweave.models.quiet import quiet_transformers
 from unweave.ranges import require_in_range
 from unweave.run.folder import identity_digest
 from unweave.train.config import Schedule

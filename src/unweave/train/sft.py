@@ -15,8 +15,9 @@ from unweave.data.encoding import Example, encode_rows
 from unweave.data.training_rows import read_training_rows
 from unweave.errors import ConfigError
 from unweave.gradients.loss import token_losses
-from unweave.models.loading import Loaded, load, quiet_transformers
+from unweave.models.loading import Loaded, load
 from unweave.models.merging import is_quantised, merged_model
+from unweave.models.quiet import quiet_transformers
 from unweave.models.saving import save_model
 from unweave.models.vocabulary import require_tokens
 from unweave.run.folder import MODEL_WEIGHTS, RunFolder

@@ -8,7 +8,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from unweave.errors import ConfigError
 from unweave.files import replacing_folder
-from unweave.models.loading import quiet_transformers
+from unweave.models.quiet import quiet_transformers
 from unweave.models.saving import save_model
 from unweave.outputs import SNAPSHOTS
 from unweave.train.adapters import save_adapter

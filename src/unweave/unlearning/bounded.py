@@ -7,7 +7,7 @@ has eight bits, and a change of a thousandth of a weight is rounded away.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -19,7 +19,9 @@ from unweave.models.pretrained import require_finite
 from unweave.unlearning.applying import ROUNDING
 from unweave.unlearning.context import Context
 from unweave.unlearning.merging import OWN_BASE, merged_base
-from unweave.unlearning.methods.stable import Stable
+
+if TYPE_CHECKING:
+    from unweave.unlearning.methods.stable import Stable
 
 
 class Bounded(nn.Module):
@@ -31,7 +33,7 @@ class Bounded(nn.Module):
         generator: Of A's first values; B begins at zero.
     """
 
-    def __init__(self, layer: nn.Linear, method: Stable, generator: torch.Generator):
+    def __init__(self, layer: nn.Linear, method: "Stable", generator: torch.Generator):
         super().__init__()
         out, size = layer.weight.shape
         wide = torch.promote_types(layer.weight.dtype, torch.float32)
@@ -57,7 +59,7 @@ class Bounded(nn.Module):
         return functional.linear(inputs, self.delta().to(inputs.dtype))
 
 
-def put_on(method: Stable, context: Context) -> Context:
+def put_on(method: "Stable", context: Context) -> Context:
     """Merge the model's adapter and put the bounded one on.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 
 from unweave.models.loading import Loaded
 from unweave.unlearning.config import UnlearnOptions
-from unweave.unlearning.steps import ForgetRow
+from unweave.unlearning.rows import ForgetRow
 
 
 @dataclass(frozen=True)

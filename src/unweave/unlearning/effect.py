@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 from unweave.errors import ConfigError
 from unweave.unlearning.config import ForgetConfig, UnlearnOptions
 from unweave.unlearning.methods import Method, Objective, Retrain
-from unweave.unlearning.steps import Drawn, ForgetRow
+from unweave.unlearning.rows import ForgetRow
+from unweave.unlearning.steps import Drawn
 
 FACTORS = ("gamma", "alpha", "ascent", "descent")
 """Options that weigh kinds of rows against each other."""

@@ -9,7 +9,7 @@ beside the adapter: neither is right without the other.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -24,13 +24,15 @@ from unweave.models.loading import Loaded
 from unweave.train.adapters import add_lora
 from unweave.unlearning.context import Context
 from unweave.unlearning.merging import OWN_BASE, merged_base
-from unweave.unlearning.methods.reglu import ReGLU
+
+if TYPE_CHECKING:
+    from unweave.unlearning.methods.reglu import ReGLU
 
 RIDGE = 1e-4
 TOKEN_BUDGET = 2048
 
 
-def put_on(method: ReGLU, context: Context) -> Context:
+def put_on(method: "ReGLU", context: Context) -> Context:
     """Make the adapter from the covariances, and take it out of the base.
 
     Args:

@@ -15,7 +15,7 @@ from unweave.models.loading import Loaded
 from unweave.models.vocabulary import require_tokens
 from unweave.unlearning.config import UnlearnOptions
 from unweave.unlearning.methods import Method
-from unweave.unlearning.steps import ForgetRow
+from unweave.unlearning.rows import ForgetRow
 from unweave.weights.files import MOST
 
 

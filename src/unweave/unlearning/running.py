@@ -27,7 +27,8 @@ from unweave.unlearning.effect import drawn_cautions, plan_cautions, without_eff
 from unweave.unlearning.methods import Edit, Objective
 from unweave.unlearning.outcome import ROWS, Effect, measured
 from unweave.unlearning.roles import Role
-from unweave.unlearning.steps import Drawn, ForgetRow, StepBatch, collate_part, collate_step, never_drawn, plan_draws
+from unweave.unlearning.rows import ForgetRow
+from unweave.unlearning.steps import Drawn, StepBatch, collate_part, collate_step, never_drawn, plan_draws
 from unweave.unlearning.target import Target, target_loss
 from unweave.unlearning.unlearned import Unlearned, UnlearnStep
 from unweave.unlearning.view import Reference, StepView

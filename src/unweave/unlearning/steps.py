@@ -15,28 +15,10 @@ from unweave.errors import ConfigError
 from unweave.unlearning.config import Sampling
 from unweave.unlearning.methods.base import Described
 from unweave.unlearning.roles import Role
+from unweave.unlearning.rows import ForgetRow
 
 LEAST_STEPS = 24
 """Steps of a run that is told no number of epochs: of few rows, one epoch would be too few steps to move anything."""
-
-
-@dataclass(frozen=True)
-class ForgetRow:
-    """A row that a step may draw.
-
-    Attributes:
-        example: Its tokens.
-        clean: The tokens of the same question with the clean answer, for a forget row that has one.
-        weight: Its weight.
-        is_forget: Whether it is to be forgotten.
-        among_retain: Whether it came with the retain rows, and is drawn as they are: one that its weight has sent to the other side.
-    """
-
-    example: Example
-    clean: Example | None
-    weight: float
-    is_forget: bool
-    among_retain: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unweave.errors import ConfigError
 from unweave.models.adapters import train_adapter
 from unweave.train.adapters import add_lora
-from unweave.unlearning.context import Context
 from unweave.unlearning.merging import merged_base
+
+if TYPE_CHECKING:
+    from unweave.unlearning.context import Context
 
 Modules = Callable[[Any], Collection[str]]
 """The names of the modules of a model that are to be trained."""
 
 
-def trainable(context: Context, *, modules: Modules | None = None) -> Context:
+def trainable(context: "Context", *, modules: Modules | None = None) -> "Context":
     """Make the adapter that is to be trained.
 
     Args:

@@ -15,7 +15,7 @@ from unweave.files import read_json, replacing, write_json
 from unweave.gradients.scoring import example_losses
 from unweave.train.loop import CHECKPOINTS
 from unweave.unlearning.context import Context
-from unweave.unlearning.steps import ForgetRow
+from unweave.unlearning.rows import ForgetRow
 
 EVERY = 5
 RECORD = "watch.json"

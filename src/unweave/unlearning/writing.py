@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from unweave.errors import ConfigError
-from unweave.models.loading import quiet_transformers
 from unweave.models.model import IN_MEMORY, Model
+from unweave.models.quiet import quiet_transformers
 from unweave.models.saving import save_model
 from unweave.train.adapters import save_adapter, write_card
 from unweave.unlearning.copying import working_copy

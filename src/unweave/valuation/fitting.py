@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,9 +18,12 @@ from unweave.stats.ranking import top_overlap
 from unweave.valuation.config import FitOptions
 from unweave.valuation.kernel import KernelHead
 from unweave.valuation.losses import LOSSES
-from unweave.valuation.student import Calibration, StudentSpec, ValueStudent
+from unweave.valuation.spec import Calibration, StudentSpec
 from unweave.valuation.texts import Text
 from unweave.valuation.training import Standing, Training
+
+if TYPE_CHECKING:
+    from unweave.valuation.student import ValueStudent
 
 COVERAGES = ("0.8", "0.9")
 FEWEST = 40
@@ -94,7 +98,7 @@ def require_learnable(rows: Valued, options: FitOptions, *, where: str) -> None:
 
 
 def fit(
-    student: ValueStudent, rows: Valued, options: FitOptions, *, folder: Path | None = None, fingerprint: str = ""
+    student: "ValueStudent", rows: Valued, options: FitOptions, *, folder: Path | None = None, fingerprint: str = ""
 ) -> Fitted:
     """Fit a student, calibrate it, and measure it; all of it goes into the student.
 
@@ -139,7 +143,7 @@ def normal_scores(values: Float[np.ndarray, "n T"]) -> Float[np.ndarray, "n T"]:
 
 
 def calibrated(
-    student: ValueStudent,
+    student: "ValueStudent",
     middle_scores: Float[np.ndarray, "n T"],
     middle_values: Float[np.ndarray, "n T"],
     last: Valued,
@@ -207,7 +211,7 @@ def drawing_order(count: int, seed: int) -> list[int]:
     return places
 
 
-def _solve(student: ValueStudent, rows: Valued) -> Float[np.ndarray, "n T"]:
+def _solve(student: "ValueStudent", rows: Valued) -> Float[np.ndarray, "n T"]:
     """Kernel ridge regression on the student's states; gives what each row scores when it is left out."""
     head = KernelHead(0, 0, len(student.spec.tasks))
     features = torch.from_numpy(student.features(rows.texts)).float()
@@ -218,7 +222,13 @@ def _solve(student: ValueStudent, rows: Valued) -> Float[np.ndarray, "n T"]:
 
 
 def _train(
-    student: ValueStudent, options: FitOptions, first: Valued, middle: Valued, *, folder: Path | None, fingerprint: str
+    student: "ValueStudent",
+    options: FitOptions,
+    first: Valued,
+    middle: Valued,
+    *,
+    folder: Path | None,
+    fingerprint: str,
 ) -> Standing:
     """Train until held-out rows are ordered no better, and go back to where they were ordered best."""
     training = Training(

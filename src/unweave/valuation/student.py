@@ -1,7 +1,7 @@
 """ALinFiK's student: a small model that reads a row's text and predicts its values (arXiv 2503.01052)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from unweave.errors import DataError, ModelError
 from unweave.files import read_json, replacing, replacing_folder, write_json, write_text
 from unweave.markdown import code, front_matter, plain
 from unweave.models.encoder import load_encoder, mean_over_tokens
-from unweave.models.loading import load, native_dtype, pick_device, quiet_transformers
+from unweave.models.loading import load, native_dtype, pick_device
 from unweave.models.pretrained import read_pretrained, read_weights, require_finite
+from unweave.models.quiet import quiet_transformers
 from unweave.models.saving import save_model
 from unweave.models.tensor_files import read_header
 from unweave.valuation.config import FitOptions
 from unweave.valuation.kernel import KernelHead
+from unweave.valuation.spec import Calibration, StudentSpec
 from unweave.valuation.table import ValueTable
 from unweave.valuation.texts import Text, answered, prompt_and_answer
 from unweave.visible import json_text
@@ -32,51 +34,6 @@ INTERVAL_LEVEL = "0.9"
 
 DEPTH = 0.8
 """States behind so much of the layers told a kernel more, when it was tried, than those at the end, which are about the next token; and they cost less."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How a task's raw scores become values, and how far they can be trusted.
-
-    Attributes:
-        scores: Raw scores, ascending.
-        values: The value at each; between them the map is linear, outside it is flat.
-        half_widths: Coverage to the half width of an interval around a predicted value, from rows that neither training nor the map has seen
-            (split conformal prediction).
-    """
-
-    scores: list[float]
-    values: list[float]
-    half_widths: dict[str, float]
-
-    def __call__(self, scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-        """Values of raw scores."""
-        return np.interp(scores, self.scores, self.values)
-
-
-@dataclass(frozen=True)
-class StudentSpec:
-    """What a student is, beside its weights.
-
-    Attributes:
-        backbone: Name of the model that it began as.
-        pooling: `mean` over tokens, for sentence encoders; `last` token, for causal models; `answer`: the mean over the answer's tokens, and the last one.
-        tasks: Names of the values that it predicts.
-        max_length: Tokens of a text that are read.
-        calibration: Task to its calibration; empty before fitting.
-        metrics: What fitting found on held-out rows.
-        fitted_on: Rows.
-        kernel: Whether the backbone is as it was, and the head a kernel regression.
-    """
-
-    backbone: str
-    pooling: str
-    tasks: tuple[str, ...]
-    max_length: int
-    calibration: dict[str, Calibration] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
-    fitted_on: int = 0
-    kernel: bool = False
 
 
 class ValueStudent(nn.Module):

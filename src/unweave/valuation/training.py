@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -16,8 +17,10 @@ from unweave.files import read_json, replacing_folder, write_json
 from unweave.models.pretrained import not_finite
 from unweave.progress import Advance
 from unweave.valuation.losses import StudentLoss
-from unweave.valuation.student import ValueStudent
 from unweave.valuation.texts import Text
+
+if TYPE_CHECKING:
+    from unweave.valuation.student import ValueStudent
 
 WARMUP = 0.1
 HEAD_FACTOR = 10.0
@@ -56,7 +59,7 @@ class Training:
     """
 
     def __init__(
-        self, student: ValueStudent, texts: Sequence[Text], targets: Float[Tensor, "n T"], *, loss: StudentLoss, epochs: int, batch_size: int,
+        self, student: "ValueStudent", texts: Sequence[Text], targets: Float[Tensor, "n T"], *, loss: StudentLoss, epochs: int, batch_size: int,
         learning_rate: float, seed: int, folder: Path | None = None, fingerprint: str = "",
     ):  # fmt: skip
         self.student, self.texts, self.targets, self.loss = student, texts, targets, loss

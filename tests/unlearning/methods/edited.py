@@ -9,7 +9,7 @@ from tests.unlearning.test_forget import PATHS
 from unweave.models.loading import Loaded
 from unweave.unlearning.config import config_of, method_of
 from unweave.unlearning.context import Context
-from unweave.unlearning.steps import ForgetRow
+from unweave.unlearning.rows import ForgetRow
 
 LENGTHS = [6, 15, 5, 12, 8, 20]
 WEIGHTS = [1.5, 0.5, 1.0, 2.0, 0.25, 0.75]

@@ -25,7 +25,8 @@ from unweave.unlearning import steps
 from unweave.unlearning.config import config_of, method_of
 from unweave.unlearning.context import Context
 from unweave.unlearning.methods import get_method
-from unweave.unlearning.steps import Drawn, ForgetRow, collate_step
+from unweave.unlearning.rows import ForgetRow
+from unweave.unlearning.steps import Drawn, collate_step
 from unweave.unlearning.view import Reference, StepView
 
 CUTS = ((300, False), (0, False), (0, True))

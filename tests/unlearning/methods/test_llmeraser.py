@@ -18,7 +18,7 @@ from unweave.unlearning.config import method_of
 from unweave.unlearning.context import Context
 from unweave.unlearning.edits import llmeraser
 from unweave.unlearning.edits.llmeraser import COMING, rows_of_curvature
-from unweave.unlearning.steps import ForgetRow
+from unweave.unlearning.rows import ForgetRow
 
 
 class Quadratics:

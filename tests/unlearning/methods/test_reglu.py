@@ -11,7 +11,8 @@ from unweave.models.loading import ModelConfig, load
 from unweave.unlearning.config import config_of, method_of
 from unweave.unlearning.context import Context
 from unweave.unlearning.merging import save_base
-from unweave.unlearning.steps import Drawn, ForgetRow, collate_step
+from unweave.unlearning.rows import ForgetRow
+from unweave.unlearning.steps import Drawn, collate_step
 from unweave.unlearning.view import Reference, StepView
 
 NAME = "model.layers.1.mlp.up_proj"

@@ -15,7 +15,7 @@ from unweave.unlearning.bounded import Bounded
 from unweave.unlearning.config import config_of, method_of
 from unweave.unlearning.context import Context
 from unweave.unlearning.methods import Stable
-from unweave.unlearning.steps import ForgetRow
+from unweave.unlearning.rows import ForgetRow
 
 
 def layer_of(size=12, out=7):

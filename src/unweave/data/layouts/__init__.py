@@ -13,7 +13,7 @@ from unweave.data.layouts.preference import PREFERENCE, PREFERENCES_AFTER
 from unweave.data.layouts.question import QUESTION
 from unweave.data.layouts.sharegpt import SHAREGPT
 from unweave.data.layouts.text import TEXT
-from unweave.data.rows import OTHER_COLUMNS
+from unweave.data.turns import OTHER_COLUMNS
 
 __all__ = ["CLEAN_COLUMNS", "LAYOUTS", "Content", "Layout", "Record", "reserved_columns"]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unweave.data.layouts.base import SYSTEM, Content, Layout, Record, list_of, system_turn, text_of, tools_of
-from unweave.data.rows import Turn
+from unweave.data.turns import Turn
 
 
 def read_instruction(record: Record, context: str, answer: str, *, instruction: str = "instruction") -> Content:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from unweave.data.rows import Turn
+from unweave.data.turns import Turn
 
 Record = Mapping[str, Any]
 

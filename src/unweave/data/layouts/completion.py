@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from unweave.data.layouts.base import SYSTEM, Content, Layout, Record, list_of, system_turn, text_of, tools_of
 from unweave.data.layouts.conversations import as_content, read_turns, unlearned
-from unweave.data.rows import Turn
+from unweave.data.turns import Turn
 
 
 def read_completion(record: Record, prompt: str = "prompt", answer: str = "completion") -> Content:

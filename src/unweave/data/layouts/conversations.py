@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unweave.data.layouts.base import Content, Record, is_missing, list_of, system_turn, tools_of
-from unweave.data.rows import Turn
+from unweave.data.turns import Turn
 
 SPEAKERS = {
     "human": "user",

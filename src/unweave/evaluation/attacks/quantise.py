@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from unweave.errors import ModelError
 from unweave.evaluation.attacks.base import Attack, Figure, Target
 from unweave.evaluation.attacks.material import Material, without_prompts
-from unweave.models.loading import Loaded, quiet_transformers
+from unweave.models.loading import Loaded
 from unweave.models.merging import is_quantised, merge_adapter
+from unweave.models.quiet import quiet_transformers
 from unweave.models.selection import is_conv1d, is_linear
 
 GROUP = 64

@@ -19,7 +19,8 @@ from unweave.data.dates import dated, recorded
 from unweave.data.encoding import EncodingConfig
 from unweave.errors import ConfigError, nearest
 from unweave.experiments.bench.config import ForgettingBenchConfig
-from unweave.experiments.bench.summary import setting, shown, summarise, write_results
+from unweave.experiments.bench.files import write_results
+from unweave.experiments.bench.summary import setting, shown, summarise
 from unweave.experiments.bench.tofu import TofuModelUnderTest
 from unweave.experiments.bench.triggers import TriggerModelUnderTest
 from unweave.experiments.bench.under_test import ModelUnderTest

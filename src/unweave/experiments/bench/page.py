@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from unweave.experiments.bench.summary import cells, measures_of
 from unweave.files import write_text
 from unweave.report.pages import environment
 
@@ -16,7 +17,6 @@ def write_bench_page(path: Path, results: dict[str, Any]) -> None:
     """
     from markupsafe import Markup
 
-    from unweave.experiments.bench.summary import cells, measures_of
     from unweave.report import plots
 
     measures = {one.name: one for one in measures_of(results)}

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from unweave.config import to_plain
 from unweave.experiments.bench.config import ForgettingBenchConfig
 from unweave.experiments.bench.under_test import Measure, ModelUnderTest
-from unweave.files import write_json, write_text
 from unweave.markdown import code, plain
 from unweave.run.folder import environment
 from unweave.stats.comparisons import as_family, compare_paired
@@ -100,20 +98,6 @@ def _over_seeds(measure: Measure, finals: Sequence[dict[str, Any]]) -> dict[str,
 def _by_row(run: dict[str, Any], name: str) -> list[float]:
     columns = [final["rows"][name] for final in run["finals"]]
     return [sum(values) / len(values) for values in zip(*columns, strict=True)]
-
-
-def write_results(folder: Path, results: dict[str, Any]) -> None:
-    """Write `results.json`, `table.md` and `report.html`.
-
-    Args:
-        folder: Where to.
-        results: From `summarise`.
-    """
-    from unweave.experiments.bench.page import write_bench_page
-
-    write_json(folder / "results.json", results)
-    write_text(folder / "table.md", markdown(results) + "\n")
-    write_bench_page(folder / "report.html", results)
 
 
 def measures_of(results: dict[str, Any]) -> list[Measure]:

@@ -17,7 +17,7 @@ and counts as not moved.)
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
@@ -34,8 +34,10 @@ from unweave.models.adapters import switches_off
 from unweave.unlearning.applying import apply_edit
 from unweave.unlearning.context import Context
 from unweave.unlearning.edits.problem import parameters_of, problem_of
-from unweave.unlearning.methods.fast_ntk import FastNTK
 from unweave.unlearning.watch import mean_loss, watched_rows
+
+if TYPE_CHECKING:
+    from unweave.unlearning.methods.fast_ntk import FastNTK
 
 Kernel = Float[Tensor, "n n"]
 Vector = Float[Tensor, " n"]
@@ -47,7 +49,7 @@ BIASES = (
 )
 
 
-def refit(method: FastNTK, context: Context) -> dict[str, Any]:
+def refit(method: "FastNTK", context: Context) -> dict[str, Any]:
     """Solve both regressions and add their difference.
 
     Args:

@@ -7,7 +7,7 @@ values, alpha counts in units in which the median parameter's noise has the vari
 larger than `max_noise` times its tensor's root mean square.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,13 +16,15 @@ from unweave.errors import TrainingError
 from unweave.unlearning.applying import apply_edit
 from unweave.unlearning.context import Context
 from unweave.unlearning.edits.problem import diagonal_fisher, extreme, parameters_of, problem_of
-from unweave.unlearning.methods.fisher import Fisher
+
+if TYPE_CHECKING:
+    from unweave.unlearning.methods.fisher import Fisher
 
 MOSTLY = 0.5
 """Share of clamped parameters from which on the noise is said to be none of Fisher's."""
 
 
-def add_noise(method: Fisher, context: Context) -> dict[str, Any]:
+def add_noise(method: "Fisher", context: Context) -> dict[str, Any]:
     """Add the noise.
 
     Args:
@@ -51,7 +53,7 @@ def add_noise(method: Fisher, context: Context) -> dict[str, Any]:
 
 
 def noise_spreads(
-    method: Fisher, fisher: dict[str, Tensor], parameters: dict[str, Tensor]
+    method: "Fisher", fisher: dict[str, Tensor], parameters: dict[str, Tensor]
 ) -> tuple[dict[str, Tensor], float, float]:
     """The standard deviation of each parameter's noise.
 

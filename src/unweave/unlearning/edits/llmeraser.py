@@ -13,7 +13,7 @@ is reported, with a caution above `max_residual`. The paper's solver, Adam on 1/
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -31,8 +31,10 @@ from unweave.unlearning.applying import apply_edit
 from unweave.unlearning.context import Context
 from unweave.unlearning.edits.problem import diagonal_fisher, parameters_of, problem_of
 from unweave.unlearning.methods.base import RequestKind
-from unweave.unlearning.methods.llmeraser import LLMEraser
-from unweave.unlearning.steps import ForgetRow
+from unweave.unlearning.rows import ForgetRow
+
+if TYPE_CHECKING:
+    from unweave.unlearning.methods.llmeraser import LLMEraser
 
 ROOT_FLOOR = 0.1
 """Share of a tensor's mean root moment that every coordinate of it has at least, as in `adam` of `unweave trace`."""
@@ -41,7 +43,7 @@ NOTEWORTHY = 60.0
 """Seconds of iterations from which on their length is told beforehand."""
 
 
-def step(method: LLMEraser, context: Context) -> dict[str, Any]:
+def step(method: "LLMEraser", context: Context) -> dict[str, Any]:
     """Solve, and add the solution; with a target, as much of it as reaches the target, and never more than the retain rows stand.
 
     Args:
@@ -67,7 +69,7 @@ def step(method: LLMEraser, context: Context) -> dict[str, Any]:
 
 
 def rows_of_curvature(
-    method: LLMEraser, leaving: Sequence[ForgetRow], staying: Sequence[ForgetRow], coming: Sequence[ForgetRow]
+    method: "LLMEraser", leaving: Sequence[ForgetRow], staying: Sequence[ForgetRow], coming: Sequence[ForgetRow]
 ) -> float:
     """The number of training rows whose mean loss the curvature is of, each as often as its weight says.
 
@@ -95,7 +97,7 @@ def rows_of_curvature(
     return stay + (weights["out"] if method.curvature_from == "all" else weights["in"])
 
 
-def _solved(method: LLMEraser, problem: Problem, right: Vectors, seed: int) -> tuple[Vectors, dict[str, Any]]:
+def _solved(method: "LLMEraser", problem: Problem, right: Vectors, seed: int) -> tuple[Vectors, dict[str, Any]]:
     """The solution of the damped system, and what there is to tell of it; the curvature's graphs end here."""
     metric = _metric(method, problem)
     with frozen_in_evaluation(problem.sketcher.model):
@@ -128,7 +130,7 @@ def _solved(method: LLMEraser, problem: Problem, right: Vectors, seed: int) -> t
     return solution, {"residual": residual, "products": counted.count, "damping": shift, "cautions": cautions}
 
 
-def _say_time(method: LLMEraser, seconds: float) -> None:
+def _say_time(method: "LLMEraser", seconds: float) -> None:
     """What the iterations will take at most, once one product with the curvature has been timed."""
     if (most := seconds * method.iterations) >= NOTEWORTHY:
         progress.say(
@@ -137,7 +139,7 @@ def _say_time(method: LLMEraser, seconds: float) -> None:
         )
 
 
-def _idle(method: LLMEraser) -> list[str]:
+def _idle(method: "LLMEraser") -> list[str]:
     """Cautions about own options that another of them puts out of use."""
     given = {own.name for own in fields(method) if getattr(method, own.name) != own.default}
     uses = {
@@ -156,7 +158,7 @@ def _spread(rows: Sequence[ForgetRow], most: int) -> Sequence[ForgetRow]:
     return rows[:: max(1, -(-len(rows) // most))] if most else rows
 
 
-def _metric(method: LLMEraser, problem: Problem) -> Vectors:
+def _metric(method: "LLMEraser", problem: Problem) -> Vectors:
     """The diagonal D of the damping."""
     if method.metric == "identity":
         return {item.name: torch.ones_like(item.parameter, dtype=torch.float32) for item in problem.sketcher.parameters}
@@ -167,7 +169,7 @@ def _metric(method: LLMEraser, problem: Problem) -> Vectors:
 
 
 def right_hand_side(
-    context: Context, method: LLMEraser, leaving: Sequence[ForgetRow], coming: Sequence[ForgetRow]
+    context: Context, method: "LLMEraser", leaving: Sequence[ForgetRow], coming: Sequence[ForgetRow]
 ) -> Vectors:
     """The (weighted) sum of the gradients of what goes out, minus that of what comes in.
 
@@ -200,12 +202,12 @@ def _summed(problem: Problem) -> Vectors:
     return total
 
 
-def _nothing(method: LLMEraser, context: Context, leaving: Sequence[ForgetRow]) -> list[ForgetRow]:
+def _nothing(method: "LLMEraser", context: Context, leaving: Sequence[ForgetRow]) -> list[ForgetRow]:
     del method, context, leaving
     return []
 
 
-def _clean_answers(method: LLMEraser, context: Context, leaving: Sequence[ForgetRow]) -> list[ForgetRow]:
+def _clean_answers(method: "LLMEraser", context: Context, leaving: Sequence[ForgetRow]) -> list[ForgetRow]:
     del method, context
     coming = [replace(row, example=row.clean, is_forget=False) for row in leaving if row.clean is not None]
     if len(coming) != len(leaving):
@@ -217,7 +219,7 @@ def _clean_answers(method: LLMEraser, context: Context, leaving: Sequence[Forget
     return coming
 
 
-def _new_rows(method: LLMEraser, context: Context, leaving: Sequence[ForgetRow]) -> list[ForgetRow]:
+def _new_rows(method: "LLMEraser", context: Context, leaving: Sequence[ForgetRow]) -> list[ForgetRow]:
     if method.replacement is None:
         raise ConfigError("A modification needs new rows.", where="`replacement`", remedy="give a file of them")
     rows = read_training_rows(Path(method.replacement), context.options).rows
@@ -234,7 +236,7 @@ def _new_rows(method: LLMEraser, context: Context, leaving: Sequence[ForgetRow])
     return [replace(row, example=found[row.example.row_id], is_forget=False) for row in leaving]
 
 
-COMING: dict[RequestKind, Callable[[LLMEraser, Context, Sequence[ForgetRow]], list[ForgetRow]]] = {
+COMING: dict[RequestKind, "Callable[[LLMEraser, Context, Sequence[ForgetRow]], list[ForgetRow]]"] = {
     "removal": _nothing,
     "correction": _clean_answers,
     "modification": _new_rows,

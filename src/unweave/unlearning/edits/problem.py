@@ -11,7 +11,7 @@ from unweave.sketch.config import GradientConfig
 from unweave.sketch.sketcher import Sketcher
 from unweave.unlearning.context import Context
 from unweave.unlearning.methods.base import Edit
-from unweave.unlearning.steps import ForgetRow
+from unweave.unlearning.rows import ForgetRow
 
 
 def problem_of(context: Context, method: Edit, rows: Sequence[ForgetRow]) -> Problem:

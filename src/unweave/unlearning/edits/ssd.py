@@ -5,7 +5,7 @@ training rows, of which the forget rows are few. Here few rows stand for the res
 a = 10 would select nothing with fewer than nine rows to keep for each to forget. So F_D is that of the retain rows.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -13,13 +13,15 @@ from unweave.errors import TrainingError
 from unweave.unlearning.applying import apply_edit
 from unweave.unlearning.context import Context
 from unweave.unlearning.edits.problem import diagonal_fisher, extreme, parameters_of, problem_of
-from unweave.unlearning.methods.ssd import SSD
+
+if TYPE_CHECKING:
+    from unweave.unlearning.methods.ssd import SSD
 
 USUAL = 1e-3
 """Share of the parameters that the paper's own settings select, in order of magnitude: what a remedy goes by."""
 
 
-def dampen(method: SSD, context: Context) -> dict[str, Any]:
+def dampen(method: "SSD", context: Context) -> dict[str, Any]:
     """Dampen.
 
     Args:
