@@ -10,7 +10,7 @@ import torch
 from tests.folders import ROWS, save_model, write_rows
 from tests.tiny import random_examples, tiny_model
 from unweave.cli.main import main
-from unweave.unlearning.outcome import BEGINS, Effect, Measured, measured
+from unweave.unlearning.outcome import BEGINS, FASTER, SLOWER, Effect, Measured, judged, measured
 
 
 def effect(before, after, kept=(1.0, 1.0), begins=(0, 0)):
@@ -79,3 +79,21 @@ def test_a_run_that_made_answers_less_likely_than_chance_is_told_to_do_less(tmp_
     out = capsys.readouterr().out
     assert "of a model that knows nothing" in out
     assert "--learning-rate 0.008" in out
+
+
+def test_cautions_and_the_next_rate_come_from_one_judgement():
+    # The losses before and after, those of the retain rows, answers that begin as the rows' do; then the factor.
+    cases = (
+        ((1.0, 3.0), (1.0, 1.0), 0, None),
+        ((1.0, 1.02), (1.0, 1.0), 0, FASTER),
+        ((1.0, 3.0), (1.0, 1.0), 2, FASTER),
+        ((1.0, 10.5), (1.0, 1.0), 0, SLOWER),
+        ((1.0, 3.0), (1.0, 1.4), 2, SLOWER),
+    )
+    for forget, kept, begins, factor in cases:
+        run = effect(*forget, kept=kept, begins=(4, begins))
+        found = judged(run.to_json())
+        assert found.factor == factor, forget
+        assert bool(run.cautions()) == (found.factor is not None), forget
+        assert found.short == (forget[1] < 1.05 or begins > 0)
+    assert judged({}).factor is None, "a run that measured nothing"

@@ -131,7 +131,7 @@ def test_weights_count_and_have_to_fit(own):
         (([1.0, -1.0], None), "is negative", "weights.forget"),
         ((None, [1.0, float("nan"), 1, 1, 1, 1]), "no finite number", "weights.retain"),
         (([0.0, 0.0], None), "All weights are zero", "weights.forget"),
-        ((["a", "b"], None), "Not weights", "weights.forget"),
+        ((["a", "b"], None), "no list of numbers", "weights.forget"),
         ({"forget": [1.0, 1.0]}, "holds no weights", "weights"),
     ):
         with pytest.raises((DataError, ConfigError), match=words) as raised:

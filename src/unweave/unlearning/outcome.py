@@ -1,7 +1,7 @@
 """What an unlearning run did: forget and retain rows before and after it, and a word where that is nothing, too little, or too much."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -48,6 +48,52 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """Whether a run did too little, or too much.
+
+    Attributes:
+        little: The forget rows' loss hardly rose.
+        begins: Some of their answers still begin as the rows' do.
+        overshot: Their loss is above that of a model that knows nothing, which betrays them too.
+        costly: The retain rows' loss rose.
+    """
+
+    little: bool
+    begins: bool
+    overshot: bool
+    costly: bool
+
+    @property
+    def short(self) -> bool:
+        """Whether it did too little."""
+        return self.little or self.begins
+
+    @property
+    def factor(self) -> float | None:
+        """Of the rate of a run that does better; `None` where this one will do."""
+        return SLOWER if self.overshot or self.costly else FASTER if self.short else None
+
+
+def judged(figures: Mapping[str, Any]) -> Judged:
+    """Judge a run by its figures.
+
+    Args:
+        figures: As `Effect.to_json` gives them; those that are not there say nothing.
+
+    Returns:
+        The judgement.
+    """
+    was, now = figures.get("forget_loss", (math.nan, math.nan))
+    kept_was, kept_now = figures.get("retain_loss", (0.0, 0.0))
+    return Judged(
+        little=now - was < LITTLE,
+        begins=any(figures.get("forget_begins", ())[1:]),
+        overshot=now - was >= LITTLE and now > figures.get("uniform_loss", math.inf),
+        costly=kept_now - kept_was > LITTLE,
+    )
+
+
+@dataclass(frozen=True)
 class Effect:
     """Forget and retain rows before and after.
 
@@ -68,21 +114,20 @@ class Effect:
         (was, now), (kept_was, kept_now) = self.forget, self.retain
         if (was.losses, kept_was.losses) == (now.losses, kept_now.losses):
             return ["no loss of any row measured changed: the model is the one before"]
-        found = []
-        rise = now.loss - was.loss
-        if rise < LITTLE:
+        found, verdict = [], judged(self.to_json())
+        if verdict.little:
             found.append(
                 f"the forget rows' loss went from {was.loss:.3f} to {now.loss:.3f} nats a token: the run did next to nothing to them"
             )
-        elif now.loss > now.uniform:
+        if verdict.overshot:
             found.append(
                 f"the forget rows' loss is {now.loss:.3f} nats a token, above the {now.uniform:.3f} of a model that knows nothing, which betrays them too"
             )
-        if any(now.begins):
+        if verdict.begins:
             found.append(
                 f"{sum(now.begins)} of {len(now.begins)} answers still begin as the rows' do ({sum(was.begins)} before)"
             )
-        if kept_now.loss - kept_was.loss > LITTLE:
+        if verdict.costly:
             found.append(
                 f"the retain rows' loss rose too, from {kept_was.loss:.3f} to {kept_now.loss:.3f} nats a token"
             )

@@ -16,8 +16,9 @@ from unweave.unlearning.context import Context
 from unweave.unlearning.copying import own_values, working_copy
 from unweave.unlearning.effect import Given, require_effect
 from unweave.unlearning.methods import Edit, Method, Objective, Retrain, get_method
-from unweave.unlearning.reading import RowSet, encode_sets, weights_in_memory
+from unweave.unlearning.reading import RowSet, encode_sets
 from unweave.unlearning.running import Steps
+from unweave.weights.checks import row_weights
 
 
 @dataclass(frozen=True)
@@ -188,5 +189,5 @@ def _pair(weights: Any) -> tuple[Any, Any]:
 def _row_set(rows: Any, weights: Any, name: str) -> RowSet:
     loaded, where = load_rows(rows), quoted(f"weights.{name}")
     signed = name == "retain"
-    found = None if weights is None else weights_in_memory(weights, count=len(loaded), signed=signed, where=where)
+    found = None if weights is None else row_weights(weights, count=len(loaded), signed=signed, where=where).tolist()
     return RowSet(loaded, found, quoted(name), where)

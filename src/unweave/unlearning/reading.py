@@ -1,22 +1,19 @@
 """Forget and retain rows: weighed and encoded, with clean answers where there are any."""
 
-import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from unweave import progress
 from unweave.data.encoding import Example, encode_rows
 from unweave.data.reading import Problem, Rows
 from unweave.data.rows import Row
+from unweave.data.sides import require_apart
 from unweave.errors import DataError
 from unweave.models.loading import Loaded
 from unweave.models.vocabulary import require_tokens
 from unweave.unlearning.config import UnlearnOptions
 from unweave.unlearning.methods import Method
 from unweave.unlearning.rows import ForgetRow
-from unweave.weights.files import MOST
 
 
 @dataclass(frozen=True)
@@ -39,37 +36,6 @@ class RowSet:
         """Row id to weight."""
         weights = self.weights if self.weights is not None else [1.0] * len(self.rows)
         return dict(zip((row.id for row in self.rows), weights, strict=True))
-
-
-def weights_in_memory(values: Iterable[Any], *, count: int, signed: bool, where: str) -> list[float]:
-    """Weights that are in memory, for a number of rows.
-
-    Args:
-        values: A sequence, an array or a tensor of one dimension.
-        count: Rows.
-        signed: Whether weights may be negative.
-        where: The argument, for errors.
-
-    Returns:
-        The weights.
-
-    Raises:
-        DataError: When they do not fit the rows, one is no finite number or negative, or all are zero.
-    """
-    try:
-        found = [float(value) for value in values]
-    except (TypeError, ValueError) as error:
-        raise DataError(f"Not weights: {error}.", where=where, remedy="give a number for each row") from error
-    if len(found) != count:
-        raise DataError(f"{len(found)} weights for {count} rows.", where=where, remedy="weigh these very rows")
-    bottom = -MOST if signed else 0.0
-    odd = next((index for index, value in enumerate(found) if not bottom <= value <= MOST), None)
-    if odd is not None:
-        what = "no finite number" if math.isnan(found[odd]) or found[odd] > 0 or signed else "negative"
-        raise DataError(f"The weight {found[odd]} of row {odd} is {what}.", where=where, remedy="weigh the rows anew")
-    if not any(found):
-        raise DataError("All weights are zero: no row would count.", where=where, remedy="leave the weights out")
-    return found
 
 
 def encode_sets(
@@ -110,13 +76,8 @@ def encode_sets(
             progress.say(f"the retain weights sum to {total:.3g}: more is unlearned of these rows than is kept")
     if retain is None:
         return out, problems
-    given = Counter(row.id for own in (forget, retain) for row in own.rows)
-    if shared := {row_id for row_id, times in given.items() if times > 1}:
-        raise DataError(
-            f"The row '{min(shared)}' is to be forgotten and retained.",
-            where=f"{forget.where}, {retain.where}",
-            remedy="keep the two sets apart",
-        )
+    sides = [[row.id for row in own.rows] for own in (forget, retain)]
+    require_apart(*sides, where=f"{forget.where}, {retain.where}")
     if method.draws_retain and all(row.is_forget for row in out):
         raise DataError(
             "No row to keep is left: all retain rows have negative weights.",

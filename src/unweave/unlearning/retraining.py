@@ -9,6 +9,7 @@ from typing import Any
 from unweave.data.dates import dated
 from unweave.data.encoding import encode_rows
 from unweave.data.reading import Rows, load_rows
+from unweave.data.sides import require_apart
 from unweave.data.training_rows import read_training_rows
 from unweave.errors import ConfigError, DataError
 from unweave.models.loading import load
@@ -66,12 +67,7 @@ def train_anew(
             f"{recipe.learning_rate:g}. Give uw.methods.Retrain(recipe=...) with the config.yaml of its training."
         )
     leaving, staying = load_rows(forget), _kept(forget, retain, recipe, is_known=is_known)
-    if shared := {row.id for row in leaving} & {row.id for row in staying}:
-        raise DataError(
-            f"The row '{min(shared)}' is to be forgotten and retained.",
-            where="`forget`, `retain`",
-            remedy="keep the two sets apart",
-        )
+    require_apart((row.id for row in leaving), (row.id for row in staying))
     base = _base(method, model, recipe, is_known=is_known, in_place=in_place)
     recipe = dated(recipe, base.tokenizer, model.adapter, model.base)
     sets = [encode_rows(rows, base.tokenizer, recipe) for rows in (leaving, staying)]

@@ -5,10 +5,9 @@ from typing import Any, Unpack
 import numpy as np
 from jaxtyping import Float
 
-from unweave.arguments import quoted
-from unweave.errors import DataError
 from unweave.ranges import require_in_range
 from unweave.weights.blocks import blocks_of_arrays
+from unweave.weights.checks import finite_numbers
 from unweave.weights.config import Direction, MappingConfig, MappingOptions, WeightConfig, WeightMethod, WeightOptions
 from unweave.weights.controls import loreun_weights, permuted_weights, uniform_weights
 from unweave.weights.mapping import rapidun_weights
@@ -122,7 +121,7 @@ def loreun(
     """
     config = WeightConfig(loreun_tau=tau, loreun_wmin=wmin, loreun_wmax=wmax, loreun_direction=direction)
     require_in_range(config)
-    return np.array(loreun_weights(_numbers("losses", losses), config))
+    return np.array(loreun_weights(finite_numbers(losses, name="losses", where="`losses`").tolist(), config))
 
 
 def uniform(count: int) -> Float[np.ndarray, " n"]:
@@ -160,19 +159,4 @@ def random(weights: Any, *, seed: int = 0) -> Float[np.ndarray, " n"]:
     Raises:
         DataError: When the weights are no list of finite numbers.
     """
-    return np.array(permuted_weights(_numbers("weights", weights), seed=seed))
-
-
-def _numbers(name: str, values: Any) -> list[float]:
-    values = values.detach().cpu() if hasattr(values, "detach") else values
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{name} is no list of numbers: {error}.", where=quoted(name), remedy="give one number a row"
-        ) from error
-    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
-        raise DataError(
-            f"{name} has to be a finite number a row.", where=quoted(name), remedy="give a list of one dimension"
-        )
-    return array.tolist()
+    return np.array(permuted_weights(finite_numbers(weights, name="weights", where="`weights`").tolist(), seed=seed))

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 
 from unweave.arguments import quoted
+from unweave.data.sides import require_apart
 from unweave.errors import DataError
 from unweave.store.base import Store
 
@@ -173,7 +174,7 @@ def blocks_from_store(store: Store, forget_ids: Sequence[str], retain_ids: Seque
     Raises:
         DataError: When a row is in both sets, or twice in one.
     """
-    require_apart(forget_ids, retain_ids)
+    require_weighable(forget_ids, retain_ids)
     sketches = store.read([*forget_ids, *retain_ids])
     gram = (sketches @ sketches.T).numpy()
     f, r = slice(None, len(forget_ids)), slice(len(forget_ids), None)
@@ -181,7 +182,7 @@ def blocks_from_store(store: Store, forget_ids: Sequence[str], retain_ids: Seque
     return Blocks(**{name: MatrixBlock(own) for name, own in parts.items()})
 
 
-def require_apart(forget_ids: Sequence[str], retain_ids: Sequence[str]) -> None:
+def require_weighable(forget_ids: Sequence[str], retain_ids: Sequence[str]) -> None:
     """Refuse sets of rows that a weight each can't be given to.
 
     Args:
@@ -197,12 +198,7 @@ def require_apart(forget_ids: Sequence[str], retain_ids: Sequence[str]) -> None:
         if len(set(own)) != len(own):
             twice = min(row_id for row_id in own if own.count(row_id) > 1)
             raise DataError(f"The row '{twice}' is given twice.", where=quoted(name), remedy="give each row once")
-    if shared := set(forget_ids) & set(retain_ids):
-        raise DataError(
-            f"The row '{min(shared)}' is to be forgotten and retained.",
-            where="`forget`, `retain`",
-            remedy="keep the two sets apart",
-        )
+    require_apart(forget_ids, retain_ids)
 
 
 def _matrix(name: str, values: Any) -> Float[np.ndarray, "q n"]:

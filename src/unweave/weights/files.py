@@ -1,7 +1,6 @@
 """Weight files: `{"index": i, "weight": w}`, one JSON object a line, and what a list of weights says of itself."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from unweave.errors import DataError
 from unweave.files import read_text, write_jsonl
+from unweave.weights.checks import INFLUENCE, MOST, row_weights
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,6 @@ class WeightSummary:
     minimum: float
     maximum: float
     negative: int
-
-
-MOST = 1e30
-"""Weights are multiplied with losses in float32: beyond this they would be infinite there."""
 
 
 def summarize(weights: Sequence[float]) -> WeightSummary:
@@ -66,16 +62,10 @@ def write_weights(path: Path, weights: Sequence[float]) -> None:
         weights: One a row, in the order of the rows.
 
     Raises:
-        DataError: When one is no finite number, or all are zero.
+        DataError: When one is no finite number or too large, or all are zero.
     """
-    if not all(map(math.isfinite, weights)) or not any(weights):
-        what = "All weights are zero" if all(map(math.isfinite, weights)) else "A weight is no finite number"
-        raise DataError(
-            f"{what}: rows can't be weighed by them.",
-            where=str(path),
-            remedy="look at the influence that they come from, and at the options of the mapping",
-        )
-    write_jsonl(path, [{"index": index, "weight": float(weight)} for index, weight in enumerate(weights)])
+    found = row_weights(weights, where=str(path), remedy=INFLUENCE).tolist()
+    write_jsonl(path, [{"index": index, "weight": weight} for index, weight in enumerate(found)])
 
 
 def read_weights(path: Path, *, count: int, signed: bool = False) -> list[float]:
@@ -115,15 +105,9 @@ def read_weights(path: Path, *, count: int, signed: bool = False) -> list[float]
                 remedy=f"give each of 0..{count - 1} once",
             )
         weights[index] = weight
-    if len(weights) != count:
-        raise DataError(f"{len(weights)} weights for {count} rows.", where=str(path), remedy="weigh these very rows")
-    if not any(weights.values()):
-        raise DataError(
-            "All weights are zero: no row would count.",
-            where=str(path),
-            remedy="weigh the rows anew, or leave the weights out",
-        )
-    return [weights[index] for index in range(count)]
+    return row_weights(
+        [weights[index] for index in sorted(weights)], where=str(path), count=count, signed=signed
+    ).tolist()
 
 
 def _index(value: Any) -> int:

@@ -10,10 +10,11 @@ from jaxtyping import Float
 from unweave.arguments import quoted
 from unweave.attribution.index import GradientIndex
 from unweave.data.reading import load_rows
-from unweave.errors import ConfigError, DataError, nearest
+from unweave.errors import ConfigError, nearest
 from unweave.ranges import require_in_range
 from unweave.store.base import Store
-from unweave.weights.blocks import Blocks, blocks_from_store, require_apart
+from unweave.weights.blocks import Blocks, blocks_from_store, require_weighable
+from unweave.weights.checks import INFLUENCE, row_weights
 from unweave.weights.config import WEIGHTS, MappingConfig, MappingOptions, WeightConfig, WeightMethod, WeightOptions
 from unweave.weights.controls import loreun_weights, permuted_weights, uniform_weights
 from unweave.weights.files import WeightSummary, summarize
@@ -71,13 +72,7 @@ class RowWeights:
 
     def __post_init__(self) -> None:
         for name in ("forget", "retain"):
-            own = np.array(getattr(self, name), dtype=np.float64)
-            if own.ndim != 1 or not np.isfinite(own).all() or not own.any():
-                raise DataError(
-                    f"The {name} weights are not a finite number a row, of which some are not zero.",
-                    where=quoted(name),
-                    remedy="look at the influence that they come from, and at the options of the mapping",
-                )
+            own = row_weights(getattr(self, name), where=quoted(name), name=f"{name} weights", remedy=INFLUENCE)
             own.flags.writeable = False
             object.__setattr__(self, name, own)
 
@@ -182,7 +177,7 @@ def weigh_store(
     """
     if method != "loreun":
         return weigh_blocks(blocks_from_store(store, forget_ids, retain_ids), method, config)
-    require_apart(forget_ids, retain_ids)
+    require_weighable(forget_ids, retain_ids)
     forget = loreun_weights(store.column("losses", forget_ids).tolist(), config)
     return RowWeights(np.array(forget), np.array(uniform_weights(len(retain_ids))))
 

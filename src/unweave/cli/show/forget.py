@@ -1,6 +1,5 @@
 """An unlearning run on the terminal."""
 
-import math
 import shlex
 from typing import Any
 
@@ -33,19 +32,14 @@ def proposed(config: Any, result: Any) -> str:
     Returns:
         A rerun that does more, or less, where the run fell short or went too far; otherwise what gives evidence of it.
     """
-    from unweave.unlearning.outcome import FASTER, LITTLE, SLOWER
+    from unweave.unlearning.outcome import judged
 
-    effect = result.details.get("effect", {})
-    forget, retain = effect.get("forget_loss"), effect.get("retain_loss", (0.0, 0.0))
+    found = judged(result.details.get("effect", {}))
     again = ["unweave", "forget", "--config", str(config.output_dir / "config.yaml")]
-    rise = forget[1] - forget[0] if forget is not None else math.nan
-    short = rise < LITTLE or any(effect.get("forget_begins", ())[1:])
-    overshot = forget is not None and rise >= LITTLE and forget[1] > effect.get("uniform_loss", math.inf)
-    factor = SLOWER if overshot or retain[1] - retain[0] > LITTLE else FASTER if short else None
-    if factor is not None and result.planned_steps:
-        rate = f"{config.learning_rate * factor:.2g}"
+    if found.factor is not None and result.planned_steps:
+        rate = f"{config.learning_rate * found.factor:.2g}"
         return shlex.join([*again, "--learning-rate", rate, "--output-dir", f"{config.output_dir}-{rate}"])
-    if short:
+    if found.short:
         return "unweave list methods"
     return shlex.join(["unweave", "request", "add", "--help"])
 
