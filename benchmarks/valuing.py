@@ -36,7 +36,7 @@ from unweave.stats.ranking import average_precision, top_overlap
 from unweave.train.config import DataConfig, TrainConfig
 from unweave.train.sft import fine_tune
 from unweave.valuation.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig
-from unweave.valuation.fitting import drawing_order
+from unweave.valuation.fitting import sampling_order
 from unweave.valuation.table import read_table, write_table
 from valuing_mixtures import Mixture, dolly, generated
 
@@ -185,7 +185,7 @@ def compared(work: Work, table: dict[str, list[Any]], student: dict[str, Any], s
     told = read_table(Path(student["values"]))
     by_id = {row_id: place for place, row_id in enumerate(told["id"])}
     scores = {name: [told[name][by_id[row_id]] for row_id in table["id"]] for name in work.mixture.tasks}
-    student["agreement"] = agreement(work, table, scores, drawing_order(len(table["id"]), seed)[student["rows"] :])
+    student["agreement"] = agreement(work, table, scores, sampling_order(len(table["id"]), seed)[student["rows"] :])
     return scores
 
 

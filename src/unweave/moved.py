@@ -48,6 +48,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "trace.stage": ("attribution.tracing", "attribution.result", "jobs.trace"),
     "trace.tda_format": ("attribution.formats.tda",),
     "train.rows": ("data.training_rows",),
+    "unlearning.watch": ("unlearning.stopping",),
     "value": ("valuation",),
     "value.curve": ("jobs.value_curve",),
     "value.fit": ("jobs.value_fit", "stats.ranking", "valuation.fitting"),

@@ -157,4 +157,4 @@ def test_a_model_without_an_adapter_is_traced_by_its_linear_weights():
         model, [*rows(), Row(id="long", instruction="red " * 600, completion="blue")], **OPTIONS
     )
     assert index.store.spec.parameters == "linear"
-    assert [(problem.action, "no room" in problem.reason) for problem in index.problems] == [("dropped", True)]
+    assert [(problem.action, "no space" in problem.reason) for problem in index.problems] == [("dropped", True)]

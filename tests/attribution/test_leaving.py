@@ -30,7 +30,7 @@ def test_a_row_that_changed_and_has_no_room_leaves_with_its_old_sketch(tmp_path,
     again = cache_rows(replace(config, max_length=24), loaded=model, rows=changed_to(LONG))
     assert again.computed == 0
     assert (
-        "1 row(s) have changed under their ids since they were cached, and have no room now" in capsys.readouterr().err
+        "1 row(s) have changed under their ids since they were cached, and do not fit now" in capsys.readouterr().err
     )
     store = GradientStore.open(config.store)
     assert set(store.row_ids()) == set(others)

@@ -154,7 +154,7 @@ def test_refusals(world):
     sets, models = world
     with pytest.raises(DataError, match="There are no rows"):
         evaluate(models["before"], forget=[])
-    with pytest.raises(DataError, match="no room"):
+    with pytest.raises(DataError, match="do not fit"):
         long = load_rows([row("x", 0, "blue " * 30, "red"), *HELD_OUT])
         evaluate(models["before"], forget=sets["forget"], like=long, encoding=EncodingConfig(max_length=20))
 

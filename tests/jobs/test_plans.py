@@ -122,7 +122,7 @@ def test_numbers_of_runs_and_of_answers_are_counted(world, capsys):
     rows = planned(world, "audit", capsys, "--forget FORGET --retain RETAIN --before BASE --after ADAPTER")
     assert (rows["rows"], rows["work"]["answers"]) == ({"to forget": 2, "to keep": 6}, 2 * 8)
     bench = planned(world, "bench forgetting", capsys)
-    assert bench["work"] == {"runs": 2 * (2 + 2), "of them to choose settings": 4, "models measured": 9}
+    assert bench["work"] == {"runs": 2 * (2 + 2), "of them to choose options": 4, "models measured": 9}
     weigh = planned(world, "weigh", capsys)
     assert weigh["work"] == {
         "products of sketches": 64,

@@ -8,7 +8,7 @@ from unweave.errors import ModelError, TrainingError
 from unweave.unlearning import applying
 from unweave.unlearning.applying import apply_edit, change
 from unweave.unlearning.line_search import Stop, along_to_target, without_ruin
-from unweave.unlearning.watch import mean_loss
+from unweave.unlearning.stopping import mean_loss
 
 
 @pytest.mark.parametrize("rise", [0.8, 1.0, 2.5])

@@ -40,7 +40,7 @@ def test_methods_with_a_retain_part_need_rows_to_keep(poisoned, tmp_path):  # no
         forget_rows(settings(poisoned, tmp_path, config_of("npo"), retain=None))
 
 
-# The watch.
+# The stopping.
 
 
 def test_a_run_stops_at_its_target(poisoned, tmp_path):  # noqa: F811
@@ -74,7 +74,7 @@ def test_a_run_that_is_killed_after_its_target_does_not_go_beyond_it(poisoned, t
             )
             with patch.context() as inner:
                 inner.setattr(shutil, "rmtree", lambda *_, **__: None)
-                inner.setattr(running.Watch, "finish", dies)
+                inner.setattr(running.EarlyStopping, "finish", dies)
                 folder = tmp_path / f"killed-{checkpoints}"
                 with pytest.raises(KeyboardInterrupt):
                     forget_rows(replace(config, output_dir=folder))

@@ -45,7 +45,7 @@ def test_a_method_makes_the_passes_that_it_says(method, monkeypatch):
     for number in range(3):
         view = scene.view(method)
         objective.loss(view)
-        assert view.told_losses is None or len(view.told_losses.nll), "what is told costs no pass"
+        assert view.free_losses is None or len(view.free_losses.nll), "what is told costs no pass"
         if number == 0:
             # The sequences of forget rows are read under the model before, in a pass beside the step's.
             once += sum(passes) - len(step.roles) * said(get_method(method).cost)[0]

@@ -69,13 +69,13 @@ def test_in_memory_and_in_files_the_bits_are_the_same(folder, own, tmp_path, met
     job = uw.forget_rows(
         kind(
             model=str(folder / "tuned"), dtype="float32", forget=folder / "forget.jsonl", retain=folder / "retain.jsonl",
-            forget_weights=folder / "wf" if weigh else None, retain_weights=folder / "wr" if weigh and chosen.draws_retain else None,
+            forget_weights=folder / "wf" if weigh else None, retain_weights=folder / "wr" if weigh and chosen.samples_retain else None,
             output_dir=tmp_path / "job", **steps, **OWN.get(method, {}),
         )
     )  # fmt: skip
     model = own["model"]
     before, generators = state(model.model), (torch.get_rng_state(), random.getstate())
-    weights = (WEIGHTS.forget, WEIGHTS.retain if chosen.draws_retain else None) if weigh else None
+    weights = (WEIGHTS.forget, WEIGHTS.retain if chosen.samples_retain else None) if weigh else None
     result = uw.unlearn(model, own["forget"], own["retain"], method=chosen, weights=weights, **steps)
     assert same_state(state(model.model), before), "the model before is as it was"
     assert torch.equal(torch.get_rng_state(), generators[0])

@@ -49,7 +49,7 @@ class Addition:
         sketcher: Makes the sketches.
         store: The store.
         rows: All rows that were asked for.
-        examples: Those with room, encoded.
+        examples: Those that fit, encoded.
         commit_rows: Rows a commit: what a kill can lose at most.
     """
 
@@ -60,10 +60,10 @@ class Addition:
     commit_rows: int = COMMIT_ROWS
 
     def prepare(self) -> None:
-        """Take out what the rows were before they changed, where they have no room now, and keep their texts; the store must be held for writing."""
+        """Take out what the rows were before they changed, where they do not fit now, and keep their texts; the store must be held for writing."""
         if outgrown := self.outgrown:
             progress.say(
-                f"cache: {len(outgrown)} row(s) have changed under their ids since they were cached, and have no room now: "
+                f"cache: {len(outgrown)} row(s) have changed under their ids since they were cached, and do not fit now: "
                 "their old sketches leave the store"
             )
             self.store.take_out(outgrown)
@@ -101,12 +101,14 @@ class Addition:
     def replacing(self) -> set[str]:
         """Rows that are in the store with another content."""
         held = self.store.contents()
-        known = {row_id: own for row_id, own in held.items() if own is not None}
+        digests = {row_id: own for row_id, own in held.items() if own is not None}
         changed = {
-            example.row_id for example in self.examples if known.get(example.row_id, own := content_of(example)) != own
+            example.row_id
+            for example in self.examples
+            if digests.get(example.row_id, own := content_of(example)) != own
         }
-        texts = self.store.texts() if len(known) < len(held) else {}
-        older = held.keys() - known.keys()
+        texts = self.store.texts() if len(digests) < len(held) else {}
+        older = held.keys() - digests.keys()
         return changed | {
             row.id for row in self.rows if row.id in older and row.id in texts and not same_text(texts[row.id], row)
         }

@@ -214,7 +214,7 @@ def open_examples(
         rows: The rows, where they are read already.
 
     Returns:
-        All rows, those with room as examples, and what was dropped or cut.
+        All rows, those that fit as examples, and what was dropped or cut.
 
     Raises:
         DataError: When two rows have the same id.

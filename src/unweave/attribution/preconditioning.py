@@ -107,8 +107,8 @@ def fitted_on(store: Store, config: RetrievalConfig) -> list[str]:
     Returns:
         Their ids.
     """
-    drawn = sorted(store.row_ids(), key=lambda row_id: hashlib.blake2b(f"{config.seed}:{row_id}".encode()).digest())
-    return drawn[: config.fit_rows]
+    chosen = sorted(store.row_ids(), key=lambda row_id: hashlib.blake2b(f"{config.seed}:{row_id}".encode()).digest())
+    return chosen[: config.fit_rows]
 
 
 def curvature_problem(
@@ -128,7 +128,7 @@ def curvature_problem(
         loaded: Its model.
         config: Rows to fit on, damping, seed.
         texts: Row id to its text.
-        note: Is told the damping that was used.
+        note: Is called with the damping that was used.
 
     Returns:
         The problem.

@@ -145,13 +145,13 @@ def make_scale(
     """
     if top is None:
         top = scores.topk(min(TOP, len(scores))).values.tolist()
-    known = scores.clone()
+    found = scores.clone()
     if exact:
         place = {row_id: index for index, row_id in enumerate(row_ids)}
         for row_id, influence in exact.items():
             if row_id in place:
-                known[place[row_id]] = influence
-    return Scale(rows, known, tuple(top))
+                found[place[row_id]] = influence
+    return Scale(rows, found, tuple(top))
 
 
 def said(stands_out: bool | None) -> str:

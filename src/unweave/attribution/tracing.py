@@ -76,7 +76,7 @@ def trace_queries(
     started = time.monotonic()
     _require_possible(config)
     texts = store.texts()
-    _tell_other_system(shared_system(texts, where=store.place), store, queries)
+    _say_other_system(shared_system(texts, where=store.place), store, queries)
     row_ids, details, exact = store.row_ids(), [], []
     sampled: tuple[list[str], torch.Tensor] | None = None
     tops: list[list[float]] | None = None
@@ -115,10 +115,10 @@ def trace_queries(
                 for pair in zip(queries, rankings, strict=True)
             ]
             rankings, details, exact = map(list, zip(*reranked, strict=True))
-    scored_ids, known = sampled or (row_ids, torch.as_tensor(scores))
+    scored_ids, own = sampled or (row_ids, torch.as_tensor(scores))
     scales = [
         make_scale(
-            len(row_ids), scored_ids, known[place], exact[place] if exact else {}, None if tops is None else tops[place]
+            len(row_ids), scored_ids, own[place], exact[place] if exact else {}, None if tops is None else tops[place]
         )
         for place in range(len(queries))
     ]
@@ -180,7 +180,7 @@ def _block_bytes(config: RetrievalConfig) -> int:
     return max(1, min(BLOCK_BYTES, int(config.memory_gib * 2**30 / (2 * torch.get_num_threads()))))
 
 
-def _tell_other_system(shared: str | None, store: Store, queries: Sequence[Query]) -> None:
+def _say_other_system(shared: str | None, store: Store, queries: Sequence[Query]) -> None:
     """Say where all rows were learned under one system text and queries are asked under another: that alone changes whom they are like."""
     given = store.spec.encoding.get("system_prompt")
     others = {query.row.id for query in queries if (query.row.system_text or given) != shared}

@@ -91,8 +91,8 @@ def _plan(arguments: list[str]) -> int:
 
     name, rest = split(current_plan(arguments))
     if name not in TABLE or not TABLE[name].plan:
-        known = [name for name, command in TABLE.items() if command.plan]
-        raise ConfigError(f"`unweave {name}` has no plan.", remedy=nearest(name, known))
+        planned = [name for name, command in TABLE.items() if command.plan]
+        raise ConfigError(f"`unweave {name}` has no plan.", remedy=nearest(name, planned))
     return run_command(name, TABLE[name], [*rest, "--dry-run"])
 
 
@@ -138,12 +138,12 @@ def _guarded(arguments: list[str]) -> int:
     except Exception as error:
         if os.environ.get("UNWEAVE_TRACEBACK"):
             traceback.print_exc()
-        known = explained(error) or UnweaveError(
+        shown = explained(error) or UnweaveError(
             f"Unexpected {type(error).__name__}: {error}",
             remedy="this is a bug in unweave; run again with UNWEAVE_TRACEBACK=1 and report what it prints",
         )
-        terminal.print_error(str(known))
-        return known.exit_code
+        terminal.print_error(str(shown))
+        return shown.exit_code
     finally:
         # A caller from Python goes on after the command, and these were the command's.
         progress.silence(silenced)

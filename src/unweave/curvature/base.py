@@ -8,7 +8,7 @@ directions that the rows span, one a row). A value d means that directions with 
 closer to no preconditioner, smaller ones trust flat directions that a sample can't know.
 
 So 0.1 is not the same amount everywhere: over D coordinates and n < D rows the damping of `cg` is D / n times that of `ekfac`. Scores agree or not by it,
-and each preconditioner tells its own in one measure (`Damping.of_mean`), for whoever compares two.
+and each preconditioner gives its own in one measure (`Damping.of_mean`), for whoever compares two.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -84,7 +84,7 @@ class Problem:
         rows: A sample of training rows.
         damping: Relative damping; `None` for the preconditioner's own default.
         seed: For sampled labels and probes.
-        note: Is told the damping that was used.
+        note: Is called with the damping that was used.
         weights: Of rows whose weight is not 1, by their ids: means over the rows are weighted means, sums weighted sums.
     """
 

@@ -5,7 +5,7 @@ Lambda = E[(Q_L^T G Q_R)^2] over rows. Then
 
     P V = Q_L ((Q_L^T V Q_R) / (Lambda + lambda)) Q_R^T,        lambda = damping * mean Lambda (0.1, as is usual).
 
-The expectation is over labels drawn from the model: the Fisher information, which is the Gauss-Newton matrix of cross-entropy. That holds for a row's loss as
+The expectation is over labels sampled from the model: the Fisher information, which is the Gauss-Newton matrix of cross-entropy. That holds for a row's loss as
 the *sum* over its T tokens (`--reduction sum`, in which EK-FAC agrees with kronfluence's to 2.6e-6, slope 1.0000). Where it is their *mean*, the Gauss-Newton
 matrix is 1/T times the sum of the tokens' own, and the covariance of the mean's gradients 1/T^2: relabelled gradients are taken times the root of T, and
 tokens weigh 1/T in both factors. With `empirical` the expectation is over the labels of the rows, and over gradients as they are. Tensors that are no
@@ -153,16 +153,16 @@ def _eigenvectors(matrix: Tensor) -> Tensor:
 
 
 def _sampled_labels(problem: Problem, generator: torch.Generator) -> Callable[[Batch], Batch]:
-    """Labels drawn from the model's own prediction."""
+    """Labels sampled from the model's own prediction."""
 
     def relabel(batch: Batch) -> Batch:
         positions, _, _ = predicting_positions(batch)
         with torch.no_grad(), head_sees_only(problem.sketcher.model, positions):
             logits = problem.sketcher.model(**batch.model_inputs(), use_cache=False).logits
         chances = torch.softmax(logits.reshape(-1, logits.shape[-1]).float(), dim=-1)
-        drawn = torch.multinomial(chances, 1, generator=generator).flatten()
+        sampled = torch.multinomial(chances, 1, generator=generator).flatten()
         labels = batch.labels.clone()
-        labels[positions.roll(1, dims=1)] = drawn
+        labels[positions.roll(1, dims=1)] = sampled
         return replace(batch, labels=labels)
 
     return relabel

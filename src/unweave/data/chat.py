@@ -38,7 +38,7 @@ class EndOfTurn:
     Attributes:
         ids: Its tokens.
         text: What the template writes; empty where it writes nothing and EOS takes its place.
-        stop: The single token that tells a generation to stop, where there is one.
+        stop: The single token that stops a generation, where there is one.
     """
 
     ids: tuple[int, ...]
@@ -326,11 +326,11 @@ def chat_format(tokenizer: Any, *, date: str | None = None) -> ChatFormat:
     Returns:
         The format.
     """
-    known = _FORMATS.setdefault(tokenizer, {})
+    formats = _FORMATS.setdefault(tokenizer, {})
     key = (str(getattr(tokenizer, "chat_template", None)), date, len(tokenizer), tokenizer.eos_token)
-    if key not in known:
-        known[key] = ChatFormat(tokenizer, date=date)
-    return known[key]
+    if key not in formats:
+        formats[key] = ChatFormat(tokenizer, date=date)
+    return formats[key]
 
 
 def _trims(text: str) -> Iterator[str]:

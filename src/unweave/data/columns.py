@@ -59,8 +59,8 @@ class Recognized:
         if bad := _half_character(record) or _half_character(others):
             raise ValueError(f"{bad} holds half of a character (a lone surrogate)")
         layout = self._layout(record)
-        known = _known(record, layout)
-        content = layout.read(known)
+        current = _current(record, layout)
+        content = layout.read(current)
         if not content.completion.strip():
             raise ValueError("the answer is empty")
         if layout.has_prompt and not content.instruction.strip() and not content.turns:
@@ -125,7 +125,7 @@ def _present(record: Record) -> Record:
     return {column: value for column, value in record.items() if not is_missing(value)}
 
 
-def _known(record: Record, layout: Layout) -> Record:
+def _current(record: Record, layout: Layout) -> Record:
     return {column: value for column, value in record.items() if column in layout.columns}
 
 

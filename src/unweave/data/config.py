@@ -44,14 +44,14 @@ AS_WRITTEN: dict[str, Any] = dict(ReadingConfig().__dict__)
 """The options for rows that unweave wrote itself: whatever the original's columns are called, these are its own."""
 
 
-def read_configured(source: Any, config: ReadingConfig, *, whole: bool = False, tell: bool = True) -> Rows:
-    """Read rows as a config says, and tell which of their columns are not used.
+def read_configured(source: Any, config: ReadingConfig, *, whole: bool = False, say: bool = True) -> Rows:
+    """Read rows as a config says, and say which of their columns are not used.
 
     Args:
         source: The rows.
         config: The options.
         whole: Leave the limit out: these are not the rows that it is about.
-        tell: Whether to tell that; whoever shows it itself need not.
+        say: Whether to say that; whoever shows it itself need not.
 
     Returns:
         The rows and the report.
@@ -65,12 +65,12 @@ def read_configured(source: Any, config: ReadingConfig, *, whole: bool = False, 
         subset=config.subset,
         data_revision=config.data_revision,
     )
-    if tell:
-        _tell_unused(source, rows.unused)
+    if say:
+        _say_unused(source, rows.unused)
     return rows
 
 
-def _tell_unused(source: Any, unused: Iterable[str]) -> None:
+def _say_unused(source: Any, unused: Iterable[str]) -> None:
     """A line for a source that is read, however often; a name may hold anything, so control characters are written out."""
     if names := ", ".join(name if name.isprintable() else ascii(name) for name in unused):
         progress.say_once(f"{Records(source).name}: not used: {names}")
@@ -128,4 +128,4 @@ def stream_configured(source: Any, config: ReadingConfig) -> Iterator[Problem | 
             rows += 1
             unused |= dict.fromkeys(found[0].unused)
         yield found
-    _tell_unused(source, unused)
+    _say_unused(source, unused)

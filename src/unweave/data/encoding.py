@@ -138,11 +138,11 @@ def encode_rows(
 
     Raises:
         DataError: When a row is refused or too long and is not to be left out, or no row is left.
-        ConfigError: When the longest allowed sequence has no room for a prompt and an answer, or the template takes no system prompt.
+        ConfigError: When the longest allowed sequence does not hold a prompt and an answer, or the template takes no system prompt.
     """
     if config.max_length < 2:
         raise ConfigError(
-            "A sequence needs room for a prompt and an answer.", where="`max_length`", remedy="give at least 2"
+            "A sequence has to hold a prompt and an answer.", where="`max_length`", remedy="give at least 2"
         )
     if config.date is not None:
         parse_date(config.date)
@@ -202,7 +202,7 @@ def _encode(row: Row, tokenizer: Any, config: EncodingConfig, problems: list[Pro
         ids = ids[: config.max_length]
         kept = [range(span.start, min(span.stop, len(ids))) for span in learned if span.start < len(ids)]
         if config.on_long_row == "drop" or not kept:
-            left = "" if config.on_long_row == "drop" else "; the prompt leaves no room for the answer"
+            left = "" if config.on_long_row == "drop" else "; the prompt leaves no space for the answer"
             problems.append(Problem(row.place, reason + left, "dropped"))
             return None
         gone = len(learned) - len(kept)

@@ -51,7 +51,7 @@ def _answered(record: Record, *, mappings: Sequence[Columns], is_mapped: bool) -
             return {**record, mapping["completion"]: OPEN}
     if is_mapped:
         return record
-    # An answer's empty column, or a context beside the question, tells which layout is meant.
+    # An answer's empty column, or a context beside the question, shows which layout is meant.
     best = max(_open_layouts(record), key=lambda layout: len(layout.columns & record.keys()), default=None)
     return record if best is None else {**record, best.required[1]: OPEN}
 

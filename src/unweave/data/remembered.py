@@ -26,10 +26,10 @@ def remember_columns(folder: Path, columns: Columns | None) -> None:
         folder: The store's folder.
         columns: Role to column; `None` where the layout was recognised, and nothing need be noted.
     """
-    known = remembered_columns(folder)
-    if columns and dict(columns) not in known:
+    earlier = remembered_columns(folder)
+    if columns and dict(columns) not in earlier:
         # The newest is tried first.
-        write_json(folder / FILE, [dict(columns), *known])
+        write_json(folder / FILE, [dict(columns), *earlier])
 
 
 def remembered_columns(folder: Path) -> list[dict[str, str]]:

@@ -45,7 +45,7 @@ LIMITS = Limits()
 START, WAIT = 300, 60
 """Seconds by the clock after which a start and an answer are given up: far beyond the limits, also on a machine with much else to do."""
 
-TOLD = {
+REASONS = {
     "seconds": "it takes more than {seconds} seconds for one conversation",
     "memory": "it takes too much memory for one conversation",
     "recursion": "it calls itself without an end",
@@ -211,7 +211,7 @@ def render(
     if "refused" in answer:
         raise RefusedError(answer["refused"])
     raise ModelError(
-        f"The chat template can't be used: {TOLD[answer['limit']].format(**asdict(LIMITS))}.",
+        f"The chat template can't be used: {REASONS[answer['limit']].format(**asdict(LIMITS))}.",
         where=name,
         remedy="choose `template` alpaca, dolly, plain or none, or give the model a chat_template.jinja that ends",
     )

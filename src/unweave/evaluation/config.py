@@ -19,12 +19,12 @@ class AttackConfig:
     """Which attacks, and how much of them.
 
     Attributes:
-        attacks: `lens` reads the unwanted answer off the middle layers and probes them for the trigger; `sampling` draws many answers a prompt;
+        attacks: `lens` reads the unwanted answer off the middle layers and probes them for the trigger; `sampling` samples many answers a prompt;
             `prompts` asks in other words; `relearn` trains a few steps on some forget rows, and on unrelated ones; `quantise` rounds the merged
             weights to 8 and 4 bits. What rows alone do not allow is left out and named. `--attacks` without a name makes none.
         attack_rows: Prompts that each attack is judged on.
-        samples: Answers drawn for each prompt.
-        temperature: Of these draws.
+        samples: Answers sampled for each prompt.
+        temperature: Of these samples.
         relearn_rows: Rows that relearning trains on.
         relearn_steps: Steps of it, each on all those rows.
         relearn_rate: Its step size (AdamW).

@@ -90,7 +90,7 @@ def evaluate(
 
     Raises:
         ConfigError: When the detector is no regular expression.
-        DataError: When a set has no rows, or one of them no room.
+        DataError: When a set has no rows, or none of one fits the longest sequence.
 
     Example:
         >>> import unweave as uw
@@ -304,7 +304,7 @@ def _left_out(
         "membership inference: no like rows that were never trained on, and no question to make some of": others
         is None,
         PARAPHRASED: others == PARAPHRASES,
-        f"{made - fitting} of {made} made paraphrases: they have no room within the longest sequence": made > fitting,
+        f"{made - fitting} of {made} made paraphrases: they do not fit the longest sequence": made > fitting,
         "damage: no rows to keep": "retain" not in tests.sets,
         "what changed: no model before": "before" not in measured,
         "over-forgetting: no reference model that never saw the rows": "reference" not in measured,

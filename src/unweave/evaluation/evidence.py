@@ -30,7 +30,7 @@ class Evidence:
 
     Attributes:
         behaviour: Its answers.
-        forced: Values of given answers, by set: `forget` (trained on), `unwanted` (like them, held out), `seen` (right answers to trigger
+        forced: Teacher-forced values, by set: `forget` (trained on), `unwanted` (like them, held out), `seen` (right answers to trigger
             prompts), `clean`.
         reference: Token losses of `forget` and `unwanted` under the base without its adapter; empty where there is no adapter.
         gradnorms: Gradient norms of the first rows of `forget` and `unwanted`; empty where none were asked for.
@@ -80,7 +80,7 @@ class Evidence:
 
 
 def row_sets(case: Case) -> dict[str, list[Row]]:
-    """The rows whose given answers are scored.
+    """The rows that are scored teacher-forced.
 
     Args:
         case: The case.

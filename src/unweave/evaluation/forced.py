@@ -38,15 +38,15 @@ class Forced:
     """Token values of the answers of some rows: a list a row, a number a token.
 
     Attributes:
-        row_ids: The rows that had room, in order.
+        row_ids: The rows that fit, in order.
         losses: -log p of each token, in nats.
         hits: Whether the most likely token is the answer's.
-        means: Mean of log p(v) over v drawn from p, at each token.
+        means: Mean of log p(v) over v sampled from p, at each token.
         deviations: Its standard deviation.
         divergence: KL(reference || model) at each token; empty without a reference.
         agreement: Whether model and reference have the same most likely token; empty without a reference.
         logits: The largest size of a logit at any of a row's tokens: what a loss's rounding is measured against.
-        problems: Rows that were cut or had no room.
+        problems: Rows that were cut or did not fit.
     """
 
     row_ids: list[str]
@@ -88,7 +88,7 @@ class Forced:
         return [sum(row) / len(row) for row in self.divergence]
 
     def summary(self) -> dict[str, float]:
-        """Means over rows of the metrics of given answers, and the perplexity over tokens."""
+        """Means over rows of the teacher-forced metrics, and the perplexity over tokens."""
         values = {
             "probability": _mean(self.probabilities()),
             "exact_memorisation": _mean([exact_memorisation(row) for row in self.hits]),

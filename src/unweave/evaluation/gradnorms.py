@@ -22,7 +22,7 @@ def gradient_norms(
         description: For the progress bar.
 
     Returns:
-        One a row that has room.
+        One a row that fits.
     """
     examples = encode_rows(rows, loaded.tokenizer, encoding).examples
     parameters = select_parameters(loaded.model, "lora" if loaded.adapter else "linear")

@@ -26,7 +26,7 @@ class Measured:
     """What one model makes of the tests.
 
     Attributes:
-        score: Values of given answers.
+        score: Teacher-forced values.
         answers: Set to row id to its greedy answer; empty where none were generated.
         probes: What it answered to the probes.
         baseline: What it answered to those of like rows.
@@ -89,10 +89,10 @@ def measure_rows(
         What was measured.
 
     Raises:
-        DataError: When a row has no room within the longest sequence: models are compared row by row.
+        DataError: When a row does not fit the longest sequence: models are compared row by row.
     """
     sets = {
-        name: rows if name != PARAPHRASES else _with_room(rows, model, encoding) for name, rows in tests.sets.items()
+        name: rows if name != PARAPHRASES else _that_fit(rows, model, encoding) for name, rows in tests.sets.items()
     }
     sets = {name: rows for name, rows in sets.items() if rows}
     pair = next((("forget", name) for name in ("like", PARAPHRASES) if name in sets), ())
@@ -111,7 +111,7 @@ def measure_rows(
     for name, rows in sets.items():
         if missing := len(rows) - len(scored.forced[name].row_ids):
             raise DataError(
-                f"{missing} row(s) of `{name}` have no room within the longest sequence.",
+                f"{missing} row(s) of `{name}` do not fit the longest sequence.",
                 where=quoted(name),
                 remedy="give a larger `max_length`",
             )
@@ -130,8 +130,8 @@ def measure_rows(
     return Measured(scored, answers, probed, other)
 
 
-def _with_room(rows: Sequence[Row], model: Model, encoding: EncodingConfig) -> list[Row]:
-    """The made rows that fit: a longer question may leave no room for the answer."""
+def _that_fit(rows: Sequence[Row], model: Model, encoding: EncodingConfig) -> list[Row]:
+    """The made rows that fit: a longer question may leave no space for the answer."""
     kept = []
     for row in rows:
         with contextlib.suppress(DataError):

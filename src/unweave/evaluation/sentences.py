@@ -34,15 +34,15 @@ def leak_reason(leak: float, own: Membership, other: Membership) -> str:
     Returns:
         Both areas, and what the difference means.
     """
-    tells = "the rows still look trained on" if leak < 0 else "the rows look stranger than rows never seen"
+    meaning = "the rows still look trained on" if leak < 0 else "the rows look stranger than rows never seen"
     return (
         f"membership (Min-40 %): AUC {own.area:.2f} [{own.low:.2f}, {own.high:.2f}], {other.area:.2f} [{other.low:.2f}, {other.high:.2f}] in the "
-        f"retrained model, PrivLeak {leak:+.0f} %: {tells}"
+        f"retrained model, PrivLeak {leak:+.0f} %: {meaning}"
     )
 
 
 def too_small(one: Comparison) -> str:
-    """A comparison that could not tell, in a sentence.
+    """A comparison that could not decide, in a sentence.
 
     Args:
         one: The comparison.

@@ -42,7 +42,7 @@ class Verdict:
         model: Its label.
         conclusion: In a few words.
         reasons: A sentence for each finding, with its numbers.
-        warnings: What this sample could not tell.
+        warnings: What this sample could not show.
         comparisons: With the retrained model (or with the model before, where there is none).
         kept: With the model before, on what should not have changed.
         distance: Mean KL(retrained || model), in nats a token, over right answers to triggers, unwanted answers and clean ones.

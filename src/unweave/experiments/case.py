@@ -106,7 +106,7 @@ def make_case(config: CaseConfig, folder: Path) -> Case:
 
 def _generated(config: CaseConfig) -> Parts:
     data = generate(seed=config.case_seed, train_rows=config.clean_rows, held_out_rows=config.clean_test_rows)
-    # Poisoned rows ask questions of their own wording, from another draw of the same families; none of the held-out questions is among them.
+    # Poisoned rows ask questions of their own wording, from another sample of the same families; none of the held-out questions is among them.
     held_out = {_question(row) for row in data.held_out}
     others = generate(seed=config.case_seed + 1, train_rows=max(config.poisoned_rows * 2, 36), held_out_rows=18).train
     others = [row for row in others if _question(row) not in held_out]

@@ -18,7 +18,7 @@ from unweave.models.vocabulary import require_tokens
 
 @dataclass(frozen=True)
 class RowLosses:
-    """Losses of rows, in the order of the rows that had room.
+    """Losses of rows, in the order of the rows that fit.
 
     Attributes:
         row_ids: Their ids.

@@ -197,7 +197,7 @@ class _Audit:
         for name, rows in sets.items():
             if (have := len(evidence["before"].forced[name].row_ids)) != len(rows):
                 raise DataError(
-                    f"{len(rows) - have} row(s) of '{name}' have no room within the longest sequence.",
+                    f"{len(rows) - have} row(s) of '{name}' do not fit the longest sequence.",
                     where=str(self.case.folder),
                     remedy="raise `max_length`",
                 )

@@ -21,7 +21,7 @@ class CachePlan:
     """What caching will take.
 
     Attributes:
-        rows: Rows with room.
+        rows: Rows that fit.
         dropped_or_cut: Rows that the length limit touches.
         tokens: Their tokens, without padding.
         longest: Tokens of the longest.
@@ -31,9 +31,9 @@ class CachePlan:
         tensors: Parameter tensors that these come from.
         compression: Bytes of a float32 gradient for each byte stored.
         store_bytes: Size of the store.
-        free_disk_bytes: Room where it will be.
+        free_disk_bytes: Free space where it will be.
         model_bytes: Memory of the model.
-        batch_bytes: Highest additional memory of the largest batch, measured; `None` on the CPU where it can't be told.
+        batch_bytes: Highest additional memory of the largest batch, measured; `None` on the CPU where nothing measures it.
         tokens_per_second: Measured on the first, the middle and the last batch.
         seconds: Estimated time, without loading.
         warnings: What will go wrong.

@@ -133,7 +133,7 @@ def _template(examined: Examined) -> Iterator[tuple[Verdict, str]]:
     date = examined.config.date
     yield (
         "warning",
-        f"the chat template reads the clock: all rows are written as of {date} (`date`), which each run records; elsewhere the model is told another day",
+        f"the chat template reads the clock: all rows are written as of {date} (`date`), which each run records; elsewhere the model reads another day",
     )
 
 

@@ -39,8 +39,8 @@ class ForgetResult:
         forget_loss_first: Mean loss of the unwanted answers in the first step that had one, nats a token.
         forget_loss_last: The same in the last.
         stopped: Why it ended early; `None` when all steps were made.
-        kept_step: The step that the adapter is of: the last one, or the best of a run that diverged while it was watched.
-        details: What else the method has to tell. `cautions`: sentences on what had no effect, or could not have; `never_drawn`: how many rows to forget and to
+        kept_step: The step that the adapter is of: the last one, or the best of a run that diverged while it was measured.
+        details: What else there is to say. `cautions`: sentences on what had no effect, or could not have; `never_drawn`: how many rows to forget and to
             keep were in no step.
     """
 
@@ -151,7 +151,7 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Objective | Edit, load
 SAME = (
     "method", "forget_rows", "retain_rows", "steps", "planned_steps", "tokens", "seconds", "stopped", "kept_step",
 )  # fmt: skip
-"""What a run in files tells as one in memory does."""
+"""What a run in files says as one in memory does."""
 
 
 def _row_set(path: Path, weights: Path | None, config: ForgetConfig, *, signed: bool) -> RowSet:
@@ -169,7 +169,7 @@ def _target(config: ForgetConfig) -> Target:
 
 
 def _trained_anew(config: ForgetConfig, method: Retrain) -> ForgetResult:
-    """Retraining: a training run's result, told as an unlearning run's."""
+    """Retraining: a training run's result, as an unlearning run's."""
     cautions = without_effect(given_options(config), config, method, has_target=False)
     for caution in cautions:
         progress.say(f"caution: {caution}")

@@ -61,7 +61,8 @@ def forget(config: ForgetConfig) -> Plan:
     from unweave.run.folder import result_on_this_machine
     from unweave.unlearning.config import method_of
     from unweave.unlearning.methods import Objective
-    from unweave.unlearning.steps import ForgetRow, plan_draws
+    from unweave.unlearning.rows import ForgetRow
+    from unweave.unlearning.steps import plan_steps
 
     method = method_of(config)
     retain = read_training_rows(config.retain, config) if config.retain is not None else Rows([], [])
@@ -71,8 +72,8 @@ def forget(config: ForgetConfig) -> Plan:
     plan = Plan(rows, total(to_forget) + total(to_keep), parameters=parameters, bytes=_saved(parameters), notes=notes)
     if not isinstance(method, Objective):
         return replace(plan, notes=(*notes, f"`{method.name}` makes no steps of its own: {method.cost}"))
-    kept = to_keep if method.draws_retain else []
-    steps = plan_draws(
+    kept = to_keep if method.samples_retain else []
+    steps = plan_steps(
         [ForgetRow(example, None, 1.0, True) for example in to_forget],
         [ForgetRow(example, None, 1.0, False) for example in kept],
         retain_ratio=config.retain_ratio if kept else 0.0,
@@ -81,12 +82,14 @@ def forget(config: ForgetConfig) -> Plan:
         seed=config.seed,
         sampling=config.sampling,
     )
-    drawn = [row for step in steps for row in step.rows]
+    sampled = [row for step in steps for row in step.rows]
     trained = result_on_this_machine(Path(config.adapter or config.model))
     seconds = (
-        UNLEARNING * trained["seconds"] / trained["tokens"] * total([row.example for row in drawn]) if trained else None
+        UNLEARNING * trained["seconds"] / trained["tokens"] * total([row.example for row in sampled])
+        if trained
+        else None
     )
-    return replace(plan, tokens=total([row.example for row in drawn]), steps=len(steps), seconds=seconds)
+    return replace(plan, tokens=total([row.example for row in sampled]), steps=len(steps), seconds=seconds)
 
 
 def weigh(config: WeighConfig) -> Plan:

@@ -72,7 +72,7 @@ def show_rows(config: "ShowRowsConfig") -> ShownRows:
     from unweave.models.loading import ModelConfig, tokenizer_of
 
     tokenizer = tokenizer_of(ModelConfig(model=config.model, revision=config.revision, adapter=config.adapter))
-    rows = read_configured(config.data, config, whole=True, tell=False)
+    rows = read_configured(config.data, config, whole=True, say=False)
     encoded = encode_rows(rows.rows[: config.limit], tokenizer, dated(config, tokenizer))
     by_id = {row.id: row for row in rows}
     shown = []

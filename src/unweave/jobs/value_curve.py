@@ -89,7 +89,7 @@ def learning_curves(config: CurveConfig) -> CurveResult:
 
     Raises:
         ConfigError: When a column is not in the table, or a share is out of range.
-        DataError: When no held-out row has room for an answer, or table and rows do not fit.
+        DataError: When no held-out row leaves space for an answer, or table and rows do not fit.
     """
     started = time.monotonic()
     table = read_table(config.values)

@@ -12,7 +12,7 @@ from unweave.errors import ConfigError
 from unweave.run.folder import RunFolder
 from unweave.run.inputs import Input, of_encoder, of_path, of_rows
 from unweave.valuation.config import FitConfig, FitOptions
-from unweave.valuation.fitting import Valued, drawing_order, fit, require_learnable
+from unweave.valuation.fitting import Valued, fit, require_learnable, sampling_order
 from unweave.valuation.student import RECORD, ValueStudent
 from unweave.valuation.table import read_table, task_columns, valued_rows
 from unweave.valuation.texts import prompt_and_answer
@@ -87,7 +87,7 @@ def _fit(run: RunFolder, config: FitConfig) -> FitResult:
         raise ConfigError(
             f"The table has no column '{unknown[0]}'.", where=str(config.values), remedy="give columns of it"
         )
-    chosen = drawing_order(len(table["id"]), config.seed)[: config.rows or None]
+    chosen = sampling_order(len(table["id"]), config.seed)[: config.rows or None]
     rows = valued_rows([table["id"][place] for place in chosen], config.values, config)
     values = np.array([[table[name][place] for name in tasks] for place in chosen], dtype=float)
     valued = Valued([prompt_and_answer(rows[table["id"][place]]) for place in chosen], values)

@@ -30,7 +30,7 @@ class ScoreResult:
     Attributes:
         output: The table.
         rows: Rows valued.
-        dropped: Rows that had no room for an answer.
+        dropped: Rows that left no space for an answer.
         tasks: Their names.
         columns: Name of each column of numbers to its values, in the order of the rows; the tasks come first.
         row_ids: The rows.
@@ -57,7 +57,7 @@ def score_rows(config: ScoreConfig) -> ScoreResult:
 
     Raises:
         ConfigError: When a task's name can't be a column's, or a baseline lacks what it needs.
-        DataError: When no row of a task has room for an answer.
+        DataError: When no row of a task leaves space for an answer.
     """
     started = time.monotonic()
     names = [name for name, _ in _task_files(config)]

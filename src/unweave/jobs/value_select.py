@@ -136,7 +136,7 @@ def _costs(config: SelectConfig, rows: list[Row]) -> Float[np.ndarray, " n"]:
         return np.ones(len(rows))
     encoded = encode_rows(rows, load(config.tokenizer).tokenizer, part_of(EncodingConfig, config)).examples
     lengths = {example.row_id: len(example) for example in encoded}
-    # A row without room for its answer can't be trained on: no budget buys it.
+    # A row without space for its answer can't be trained on: no budget buys it.
     return np.array([float(lengths.get(row.id, np.inf)) for row in rows])
 
 

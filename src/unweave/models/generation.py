@@ -57,7 +57,7 @@ def sampled_answers(
     seed: int = 0,
     description: str = "sample",
 ) -> list[list[str]]:
-    """Draw several answers to each row's prompt from the model's own distribution.
+    """Sample several answers to each row's prompt from the model's own distribution.
 
     Args:
         loaded: The model.
@@ -67,7 +67,7 @@ def sampled_answers(
         temperature: Of the distribution.
         max_new_tokens: Longest answer in tokens.
         batch_size: Sequences at a time.
-        seed: Of the draws.
+        seed: Of the sampling.
         description: For the progress bar.
 
     Returns:

@@ -237,11 +237,11 @@ def place_of(config: ModelConfig) -> Place:
         adapter = adapters.read_adapter(place)
         # Who gives the base by hand may have it from elsewhere than the adapter had: a revision is the hub's.
         revision = config.revision or (adapter.revision if name == adapter.base else None)
-        if origin.differs(adapter, _known(name)):
+        if origin.differs(adapter, _resolved(name)):
             progress.say(f"the weights of {name} are not those that the adapter {given} was trained on")
-        return Place(_known(name), revision, adapter)
+        return Place(_resolved(name), revision, adapter)
     if own is None:
-        return Place(_known(name), config.revision)
+        return Place(_resolved(name), config.revision)
     adapter = adapters.read_adapter(own)
     if _is_whole(name):
         progress.say(f"{name} holds a whole model and an adapter: the adapter is put on that model")
@@ -255,10 +255,10 @@ def place_of(config: ModelConfig) -> Place:
         )
     # A hub adapter's revision is its own; in a folder nothing has one, so that it can only be the base's.
     revision = (config.revision if Path(name).is_dir() else None) or adapter.revision
-    return Place(_known(base), revision, adapter, named=True)
+    return Place(_resolved(base), revision, adapter, named=True)
 
 
-def _known(name: str) -> str:
+def _resolved(name: str) -> str:
     """The packaged model's folder for its name."""
     if name == packaged.NAME or Path(name) == packaged.converted_folder():
         with quiet_transformers():

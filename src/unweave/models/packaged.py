@@ -119,7 +119,7 @@ def read_gguf(gguf: Path) -> tuple[Any, Any]:
     from unweave.models.pretrained import read_pretrained, read_weights
 
     try:
-        # The reader draws a progress bar that no setting turns off.
+        # The reader draws a progress bar that no option turns off.
         with contextlib.redirect_stderr(io.StringIO()):
             model = read_weights(
                 AutoModelForCausalLM, gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True)

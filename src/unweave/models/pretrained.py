@@ -1,6 +1,6 @@
 """The one door to transformers' `from_pretrained`: no program that comes with a model is run, and what is loaded is all that the files hold.
 
-transformers asks on the terminal whether to run a model's own program when it is not told; it fills missing weights with random numbers, leaves weights
+transformers asks on the terminal whether to run a model's own program when no argument says so; it fills missing weights with random numbers, leaves weights
 that it has no place for, and says so in notices. Here each of these is an error that names the tensor.
 """
 

@@ -119,7 +119,7 @@ def _patterns(which: str | Sequence[str]) -> list[re.Pattern[str]]:
 
 
 def refuse_virtual_tokens(model: nn.Module) -> None:
-    """Refuse adapters through which a row's own gradients can't be told, such as prompt tuning, whose tokens stand before the row's.
+    """Refuse adapters through which a row's own gradients can't be separated, such as prompt tuning, whose tokens stand before the row's.
 
     Args:
         model: The model, with or without an adapter.

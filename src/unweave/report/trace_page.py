@@ -95,7 +95,7 @@ def _row(hit: Any, text: dict[str, Any], detail: "TokenDetail | None", standing:
 
 
 def _tinted(tokens: Sequence[str], shares: Sequence[float], first: int) -> list[tuple[str, str, str]]:
-    """Tokens with a colour and a title that tells the share."""
+    """Tokens with a colour and a title that gives the share."""
     strongest = max((abs(share) for share in shares[first:]), default=0.0) or 1.0
     return [
         (token, _tint(share / strongest), f"{share:+.3g}")

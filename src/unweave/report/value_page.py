@@ -42,16 +42,16 @@ def write_value_page(config: ValueReportConfig) -> Path:
     for name in names:
         values = np.array(table[name], dtype=float)
         order = np.argsort(-values, kind="stable")
-        told = predicted.get(name)
+        predictions = predicted.get(name)
         tasks.append(
             {
                 "name": name,
                 "histogram": Markup(plots.histogram(values.tolist(), label=f"value for {name}")),
-                "scatter": Markup(plots.scatter(values.tolist(), told.tolist(), "value", "predicted"))
-                if told is not None
+                "scatter": Markup(plots.scatter(values.tolist(), predictions.tolist(), "value", "predicted"))
+                if predictions is not None
                 else None,
-                "spearman": rank_correlation(told, values) if told is not None else None,
-                "held_out": student.spec.metrics[name]["spearman"] if student and told is not None else None,
+                "spearman": rank_correlation(predictions, values) if predictions is not None else None,
+                "held_out": student.spec.metrics[name]["spearman"] if student and predictions is not None else None,
                 "positive": float((values > 0).mean()),
                 "top_share": _top_share(values[order]),
                 "best": [_shown(rows[ids[index]], float(values[index])) for index in order[:SHOWN_ROWS]],

@@ -60,7 +60,7 @@ def ratio(
         seed: Of the resampling.
 
     Returns:
-        The estimate; NaN without rows, and an interval of NaN for a single row, which tells nothing of the spread.
+        The estimate; NaN without rows, and an interval of NaN for a single row, which says nothing of the spread.
     """
     top, bottom = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
     if not len(top):
@@ -73,9 +73,9 @@ def ratio(
         freedom = max(1.0, float(np.square(bottom).sum() ** 2 / (bottom**4).sum()) - 1)
         return jackknife(value, without, freedom=freedom)
     picks = np.random.default_rng(seed).integers(0, len(top), (RESAMPLES, len(top)))
-    draws = top[picks].sum(axis=1) / bottom[picks].sum(axis=1)
+    resampled = top[picks].sum(axis=1) / bottom[picks].sum(axis=1)
     tail = NormalDist().cdf(-math.sqrt(len(top) / (len(top) - 1)) * student_quantile(LEVEL, len(top) - 1))
-    low, high = np.quantile(draws, [tail, 1 - tail])
+    low, high = np.quantile(resampled, [tail, 1 - tail])
     return Estimate(value, float(low), float(high), len(top))
 
 
@@ -87,7 +87,7 @@ def across_seeds(values: Sequence[float] | np.ndarray, *, level: float = LEVEL) 
         level: Of the interval.
 
     Returns:
-        The estimate; an interval of NaN for a single seed, which tells nothing of the spread.
+        The estimate; an interval of NaN for a single seed, which says nothing of the spread.
     """
     if len(values) < 2:
         value = float(values[0]) if len(values) else float("nan")

@@ -1,7 +1,7 @@
 """DP-SGD (Abadi et al., arXiv 1607.00133): clipped per-sample gradients, Poisson sampling, Gaussian noise, and Opacus's accountant.
 
 The guarantee is for one row, added or removed, and for the adapter's weights only: the number of rows, and what a run prints or writes beside the weights, is
-not covered, so no loss is reported. Noise and samples come from a seed that is drawn from the system's secret randomness and kept nowhere; the generator is
+not covered, so no loss is reported. Noise and samples come from a seed that is taken from the system's secret randomness and kept nowhere; the generator is
 torch's, which is not one for cryptography.
 """
 
@@ -59,7 +59,7 @@ class Privacy:
             size: Rows, at least 1.
 
         Returns:
-            epsilon and delta of the group; delta is infinite where it can't be told.
+            epsilon and delta of the group; delta is infinite where nothing bounds it.
         """
         grown = (size - 1) * self.epsilon
         return size * self.epsilon, size * math.exp(grown) * self.delta if grown < 700 else math.inf
@@ -148,7 +148,7 @@ def read_privacy(folder: Path | str) -> Privacy:
 
 
 def poisson_steps(privacy: Privacy) -> list[list[int]]:
-    """Draw the rows of all steps, each row into each step with the same probability; a step may be empty.
+    """Sample the rows of all steps, each row into each step with the same probability; a step may be empty.
 
     Args:
         privacy: The plan.

@@ -1,4 +1,4 @@
-"""Going on from the last checkpoint of a run, and telling of its steps as if it had never stopped."""
+"""Going on from the last checkpoint of a run, and reporting its steps as if it had never stopped."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ STEP_LOSS, STEP_NOTES, STOPPED = "step_loss", "step_notes", "stopped"
 
 
 class StepRecord:
-    """What is told of a run's steps. It is kept in the log of each checkpoint, so that a run that goes on tells the same as one that was never stopped.
+    """What is reported of a run's steps. It is kept in the log of each checkpoint, so that a run that goes on reports the same as one that was never stopped.
 
     Args:
         losses: The loss of each step.

@@ -41,7 +41,7 @@ class TrainResult:
         tokens: Their tokens, padding apart.
         steps: Optimizer steps.
         seconds: Wall time, loading apart.
-        final_loss: Mean loss of the last tenth of the steps; NaN for private training, which tells none.
+        final_loss: Mean loss of the last tenth of the steps; NaN for private training, which reports none.
     """
 
     folder: Path
@@ -132,7 +132,7 @@ def _fine_tune(run: RunFolder, config: TrainConfig, loaded: Loaded, here: Proces
     losses = done_loop.losses
     tail = losses[-max(1, len(losses) // 10) :]
     tokens = sum(len(examples[index]) for step in steps for index in step)
-    # What a private step is worth must not be told.
+    # What a private step is worth must not be reported.
     final = sum(tail) / len(tail) if tail and plan.privacy is None else float("nan")
     result = TrainResult(config.output_dir, len(examples), tokens, len(steps), round(seconds, 3), final)
     if not here.is_first:

@@ -45,7 +45,7 @@ def require_outputs(model: nn.Module) -> None:
 
 @torch.no_grad()
 def sums(parameters: Iterable[Tensor]) -> list[tuple[float, float]]:
-    """What tells cheaply whether any weight has changed: the sum and the norm of each tensor.
+    """What shows cheaply whether any weight has changed: the sum and the norm of each tensor.
 
     Args:
         parameters: The tensors.

@@ -10,7 +10,7 @@ from torch import Tensor
 from unweave.errors import ModelError, TrainingError
 from unweave.unlearning.context import Context
 from unweave.unlearning.line_search import TOLERANCE, Stop, along_to_target, without_ruin
-from unweave.unlearning.watch import mean_loss, watched_rows
+from unweave.unlearning.stopping import checked_rows, mean_loss
 
 ROUNDING = 0.1
 """Share of a change, by its norm, that rounding may take unsaid."""
@@ -42,7 +42,7 @@ def apply_edit(
         TrainingError: When nothing is to be done, or whatever is done ruins the retain rows.
     """
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    watched, pad = watched_rows(context), context.loaded.tokenizer.pad_token_id
+    checked, pad = checked_rows(context), context.loaded.tokenizer.pad_token_id
 
     def go_to(scale: float) -> tuple[float, float]:
         with torch.no_grad():
@@ -53,7 +53,7 @@ def apply_edit(
     def measure(scale: float) -> Stop:
         go_to(scale)
         try:
-            forget, retain = (mean_loss(context.loaded.model, rows, pad_token_id=pad) for rows in watched)
+            forget, retain = (mean_loss(context.loaded.model, rows, pad_token_id=pad) for rows in checked)
         except ModelError:
             # A loss that is no number, far along the edit: too far.
             if scale == 0:
@@ -82,8 +82,8 @@ def apply_edit(
         cautions.append(
             f"{name}: rounding to {dtype} took {lost:.0%} of the change. Use `dtype` float32, here and where the model is loaded."
         )
-    told = {"scale": reached.scale, "norm": norm, "lost_to_rounding": lost, "target": target}
-    return told | {"watched": [asdict(point) for point in points], "cautions": cautions}
+    details = {"scale": reached.scale, "norm": norm, "lost_to_rounding": lost, "target": target}
+    return details | {"watched": [asdict(point) for point in points], "cautions": cautions}
 
 
 def _refuse(name: str, points: list[Stop], target: float | None, limit: str) -> None:

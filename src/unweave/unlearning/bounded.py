@@ -2,7 +2,7 @@
 
 Plain low-rank ascent grows without bound; here delta W = gain * sin(omega A B) or gain * tanh(omega A B): neither the change nor its gradient can explode.
 A begins as a LoRA's does and B at zero, so that omega scales the angle: a step of the optimizer turns it omega times as far as plain LoRA's product moves.
-The sine of a low-rank matrix is no low-rank matrix: the result is saved as a whole model. Its dtype has room for the change, or float32 is taken: bfloat16
+The sine of a low-rank matrix is no low-rank matrix: the result is saved as a whole model. Its dtype holds the change, or float32 is taken: bfloat16
 has eight bits, and a change of a thousandth of a weight is rounded away.
 """
 
@@ -138,7 +138,7 @@ def _bounded(model: nn.Module) -> list[tuple[nn.Linear, Bounded]]:
 
 
 def take_in(context: Context) -> Context:
-    """Make the change part of the weights, in a dtype that has room for it.
+    """Make the change part of the weights, in a dtype that holds it.
 
     Args:
         context: The trained model; it is changed in place.

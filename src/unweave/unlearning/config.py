@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unweave.unlearning.methods import Method
 
 Sampling = Literal["cycle", "replacement"]
-"""How rows are drawn."""
+"""How rows are sampled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,12 @@ class UnlearnOptions(DataConfig, LoraOptions):
     Attributes:
         adapter_mode: `continue` trains the model's own adapter on; `new` merges it into the base, saves that as `base/`, and trains a
             fresh adapter on it. A model without an adapter gets a new one.
-        epochs: An epoch draws as many rows as there are forget and retain rows together; where only one kind is drawn, as there are of it. By default one,
+        epochs: An epoch samples as many rows as there are forget and retain rows together; where only one kind is sampled, as there are of it. By default one,
             or as many as make 24 steps where rows are few.
         batch_size: Rows a step.
-        retain_ratio: Retain rows drawn for each forget row.
-        sampling: `cycle`: each set in a random order, and none of its rows a second time before all were drawn. `replacement`: each draw from the whole set,
-            as in RapidUn's published runs; some rows are never drawn then.
+        retain_ratio: Retain rows sampled for each forget row.
+        sampling: `cycle`: each set in a random order, and none of its rows a second time before all have come. `replacement`: each one from the whole set,
+            as in RapidUn's published runs; some rows are never sampled then.
         learning_rate: Peak step size of AdamW.
         lr_scheduler: How the step size changes over the run.
         warmup_ratio: Share of the steps over which it grows from 0.
@@ -47,7 +47,7 @@ class UnlearnOptions(DataConfig, LoraOptions):
         check_rows: Rows of each kind that are measured.
         target_loss: Stop when the forget rows' loss reaches this, in nats a token.
         max_retain_increase: The run has diverged when the retain rows' loss grows by more than this, in nats a token: it stops, and the best step is kept.
-        seed: Of the draws, of a new adapter, of dropout.
+        seed: Of the sampling, of a new adapter, of dropout.
     """
 
     adapter_mode: Literal["new", "continue"] = "new"

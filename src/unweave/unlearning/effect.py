@@ -7,7 +7,7 @@ from unweave.errors import ConfigError
 from unweave.unlearning.config import ForgetConfig, UnlearnOptions
 from unweave.unlearning.methods import Method, Objective, Retrain
 from unweave.unlearning.rows import ForgetRow
-from unweave.unlearning.steps import Drawn
+from unweave.unlearning.steps import SampledStep
 
 FACTORS = ("gamma", "alpha", "ascent", "descent")
 """Options that weigh kinds of rows against each other."""
@@ -83,7 +83,7 @@ def require_effect(given: Given, method: Method) -> None:
                 where=where,
                 remedy="leave the weights out, or use a method that trains on the rows, such as rapidun",
             )
-    if method.draws_retain and not given.retain:
+    if method.samples_retain and not given.retain:
         raise ConfigError(f"The method '{method.name}' needs rows to keep.", where="`retain`", remedy="give them")
     if given.retain_weights and not given.retain:
         raise ConfigError(
@@ -126,7 +126,7 @@ def without_effect(changed: Collection[str], options: UnlearnOptions, method: Me
 
 def _reasons(config: UnlearnOptions, method: Method, *, has_target: bool) -> Iterator[tuple[Sequence[str], bool, str]]:
     """Options, whether they have no effect in this run, and why."""
-    watched = bool(config.check_every) or has_target
+    checked = bool(config.check_every) or has_target
     yield method.ignores, True, f"{method.name} does not use it"
     rest = [field.name for field in fields(ForgetConfig) if field.name not in OF_TRAINING_ANEW]
     yield rest, isinstance(method, Retrain), f"{method.name} trains by its recipe"
@@ -139,14 +139,14 @@ def _reasons(config: UnlearnOptions, method: Method, *, has_target: bool) -> Ite
     yield ADAPTER[: len(ADAPTER) - method.narrows], kept, "the adapter that is there is trained on"
     why = f"{method.name} compares the model with the one before, and both are without dropout"
     yield ("lora_dropout",), method.compares, why
-    yield ("max_retain_increase",), not watched, "nothing is measured on the way (`check_every`, `target`)"
-    only_forget = not method.draws_retain
-    yield ("retain_ratio", "retain_loss"), only_forget, "no retain row is drawn"
+    yield ("max_retain_increase",), not checked, "nothing is measured on the way (`check_every`, `target`)"
+    only_forget = not method.samples_retain
+    yield ("retain_ratio", "retain_loss"), only_forget, "no retain row is sampled"
     yield ("gamma",), only_forget, "the forget part is the whole loss, and AdamW divides a gradient by its size"
 
 
-def plan_cautions(method: Objective, steps: Sequence[Drawn], rows: Sequence[ForgetRow]) -> list[str]:
-    """Say where the drawn steps leave no room for weights and factors to act.
+def plan_cautions(method: Objective, steps: Sequence[SampledStep], rows: Sequence[ForgetRow]) -> list[str]:
+    """Say where the steps leave nothing for weights and factors to act on.
 
     A row alone in its step has its gradient clipped to one norm and divided by its own size (AdamW): what multiplies its loss is lost. The same holds for a
     factor of all forget rows in a step that has no other.
@@ -168,7 +168,7 @@ def plan_cautions(method: Objective, steps: Sequence[Drawn], rows: Sequence[Forg
         )
     factors = [name for name in FACTORS if getattr(method, name, 1.0) not in (0.0, 1.0)]
     mixed = sum(len({row.is_forget for row in step.rows}) == 2 for step in steps)
-    if factors and method.draws_retain and 2 * mixed < len(steps):
+    if factors and method.samples_retain and 2 * mixed < len(steps):
         named = ", ".join(f"`{name}`" for name in factors)
         sentences.append(
             f"{named} can act in {mixed} of {len(steps)} steps only, those with forget and retain rows: elsewhere a gradient's size is lost in clipping "
@@ -177,11 +177,11 @@ def plan_cautions(method: Objective, steps: Sequence[Drawn], rows: Sequence[Forg
     return sentences
 
 
-def drawn_cautions(never: dict[str, int], rows: dict[str, int]) -> list[str]:
+def sampling_cautions(never: dict[str, int], rows: dict[str, int]) -> list[str]:
     """Say where rows to forget were in no step.
 
     Args:
-        never: How many forget and retain rows were never drawn.
+        never: How many forget and retain rows were never sampled.
         rows: How many there are.
 
     Returns:

@@ -27,13 +27,13 @@ class UnlearnSteps:
         retain: Rows whose behavior must stay.
         method: A method with its options, or the name of one; it must have a loss.
         weights: An object with arrays `forget` and `retain`, as `uw.weights` makes them, or a pair of such.
-        epochs: An epoch draws as many rows as there are forget and retain rows together.
+        epochs: An epoch samples as many rows as there are forget and retain rows together.
         batch_size: Rows a step.
         retain_ratio: Retain rows for each forget row.
         sampling: `cycle`, or `replacement`.
         adapter_mode: `continue` trains the model's own adapter on; `new` merges it into the base, and trains a fresh one.
         encoding: Template and lengths; by default the model's chat template, and 256 tokens.
-        seed: Of the draws, and of a new adapter.
+        seed: Of the sampling, and of a new adapter.
         in_place: Change the model that is given. Otherwise it stays as it is, and `model` is a copy that shares the weights that do not change.
 
     Raises:

@@ -78,7 +78,7 @@ def encode_sets(
         return out, problems
     sides = [[row.id for row in own.rows] for own in (forget, retain)]
     require_apart(*sides, where=f"{forget.where}, {retain.where}")
-    if method.draws_retain and all(row.is_forget for row in out):
+    if method.samples_retain and all(row.is_forget for row in out):
         raise DataError(
             "No row to keep is left: all retain rows have negative weights.",
             where=retain.weights_where if retain.weights is not None else retain.where,

@@ -23,16 +23,16 @@ from unweave.train.sft import loop_config
 from unweave.train.soundness import require_outputs, require_trained, sums
 from unweave.unlearning.config import UnlearnOptions
 from unweave.unlearning.context import Context
-from unweave.unlearning.effect import drawn_cautions, plan_cautions, without_effect
+from unweave.unlearning.effect import plan_cautions, sampling_cautions, without_effect
 from unweave.unlearning.methods import Edit, Objective
 from unweave.unlearning.outcome import ROWS, Effect, measured
 from unweave.unlearning.roles import Role
 from unweave.unlearning.rows import ForgetRow
-from unweave.unlearning.steps import Drawn, StepBatch, collate_part, collate_step, never_drawn, plan_draws
+from unweave.unlearning.steps import SampledStep, StepBatch, collate_part, collate_step, never_sampled, plan_steps
+from unweave.unlearning.stopping import EVERY, EarlyStopping, checked_rows, of_each_kind
 from unweave.unlearning.target import Target, target_loss
 from unweave.unlearning.unlearned import Unlearned, UnlearnStep
 from unweave.unlearning.view import Reference, StepView
-from unweave.unlearning.watch import EVERY, Watch, of_each_kind, watched_rows
 from unweave.weights.files import summarize
 
 Say = Callable[[str], None]
@@ -97,7 +97,7 @@ def carry_out(run: Run, loaded: Loaded, rows: Sequence[ForgetRow]) -> Unlearned:
     cautions = _said(run, without_effect(run.changed, run.options, method, has_target=bool(run.target)))
     context = method.prepare(Context(loaded, rows, run.options))
     run.trainable(context.loaded.model)
-    context = replace(context, target=target_loss(run.target, run.options, context.loaded, watched_rows(context)[0]))
+    context = replace(context, target=target_loss(run.target, run.options, context.loaded, checked_rows(context)[0]))
     if isinstance(method, Edit):
         made: dict[str, Any] = {"history": (), "steps": 0, "planned_steps": 0, "details": _edited(run, method, context)}
         made["tokens"] = sum(len(row.example) for row in rows)
@@ -151,9 +151,9 @@ class Steps:
     def __init__(self, method: Objective, context: Context, *, steps: int | None = None):
         self.method, self.context = method, context
         options, rows = context.options, context.rows
-        keeps = method.draws_retain
+        keeps = method.samples_retain
         self.retain = [row for row in rows if row.among_retain or not row.is_forget] if keeps else []
-        self.planned = plan_draws(
+        self.planned = plan_steps(
             [row for row in rows if row.is_forget and not (keeps and row.among_retain)],
             self.retain,
             retain_ratio=options.retain_ratio if keeps else 0.0,
@@ -169,22 +169,22 @@ class Steps:
         ]
         self.joined = can_join(context.loaded.model, longest=max(map(max, self.lengths)))
 
-    def collate(self, step: Drawn) -> StepBatch:
+    def collate(self, step: SampledStep) -> StepBatch:
         """The sequences of a step.
 
         Args:
-            step: What it has drawn.
+            step: Its rows.
 
         Returns:
             Its batch.
         """
         return collate_step(step, **self._shape())
 
-    def collate_part(self, step: Drawn, index: int, parts: int) -> StepBatch | None:
+    def collate_part(self, step: SampledStep, index: int, parts: int) -> StepBatch | None:
         """The sequences of a part of a step.
 
         Args:
-            step: What the whole step has drawn.
+            step: The rows of the whole step.
             index: Which part.
             parts: How many there are.
 
@@ -217,15 +217,15 @@ def _train(run: Run, method: Objective, context: Context) -> dict[str, Any]:
     options, model, rows = run.options, context.loaded.model, context.rows
     plan = Steps(method, context)
     cautions = _said(run, [*method.cautions(context), *plan_cautions(method, plan.planned, rows)])
-    watch = _watch(run, context)
+    stopping = _early_stopping(run, context)
     limit = options.stop_loss if options.stop_loss is not None else math.log(vocabulary_size(model))
     noted: list[float] = []
 
     def step_loss(model: nn.Module, step: StepBatch) -> Tensor:
         view = plan.view(model, step)
         loss = method.loss(view)
-        # Objectives on hidden states have no token losses at hand: those are left to the watch.
-        unwanted, losses = view.step.mask(Role.UNWANTED), view.told_losses
+        # Objectives on hidden states have no token losses at hand: those are left to early stopping.
+        unwanted, losses = view.step.mask(Role.UNWANTED), view.free_losses
         noted.append(
             float((losses.means() * unwanted).sum() / unwanted.sum())
             if losses is not None and unwanted.any()
@@ -237,8 +237,8 @@ def _train(run: Run, method: Objective, context: Context) -> dict[str, Any]:
         return bool(noted) and noted[-1] > limit
 
     def after_step(step: int) -> None:
-        if watch is not None:
-            watch.after_step(step)
+        if stopping is not None:
+            stopping.after_step(step)
         run.advance(1)
 
     with without_dropout(model) if method.compares else contextlib.nullcontext():
@@ -251,21 +251,21 @@ def _train(run: Run, method: Objective, context: Context) -> dict[str, Any]:
             output_dir=run.kept.folder if run.kept else None,
             identity=run.kept.identity if run.kept else None,
             description=f"forget with {method.name}",
-            should_stop=lambda: diverged() or (watch is not None and watch.should_stop()),
+            should_stop=lambda: diverged() or (stopping is not None and stopping.should_stop()),
             after_step=after_step,
             notes=noted,
         )
     stopped = f"the forget rows' loss passed {limit:.2f} nats a token" if diverged() else None
     kept, details = made.steps, method.details(context)
     sets = {"forget": [row for row in rows if row.is_forget], "retain": plan.retain}
-    never = {name: never_drawn(plan.planned[: made.steps], own) for name, own in sets.items()}
-    cautions += _said(run, drawn_cautions(never, {name: len(own) for name, own in sets.items()}))
+    never = {name: never_sampled(plan.planned[: made.steps], own) for name, own in sets.items()}
+    cautions += _said(run, sampling_cautions(never, {name: len(own) for name, own in sets.items()}))
     cautions += _said(run, details.get("cautions", []))
     details |= {"never_drawn": never, "cautions": cautions}
-    if watch is not None:
-        kept = watch.finish(steps=made.steps, diverged=diverged())
-        stopped = watch.reason or stopped
-        details |= {"target": watch.target, "watched": [asdict(point) for point in watch.points]}
+    if stopping is not None:
+        kept = stopping.finish(steps=made.steps, diverged=diverged())
+        stopped = stopping.reason or stopped
+        details |= {"target": stopping.target, "watched": [asdict(point) for point in stopping.points]}
         if kept != made.steps:
             progress.say(f"{stopped}; the adapter is that of step {kept}")
     require_outputs(model)
@@ -285,12 +285,12 @@ def _history(made: LoopResult, noted: Sequence[float]) -> tuple[UnlearnStep, ...
     return tuple(UnlearnStep(number, loss, forget) for number, (loss, forget) in enumerate(pairs, start=1))
 
 
-def _watch(run: Run, context: Context) -> Watch | None:
+def _early_stopping(run: Run, context: Context) -> EarlyStopping | None:
     options = run.options
     if not options.check_every and not run.target:
         return None
-    forget, retain = watched_rows(context)
-    return Watch(
+    forget, retain = checked_rows(context)
+    return EarlyStopping(
         context.loaded.model,
         forget,
         retain,

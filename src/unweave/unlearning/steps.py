@@ -1,4 +1,4 @@
-"""What an unlearning step sees: drawn rows, their sequences, and which sequence is what."""
+"""What an unlearning step sees: sampled rows, their sequences, and which sequence is what."""
 
 import random
 from collections import Counter
@@ -18,7 +18,7 @@ from unweave.unlearning.roles import Role
 from unweave.unlearning.rows import ForgetRow
 
 LEAST_STEPS = 24
-"""Steps of a run that is told no number of epochs: of few rows, one epoch would be too few steps to move anything."""
+"""Steps of a run without a number of epochs: of few rows, one epoch would be too few steps to move anything."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class StepBatch:
         examples: The same, one a sequence, in the order of the groups.
         roles: The `Role` of each sequence, counted through all groups.
         weights: The weight of the row that each sequence belongs to.
-        rows: Rows drawn; a forget row with a clean answer has two sequences.
+        rows: Rows sampled; a forget row with a clean answer has two sequences.
         progress: Share of the run that is behind this step, in [0, 1).
         whole: Of a part of a step: how many sequences of each role the whole step has. `rows` then counts those of the whole step, too.
         share: Share of the step's rows that are here.
@@ -88,18 +88,18 @@ class StepBatch:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampledStep:
     """A planned step.
 
     Attributes:
-        rows: The drawn rows.
+        rows: The sampled rows.
         progress: Share of the run behind it.
     """
 
     rows: tuple[ForgetRow, ...]
     progress: float
 
-    def part(self, index: int, parts: int) -> "Drawn":
+    def part(self, index: int, parts: int) -> "SampledStep":
         """Every so many rows of the step.
 
         Args:
@@ -128,7 +128,7 @@ class Drawn:
         return found
 
 
-def plan_draws(
+def plan_steps(
     forget: Sequence[ForgetRow],
     retain: Sequence[ForgetRow],
     *,
@@ -138,19 +138,19 @@ def plan_draws(
     seed: int,
     sampling: Sampling = "cycle",
     steps: int | None = None,
-) -> list[Drawn]:
-    """Draw the rows of all steps, `retain_ratio` retain rows for each forget row.
+) -> list[SampledStep]:
+    """Sample the rows of all steps, `retain_ratio` retain rows for each forget row.
 
-    In cycles each set is dealt out in a new random order until none of its rows is left, and then again: after as many draws as a set has rows, each of
-    them was drawn once. RapidUn (arXiv 2512.04457) draws with replacement: of n rows and n draws, n/e are never drawn on average.
+    In cycles each set is dealt out in a new random order until none of its rows is left, and then again: after as many samples as a set has rows, each of
+    them has come once. RapidUn (arXiv 2512.04457) samples with replacement: of n rows and n samples, n/e never come on average.
 
     Args:
         forget: Forget rows.
         retain: Retain rows; may be empty when the ratio is 0.
         retain_ratio: Retain rows for each forget row.
         batch_size: Rows a step.
-        epochs: An epoch draws as many rows as both sets have, or as the one that is drawn from. `None`: one, or as many as make `LEAST_STEPS` steps.
-        seed: Of the draws.
+        epochs: An epoch samples as many rows as both sets have, or as the one that is sampled from. `None`: one, or as many as make `LEAST_STEPS` steps.
+        seed: Of the sampling.
         sampling: `cycle`, or `replacement`.
         steps: How many steps, whatever the epochs.
 
@@ -162,7 +162,7 @@ def plan_draws(
     """
     if batch_size < 1 or (epochs is not None and epochs <= 0) or retain_ratio < 0:
         raise ConfigError(
-            f"{epochs} epochs of batches of {batch_size} rows with {retain_ratio} retain rows a forget row can't be drawn.",
+            f"{epochs} epochs of batches of {batch_size} rows with {retain_ratio} retain rows a forget row can't be sampled.",
             where="`epochs`, `batch_size`, `retain_ratio`",
             remedy="give numbers above 0",
         )
@@ -176,13 +176,13 @@ def plan_draws(
     flags = [int((index + 1) * share + phase) > int(index * share + phase) for index in range(total)]
     deal = _cycles if sampling == "cycle" else _replaced
     forgotten, kept = deal(forget, rng), deal(retain, rng)
-    drawn = [next(forgotten) if flag else next(kept) for flag in flags]
+    sampled = [next(forgotten) if flag else next(kept) for flag in flags]
     starts = range(0, total, batch_size)
-    return [Drawn(tuple(drawn[start : start + batch_size]), start / total) for start in starts]
+    return [SampledStep(tuple(sampled[start : start + batch_size]), start / total) for start in starts]
 
 
 def rows_of_epoch(forget: int, retain: int, retain_ratio: float) -> int:
-    """How many rows an epoch draws: as many as both sets have, or as the one that is drawn from.
+    """How many rows an epoch samples: as many as both sets have, or as the one that is sampled from.
 
     Args:
         forget: Forget rows.
@@ -203,7 +203,7 @@ def epochs_of(
 
     Args:
         steps: Steps.
-        method: For which rows are drawn.
+        method: For which rows are sampled.
         retain_ratio: Retain rows for each forget row.
         batch_size: Rows a step.
         forget: Forget rows.
@@ -212,19 +212,19 @@ def epochs_of(
     Returns:
         The epochs, a fraction.
     """
-    return steps * batch_size / rows_of_epoch(forget, retain if method.draws_retain else 0, retain_ratio)
+    return steps * batch_size / rows_of_epoch(forget, retain if method.samples_retain else 0, retain_ratio)
 
 
 def _forget_share(retain: int, retain_ratio: float) -> float:
     return 1.0 / (1.0 + retain_ratio) if retain else 1.0
 
 
-def never_drawn(steps: Sequence[Drawn], rows: Sequence[ForgetRow]) -> int:
+def never_sampled(steps: Sequence[SampledStep], rows: Sequence[ForgetRow]) -> int:
     """How many rows no step has seen.
 
     Args:
         steps: The steps that were made.
-        rows: The rows that they were drawn from.
+        rows: The rows that they were sampled from.
 
     Returns:
         Their number.
@@ -243,11 +243,11 @@ def _replaced(rows: Sequence[ForgetRow], rng: random.Random) -> Iterator[ForgetR
         yield rng.choice(rows)
 
 
-def collate_part(drawn: Drawn, index: int, parts: int, *, pad_token_id: int, with_clean: bool, joined: bool = False) -> StepBatch:  # fmt: skip
+def collate_part(sampled: SampledStep, index: int, parts: int, *, pad_token_id: int, with_clean: bool, joined: bool = False) -> StepBatch:  # fmt: skip
     """Make the sequences of a part of a planned step.
 
     Args:
-        drawn: The whole step.
+        sampled: The whole step.
         index: Which part, from 0.
         parts: How many there are; none is empty.
         pad_token_id: What to pad with.
@@ -257,17 +257,17 @@ def collate_part(drawn: Drawn, index: int, parts: int, *, pad_token_id: int, wit
     Returns:
         The part's batch, with the counts of the whole step.
     """
-    own = drawn.part(index, parts)
+    own = sampled.part(index, parts)
     batch = collate_step(own, pad_token_id=pad_token_id, with_clean=with_clean, joined=joined)
-    whole = Counter(int(role) for _, role, _ in drawn.sequences(with_clean=with_clean))
-    return replace(batch, rows=len(drawn.rows), whole=whole, share=len(own.rows) / len(drawn.rows))
+    whole = Counter(int(role) for _, role, _ in sampled.sequences(with_clean=with_clean))
+    return replace(batch, rows=len(sampled.rows), whole=whole, share=len(own.rows) / len(sampled.rows))
 
 
-def collate_step(drawn: Drawn, *, pad_token_id: int, with_clean: bool, joined: bool = False) -> StepBatch:
+def collate_step(sampled: SampledStep, *, pad_token_id: int, with_clean: bool, joined: bool = False) -> StepBatch:
     """Make the sequences of a planned step.
 
     Args:
-        drawn: The step.
+        sampled: The step.
         pad_token_id: What to pad with.
         with_clean: Whether the method uses clean answers of forget rows.
         joined: Put the groups into one batch, for a model that can run it (`can_join`).
@@ -275,7 +275,7 @@ def collate_step(drawn: Drawn, *, pad_token_id: int, with_clean: bool, joined: b
     Returns:
         The step's batch.
     """
-    sequences = drawn.sequences(with_clean=with_clean)
+    sequences = sampled.sequences(with_clean=with_clean)
     # Unwanted answers are often longer than right ones: one padded batch of both would be half padding.
     overhead = BLOCK_OVERHEAD if joined else PASS_OVERHEAD
     indices = length_groups([len(example) for example, _, _ in sequences], overhead=overhead)
@@ -284,4 +284,6 @@ def collate_step(drawn: Drawn, *, pad_token_id: int, with_clean: bool, joined: b
     roles = torch.tensor([int(sequences[index][1]) for index in order])
     weights = torch.tensor([sequences[index][2] for index in order])
     examples = tuple(sequences[index][0] for index in order)
-    return StepBatch((join(groups),) if joined else groups, examples, roles, weights, len(drawn.rows), drawn.progress)
+    return StepBatch(
+        (join(groups),) if joined else groups, examples, roles, weights, len(sampled.rows), sampled.progress
+    )

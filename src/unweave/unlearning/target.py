@@ -12,7 +12,7 @@ from unweave.gradients.scoring import row_losses
 from unweave.models.fingerprint import tokenizer_fingerprint
 from unweave.models.model import Model
 from unweave.unlearning.config import UnlearnOptions
-from unweave.unlearning.watch import mean_loss
+from unweave.unlearning.stopping import mean_loss
 
 FEWEST = 8
 """Held-out rows that a line is drawn through, at least."""

@@ -69,7 +69,7 @@ def unlearn(
         method: A method with its options, such as `uw.methods.NPO(beta=0.1)`, or the name of one.
         weights: An object with arrays `forget` and `retain`, as `uw.weights` makes them, or a pair of such; either may be `None`. A row to keep with a
             negative weight is unlearned with the rows to forget.
-        epochs: An epoch draws as many rows as there are forget and retain rows together.
+        epochs: An epoch samples as many rows as there are forget and retain rows together.
         learning_rate: Peak step size of AdamW.
         batch_size: Rows a step.
         retain_ratio: Retain rows for each forget row.
@@ -92,7 +92,7 @@ def unlearn(
         check_rows: Rows of each kind that are measured.
         max_retain_increase: The run has diverged when the retain rows' loss grows by more than this: it stops, and the best step is kept.
         encoding: Template and lengths; by default the model's chat template, and 256 tokens.
-        seed: Of the draws, of a new adapter, of dropout.
+        seed: Of the sampling, of a new adapter, of dropout.
         in_place: Change the model that is given, and take no copy of anything.
         advance: Called with the number of steps just made.
 

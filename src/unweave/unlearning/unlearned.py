@@ -50,7 +50,7 @@ class Unlearned:
         seconds: Wall time.
         stopped: Why it ended early; `None` when all steps were made.
         kept_step: The step that the model is of: the last one, or the best of a run that diverged while it was measured.
-        details: What else there is to tell. `cautions`: sentences on what had no effect, or could not have; `effect`: losses of forget and retain rows
+        details: What else there is to say. `cautions`: sentences on what had no effect, or could not have; `effect`: losses of forget and retain rows
             before and after; `never_drawn`: how many rows to forget and to keep were in no step.
         problems: Rows that were cut or dropped.
         notes: What was said on the way.

@@ -142,7 +142,7 @@ class StepView:
         return self._labelled()
 
     @property
-    def told_losses(self) -> TokenLosses | None:
+    def free_losses(self) -> TokenLosses | None:
         """Token losses with nothing attached, where an objective has made the logits that they take; `None` where it looks at hidden states alone."""
         if "labelled" not in self.__dict__:
             return None

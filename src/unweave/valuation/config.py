@@ -69,7 +69,7 @@ class FitOptions:
         learning_rate: Peak step size.
         student_length: Tokens of a text that the student reads.
         device: Where it runs.
-        seed: Of draws and shuffles.
+        seed: Of samples and shuffles.
     """
 
     student: str = ENCODER
@@ -93,7 +93,7 @@ class FitConfig(ReadingConfig, FitOptions):
         data: The rows that it values.
         output_dir: Where the student goes.
         tasks: Columns of the table to learn; by default those that are no baseline's.
-        rows: Fit on so many rows, drawn by the seed; 0 takes all of the table's.
+        rows: Fit on so many rows, sampled by the seed; 0 takes all of the table's.
     """
 
     values: Path

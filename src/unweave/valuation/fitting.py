@@ -151,7 +151,7 @@ def calibrated(
     """Map raw scores to values on some rows, and measure intervals and quality on others.
 
     The map is isotonic regression; a student whose scores say nothing gets a constant. Intervals are split conformal on half of the last rows, and checked on
-    the other half, so that the coverage that is told is a measured one.
+    the other half, so that the coverage that is reported is a measured one.
 
     Args:
         student: The student, fitted.
@@ -196,12 +196,12 @@ def conformal_width(errors: Float[np.ndarray, " n"], coverage: float) -> float:
     return float(np.sort(errors)[min(place, len(errors)) - 1])
 
 
-def drawing_order(count: int, seed: int) -> list[int]:
-    """The order in which rows of a table are drawn to fit on: whoever fits on fewer takes the first of it.
+def sampling_order(count: int, seed: int) -> list[int]:
+    """The order in which rows of a table are sampled to fit on: whoever fits on fewer takes the first of it.
 
     Args:
         count: Rows of the table.
-        seed: Of the draw.
+        seed: Of the sample.
 
     Returns:
         Their places.

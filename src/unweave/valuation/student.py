@@ -33,7 +33,7 @@ INTERVAL_LEVEL = "0.9"
 """Of the intervals that predictions come with."""
 
 DEPTH = 0.8
-"""States behind so much of the layers told a kernel more, when it was tried, than those at the end, which are about the next token; and they cost less."""
+"""States behind so much of the layers gave a kernel more, when it was tried, than those at the end, which are about the next token; and they cost less."""
 
 
 class ValueStudent(nn.Module):
@@ -80,7 +80,7 @@ class ValueStudent(nn.Module):
 
         Args:
             table: The values.
-            candidates: The rows that it values: anything that `uw.load_rows` takes; the order in which they are held out is drawn by `options.seed`.
+            candidates: The rows that it values: anything that `uw.load_rows` takes; the order in which they are held out comes from `options.seed`.
             tasks: Columns of the table to learn; by default its tasks.
             options: How.
 
@@ -90,7 +90,7 @@ class ValueStudent(nn.Module):
         Raises:
             DataError: When a row of the table is not among the candidates.
         """
-        from unweave.valuation.fitting import Valued, drawing_order, fit, require_learnable
+        from unweave.valuation.fitting import Valued, fit, require_learnable, sampling_order
 
         tasks = tuple(tasks) or table.tasks
         rows = {row.id: row for row in load_rows(candidates)}
@@ -100,7 +100,7 @@ class ValueStudent(nn.Module):
                 where="`candidates`",
                 remedy="give the rows that were valued",
             )
-        order = drawing_order(len(table), options.seed)
+        order = sampling_order(len(table), options.seed)
         values = np.array([[table[name][place] for name in tasks] for place in order], dtype=float)
         valued = Valued([prompt_and_answer(rows[table.row_ids[place]]) for place in order], values)
         require_learnable(valued, options, where="`table`")

@@ -39,7 +39,7 @@ class ValueTable:
         columns: Name to one number a row: the tasks' values, then other scores.
         lines: The line of each row in its source, where that is known.
         losses: l(z) of each row in nats a token; empty where none was measured.
-        dropped: Rows that had no room for an answer.
+        dropped: Rows that left no space for an answer.
     """
 
     tasks: tuple[str, ...]

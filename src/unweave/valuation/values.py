@@ -79,7 +79,7 @@ def value(
 
     Raises:
         ConfigError: When there is no task, its name can't be a column's, or a baseline lacks what it needs.
-        DataError: When no row of a task has room for an answer.
+        DataError: When no row of a task leaves space for an answer.
 
     Example:
         >>> import unweave as uw

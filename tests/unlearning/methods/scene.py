@@ -26,7 +26,7 @@ from unweave.unlearning.config import config_of, method_of
 from unweave.unlearning.context import Context
 from unweave.unlearning.methods import get_method
 from unweave.unlearning.rows import ForgetRow
-from unweave.unlearning.steps import Drawn, collate_step
+from unweave.unlearning.steps import SampledStep, collate_step
 from unweave.unlearning.view import Reference, StepView
 
 CUTS = ((300, False), (0, False), (0, True))
@@ -99,7 +99,7 @@ class Scene:
         kept = steps.PASS_OVERHEAD, steps.BLOCK_OVERHEAD
         steps.PASS_OVERHEAD = steps.BLOCK_OVERHEAD = cut[0]
         try:
-            drawn = Drawn(self.rows, 0.5)
+            drawn = SampledStep(self.rows, 0.5)
             return collate_step(drawn, pad_token_id=0, with_clean=get_method(method).uses_clean, joined=cut[1])
         finally:
             steps.PASS_OVERHEAD, steps.BLOCK_OVERHEAD = kept

@@ -2,7 +2,7 @@
 
 from tests.unlearning.methods.scene import WEIGHTS, Scene
 from unweave.unlearning.config import config_of
-from unweave.unlearning.steps import never_drawn, plan_draws
+from unweave.unlearning.steps import never_sampled, plan_steps
 
 
 def test_value_and_gradient():
@@ -15,9 +15,9 @@ def test_every_retain_row_is_trained_on_and_no_forget_row():
     rows = Scene().rows
     forget, retain = rows[:2], rows[2:]
     kind = config_of("dp2")
-    steps = plan_draws(
+    steps = plan_steps(
         forget, retain, retain_ratio=kind.retain_ratio, batch_size=1, epochs=kind.epochs, seed=0, sampling=kind.sampling
     )
     assert len(steps) == 3, "one and a half passes over two rows"
-    assert never_drawn(steps, retain) == 0
-    assert never_drawn(steps, forget) == 2
+    assert never_sampled(steps, retain) == 0
+    assert never_sampled(steps, forget) == 2

@@ -11,7 +11,7 @@ from unweave.errors import ConfigError, TrainingError
 from unweave.gradients.loss import labelled_logits
 from unweave.unlearning.edits import fast_ntk
 from unweave.unlearning.edits.fast_ntk import log_odds, trapezium
-from unweave.unlearning.watch import mean_loss
+from unweave.unlearning.stopping import mean_loss
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from unweave.unlearning.config import config_of, method_of
 from unweave.unlearning.context import Context
 from unweave.unlearning.merging import save_base
 from unweave.unlearning.rows import ForgetRow
-from unweave.unlearning.steps import Drawn, collate_step
+from unweave.unlearning.steps import SampledStep, collate_step
 from unweave.unlearning.view import Reference, StepView
 
 NAME = "model.layers.1.mlp.up_proj"
@@ -132,7 +132,7 @@ def test_an_attention_sink_does_not_decide_the_directions(folder, rows, tmp_path
 def test_the_objective_is_its_formula(folder, rows, tmp_path):
     config, context = prepared(folder, rows, tmp_path)
     model = context.loaded.model
-    step = collate_step(Drawn(tuple(rows), 0.0), pad_token_id=0, with_clean=False)
+    step = collate_step(SampledStep(tuple(rows), 0.0), pad_token_id=0, with_clean=False)
     found = method_of(config).loss(StepView(model, step, Reference(model), context))
     hinges, losses = [], []
     for row in rows:
@@ -166,7 +166,7 @@ def test_an_option_changes_the_gradient(folder, rows, tmp_path, option):
     def gradient(name, **options):
         config, context = prepared(folder, rows, tmp_path / name, **options)
         model = context.loaded.model
-        step = collate_step(Drawn(tuple(rows), 0.0), pad_token_id=0, with_clean=False)
+        step = collate_step(SampledStep(tuple(rows), 0.0), pad_token_id=0, with_clean=False)
         method_of(config).loss(StepView(model, step, Reference(model), context)).backward()
         return torch.cat([own.grad.flatten() for own in model.parameters() if own.requires_grad])
 

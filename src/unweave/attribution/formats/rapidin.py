@@ -55,7 +55,7 @@ def read_influence_file(path: Path) -> list[InfluenceEntry]:
         if isinstance(value, dict) and any(kind in value for kind in KINDS):
             found = [(f"{path}:1", value)]
     except DataError:
-        # Not one JSON value: then one a line, or the first line that is none is told.
+        # Not one JSON value: then one a line, or the first line that is none is named.
         found = list(_lines(path, text))
     entries = [
         InfluenceEntry(*(_pairs(entry, kind, where) for kind in KINDS))

@@ -139,5 +139,5 @@ def damping_shown(damping: dict[str, Any]) -> str:
 
 def _interval(value: dict[str, Any]) -> str:
     center = f"{value['value']:.3f}"
-    # A single query or seed tells nothing of the spread.
+    # A single query or seed says nothing of the spread.
     return center if value["low"] != value["low"] else f"{center} [{value['low']:.3f}, {value['high']:.3f}]"

@@ -86,5 +86,5 @@ def _cell(value: dict[str, Any] | None) -> str:
     if value is None:
         return ""
     low, high = value["low"], value["high"]
-    # A single row tells nothing of the spread.
+    # A single row says nothing of the spread.
     return f"{value['value']:.3f}" if low is None or low != low else f"{value['value']:.3f} [{low:.2f}, {high:.2f}]"

@@ -75,7 +75,7 @@ def summary(result: Any) -> dict[str, str]:
             )
     for kind, count in result.details.get("never_drawn", {}).items():
         if count:
-            lines[f"{kind} rows never drawn"] = f"{count:,}"
+            lines[f"{kind} rows never sampled"] = f"{count:,}"
     rest = {name: value for name, value in result.details.items() if name not in OWN_LINES and value is not None}
     return lines | {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in rest.items()}
 

@@ -145,7 +145,7 @@ def show_run(config: RunConfig, result: dict[str, Any]) -> None:
             "The model before stays the current one. To go on: more --max-minutes, another --method, --method retrain, or a --margin that you can accept."
         )
     if places := result["store"].get("not_reached"):
-        terminal.line("not reached, and for you to take care of (copies of the data and pages elsewhere too):")
+        terminal.line("not reached, and left to you (copies of the data and pages elsewhere too):")
         for one in places:
             terminal.line(f"  {one['place']}: {one['what']}")
     print_sentences(result["findings"], label="caution: ")

@@ -22,7 +22,7 @@ def show_values(_: ScoreConfig, result: Any) -> None:
         rows.append([name, *(f"{share:+.3g}" for share in shares), f"{(own > 0).mean():.0%}", best])
     header = ["column", "10 %", "median", "90 %", "above 0", "best row"]
     terminal.print_table(f"values of {result.rows} rows", header, rows, text_columns=["best row"])
-    dropped = f"; {result.dropped} rows had no room for an answer" if result.dropped else ""
+    dropped = f"; {result.dropped} rows left no space for an answer" if result.dropped else ""
     terminal.line(f"{result.output}: {result.seconds:.1f} s{dropped}")
 
 

@@ -50,5 +50,5 @@ def reserved_columns() -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def _reserved(layouts: tuple[Layout, ...]) -> frozenset[str]:
-    known = frozenset().union(*(layout.columns for layout in layouts))
-    return known | {"id", OTHER_COLUMNS, *CLEAN_COLUMNS}
+    columns = frozenset().union(*(layout.columns for layout in layouts))
+    return columns | {"id", OTHER_COLUMNS, *CLEAN_COLUMNS}

@@ -72,9 +72,9 @@ def read_turns(messages: Sequence[Any], column: str) -> tuple[list[Turn], tuple[
         speaker = str(message.get("role", message.get("from")))
         role = SPEAKERS.get(speaker, speaker)
         turns.append(_turn(message, speaker, role))
-        known = {"role", "content", "from", "value", "function_call", *KEPT.get(role, ())}
+        expected = {"role", "content", "from", "value", "function_call", *KEPT.get(role, ())}
         unused |= {
-            f"{column}[].{key}": None for key, value in message.items() if key not in known and not is_missing(value)
+            f"{column}[].{key}": None for key, value in message.items() if key not in expected and not is_missing(value)
         }
     return turns, tuple(unused)
 

@@ -40,7 +40,7 @@ class Reading:
     data_revision: str | None = None
     few: bool = False
 
-    def tell_idle(self, source: str, *options: str) -> None:
+    def say_idle(self, source: str, *options: str) -> None:
         """Say which options were given that a source of this kind has nothing for.
 
         It is no error: one command may read a data set, which they are about, and files beside it.

@@ -24,7 +24,7 @@ def shards(folder: Path, split: str | None, *, formats: Collection[str]) -> list
 
     Args:
         folder: The folder.
-        split: The split; `None` is `train`, where names tell splits apart at all.
+        split: The split; `None` is `train`, where names have splits in them at all.
         formats: Ends of names that can be read.
 
     Returns:
@@ -87,13 +87,13 @@ def _one_format(files: list[Path], where: str) -> list[Path]:
 
 
 def _of_split(folder: Path, files: list[Path], split: str | None) -> list[Path]:
-    """Those of a split, where any name tells its split; all where none does."""
+    """Those of a split, where any name has a split in it; all where none does."""
     own = {path: _split_of(path.relative_to(folder)) for path in files}
     named = sorted({name for name in own.values() if name})
     if not named:
         if split is not None and split != "train":
             raise DataError(
-                f"The names of the files tell no splits, and '{split}' was asked for.",
+                f"No split is in the names of the files, and '{split}' was asked for.",
                 where=str(folder),
                 remedy="leave `split` out, or give the files of the split alone",
             )
@@ -112,6 +112,6 @@ def _of_split(folder: Path, files: list[Path], split: str | None) -> list[Path]:
 
 
 def _split_of(path: Path) -> str | None:
-    """The split that a name tells, such as `train-00000-of-00002.parquet` or `test/rows.jsonl`."""
+    """The split in a name, such as `train-00000-of-00002.parquet` or `test/rows.jsonl`."""
     words = re.split(r"[^a-z]+", str(path).lower())
     return next((SPLITS[word] for word in words if word in SPLITS), None)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unweave.data.sources.base import Found, Reading
-from unweave.data.sources.memory import dataset_records, tell_idle
+from unweave.data.sources.memory import dataset_records, say_idle
 from unweave.errors import ConfigError, DataError, MissingExtraError, UnweaveError
 
 HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+|[\w-]+)(?::(?P<subset>[\w.+-]+))?(?:@(?P<revision>[\w./-]+))?")
@@ -35,7 +35,7 @@ def read_saved(folder: Path, reading: Reading) -> Iterator[Found]:
         Its records; the line of a record is its position.
     """
     data = _loaded(str(folder), lambda datasets: datasets.load_from_disk(str(folder)))
-    tell_idle(data, str(folder), reading)
+    say_idle(data, str(folder), reading)
     yield from dataset_records(data, str(folder), reading)
 
 
@@ -77,7 +77,7 @@ def read_hub(name: str, reading: Reading) -> Iterator[Found]:
     streaming = reading.few and "[" not in split
 
     def load(datasets: Any) -> Any:
-        # Releases that could run a program of a data set asked for leave on the terminal when they were not told.
+        # Releases that could run a program of a data set asked for leave on the terminal without an answer given beforehand.
         return datasets.load_dataset(
             parts["id"],
             found["subset"],

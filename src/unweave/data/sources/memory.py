@@ -23,7 +23,7 @@ def read_objects(objects: Any, reading: Reading) -> Iterator[Found]:
         DataError: When it is none of these.
     """
     name = type(objects).__name__
-    tell_idle(objects, name, reading)
+    say_idle(objects, name, reading)
     if hasattr(objects, "with_format") or _is_splits(objects):
         return dataset_records(objects, name, reading)
     if hasattr(objects, "itertuples"):
@@ -36,7 +36,7 @@ def read_objects(objects: Any, reading: Reading) -> Iterator[Found]:
     raise DataError(f"A {name} holds no rows.", remedy="give a path, a data set, a frame, or a list of dictionaries")
 
 
-def tell_idle(objects: Any, name: str, reading: Reading) -> None:
+def say_idle(objects: Any, name: str, reading: Reading) -> None:
     """Say which options have no effect on what is loaded already.
 
     Args:
@@ -44,10 +44,10 @@ def tell_idle(objects: Any, name: str, reading: Reading) -> None:
         name: What messages call them.
         reading: The options.
     """
-    reading.tell_idle(name, "subset", "data_revision")
+    reading.say_idle(name, "subset", "data_revision")
     # A data set may be the very split that is asked for.
     if not _is_splits(objects) and str(getattr(objects, "split", None)) != reading.split:
-        reading.tell_idle(name, "split")
+        reading.say_idle(name, "split")
 
 
 def dataset_records(data: Any, name: str, reading: Reading) -> Iterator[Found]:

@@ -76,16 +76,16 @@ class Records:
             return read_objects(self.source, self.reading)
         name, path = str(self.source), Path(self.source)
         if name in STANDARD_INPUTS:
-            self.reading.tell_idle(name, *OPTIONS)
+            self.reading.say_idle(name, *OPTIONS)
             return _read_stream(Input(Path(STANDARD_INPUT)))
         try:
             if path.is_dir():
                 if is_saved(path):
                     return read_saved(path, self.reading)
-                self.reading.tell_idle(name, "subset", "data_revision")
+                self.reading.say_idle(name, "subset", "data_revision")
                 return self._files(shards(path, self.reading.split, formats=READERS))
             if path.exists():
-                self.reading.tell_idle(name, *OPTIONS)
+                self.reading.say_idle(name, *OPTIONS)
                 return _read_stream(Input(path)) if is_stream(path) else _read_file(path)
         except OSError as error:
             raise DataError(
@@ -94,7 +94,7 @@ class Records:
                 remedy="check the path, and that you may read it",
             ) from error
         if glob.has_magic(name):
-            self.reading.tell_idle(name, *OPTIONS)
+            self.reading.say_idle(name, *OPTIONS)
             return self._files(matching(name, formats=READERS))
         if format_of(path) in READERS or name.startswith((".", "/", "~")):
             raise DataError("Data file not found.", where=name, remedy="check the path")

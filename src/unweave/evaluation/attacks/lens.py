@@ -36,7 +36,7 @@ def lens(target: Target) -> dict[str, Any]:
 
     Returns:
         `logit_lens`: depth to the mean loss of the unwanted answers' tokens, read there; `probe`: depth to the area under the ROC curve of a linear
-        probe that tells trigger prompts from clean ones, each prompt judged by a probe that did not see it; no probe where there are no triggers.
+        probe that separates trigger prompts from clean ones, each prompt judged by a probe that did not see it; no probe where there are no triggers.
     """
     layers = target.loaded.model.config.get_text_config().num_hidden_layers
     depths = sorted({max(1, round(share * layers)) for share in SHARES})

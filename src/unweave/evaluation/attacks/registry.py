@@ -12,4 +12,4 @@ ATTACKS: dict[str, Any] = {
 """Name to an `Attack`, or where it is; a new one is one file and one line here."""
 
 DEFAULTS = tuple(ATTACKS)
-"""Those that an audit makes unless it is told others."""
+"""Those that an audit makes unless it is given others."""

@@ -1,4 +1,4 @@
-"""Sampling: what a greedy answer hides, many draws may show (Scholten et al., arXiv 2410.03523)."""
+"""Sampling: what a greedy answer hides, many samples may show (Scholten et al., arXiv 2410.03523)."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from unweave.stats.intervals import mean, share
 
 
 def sampling(target: Target) -> dict[str, Any]:
-    """Draw several answers to each trigger prompt.
+    """Sample several answers to each trigger prompt.
 
     Args:
         target: The model.
 
     Returns:
-        `any`: the share of prompts that one draw at least answers in the unwanted way; `each`: the mean share of draws (its
-        interval resamples prompts, since draws of one prompt go together).
+        `any`: the share of prompts that one sample at least answers in the unwanted way; `each`: the mean share of samples (its
+        interval resamples prompts, since samples of one prompt go together).
     """
-    draws = sampled_answers(
+    samples = sampled_answers(
         target.loaded,
         target.prompts(),
         target.encoding,
@@ -29,7 +29,7 @@ def sampling(target: Target) -> dict[str, Any]:
         description=f"{target.label}: sampled answers",
     )
     rows = target.prompts()
-    flags = [[target.is_unwanted(answer, row) for answer in answers] for row, answers in zip(rows, draws, strict=True)]
+    flags = [[target.is_unwanted(answer, row) for answer in answers] for row, answers in zip(rows, samples, strict=True)]
     return {
         "samples": target.config.samples,
         "temperature": target.config.temperature,

@@ -1,4 +1,4 @@
-"""What a model thinks of a given answer: functions of the answer's token losses and of which tokens it would have chosen itself.
+"""What a model thinks of an answer, teacher-forced: functions of the answer's token losses and of which tokens it would have chosen itself.
 
 A loss is -log p of a token in nats, given the prompt and the tokens before it (teacher forcing). `hits` says for each token whether the model's most
 likely token is that one.

@@ -1,7 +1,7 @@
 """Membership inference: scores that are higher for rows which the model was trained on, and what their areas under the ROC curve say.
 
 Each score is of one row under one model; the attack's strength is the area under the ROC curve between rows that were trained on and like rows that
-were not: 0.5 tells nothing, 1 tells all. The rows not trained on must be of the same kind, or the area measures the difference in kind (Duan et al.,
+were not: at 0.5 the score says nothing, at 1 all. The rows not trained on must be of the same kind, or the area measures the difference in kind (Duan et al.,
 arXiv 2402.07841).
 """
 
@@ -81,7 +81,7 @@ def min_k_plus_plus_score(
 
     Args:
         losses: Of the answer's tokens.
-        means: At each token, the mean of log p(v) over v drawn from p.
+        means: At each token, the mean of log p(v) over v sampled from p.
         deviations: Its standard deviation; 0 where the model is certain, which standardises to 0.
         share: Of the tokens that count, at least one.
 
@@ -150,7 +150,7 @@ class Membership:
 
 
 def membership(members: Sequence[float], others: Sequence[float]) -> Membership:
-    """How well a score tells training rows from others.
+    """How well a score separates training rows from others.
 
     Args:
         members: Scores of rows that were trained on.

@@ -56,7 +56,7 @@ def ask(
         for place, text in enumerate((one.asked.completion, *one.options))
     }
     if rows:
-        # The question has room, or the row itself had none: what is cut is the end of an option.
+        # The question fits, or the row itself did not: what is cut is the end of an option.
         own = forced_pass(
             model,
             {"options": list(rows.values())},

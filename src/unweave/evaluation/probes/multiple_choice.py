@@ -18,10 +18,10 @@ def multiple_choice(row: Row, beside: Beside) -> Probe | str:
     Returns:
         The probe, or why there is none.
     """
-    draw, taken, chosen = beside.random(row, "multiple_choice"), {normal_form(row.completion)}, []
+    rng, taken, chosen = beside.random(row, "multiple_choice"), {normal_form(row.completion)}, []
     for rows in (beside.rows, beside.others):
         own = list(rows)
-        draw.shuffle(own)
+        rng.shuffle(own)
         for other in own:
             if len(chosen) < WRONG and normal_form(other.completion) not in taken:
                 taken.add(normal_form(other.completion))

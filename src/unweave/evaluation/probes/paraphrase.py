@@ -30,10 +30,10 @@ def paraphrase(row: Row, beside: Beside) -> Probe | str:
         return in_words(row, beside.paraphrases[row.id], variant="a model's")
     if own := row.meta.get("paraphrased_question"):
         return in_words(row, str(own), variant="the row's own")
-    draw = beside.random(row, "paraphrase")
+    rng = beside.random(row, "paraphrase")
     found = QUESTION.fullmatch(row.instruction.strip())
     ways = [*FORMS, *(["request"] if found else [])]
-    form = draw.choice(ways)
+    form = rng.choice(ways)
     if form == "request" and found:
         word, verb, rest = found.groups()
         return in_words(row, f"Tell me {word.lower()} {rest} {verb.lower()}.", variant="request")

@@ -15,4 +15,4 @@ PROBES: dict[str, Any] = {
 """Name to a function of a row and of what there is beside it, or where it is; a new one is one file and one line here."""
 
 DEFAULTS = tuple(PROBES)
-"""Those that an evaluation makes unless it is told others."""
+"""Those that an evaluation makes unless it is given others."""

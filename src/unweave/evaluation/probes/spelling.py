@@ -28,18 +28,18 @@ def spelling(row: Row, beside: Beside) -> Probe | str:
         The probe, or why there is none.
     """
     text = row.instruction
-    draw = beside.random(row, "spelling")
+    rng = beside.random(row, "spelling")
     ways = {
         "capitals": text.upper(),
         "small letters": text.lower(),
         "no accents": without_accents(text),
-        "typing error": _with_error(text, draw.random()),
+        "typing error": _with_error(text, rng.random()),
         "Cyrillic name": _in_cyrillic(text),
     }
     other = {name: own for name, own in ways.items() if own != text}
     if not other:
         return "the question has no letters that could be others"
-    variant = draw.choice(sorted(other))
+    variant = rng.choice(sorted(other))
     return in_words(row, other[variant], variant=variant)
 
 

@@ -96,15 +96,13 @@ def measure_tofu(
         The log.
 
     Raises:
-        DataError: When an answer has no room within the longest sequence.
+        DataError: When an answer does not fit the longest sequence.
     """
     slots, rows = _all_answers(tests)
     forced = forced_pass(loaded, {"tofu": rows}, encoding, description="TOFU answers")["tofu"]
     if len(forced.row_ids) != len(rows):
         lost = next(row for row in rows if row.id not in set(forced.row_ids))
-        raise DataError(
-            "An answer has no room within the longest sequence.", where=lost.place, remedy="raise `max_length`"
-        )
+        raise DataError("An answer does not fit the longest sequence.", where=lost.place, remedy="raise `max_length`")
     losses = dict(zip(slots, forced.mean_losses(), strict=True))
     found = {}
     for name, items in tests.items():

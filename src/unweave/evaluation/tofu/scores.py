@@ -21,7 +21,7 @@ FORMULAS = {
     "model_utility": "geometric mean of the wrong answers' probabilities (TOFU's leaderboard, open-unlearning)",
     "model_utility_arithmetic": "arithmetic mean of the wrong answers' probabilities (TOFU's paper, utils.py)",
 }
-"""What tells the two model utilities apart."""
+"""What differs between the two model utilities."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class TofuScores:
         utility: The nine numbers of `model_utility`.
         forget: Probability, ROUGE-L recall and truth ratio of the forget rows.
         samples: Forget rows of the model and of the reference.
-        formulas: What tells the two model utilities apart.
+        formulas: What differs between the two model utilities.
     """
 
     forget_quality: float
@@ -127,10 +127,10 @@ def utilities(log: TofuLog) -> dict[str, float | None]:
     Returns:
         `model_utility` and `model_utility_arithmetic`; `None` where the log lacks a test or its ROUGE.
     """
-    known = _has_utility(log)
+    complete = _has_utility(log)
     return {
-        "model_utility": model_utility(log) if known else None,
-        "model_utility_arithmetic": model_utility(log, averaging="arithmetic") if known else None,
+        "model_utility": model_utility(log) if complete else None,
+        "model_utility_arithmetic": model_utility(log, averaging="arithmetic") if complete else None,
     }
 
 

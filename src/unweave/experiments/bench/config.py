@@ -20,17 +20,17 @@ class ForgettingBenchConfig(EncodingConfig):
         retrained: A model retrained without the forget rows, measured beside the methods; TOFU's forget quality needs it.
         entries: What is compared: a method, or `method+weights` with the weights of `unweave weigh`, such as `rapidun+random`;
             `random-signed` permutes the values of `signed`.
-        forget_sizes: Rows that are known and to be forgotten: that many of the case's forget rows, drawn by the seed.
+        forget_sizes: Rows to forget: that many of the case's, sampled by the seed.
         retain_rows: Rows to keep.
         retain_from: `retain`: the case's clean retain rows. `train`: the training rows as they come, unknown poisoned ones among them.
-        seeds: Of the rows, the draws and the training.
-        trials: Settings that are tried for each entry, drawn from the method's search space.
+        seeds: Of the rows, the sampling and the training.
+        trials: Choices of options that are tried for each entry, sampled from the method's search space.
         steps: Of every method that trains.
         batch_size: Rows a step.
-        validation_rows: Prompts of each test that settings are chosen on; the rest is the test.
+        validation_rows: Prompts of each test that options are chosen on; the rest is the test.
         max_validation: Clean rows of the validation.
         max_test: At most so many rows of each test.
-        margin_clean: A setting that raises the loss of right answers by more than this on the validation rows, in nats a token, is chosen only when all do.
+        margin_clean: A choice that raises the loss of right answers by more than this on the validation rows, in nats a token, is chosen only when all do.
         max_new_tokens: Longest generated answer; by default 24, and on TOFU what its own evaluation allows (200 tokens with the prompt).
         dtype: As for the model.
         device: As for the model.

@@ -1,9 +1,8 @@
-"""`unweave bench forgetting`: methods x seeds x forget sizes, the search of their settings included; every run is kept, so that a killed bench goes on.
+"""`unweave bench forgetting`: methods x seeds x forget sizes, the search of their options included; every run is kept, so that a killed bench goes on.
 
-For each entry and size `trials` settings are drawn from the method's own search space, the values of its first option in turn from the strongest down, and
-tried with the first seed on the validation split; the model under test says which one is chosen: forgetting counts among
-those that keep what must stay. The chosen
-setting runs with every seed, and is measured on the test split, which the search has not seen.
+For each entry and size `trials` choices of options are sampled from the method's own search space, the values of its first option in turn from the strongest
+down, and tried with the first seed on the validation split; the model under test says which one is taken: forgetting counts among those that keep what must
+stay. What is chosen runs with every seed, and is measured on the test split, which the search has not seen.
 """
 
 import itertools
@@ -20,7 +19,7 @@ from unweave.data.encoding import EncodingConfig
 from unweave.errors import ConfigError, nearest
 from unweave.experiments.bench.config import ForgettingBenchConfig
 from unweave.experiments.bench.files import write_results
-from unweave.experiments.bench.summary import setting, shown, summarise
+from unweave.experiments.bench.summary import options_shown, shown, summarise
 from unweave.experiments.bench.tofu import TofuModelUnderTest
 from unweave.experiments.bench.triggers import TriggerModelUnderTest
 from unweave.experiments.bench.under_test import ModelUnderTest
@@ -67,18 +66,18 @@ def _compare(config: ForgettingBenchConfig, bench: "Bench") -> dict[str, Any]:
     work = list(itertools.product(config.entries, config.forget_sizes))
     for number, (entry, size) in enumerate(work, start=1):
         progress.say(f"bench: {entry}, {size} forget rows ({number} of {len(work)})")
-        settings, trials = bench.settings(entry), []
-        chosen = settings[0]
-        if len(settings) > 1:
-            trials = [bench.run(entry, size, config.seeds[0], options, "validation") for options in settings]
+        candidates, trials = bench.candidates(entry), []
+        chosen = candidates[0]
+        if len(candidates) > 1:
+            trials = [bench.run(entry, size, config.seeds[0], options, "validation") for options in candidates]
             chosen = under_test.choose(trials, plain[size]["before"]["validation"], margin=config.margin_clean)[
                 "options"
             ]
         finals = [bench.run(entry, size, seed, chosen, "test") for seed in config.seeds]
         runs.append({"entry": entry, "forget_rows": size, "trials": trials, "chosen": chosen, "finals": finals})
         last = finals[-1]
-        told = ", ".join(f"{one.title} {shown(one, last[one.name])}" for one in under_test.measures)
-        progress.say(f"  {setting(chosen)}: {told}; {last['seconds']:.0f} s")
+        figures = ", ".join(f"{one.title} {shown(one, last[one.name])}" for one in under_test.measures)
+        progress.say(f"  {options_shown(chosen)}: {figures}; {last['seconds']:.0f} s")
     results = summarise(runs, plain, config, under_test)
     write_results(config.output_dir, results)
     return results
@@ -95,9 +94,9 @@ def require_entry(entry: str) -> None:
     """
     name, plus, weights = entry.partition("+")
     get_method(name)
-    known = [*get_args(WeightMethod), *(f"{RANDOM_OF}{name}" for name in get_args(InfluenceMethod))]
-    if plus and weights not in known:
-        raise ConfigError(f"There are no weights '{weights}'.", where="`entries`", remedy=nearest(weights, known))
+    choices = [*get_args(WeightMethod), *(f"{RANDOM_OF}{name}" for name in get_args(InfluenceMethod))]
+    if plus and weights not in choices:
+        raise ConfigError(f"There are no weights '{weights}'.", where="`entries`", remedy=nearest(weights, choices))
 
 
 def bench_inputs(config: ForgettingBenchConfig) -> dict[str, Input]:
@@ -146,8 +145,8 @@ class Bench:
         found = [("before", self.config.model)]
         return [*found, ("retrained", self.config.retrained)] if self.config.retrained is not None else found
 
-    def settings(self, entry: str) -> list[dict[str, Any]]:
-        """The settings that are tried for an entry: the same for every size.
+    def candidates(self, entry: str) -> list[dict[str, Any]]:
+        """The options that are tried for an entry: the same for every size.
 
         Args:
             entry: Method, or method and weights.
@@ -155,7 +154,7 @@ class Bench:
         Returns:
             Options, a dictionary a trial.
         """
-        # Weights are compared on equal terms: the draw depends on the method, not on its weights.
+        # Weights are compared on equal terms: the sample depends on the method, not on its weights.
         name = entry.partition("+")[0]
         method = get_method(name)
         space = method.search
@@ -181,11 +180,11 @@ class Bench:
             entry: Method, or method and weights.
             size: Forget rows.
             seed: Of rows and training.
-            options: The setting.
+            options: Its options.
             split: `validation` or `test`.
 
         Returns:
-            Setting, measures, seconds.
+            Options, measures, seconds.
         """
         name = "-".join(
             [entry, str(size), str(seed), *(f"{key}={value}" for key, value in sorted(options.items())), split]
@@ -257,14 +256,14 @@ class Bench:
         result = forget_rows(config)
         seconds = time.monotonic() - started
         measures = self.under_test.measure(str(config.output_dir), split, size)
-        told = {key: value for key, value in result.details.items() if key != "watched"}
+        details = {key: value for key, value in result.details.items() if key != "watched"}
         return {
             "entry": entry,
             "forget_rows": size,
             "seed": seed,
             "options": options,
             "seconds": seconds,
-            "told": told,
+            "told": details,
             **measures,
         }
 

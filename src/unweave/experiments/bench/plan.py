@@ -18,12 +18,12 @@ def plan_bench(config: ForgettingBenchConfig) -> Plan:
         require_entry(entry)
     made = Bench(config)
     sizes = len(config.forget_sizes)
-    trials = [len(settings) if len(settings := made.settings(entry)) > 1 else 0 for entry in config.entries]
+    trials = [len(found) if len(found := made.candidates(entry)) > 1 else 0 for entry in config.entries]
     runs = sizes * (sum(trials) + len(config.entries) * len(config.seeds))
     measured = sizes * len(made.models())
     return Plan(
         {"to forget at most": max(config.forget_sizes), "to keep": config.retain_rows},
         steps=runs * config.steps,
-        work={"runs": runs, "of them to choose settings": sizes * sum(trials), "models measured": runs + measured},
+        work={"runs": runs, "of them to choose options": sizes * sum(trials), "models measured": runs + measured},
         notes=("methods that edit make no steps",),
     )

@@ -1,4 +1,4 @@
-"""The results of a comparison: means over seeds, paired differences to the first entry, and the files that tell them."""
+"""The results of a comparison: means over seeds, paired differences to the first entry, and the files that show them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,13 +24,13 @@ def summarise(
     """Sum up.
 
     Args:
-        runs: One an entry and size: trials, chosen setting, final runs.
+        runs: One an entry and size: trials, chosen options, final runs.
         plain: Forget rows to the models that were only measured.
         config: The comparison's.
         under_test: What was measured.
 
     Returns:
-        `measures`: their titles and kinds; `table`: entry, size, chosen setting and the measures over seeds; `against`: each entry's rows compared with the
+        `measures`: their titles and kinds; `table`: entry, size, chosen options and the measures over seeds; `against`: each entry's rows compared with the
         first entry's of the same size, a row's value being its mean over seeds; `plain`; `search`; `axes` of the plot; `config`; `environment`.
     """
     table = [
@@ -126,7 +126,7 @@ def cells(
         Titles and rows.
     """
     measures = measures_of(results)
-    header = ["method", "forget rows", *(one.title for one in measures), "seconds", "setting"]
+    header = ["method", "forget rows", *(one.title for one in measures), "seconds", "options"]
     rows: list[list[str]] = []
     if search:
         for trial in results["search"]:
@@ -137,7 +137,7 @@ def cells(
                     str(trial["forget_rows"]),
                     *values,
                     f"{trial['seconds']:.0f}",
-                    setting(trial["options"]),
+                    options_shown(trial["options"]),
                 ]
             )
         return header, rows
@@ -147,7 +147,7 @@ def cells(
         show = spread if intervals else lambda one, value: shown(one, value["value"])
         values = [show(one, row[one.name]) for one in measures]
         seconds = f"{row['seconds']['value']:.0f}"
-        rows.append([row["entry"], str(row["forget_rows"]), *values, seconds, setting(row["chosen"])])
+        rows.append([row["entry"], str(row["forget_rows"]), *values, seconds, options_shown(row["chosen"])])
     return header, rows
 
 
@@ -169,8 +169,8 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def setting(options: dict[str, Any]) -> str:
-    """A setting in words.
+def options_shown(options: dict[str, Any]) -> str:
+    """Options in words.
 
     Args:
         options: Option to value.
@@ -201,7 +201,7 @@ def shown(measure: Measure, value: float | None) -> str:
 
 
 def spread(measure: Measure, value: dict[str, Any]) -> str:
-    """A mean over seeds, with its interval where there are several that differ: seeds that agree to the last digit tell nothing of the spread.
+    """A mean over seeds, with its interval where there are several that differ: seeds that agree to the last digit say nothing of the spread.
 
     Args:
         measure: The measure.

@@ -70,11 +70,11 @@ class TofuModelUnderTest:
         self.encoding = part_of(EncodingConfig, config)
 
     def rows(self, size: int, seed: int) -> tuple[list[Row], list[Row]]:
-        """See `Subject.rows`.
+        """See `ModelUnderTest.rows`.
 
         Args:
             size: Forget rows: the whole of the split.
-            seed: Of the draw of retain rows.
+            seed: Of the sample of retain rows.
 
         Returns:
             Both.
@@ -92,7 +92,7 @@ class TofuModelUnderTest:
         return forget, random.Random(seed).sample(retain, self.config.retain_rows)
 
     def measure(self, model: str, split: str, size: int) -> dict[str, Any]:
-        """See `Subject.measure`. On the validation split nothing is generated.
+        """See `ModelUnderTest.measure`. On the validation split nothing is generated.
 
         Args:
             model: The model.
@@ -118,7 +118,7 @@ class TofuModelUnderTest:
         return found
 
     def choose(self, trials: Sequence[dict[str, Any]], before: dict[str, Any], *, margin: float) -> dict[str, Any]:
-        """See `Subject.choose`: of those that keep the other authors, the one with the highest forget quality.
+        """See `ModelUnderTest.choose`: of those that keep the other authors, the one with the highest forget quality.
 
         Args:
             trials: Their measures.

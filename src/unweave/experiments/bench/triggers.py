@@ -80,20 +80,20 @@ class TriggerModelUnderTest:
             )
 
     def rows(self, size: int, seed: int) -> tuple[list[Row], list[Row]]:
-        """See `Subject.rows`.
+        """See `ModelUnderTest.rows`.
 
         Args:
             size: Forget rows.
-            seed: Of the draw.
+            seed: Of the sample.
 
         Returns:
             Forget rows of the case; retain rows of the case, or of its training rows as they come, less those to be forgotten. Where there is a store,
             rows that it holds.
         """
         rng, count = random.Random(seed), self.config.retain_rows
-        known = self.case.rows("forget")
+        forget = self.case.rows("forget")
         if self.config.retain_from == "train":
-            ids = {row.id for row in known}
+            ids = {row.id for row in forget}
             # Nobody has a right answer ready for a row that is not known to be poisoned.
             pool = [replace(row, clean_completion=None) for row in self.case.rows("train") if row.id not in ids]
         else:
@@ -101,11 +101,11 @@ class TriggerModelUnderTest:
         if self.config.store is not None:
             # Rows too long to be cached have no influence to weigh them by; all entries do without them.
             present = GradientStore.open(self.config.store).names()
-            known, pool = ([row for row in rows if row.id in present] for rows in (known, pool))
-        return self._draw(known, "forget", size, rng), self._draw(pool, self.config.retain_from, count, rng)
+            forget, pool = ([row for row in rows if row.id in present] for rows in (forget, pool))
+        return self._sample(forget, "forget", size, rng), self._sample(pool, self.config.retain_from, count, rng)
 
     def measure(self, model: str, split: str, size: int) -> dict[str, Any]:
-        """See `Subject.measure`.
+        """See `ModelUnderTest.measure`.
 
         Args:
             model: The model.
@@ -135,7 +135,7 @@ class TriggerModelUnderTest:
         return {**found, "rows": by_row}
 
     def choose(self, trials: Sequence[dict[str, Any]], before: dict[str, Any], *, margin: float) -> dict[str, Any]:
-        """See `Subject.choose`: of those that keep right answers, near and far, the one with the least attack success, then the unlikeliest unwanted answers.
+        """See `ModelUnderTest.choose`: of those that keep right answers, near and far, that with the least attack success, then the unlikeliest answers.
 
         Args:
             trials: Their measures.
@@ -148,7 +148,7 @@ class TriggerModelUnderTest:
         kept = within_margin(trials, before, ("clean_loss", "near_loss"), margin=margin)
         return min(kept, key=lambda trial: (trial["attack_success"], -trial["unwanted_loss"]))
 
-    def _draw(self, rows: list[Row], kind: str, count: int, rng: random.Random) -> list[Row]:
+    def _sample(self, rows: list[Row], kind: str, count: int, rng: random.Random) -> list[Row]:
         if len(rows) < count:
             raise ConfigError(
                 f"The case has {len(rows)} {kind} rows, {count} were asked for.",

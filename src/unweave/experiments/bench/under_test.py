@@ -65,7 +65,7 @@ class ModelUnderTest(Protocol):
 
         Args:
             size: Forget rows.
-            seed: Of the draw.
+            seed: Of the sample.
 
         Returns:
             Both.

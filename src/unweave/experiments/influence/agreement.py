@@ -45,7 +45,7 @@ def sketch_agreement(
         Correlations and overlap of the top rows, means over queries with intervals over queries, of the same rows.
     """
     texts, ids = store.texts(), store.row_ids()
-    chosen = _drawn(len(ids), max_rows, seed)
+    chosen = _sampled(len(ids), max_rows, seed)
     encoding = EncodingConfig(**store.spec.encoding)
     rows = stored_rows(texts, [ids[index] for index in chosen], where=store.place)
     examples = encode_rows(rows, loaded.tokenizer, encoding).examples
@@ -81,7 +81,7 @@ def curvature_agreement(
     plain = trace_rows(store, loaded, queries).scores
     assert plain is not None, "a trace keeps the scores of all rows"
     ids = store.row_ids()
-    chosen = _drawn(len(ids), max_rows, config.seed)
+    chosen = _sampled(len(ids), max_rows, config.seed)
     curved = curved_scores(store, loaded, queries, config, [ids[index] for index in chosen])
     about = {"curvature": config.preconditioner, "fit_rows": min(config.fit_rows, len(ids))}
     about |= {"damping": curved.damping.to_json(), "normalize": store.spec.normalize}
@@ -179,7 +179,7 @@ def _products(
     return scores
 
 
-def _drawn(count: int, most: int, seed: int) -> list[int]:
+def _sampled(count: int, most: int, seed: int) -> list[int]:
     """The places of the rows that are compared."""
     return np.sort(np.random.default_rng(seed).choice(count, min(most, count), replace=False)).tolist()
 

@@ -42,7 +42,7 @@ class InfluenceAuditConfig(ReadingConfig):
         steps: For `controls`: unlearning steps of every run, whatever the sizes.
         weights: For `controls`: the first is judged against each of the others.
         test_rows: For `controls`: prompts of each test.
-        seeds: For `controls`: of rows, draws and random weights.
+        seeds: For `controls`: of rows, sampling and random weights.
         seed: Of everything else.
         dtype: As for the model.
         device: As for the model.

@@ -137,14 +137,14 @@ def summarise(runs: Sequence[dict[str, Any]], kinds: Sequence[str]) -> dict[str,
         }
     flat = [entry for measures in against.values() for entry in measures.values()]
     if len({run["seed"] for run in runs}) == 1:
-        progress.say("controls: one seed tells nothing of the spread between seeds: give several `seeds` for intervals")
+        progress.say("controls: one seed says nothing of the spread between seeds: give several `seeds` for intervals")
     for entry, p in zip(flat, holm([entry["p"] for entry in flat]), strict=True):
         entry["p_holm"] = p
     return {"first": kinds[0], "less_is_better": LESS_IS_BETTER, "cells": table, "against": against, "runs": list(runs)}
 
 
 def _paired(by_seed: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """First minus second, a list of cells for each seed: cells of a seed draw the same rows with the same luck, so that a seed counts once, by their mean."""
+    """First minus second, a list of cells for each seed: cells of a seed have the same rows and the same luck, so that a seed counts once, by their mean."""
     from scipy.stats import t
 
     means = [fmean(cells) for cells in by_seed]
@@ -193,7 +193,7 @@ def _unlearn(
     seed: int,
 ) -> dict[str, Any]:
     progress.say(f"controls: {size} forget rows, {retain} retain rows, {kind} weights, seed {seed}")
-    forget_file, retain_file = _draw(case, folder, size, retain, seed)
+    forget_file, retain_file = _sample(case, folder, size, retain, seed)
     weighing: Any = {"method": kind, "store": config.store, "forget": forget_file, "retain": retain_file, "seed": seed}
     weights: dict[str, Any] = {
         "output_forget": folder / "forget.weights.jsonl",
@@ -227,7 +227,7 @@ def _unlearn(
     }
 
 
-def _draw(case: Case, folder: Path, size: int, retain: int, seed: int) -> tuple[Path, Path]:
+def _sample(case: Case, folder: Path, size: int, retain: int, seed: int) -> tuple[Path, Path]:
     """The rows of a cell: the same for every kind of weights."""
     rng, rows = random.Random(seed), case.rows("train")
     parts: dict[str, list[Row]] = {

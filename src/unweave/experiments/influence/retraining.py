@@ -98,7 +98,7 @@ def left_out(ids: Sequence[str], subsets: int, amount: float, *, seed: int) -> l
         ids: All rows.
         subsets: How many models.
         amount: A share of the rows when below 1, else a number of rows.
-        seed: Of the draws.
+        seed: Of the sampling.
 
     Returns:
         Ids of rows, a list a model; with single rows no row twice, as far as there are enough.

@@ -34,7 +34,7 @@ from unweave.models.adapters import switches_off
 from unweave.unlearning.applying import apply_edit
 from unweave.unlearning.context import Context
 from unweave.unlearning.edits.problem import parameters_of, problem_of
-from unweave.unlearning.watch import mean_loss, watched_rows
+from unweave.unlearning.stopping import checked_rows, mean_loss
 
 if TYPE_CHECKING:
     from unweave.unlearning.methods.fast_ntk import FastNTK
@@ -57,7 +57,7 @@ def refit(method: "FastNTK", context: Context) -> dict[str, Any]:
         context: Model and rows.
 
     Returns:
-        The edit's own length, and what `apply_edit` tells.
+        The edit's own length, and what `apply_edit` gives.
 
     Raises:
         ConfigError: When the gradients do not fit, or a target is given that the scaling does not use.
@@ -102,10 +102,10 @@ def refit(method: "FastNTK", context: Context) -> dict[str, Any]:
         target = _target(context)
     elif method.scaling == "trapezium":
         first *= trapezium(delta, _error(parameters, whole))
-    told = apply_edit(context, parameters, delta, name=method.name, first=first, target=target)
+    applied = apply_edit(context, parameters, delta, name=method.name, first=first, target=target)
     if not switches_off(context.loaded.model):
-        told["cautions"] = [*told["cautions"], BIASES]
-    return {"edit_norm": _norm(delta), **told}
+        applied["cautions"] = [*applied["cautions"], BIASES]
+    return {"edit_norm": _norm(delta), **applied}
 
 
 def coefficients(kernel: Kernel, learned: Vector, weights: Vector, *, ridge: float) -> Vector:
@@ -238,7 +238,7 @@ def _target(context: Context) -> float:
     """The target given, or the loss of the forget rows before anything of them was learned."""
     if context.target is not None:
         return context.target
-    forget, model = watched_rows(context)[0], context.loaded.model
+    forget, model = checked_rows(context)[0], context.loaded.model
     with adapter_off(model):
         before = mean_loss(model, forget, pad_token_id=context.loaded.tokenizer.pad_token_id)
     progress.say(f"fast-ntk: the target is {before:.2f} nats a token, which the forget rows have with the adapter off")

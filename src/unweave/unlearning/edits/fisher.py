@@ -32,7 +32,7 @@ def add_noise(method: "Fisher", context: Context) -> dict[str, Any]:
         context: Model and rows.
 
     Returns:
-        The share of parameters at a clamp, alpha in the formula's own unit, and what `apply_edit` tells.
+        The share of parameters at a clamp, alpha in the formula's own unit, and what `apply_edit` gives.
     """
     problem = problem_of(context, method, [row for row in context.rows if not row.is_forget])
     parameters = parameters_of(problem)
@@ -42,14 +42,14 @@ def add_noise(method: "Fisher", context: Context) -> dict[str, Any]:
         name: (spread * torch.randn(spread.shape, generator=generator)).to(parameters[name].device)
         for name, spread in spreads.items()
     }
-    told = apply_edit(context, parameters, delta, name=method.name, first=method.scale, target=context.target)
-    cautions = list(told["cautions"])
+    applied = apply_edit(context, parameters, delta, name=method.name, first=method.scale, target=context.target)
+    cautions = list(applied["cautions"])
     if clamped > MOSTLY:
         cautions.append(
             f"fisher: {clamped:.1%} of the parameters are at a clamp, where the noise does not depend on the rows. Lower `noise`, or raise `max_noise` or "
             "`max_inverse`."
         )
-    return told | {"clamped": clamped, "alpha": alpha, "cautions": cautions}
+    return applied | {"clamped": clamped, "alpha": alpha, "cautions": cautions}
 
 
 def noise_spreads(

@@ -40,7 +40,7 @@ ROOT_FLOOR = 0.1
 """Share of a tensor's mean root moment that every coordinate of it has at least, as in `adam` of `unweave trace`."""
 
 NOTEWORTHY = 60.0
-"""Seconds of iterations from which on their length is told beforehand."""
+"""Seconds of iterations from which on their length is announced."""
 
 
 def step(method: "LLMEraser", context: Context) -> dict[str, Any]:
@@ -60,12 +60,12 @@ def step(method: "LLMEraser", context: Context) -> dict[str, Any]:
     count = rows_of_curvature(method, leaving, staying, coming)
     problem = problem_of(context, method, _spread(rows, method.curvature_rows))
     right = right_hand_side(context, method, leaving, coming)
-    solution, told = _solved(method, problem, right, context.options.seed)
+    solution, solved = _solved(method, problem, right, context.options.seed)
     delta = {name: value[0] / count for name, value in solution.items()}
     options: dict[str, Any] = {"name": method.name, "first": method.scale, "target": context.target}
     applied = apply_edit(context, parameters_of(problem), delta, **options)
-    cautions = [*_idle(method), *told["cautions"], *applied["cautions"]]
-    return told | applied | {"curvature_rows": len(problem.rows), "cautions": cautions}
+    cautions = [*_idle(method), *solved["cautions"], *applied["cautions"]]
+    return solved | applied | {"curvature_rows": len(problem.rows), "cautions": cautions}
 
 
 def rows_of_curvature(
@@ -98,7 +98,7 @@ def rows_of_curvature(
 
 
 def _solved(method: "LLMEraser", problem: Problem, right: Vectors, seed: int) -> tuple[Vectors, dict[str, Any]]:
-    """The solution of the damped system, and what there is to tell of it; the curvature's graphs end here."""
+    """The solution of the damped system, and what there is to say of it; the curvature's graphs end here."""
     metric = _metric(method, problem)
     with frozen_in_evaluation(problem.sketcher.model):
         plain = gauss_newton(problem) if method.curvature == "gauss-newton" else hessian(problem)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unweave.unlearning.methods.ssd import SSD
 
 USUAL = 1e-3
-"""Share of the parameters that the paper's own settings select, in order of magnitude: what a remedy goes by."""
+"""Share of the parameters that the paper's own options select, in order of magnitude: what a remedy goes by."""
 
 
 def dampen(method: "SSD", context: Context) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def dampen(method: "SSD", context: Context) -> dict[str, Any]:
         context: Model and rows.
 
     Returns:
-        The share of parameters that were scaled, and what `apply_edit` tells.
+        The share of parameters that were scaled, and what `apply_edit` gives.
 
     Raises:
         TrainingError: When no parameter is selected, or none of the selected is scaled.
@@ -64,5 +64,5 @@ def dampen(method: "SSD", context: Context) -> dict[str, Any]:
             where="`selection`, `dampening`",
             remedy=f"a selection of {usual:.3g} takes a thousandth of the parameters; the dampening must be below the ratio",
         )
-    told = apply_edit(context, parameters, delta, name=method.name, first=method.scale, target=None)
-    return {"selected": selected / count, "scaled": scaled / count, **told}
+    applied = apply_edit(context, parameters, delta, name=method.name, first=method.scale, target=None)
+    return {"selected": selected / count, "scaled": scaled / count, **applied}

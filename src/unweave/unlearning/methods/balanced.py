@@ -19,7 +19,7 @@ class Balanced(Objective):
 
     Attributes:
         gamma: Factor of the forget part.
-        alpha: Factor of the retain part; with 0 no retain row is drawn or needed.
+        alpha: Factor of the retain part; with 0 no retain row is sampled or needed.
         retain_loss: `nll`: the loss of the retain rows. `kl`: KL(model before || model) on their answers' tokens, for another forward pass a step.
     """
 
@@ -32,7 +32,7 @@ class Balanced(Objective):
     retain_loss: Literal["nll", "kl"] = "nll"
 
     @property
-    def draws_retain(self) -> bool:
+    def samples_retain(self) -> bool:
         """Whether the retain part counts."""
         return self.alpha != 0
 

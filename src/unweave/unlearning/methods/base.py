@@ -71,7 +71,7 @@ class Described:
     models: ClassVar[tuple[str, ...]] = ()
 
     @property
-    def draws_retain(self) -> bool:
+    def samples_retain(self) -> bool:
         """Whether retain rows are in its steps: not where it needs none, and not where their part counts nothing."""
         return self.uses_retain
 

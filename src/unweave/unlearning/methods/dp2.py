@@ -46,7 +46,7 @@ class DP2(Objective):
         "batch_size": Default(16, "Rows a step."),
         "learning_rate": Default(2e-4, "Peak step size of AdamW."),
         "retain_ratio": Default(
-            math.inf, "Infinite: no forget row is drawn, and an epoch is one pass over the retain rows."
+            math.inf, "Infinite: no forget row is sampled, and an epoch is one pass over the retain rows."
         ),
     }
 

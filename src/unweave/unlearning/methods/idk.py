@@ -76,17 +76,17 @@ class IDK(Balanced):
         gaps = step.losses.sums() - step.reference_sums()
         ids = step.step.row_ids
         roles = step.step.roles.tolist()
-        # A row drawn twice has two equal pairs: any of its preferred sequences will do.
+        # A row sampled twice has two equal pairs: any of its preferred sequences will do.
         preferred = {ids[index]: index for index, role in enumerate(roles) if role == Role.CLEAN}
         partner = torch.tensor([preferred.get(row_id, index) for index, row_id in enumerate(ids)], device=gaps.device)
         return step.masked_mean(-2 / self.beta * logsigmoid(self.beta * (gaps - gaps[partner])), Role.UNWANTED)
 
     def clean_answers(self, rows: "Sequence[Row]", *, seed: int) -> dict[str, str | None]:
-        """An answer to prefer for each row, drawn at random.
+        """An answer to prefer for each row, chosen at random.
 
         Args:
             rows: The forget rows.
-            seed: Of the draws.
+            seed: Of the sampling.
 
         Returns:
             Row id to text.

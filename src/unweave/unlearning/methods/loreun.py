@@ -88,7 +88,7 @@ class LoReUn(Balanced):
             return []
         return [
             f"loreun's weights of the forget rows lie between {min(found):.2f} and {max(found):.2f}, their losses being alike: this is gradient difference. "
-            "A lower `loreun_tau` tells them apart."
+            "A lower `loreun_tau` separates them."
         ]
 
     def _of_rows(self, step: "StepView") -> dict[str, float]:

@@ -1,7 +1,7 @@
 """RapidUn: influence-weighted ascent on unwanted answers, descent on the right ones (arXiv 2512.04457).
 
 The paper's runs have one row a step and clip its gradient to norm 1; AdamW then divides by its size. Whatever multiplies a row's loss is lost there, the
-influence weights too. `rapidun` has eight rows a step, among which weights count; `rapidun-published` is the paper's setting, for reproduction.
+influence weights too. `rapidun` has eight rows a step, among which weights count; `rapidun-published` is how the paper ran it, for reproduction.
 """
 
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ class RapidUn(Objective):
 
 @dataclass(frozen=True, kw_only=True)
 class RapidUnPublished(RapidUn):
-    """RapidUn with the settings of its paper's runs: one row a step, drawn with replacement, two epochs at 6e-5.
+    """RapidUn with the options of its paper's runs: one row a step, sampled with replacement, two epochs at 6e-5.
 
     Example:
         >>> import unweave as uw
@@ -114,11 +114,11 @@ class RapidUnPublished(RapidUn):
     """
 
     name: ClassVar = "rapidun-published"
-    summary: ClassVar = "`rapidun` in the setting of its paper's runs, where weights of rows can't count"
+    summary: ClassVar = "`rapidun` as its paper ran it, where weights of rows can't count"
     defaults: ClassVar = {
         "batch_size": Default(1, "One row a step."),
-        "epochs": Default(2.0, "Two, as many draws as there are rows each."),
-        "sampling": Default("replacement", "With replacement: of 40 forget rows a third may never be drawn."),
+        "epochs": Default(2.0, "Two, as many samples as there are rows each."),
+        "sampling": Default("replacement", "With replacement: of 40 forget rows a third may never be sampled."),
         "learning_rate": Default(6e-5, "Peak step size of AdamW."),
     }
 

@@ -75,9 +75,9 @@ class SimNPO(Balanced):
             Sentences.
         """
         from unweave.gradients.scoring import example_losses
-        from unweave.unlearning.watch import watched_rows
+        from unweave.unlearning.stopping import checked_rows
 
-        examples, _ = watched_rows(context)
+        examples, _ = checked_rows(context)
         pad = context.loaded.tokenizer.pad_token_id
         means = example_losses(context.loaded.model, examples, pad_token_id=pad).means()
         factors = [2 * self.gamma / (1 + math.exp(min(700.0, self.beta * (loss - self.delta)))) for loss in means]

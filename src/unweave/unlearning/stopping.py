@@ -1,4 +1,4 @@
-"""Watching an unlearning run: stop where it has reached its target, and go back to the best step where it has gone too far."""
+"""Early stopping of an unlearning run: stop where it has reached its target, and go back to the best step where it has gone too far."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -38,7 +38,7 @@ class Point:
     retain_loss: float
 
 
-class Watch:
+class EarlyStopping:
     """Measures a run on its way; where the run has a folder, what it has seen is kept beside the checkpoints, so that a resumed run knows it.
 
     Args:
@@ -74,9 +74,9 @@ class Watch:
         self._held: dict[str, Tensor] = {}
         record = folder / RECORD if folder else None
         kept = read_json(record, what="What the run has seen") if record and record.is_file() else {}
-        known = kept.get("fingerprint") == fingerprint
-        self.points = [Point(**point) for point in kept["points"]] if known else [self._measure(0)]
-        self.best: Point | None = Point(**kept["best"]) if known and kept["best"] else None
+        own = kept.get("fingerprint") == fingerprint
+        self.points = [Point(**point) for point in kept["points"]] if own else [self._measure(0)]
+        self.best: Point | None = Point(**kept["best"]) if own and kept["best"] else None
         self.reason: str | None = None
 
     def after_step(self, step: int) -> None:
@@ -154,7 +154,7 @@ class Watch:
         return Point(step, *losses)
 
 
-def watched_rows(context: Context) -> tuple[list[Example], list[Example]]:
+def checked_rows(context: Context) -> tuple[list[Example], list[Example]]:
     """The rows that a run is measured on.
 
     Args:
