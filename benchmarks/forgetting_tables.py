@@ -19,7 +19,7 @@ FAULTY = {
 }
 """Methods whose formula, draws or default were mended after the cases were run, and what was wrong. A case that is run again leaves `MENDED_AFTER`."""
 MENDED_AFTER = frozenset(CASES)
-REPLACED = "Rows were drawn with replacement; now each comes once before any comes again (`--sampling cycle`)."
+REPLACED = "Rows were sampled with replacement; now each comes once before any comes again (`--sampling cycle`)."
 LLMERASER_NOTE = (
     "Made before the step was divided by the rows that stay: what is called the formula is {short:.0%} shorter here than it is now; the factors of edits that "
     "go to a target make up for it."

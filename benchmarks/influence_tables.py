@@ -116,7 +116,7 @@ def lds() -> str:
     lines += [
         "",
         f"Shown to differ from RapidIn's scores: above them {', '.join(sides[0]) or 'none'}; below them {', '.join(sides[1])}. "
-        f"Not told from them: {', '.join(others) or 'none'}.",
+        f"Not shown to differ from them: {', '.join(others) or 'none'}.",
         "",
         "(Student's intervals over seeds, differences paired by seed, not corrected for their number. Damping 0.1, adam 0.01: of the mean eigenvalue over "
         f"the directions that {result['rows']} rows span for cg and trak, over all {result['runs'][0]['coordinates']:,} coordinates for ekfac and datainf"

@@ -27,7 +27,7 @@ def methods_page() -> str:
         "# Forgetting methods",
         "",
         "`unweave forget --method NAME` runs one, `unweave forget --method NAME --help` shows its options, `unweave list methods --json` is this page for "
-        "programs. All but `stable`, whose result is a whole model, write a standard PEFT adapter. Methods that train share the watch: `--check-every`, "
+        "programs. All but `stable`, whose result is a whole model, write a standard PEFT adapter. Methods that train share early stopping: `--check-every`, "
         "`--target` or `--target-loss` stop a run where it has forgotten enough, and a run that diverges goes back to its best step. A new method is one "
         "file in `unlearning/methods/` and one line in its registry.",
         "",
