@@ -31,7 +31,7 @@ def finite_numbers(values: Any, *, name: str, where: str) -> Float[np.ndarray, "
         DataError: When it is no list of numbers, empty, or one is not finite.
     """
     if hasattr(values, "detach"):
-        values = values.detach().cpu()
+        values = values.detach().cpu().double().numpy()
     elif isinstance(values, Iterable) and not hasattr(values, "__array__"):
         values = list(values)
     try:
