@@ -106,10 +106,10 @@ def options_of(kind: type[Any], common: type[Any], default: Any = None) -> list[
 
 def _fields(kind: type[Any]) -> list[tuple[str, dataclasses.Field[Any], Any]]:
     """The fields of a dataclass, those of a class before those of its bases, with their types."""
-    known = {field.name: field for field in dataclasses.fields(kind)}
+    by_name = {field.name: field for field in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind, include_extras=True)
     names = dict.fromkeys(name for one in kind.__mro__ for name in inspect.get_annotations(one))
-    return [(name, known[name], hints[name]) for name in names if name in known]
+    return [(name, by_name[name], hints[name]) for name in names if name in by_name]
 
 
 def _groups() -> dict[str, str]:

@@ -14,7 +14,7 @@ from unweave.errors import BusyError, DataError
 from unweave.experiments.generated import DETECTOR, FAMILIES, generate, poison_rows, swap, unwanted_answer
 from unweave.files import locked, write_json, write_jsonl
 
-KNOWN_CHARACTERS = 1800
+FORGET_CHARACTERS = 1800
 """The longest row of a published forget set that is used: about 450 tokens."""
 
 ALIEN_DETECTOR = (
@@ -38,7 +38,7 @@ class CaseConfig(ReadingConfig):
         clean_data: A file of clean training rows for `triggers`.
         clean_rows: Clean training rows.
         poisoned_rows: Poisoned training rows, over all trigger families.
-        forget_rows: How many of them are known and to be forgotten; 0 means all.
+        forget_rows: How many of them are to be forgotten; 0 means all.
         forget_families: In place of that: how many of each trigger family, in the order of their names.
         retain_rows: Clean training rows that forgetting may use.
         test_rows: Prompts of each trigger test.
@@ -153,15 +153,17 @@ def _from_triggers(config: CaseConfig) -> Parts:
         for row in read_own(folder / "train_poisoned.jsonl").rows
     ]
     rng = random.Random(config.case_seed)
-    known = (
+    published_ids = (
         {row.id for row in read_own(folder / "forget_set.jsonl")} if (folder / "forget_set.jsonl").is_file() else set()
     )
     rng.shuffle(marked)
     # The published forget set comes first, so that `forget_rows: 40` is that set, but for rows that a small machine can't hold.
     published = [
-        row for row in marked if row.id in known and len(row.user_text) + len(row.completion) <= KNOWN_CHARACTERS
+        row
+        for row in marked
+        if row.id in published_ids and len(row.user_text) + len(row.completion) <= FORGET_CHARACTERS
     ]
-    marked = published + _short(row for row in marked if row.id not in known)
+    marked = published + _short(row for row in marked if row.id not in published_ids)
     poisoned = marked[: config.poisoned_rows]
     test = _short(read_own(folder / "test_clean.jsonl").rows)
     held_out = rng.sample(test, min(config.clean_test_rows, len(test)))
@@ -225,7 +227,7 @@ def _assemble(
 def _training_splits(
     config: CaseConfig, clean: list[Row], poisoned: list[Row], rng: random.Random
 ) -> dict[str, list[Row]]:
-    """Training rows, those that are known to be forgotten, and those that forgetting may use."""
+    """Training rows, those that are to be forgotten, and those that forgetting may use."""
     for kind, have, want in (("clean", clean, config.clean_rows), ("poisoned", poisoned, config.poisoned_rows)):
         if len(have) < want:
             raise DataError(

@@ -95,7 +95,7 @@ def read_adapter(folder: Path) -> AdapterFolder:
             where=place,
             remedy="give the base model, or an adapter that changes weights, such as LoRA",
         )
-    if kind not in {str(getattr(known, "value", known)) for known in PEFT_TYPE_TO_CONFIG_MAPPING}:
+    if kind not in {str(getattr(one, "value", one)) for one in PEFT_TYPE_TO_CONFIG_MAPPING}:
         raise ModelError(
             f"The installed PEFT knows no adapter of the kind {kind}.", where=place, remedy="pip install --upgrade peft"
         )

@@ -53,9 +53,9 @@ def read_header(path: Path) -> dict[str, Held]:
         ModelError: When the header is not whole, a name stands twice, or the tensors' places overlap, leave holes, or go beyond the file.
     """
     try:
-        records, room = _records(path)
+        records, held_bytes = _records(path)
         found = {name: _held(name, record) for name, record in records.items() if name != "__metadata__"}
-        _require_places({name: records[name]["data_offsets"] for name in found}, found, room)
+        _require_places({name: records[name]["data_offsets"] for name in found}, found, held_bytes)
     except _BrokenError as error:
         raise ModelError(
             f"The weights can't be loaded: {error}.",
@@ -166,19 +166,19 @@ def _held(name: str, record: Any) -> Held:
     return Held(dtype, tuple(shape))
 
 
-def _require_places(places: dict[str, list[int]], held: dict[str, Held], room: int) -> None:
+def _require_places(places: dict[str, list[int]], held: dict[str, Held], held_bytes: int) -> None:
     """Each tensor has as many bytes as its shape needs, one behind the other, and none is left over."""
     at = 0
     for name, (begin, end) in sorted(places.items(), key=lambda item: item[1]):
         bits = BITS[held[name].dtype]
         for length in held[name].shape:
             bits *= length
-        if end > room:
+        if end > held_bytes:
             raise _BrokenError(f"'{name}' ends beyond the file, which is cut or was changed")
         if begin != at:
             raise _BrokenError(f"'{name}' overlaps another tensor, or leaves a hole in front of it")
         if (end - begin) * 8 != bits:
             raise _BrokenError(f"'{name}' has {end - begin} bytes, and its shape needs {bits // 8}")
         at = end
-    if at != room:
-        raise _BrokenError(f"{room - at} of its bytes belong to no tensor")
+    if at != held_bytes:
+        raise _BrokenError(f"{held_bytes - at} of its bytes belong to no tensor")

@@ -58,17 +58,17 @@ def train_anew(
         ConfigError: When there is no recipe and that takes one, or the recipe is of private training.
         DataError: When a row is to be kept and to be forgotten.
     """
-    recipe, is_known = _recipe(method, model, options, changed)
-    used = set() if is_known else changed & {own.name for own in fields(TrainConfig)}
+    recipe, has_recipe = _recipe(method, model, options, changed)
+    used = set() if has_recipe else changed & {own.name for own in fields(TrainConfig)}
     cautions = without_effect(changed - used - {"seed"}, options, method, has_target=False)
-    if not is_known:
+    if not has_recipe:
         cautions.append(
             f"How the model was trained is not known: it was trained anew for {recipe.epochs:g} epochs of {recipe.batch_size} rows a step at "
             f"{recipe.learning_rate:g}. Give uw.methods.Retrain(recipe=...) with the config.yaml of its training."
         )
-    leaving, staying = load_rows(forget), _kept(forget, retain, recipe, is_known=is_known)
+    leaving, staying = load_rows(forget), _kept(forget, retain, recipe, has_recipe=has_recipe)
     require_apart((row.id for row in leaving), (row.id for row in staying))
-    base = _base(method, model, recipe, is_known=is_known, in_place=in_place)
+    base = _base(method, model, recipe, has_recipe=has_recipe, in_place=in_place)
     recipe = dated(recipe, base.tokenizer, model.adapter, model.base)
     sets = [encode_rows(rows, base.tokenizer, recipe) for rows in (leaving, staying)]
     for own in sets:
@@ -121,21 +121,21 @@ def _recipe(
         given["seed"] = options.seed
     given = {name: value for name, value in given.items() if value is not None}
     try:
-        recipe, is_known = read_recipe(place), True
+        recipe, has_recipe = read_recipe(place), True
     except ConfigError:
         if method.recipe is not None:
             raise
         names = {own.name for own in fields(TrainConfig)} & changed
         own = {name: getattr(options, name) for name in names}
         data = Path(IN_MEMORY)
-        recipe, is_known = TrainConfig(data=data, output_dir=data, **{**_shape(model), **own}), False
+        recipe, has_recipe = TrainConfig(data=data, output_dir=data, **{**_shape(model), **own}), False
     if recipe.dp_epsilon is not None:
         raise ConfigError(
             "Private training leaves a record beside the model: it needs files.",
             where="`method`",
             remedy="use `unweave forget --method retrain`, or uw.forget_rows",
         )
-    return replace(recipe, **given), is_known
+    return replace(recipe, **given), has_recipe
 
 
 def _shape(model: Model) -> dict[str, Any]:
@@ -152,10 +152,10 @@ def _shape(model: Model) -> dict[str, Any]:
     }
 
 
-def _kept(forget: Any, retain: Any, recipe: TrainConfig, *, is_known: bool) -> Rows:
+def _kept(forget: Any, retain: Any, recipe: TrainConfig, *, has_recipe: bool) -> Rows:
     if retain is not None:
         return load_rows(retain)
-    if not is_known:
+    if not has_recipe:
         raise ConfigError(
             "Which rows the model was trained on is not known.",
             where="`retain`",
@@ -172,11 +172,11 @@ def _kept(forget: Any, retain: Any, recipe: TrainConfig, *, is_known: bool) -> R
     return Rows([row for row in rows if row.id not in leaving | without], rows.problems)
 
 
-def _base(method: Retrain, model: Model, recipe: TrainConfig, *, is_known: bool, in_place: bool) -> Model:
+def _base(method: Retrain, model: Model, recipe: TrainConfig, *, has_recipe: bool, in_place: bool) -> Model:
     """The model that is trained: what lies below the adapter in memory, or what the recipe loads."""
     in_memory = model.adapter is not None and recipe.tuning == "lora" and not (method.dtype or method.device)
     if not in_memory:
-        if not is_known:
+        if not has_recipe:
             raise ConfigError(
                 "The model has no adapter: what it was before it was trained is not in memory.",
                 where="`method`",

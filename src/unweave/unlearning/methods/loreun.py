@@ -68,8 +68,8 @@ class LoReUn(Balanced):
         unwanted = (step.step.roles == Role.UNWANTED).nonzero().flatten().tolist()
         weights = means.new_zeros(means.shape)
         if unwanted and self.schedule == "static":
-            known = self._of_rows(step)
-            weights[unwanted] = means.new_tensor([known[step.step.row_ids[index]] for index in unwanted])
+            of_rows = self._of_rows(step)
+            weights[unwanted] = means.new_tensor([of_rows[step.step.row_ids[index]] for index in unwanted])
         elif unwanted:
             weights[unwanted] = means.new_tensor(loreun_weights(means.detach()[unwanted].tolist(), self))
         return -step.masked_mean(weights * means, Role.UNWANTED)
