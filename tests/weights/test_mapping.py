@@ -243,7 +243,7 @@ def test_bad_weight_files_are_named(tmp_path, content, message):
 
 
 def test_missing_influence_is_named(files):
-    with pytest.raises(ConfigError, match="r2f, r2r"):
+    with pytest.raises(ConfigError, match="`r2f`, `r2r`"):
         weigh_rows(WeighConfig(f2f=files["f2f"], f2r=files["f2r"]))
 
 
