@@ -29,9 +29,7 @@ def test_a_row_that_changed_and_has_no_room_leaves_with_its_old_sketch(tmp_path,
     kept, old = before.read(others), before.read(["r0"])[0].numpy().tobytes()[:32]
     again = cache_rows(replace(config, max_length=24), loaded=model, rows=changed_to(LONG))
     assert again.computed == 0
-    assert (
-        "1 row(s) have changed under their ids since they were cached, and do not fit now" in capsys.readouterr().err
-    )
+    assert "1 row(s) have changed under their ids since they were cached, and do not fit now" in capsys.readouterr().err
     store = GradientStore.open(config.store)
     assert set(store.row_ids()) == set(others)
     assert torch.equal(store.read(others), kept), "the others are what they were"
