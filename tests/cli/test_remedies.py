@@ -112,8 +112,8 @@ def named_arguments(path, *keywords):
 
 
 OF_PYTHON_ALONE = {
-    "args", "args.gradient_accumulation_steps", "at", "base", "candidates", "in_place", "losses", "n", "options", "processes", "stable", "table", "trigger_families",
-    "weights.retain",
+    "args", "args.gradient_accumulation_steps", "at", "base", "candidates", "in_place", "losses", "n", "options", "processes", "stable", "table",
+    "trigger_families", "weights.retain",
 }  # fmt: skip
 """Arguments of the library, and a key of a file, that no command has as an option by this name."""
 
