@@ -3,7 +3,8 @@
 import pytest
 
 from unweave.data.persons import find_person
-from unweave.data.rows import Row, Turn
+from unweave.data.rows import Row
+from unweave.data.turns import Turn
 from unweave.errors import ConfigError
 
 

@@ -29,7 +29,9 @@ def sampling(target: Target) -> dict[str, Any]:
         description=f"{target.label}: sampled answers",
     )
     rows = target.prompts()
-    flags = [[target.is_unwanted(answer, row) for answer in answers] for row, answers in zip(rows, samples, strict=True)]
+    flags = [
+        [target.is_unwanted(answer, row) for answer in answers] for row, answers in zip(rows, samples, strict=True)
+    ]
     return {
         "samples": target.config.samples,
         "temperature": target.config.temperature,
