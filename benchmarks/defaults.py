@@ -72,18 +72,18 @@ def measure(model: Path, sets: dict[str, list[Row]]) -> dict[str, Any]:
 
 
 def forget(name: str, model: Path, folder: Path, options: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
-    """A run with nothing but rows, and what was given."""
+    """A run with nothing but rows, and what it says of itself."""
     kind = config_of(name)
     out = folder / "unlearned"
     shutil.rmtree(out, ignore_errors=True)
     given: dict[str, Any] = {"model": str(model), "forget": folder / "forget.jsonl", "output_dir": out}
     if name != "retrain":
         given |= {**ENCODING.__dict__, "retain": folder / "retain.jsonl"}
-    known = {field.name for field in fields(kind)}
-    result = forget_rows(kind(**given, **{key: value for key, value in options.items() if key in known}))
+    own = {field.name for field in fields(kind)}
+    result = forget_rows(kind(**given, **{key: value for key, value in options.items() if key in own}))
     details = {key: value for key, value in to_plain(result.details).items() if key != "watched"}
-    told = {"seconds": result.seconds, "steps": result.steps, "stopped": result.stopped, "details": details}
-    return out, told
+    run = {"seconds": result.seconds, "steps": result.steps, "stopped": result.stopped, "details": details}
+    return out, run
 
 
 def main() -> None:
@@ -115,7 +115,8 @@ def main() -> None:
         fine_tune(TrainConfig(**ENCODING.__dict__, **TRAINING, data=folder / "train.jsonl", output_dir=model))
     result = read_json(path, what="The result") if path.is_file() else {"methods": {}}
     result |= {
-        "command": "python benchmarks/defaults.py", "environment": environment(), "case": options.case, "rows": ROWS, "forget_rows": FORGOTTEN,
+        "command": f"python benchmarks/defaults.py --case {options.case} --threads {options.threads}",
+        "environment": environment(), "case": options.case, "rows": ROWS, "forget_rows": FORGOTTEN,
         "training": TRAINING, "verbatim_words": WORDS,
     }  # fmt: skip
     if "before" not in result:
@@ -125,9 +126,9 @@ def main() -> None:
         label, started = " ".join([name, *options.set]), time.monotonic()
         before = time.process_time()
         try:
-            out, told = forget(name, model, folder, changed)
+            out, run = forget(name, model, folder, changed)
             spent = time.process_time() - before
-            row = {**measure(out, sets), **told, "cpu_seconds": round(spent, 1)}
+            row = {**measure(out, sets), **run, "cpu_seconds": round(spent, 1)}
         except UnweaveError as error:
             row = {"refused": str(error)}
         result["methods"][label] = row

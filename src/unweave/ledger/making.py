@@ -85,6 +85,8 @@ def unlearning(job: Job, attempt: Attempt, folder: Path) -> ForgetConfig:
         "adapter_mode": "continue" if is_adapter else "new",
         "dtype": config.dtype,
         "device": config.device,
+        # A request has criteria of its own: where they name no target, every step is made.
+        "stop_at_base": False,
         **AS_WRITTEN,
     }
     if has_option(attempt.method, "request"):

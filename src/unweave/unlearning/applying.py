@@ -1,6 +1,6 @@
 """Making an edit of the parameters as large as its target asks for, and no larger than the rows to keep can stand."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +19,7 @@ ROUNDING = 0.1
 def apply_edit(
     context: Context,
     parameters: Mapping[str, Tensor],
-    delta: Mapping[str, Tensor],
+    delta: Mapping[str, Tensor] | Callable[[float], Mapping[str, Tensor]],
     *,
     name: str,
     first: float,
@@ -30,7 +30,7 @@ def apply_edit(
     Args:
         context: Model and rows, which of them are measured, and how much the retain rows' loss may grow.
         parameters: Name to parameter.
-        delta: Name to what is added at the factor 1, in float32 or wider.
+        delta: Name to what is added at the factor 1, in float32 or wider; or a function from the factor to that, where an edit is not a multiple.
         name: Of the method.
         first: The factor asked for; with a target the first to be tried.
         target: The loss that the forget rows are to reach, nats a token, or `None`.
@@ -48,6 +48,8 @@ def apply_edit(
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(before[name])
+        if callable(delta):
+            return change(parameters, delta(scale))
         return change(parameters, {name: scale * value for name, value in delta.items()})
 
     def measure(scale: float) -> Stop:

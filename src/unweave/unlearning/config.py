@@ -30,7 +30,7 @@ class UnlearnOptions(DataConfig, LoraOptions):
         adapter_mode: `continue` trains the model's own adapter on; `new` merges it into the base, saves that as `base/`, and trains a
             fresh adapter on it. A model without an adapter gets a new one.
         epochs: An epoch samples as many rows as there are forget and retain rows together; where only one kind is sampled, as there are of it. By default one,
-            or as many as make 24 steps where rows are few.
+            or as many as make 60 steps where rows are few.
         batch_size: Rows a step.
         retain_ratio: Retain rows sampled for each forget row.
         sampling: `cycle`: each set in a random order, and none of its rows a second time before all have come. `replacement`: each one from the whole set,
@@ -46,6 +46,8 @@ class UnlearnOptions(DataConfig, LoraOptions):
             there is a target only, every 5 steps.
         check_rows: Rows of each kind that are measured.
         target_loss: Stop when the forget rows' loss reaches this, in nats a token.
+        stop_at_base: Where no target is given and the model has an adapter, the target is the loss that the forget rows have with the adapter off. They
+            are measured as with a given target, from where a step's own loss is half of it.
         max_retain_increase: The run has diverged when the retain rows' loss grows by more than this, in nats a token: it stops, and the best step is kept.
         seed: Of the sampling, of a new adapter, of dropout.
     """
@@ -65,6 +67,7 @@ class UnlearnOptions(DataConfig, LoraOptions):
     check_every: int = 0
     check_rows: int = 32
     target_loss: float | None = None
+    stop_at_base: bool = True
     max_retain_increase: float = 0.5
     seed: int = 0
 

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from unweave import progress
+from unweave.data.encoding import Example
 from unweave.errors import TrainingError
 from unweave.models.blocks import can_join
 from unweave.models.evaluation import without_dropout
@@ -30,7 +31,7 @@ from unweave.unlearning.roles import Role
 from unweave.unlearning.rows import ForgetRow
 from unweave.unlearning.steps import SampledStep, StepBatch, collate_part, collate_step, never_sampled, plan_steps
 from unweave.unlearning.stopping import EVERY, EarlyStopping, checked_rows, of_each_kind
-from unweave.unlearning.target import Target, target_loss
+from unweave.unlearning.target import Target, base_target, target_loss
 from unweave.unlearning.unlearned import Unlearned, UnlearnStep
 from unweave.unlearning.view import Reference, StepView
 from unweave.weights.files import summarize
@@ -94,10 +95,14 @@ def carry_out(run: Run, loaded: Loaded, rows: Sequence[ForgetRow]) -> Unlearned:
     pad = loaded.tokenizer.pad_token_id
     before = [measured(loaded.model, own, pad_token_id=pad) for own in looked_at]
     started = time.monotonic()
-    cautions = _said(run, without_effect(run.changed, run.options, method, has_target=bool(run.target)))
+    # Asked before the method prepares, which may merge the adapter away.
+    implied = None if run.target or not method.ends_at_base else _at_base(run, loaded, looked_at[0], before[0].loss)
+    has_target = bool(run.target) or implied is not None
+    cautions = _said(run, without_effect(run.changed, run.options, method, has_target=has_target))
     context = method.prepare(Context(loaded, rows, run.options))
     run.trainable(context.loaded.model)
-    context = replace(context, target=target_loss(run.target, run.options, context.loaded, checked_rows(context)[0]))
+    given = target_loss(run.target, run.options, context.loaded, checked_rows(context)[0])
+    context = replace(context, target=implied if given is None else given)
     if isinstance(method, Edit):
         made: dict[str, Any] = {"history": (), "steps": 0, "planned_steps": 0, "details": _edited(run, method, context)}
         made["tokens"] = sum(len(row.example) for row in rows)
@@ -120,6 +125,14 @@ def carry_out(run: Run, loaded: Loaded, rows: Sequence[ForgetRow]) -> Unlearned:
         **made,
     )
     return replace(result, facts=_facts(run, result, rows))
+
+
+def _at_base(run: Run, loaded: Loaded, forget: Sequence[Example], before: float) -> float | None:
+    """The target where none is given."""
+    found = base_target(run.options, loaded, forget, before=before)
+    if found is not None:
+        progress.say(f"target: {found:.2f} nats a token, which the forget rows have with the adapter off")
+    return found
 
 
 def _edited(run: Run, method: Edit, context: Context) -> dict[str, Any]:
@@ -217,9 +230,9 @@ def _train(run: Run, method: Objective, context: Context) -> dict[str, Any]:
     options, model, rows = run.options, context.loaded.model, context.rows
     plan = Steps(method, context)
     cautions = _said(run, [*method.cautions(context), *plan_cautions(method, plan.planned, rows)])
-    stopping = _early_stopping(run, context)
-    limit = options.stop_loss if options.stop_loss is not None else math.log(vocabulary_size(model))
     noted: list[float] = []
+    stopping = _early_stopping(run, context, noted)
+    limit = options.stop_loss if options.stop_loss is not None else math.log(vocabulary_size(model))
 
     def step_loss(model: nn.Module, step: StepBatch) -> Tensor:
         view = plan.view(model, step)
@@ -285,9 +298,9 @@ def _history(made: LoopResult, noted: Sequence[float]) -> tuple[UnlearnStep, ...
     return tuple(UnlearnStep(number, loss, forget) for number, (loss, forget) in enumerate(pairs, start=1))
 
 
-def _early_stopping(run: Run, context: Context) -> EarlyStopping | None:
+def _early_stopping(run: Run, context: Context, noted: Sequence[float]) -> EarlyStopping | None:
     options = run.options
-    if not options.check_every and not run.target:
+    if not options.check_every and context.target is None:
         return None
     forget, retain = checked_rows(context)
     return EarlyStopping(
@@ -298,6 +311,7 @@ def _early_stopping(run: Run, context: Context) -> EarlyStopping | None:
         pad_token_id=context.loaded.tokenizer.pad_token_id,
         every=options.check_every or EVERY,
         target=context.target,
+        sparing=None if options.check_every or run.target else noted,
         max_retain_increase=options.max_retain_increase,
         fingerprint=run.kept.digest if run.kept else "",
     )

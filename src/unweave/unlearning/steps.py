@@ -17,7 +17,7 @@ from unweave.unlearning.methods.base import Described
 from unweave.unlearning.roles import Role
 from unweave.unlearning.rows import ForgetRow
 
-LEAST_STEPS = 24
+LEAST_STEPS = 60
 """Steps of a run without a number of epochs: of few rows, one epoch would be too few steps to move anything."""
 
 

@@ -18,6 +18,10 @@ from unweave.unlearning.context import Context
 from unweave.unlearning.rows import ForgetRow
 
 EVERY = 5
+
+NEARING = 0.5
+"""Share of a target from which on rows are measured, where steps say how far they are."""
+
 RECORD = "watch.json"
 BEST = "best.safetensors"
 """The parameters of the best step: beside the checkpoints, so that it stays as long as they do."""
@@ -51,6 +55,7 @@ class EarlyStopping:
         target: The loss of the forget rows at which to stop, or `None`.
         max_retain_increase: The growth of the retain rows' loss that counts as divergence.
         fingerprint: Of the run: what another run has seen is not read.
+        sparing: The forget rows' loss in each step made so far, where it says when to measure: from half of the target on. NaN measures.
     """
 
     def __init__(
@@ -65,19 +70,23 @@ class EarlyStopping:
         target: float | None,
         max_retain_increase: float,
         fingerprint: str,
+        sparing: Sequence[float] | None = None,
     ):
         self.model, self.forget, self.retain = model, forget, retain
         self.pad_token_id, self.every, self.target = pad_token_id, every, target
         self.max_retain_increase = max_retain_increase
         self.fingerprint = fingerprint
+        self._sparing = sparing
         self._folder = folder
         self._held: dict[str, Tensor] = {}
         record = folder / RECORD if folder else None
         kept = read_json(record, what="What the run has seen") if record and record.is_file() else {}
         own = kept.get("fingerprint") == fingerprint
         self.points = [Point(**point) for point in kept["points"]] if own else [self._measure(0)]
-        self.best: Point | None = Point(**kept["best"]) if own and kept["best"] else None
+        self.best = Point(**kept["best"]) if own else self.points[0]
         self.reason: str | None = None
+        # A run that goes on has not read its checkpoint yet: this is where it began, whenever it was interrupted.
+        self._start = {name: own.detach().clone() for name, own in self._trained()}
 
     def after_step(self, step: int) -> None:
         """Measure, where it is time.
@@ -85,7 +94,7 @@ class EarlyStopping:
         Args:
             step: Steps made.
         """
-        if step % self.every:
+        if step % self.every or self._far_from_target():
             return
         # A run that goes on makes the steps since its checkpoint again: what was seen of them holds, and what follows from it follows again.
         point = next((point for point in self.points if point.step == step), None)
@@ -100,7 +109,7 @@ class EarlyStopping:
                 self.reason = (
                     f"reached its target at step {step}: the forget rows' loss is {point.forget_loss:.2f} nats a token"
                 )
-            if self.best is None or point.forget_loss > self.best.forget_loss:
+            if point.forget_loss > self.best.forget_loss:
                 self.best = point
                 self._keep()
         if self._folder is None:
@@ -110,9 +119,14 @@ class EarlyStopping:
             {
                 "fingerprint": self.fingerprint,
                 "points": [asdict(one) for one in self.points],
-                "best": asdict(self.best) if self.best else None,
+                "best": asdict(self.best),
             },
         )
+
+    def _far_from_target(self) -> bool:
+        if not self._sparing or self.target is None:
+            return False
+        return all(loss < NEARING * self.target for loss in self._sparing[-self.every :])
 
     def should_stop(self) -> bool:
         """Whether the run has reached its target, or diverged."""
@@ -130,16 +144,19 @@ class EarlyStopping:
         """
         if not diverged and not (self.reason or "").startswith("diverged"):
             return steps
-        if self.best is None:
-            return steps
         with torch.no_grad():
-            held = load_file(self._folder / CHECKPOINTS / BEST) if self._folder else self._held
+            held = self._best_parameters()
             for name, parameter in self._trained():
                 parameter.copy_(held[name])
         return self.best.step
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, own) for name, own in self.model.named_parameters() if own.requires_grad]
+
+    def _best_parameters(self) -> dict[str, Tensor]:
+        if self.best.step == 0:
+            return self._start
+        return load_file(self._folder / CHECKPOINTS / BEST) if self._folder else self._held
 
     def _keep(self) -> None:
         if self._folder is None:

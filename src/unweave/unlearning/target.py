@@ -1,17 +1,24 @@
 """Where forgetting should end: at the loss that the forget rows would have under a model that never saw them."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import StatisticsError, fmean, linear_regression
+from typing import Any
 
 from unweave import progress
 from unweave.data.encoding import Example
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
+from unweave.gradients.passes import frozen_in_evaluation
 from unweave.gradients.scoring import row_losses
+from unweave.models.adapters import switches_off
 from unweave.models.fingerprint import tokenizer_fingerprint
 from unweave.models.model import Model
+from unweave.models.vocabulary import vocabulary_size
 from unweave.unlearning.config import UnlearnOptions
+from unweave.unlearning.outcome import LITTLE
 from unweave.unlearning.stopping import mean_loss
 
 FEWEST = 8
@@ -34,6 +41,55 @@ class Target:
 
     def __bool__(self) -> bool:
         return self.rows is not None or self.loss is not None
+
+
+def base_target(options: UnlearnOptions, loaded: Model, forget: Sequence[Example], *, before: float) -> float | None:
+    """The loss that the forget rows have without the adapter, where that is a place to end.
+
+    Args:
+        options: Whether it is asked for.
+        loaded: The model, before it is changed.
+        forget: The forget rows that will be measured.
+        before: Their loss under the model.
+
+    Returns:
+        Nats a token; `None` where there is no adapter to switch off, where the model finds the rows as unlikely already, and where the base does worse than
+        guessing, so that it says nothing of a model that has learned the task.
+    """
+    model = loaded.model
+    if not options.stop_at_base or not hasattr(model, "peft_config") or not switches_off(model):
+        return None
+    found = loss_at_base(loaded, forget)
+    return found if before + LITTLE < found < math.log(vocabulary_size(model)) else None
+
+
+def loss_at_base(loaded: Model, examples: Sequence[Example]) -> float:
+    """The mean loss of rows with the adapter off.
+
+    Args:
+        loaded: A model with an adapter.
+        examples: The rows.
+
+    Returns:
+        Nats a token.
+    """
+    with adapter_off(loaded.model):
+        return mean_loss(loaded.model, examples, pad_token_id=loaded.tokenizer.pad_token_id)
+
+
+@contextlib.contextmanager
+def adapter_off(model: Any) -> Iterator[None]:
+    """The model without what its adapter has learned, for a while.
+
+    Args:
+        model: A model with an adapter.
+
+    Yields:
+        Nothing.
+    """
+    # PEFT makes an adapter that it puts back on trainable: the outer block undoes that.
+    with frozen_in_evaluation(model), model.disable_adapter():
+        yield
 
 
 def target_loss(target: Target, options: UnlearnOptions, loaded: Model, forget: Sequence[Example]) -> float | None:

@@ -126,7 +126,7 @@ class StepView:
 
     def __init__(self, model: Any, step: StepBatch, reference: Reference, context: Context):
         self.model, self.step, self.reference, self.context = model, step, reference, context
-        self._states: dict[int, TokenStates] = {}
+        self._states: dict[tuple[int, bool], TokenStates] = {}
 
     @cached_property
     def losses(self) -> TokenLosses:
@@ -183,9 +183,7 @@ class StepView:
         Returns:
             The states.
         """
-        if layer not in self._states:
-            self._states[layer] = self._answer_states(layer)
-        return self._states[layer]
+        return self._states_once(layer, before=False)
 
     def reference_answer_states(self, layer: int) -> TokenStates:
         """The same under the model before forgetting, detached.
@@ -197,7 +195,12 @@ class StepView:
             The states, in the order of `answer_states`.
         """
         with self.reference.active():
-            return self._answer_states(layer)
+            return self._states_once(layer, before=True)
+
+    def _states_once(self, layer: int, *, before: bool) -> TokenStates:
+        if (layer, before) not in self._states:
+            self._states[layer, before] = self._answer_states(layer)
+        return self._states[layer, before]
 
     def per_sequence(self, values: list[Float[Tensor, " _"]]) -> TokenLosses:
         """Token values of all groups as if they were losses, so that sums and means by sequence come the same way.

@@ -29,13 +29,16 @@ def states(model, example, layer):
     return (found[0] if isinstance(found, tuple) else found)[0]
 
 
-def distances(scene, *, steering=2.0, seed=0, layer=0):
-    """Of the forget rows' answers from c u, and of the retain rows' from where they were."""
+def distances(scene, *, steering=None, seed=0, layer=0):
+    """Of the forget rows' answers from c u, and of the retain rows' from where they were; c five times each state's own length before where it is not given."""
     drawn = torch.rand(24, generator=torch.Generator().manual_seed(seed)).double()
-    target = steering * drawn / drawn.square().sum().sqrt()
+    direction = drawn / drawn.square().sum().sqrt()
     forget, retain = [], []
     for example in scene.forget:
-        own = states(scene.model, example, layer)[list(example.label_positions)]
+        places = list(example.label_positions)
+        own = states(scene.model, example, layer)[places]
+        lengths = states(scene.earlier, example, layer)[places].detach().norm(dim=1, keepdim=True)
+        target = (5.0 * lengths if steering is None else steering) * direction
         forget.append((own - target).square().mean())
     for example in scene.retain:
         places = list(example.label_positions)

@@ -247,6 +247,8 @@ class Bench:
                 "retain": retain,
                 "output_dir": folder / "unlearned",
                 "adapter_mode": "continue",
+                # Methods are compared at like numbers of steps.
+                "stop_at_base": False,
                 "seed": seed,
                 **(self._steps(method, size) if issubclass(method, Objective) else {}),
                 **files,

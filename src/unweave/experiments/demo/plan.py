@@ -111,6 +111,7 @@ class StagePlan:
             forget_weights=self.folder / "forget_weights.jsonl",
             retain_weights=self.folder / "retain_weights.jsonl",
             adapter_mode="continue",
+            stop_at_base=False,
             epochs=self.config.forget_epochs,
             batch_size=self.config.forget_batch_size,
             learning_rate=self.config.forget_learning_rate,

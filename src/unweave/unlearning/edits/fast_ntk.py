@@ -15,8 +15,6 @@ are the linear models' errors e. The real side is then longer by 2 |cos(e, edit)
 and counts as not moved.)
 """
 
-import contextlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,7 +32,8 @@ from unweave.models.adapters import switches_off
 from unweave.unlearning.applying import apply_edit
 from unweave.unlearning.context import Context
 from unweave.unlearning.edits.problem import parameters_of, problem_of
-from unweave.unlearning.stopping import checked_rows, mean_loss
+from unweave.unlearning.stopping import checked_rows
+from unweave.unlearning.target import adapter_off, loss_at_base
 
 if TYPE_CHECKING:
     from unweave.unlearning.methods.fast_ntk import FastNTK
@@ -191,21 +190,6 @@ def _outputs(problem: Problem, example: Example, outputs: int) -> Vector:
     return torch.stack([part.mean() for part in parts])
 
 
-@contextlib.contextmanager
-def adapter_off(model: Any) -> Iterator[None]:
-    """The model without what its adapter has learned, for a while.
-
-    Args:
-        model: A model with an adapter.
-
-    Yields:
-        Nothing.
-    """
-    # PEFT makes an adapter that it puts back on trainable: the outer block undoes that.
-    with frozen_in_evaluation(model), model.disable_adapter():
-        yield
-
-
 def trapezium(delta: dict[str, Tensor], error: dict[str, Tensor]) -> float:
     """The factor of the edit by which the real step is longer than the linear one.
 
@@ -238,8 +222,6 @@ def _target(context: Context) -> float:
     """The target given, or the loss of the forget rows before anything of them was learned."""
     if context.target is not None:
         return context.target
-    forget, model = checked_rows(context)[0], context.loaded.model
-    with adapter_off(model):
-        before = mean_loss(model, forget, pad_token_id=context.loaded.tokenizer.pad_token_id)
-    progress.say(f"fast-ntk: the target is {before:.2f} nats a token, which the forget rows have with the adapter off")
-    return before
+    found = loss_at_base(context.loaded, checked_rows(context)[0])
+    progress.say(f"fast-ntk: the target is {found:.2f} nats a token, which the forget rows have with the adapter off")
+    return found

@@ -3,11 +3,15 @@
 Foster et al., arXiv 2308.07707: theta_i *= min(lambda F_D / F_F, 1) where F_F > a F_D, the paper's dampening and selection. The paper takes F_D over all
 training rows, of which the forget rows are few. Here few rows stand for the rest: were the forget rows among them, F_F / F_D could not exceed n / n_F, and
 a = 10 would select nothing with fewer than nine rows to keep for each to forget. So F_D is that of the retain rows.
+
+How many parameters pass a differs from model to model. With a target a is lowered until the forget rows reach it, as far as the retain rows stand it.
 """
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from unweave.errors import TrainingError
 from unweave.unlearning.applying import apply_edit
@@ -29,7 +33,7 @@ def dampen(method: "SSD", context: Context) -> dict[str, Any]:
         context: Model and rows.
 
     Returns:
-        The share of parameters that were scaled, and what `apply_edit` gives.
+        The shares of parameters that were selected and scaled, the selection that was taken, and what `apply_edit` gives.
 
     Raises:
         TrainingError: When no parameter is selected, or none of the selected is scaled.
@@ -41,19 +45,25 @@ def dampen(method: "SSD", context: Context) -> dict[str, Any]:
     problems = {name: problem_of(context, method, own) for name, own in rows.items()}
     fisher = {name: diagonal_fisher(own, description=f"ssd, {name} rows") for name, own in problems.items()}
     parameters = parameters_of(problems["retain"])
-    delta, ratios, selected, scaled, count = {}, [], 0, 0, 0
-    for name, parameter in parameters.items():
-        own, other = fisher["forget"][name], fisher["retain"][name]
-        tiny = torch.finfo(own.dtype).tiny
-        chosen = own > method.selection * other
-        factor = (method.dampening * other / own.clamp(min=tiny)).clamp(max=1.0)
-        delta[name] = torch.where(chosen, (factor - 1) * parameter.detach().to(own.dtype), 0.0)
-        ratios.append(own / other.clamp(min=tiny))
-        count += chosen.numel()
-        selected += int(chosen.sum())
-        scaled += int((chosen & (factor < 1)).sum())
-    if not scaled:
-        largest, usual = extreme(ratios, 1.0), extreme(ratios, 1 - USUAL)
+    before = {name: own.detach().clone() for name, own in parameters.items()}
+    ratios = {
+        name: own / fisher["retain"][name].clamp(min=torch.finfo(own.dtype).tiny)
+        for name, own in fisher["forget"].items()
+    }
+
+    def changes(selection: float) -> dict[str, Tensor]:
+        return {
+            name: torch.where(own > selection, (_factor(method, own) - 1) * before[name].to(own.dtype), 0.0)
+            for name, own in ratios.items()
+        }
+
+    def counted(selection: float) -> tuple[int, int]:
+        selected = sum(int((own > selection).sum()) for own in ratios.values())
+        return selected, sum(int(((own > selection) & (_factor(method, own) < 1)).sum()) for own in ratios.values())
+
+    selection, (selected, scaled) = method.selection, counted(method.selection)
+    if not scaled and context.target is None:
+        largest, usual = (extreme(list(ratios.values()), share) for share in (1.0, 1 - USUAL))
         raise TrainingError(
             f"SSD changes no parameter: F_F / F_D is {largest:.3g} at most, {method.selection:g} is asked for to be selected"
             + (
@@ -64,5 +74,23 @@ def dampen(method: "SSD", context: Context) -> dict[str, Any]:
             where="`selection`, `dampening`",
             remedy=f"a selection of {usual:.3g} takes a thousandth of the parameters; the dampening must be below the ratio",
         )
-    applied = apply_edit(context, parameters, delta, name=method.name, first=method.scale, target=None)
-    return {"selected": selected / count, "scaled": scaled / count, **applied}
+    edit: dict[str, Any] = {"name": method.name, "target": context.target}
+    if context.target is None:
+        applied = apply_edit(context, parameters, changes(selection), first=method.scale, **edit)
+    else:
+        # A larger factor is a lower selection: 0 selects nothing.
+        applied = apply_edit(
+            context,
+            parameters,
+            lambda factor: changes(method.selection / factor if factor else math.inf),
+            first=method.scale,
+            **edit,
+        )
+        selection = method.selection / applied["scale"]
+        selected, scaled = counted(selection)
+    count = sum(own.numel() for own in ratios.values())
+    return {"selected": selected / count, "scaled": scaled / count, "selection": selection, **applied}
+
+
+def _factor(method: "SSD", ratio: Tensor) -> Tensor:
+    return (method.dampening / ratio).clamp(max=1.0)

@@ -71,6 +71,11 @@ class Described:
     models: ClassVar[tuple[str, ...]] = ()
 
     @property
+    def ends_at_base(self) -> bool:
+        """Whether it ends, where no target is given, at the loss that the forget rows have with the adapter off (`stop_at_base`)."""
+        return self.takes_target
+
+    @property
     def samples_retain(self) -> bool:
         """Whether retain rows are in its steps: not where it needs none, and not where their part counts nothing."""
         return self.uses_retain

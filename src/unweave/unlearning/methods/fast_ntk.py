@@ -39,6 +39,11 @@ class FastNTK(Edit):
     scaling: Literal["target", "formula", "trapezium"] = "target"
     max_gib: float = 8.0
 
+    @property
+    def ends_at_base(self) -> bool:
+        """Where nothing else says how far to go."""
+        return self.scaling == "target"
+
     def edit(self, context: "Context") -> dict[str, Any]:
         """Solve both regressions and add their difference.
 

@@ -2,6 +2,10 @@
 
 States are those of the answers' tokens. With the prompts', the first token of each row is among them, whose state is hundreds of times as large as any other
 in many models (an attention sink): the loss would be of that one token.
+
+A target that is short beside the states only shortens them, which the next layer's norm takes back. Lengths differ from model to model (155 in the middle of
+SmolLM2-135M; published runs on others have targets of 2 to 20). So the target's length is by default a multiple of the state's own, as in adaptive RMU (Dang
+et al., arXiv 2408.06223).
 """
 
 import re
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
 
     from unweave.unlearning.context import Context
     from unweave.unlearning.view import StepView
+
+ADAPTIVE = 5.0
+"""The target's length by default, as a multiple of the state's own: that of adaptive RMU's published runs."""
 
 TRAINED_LAYERS = 3
 """The layer whose states are looked at, and those below it that are trained with it."""
@@ -39,23 +46,23 @@ class RMU(Balanced):
     Attributes:
         layer: Which layer, from 0, as the model counts them (`layers[7]`, whose states transformers has as `hidden_states[8]`); by default at 7/16 of the
             depth, as layer 7 of 16.
-        steering: c, the length of the target (published runs: 2).
+        steering: c, the length of the target; by default five times that of each token's own state before (adaptive RMU, arXiv 2408.06223).
         retain_loss: `states`: the mean of (h - h before)^2 (the paper). `nll`, `kl`: as of other methods.
     """
 
     name: ClassVar = "rmu"
     summary: ClassVar = "hidden states of forget rows' answers towards a random direction"
-    paper: ClassVar = "Li et al., arXiv 2403.03218 (WMDP)"
+    paper: ClassVar = "Li et al., arXiv 2403.03218 (WMDP); Dang et al., arXiv 2408.06223"
     cost: ClassVar = "two forward passes and one backward pass a step, down to the layers that are trained"
     narrows: ClassVar = True
-    search: ClassVar = {"learning_rate": (1e-4, 2e-4, 4e-4), "steering": (2.0, 10.0)}
+    search: ClassVar = {"learning_rate": (1e-4, 2e-4, 4e-4), "steering": (None, 50.0)}
     defaults: ClassVar = {
         "lora_targets": Default("down_proj", "Modules of the three layers that are trained."),
         "learning_rate": Default(1e-3, "Twice that of methods that train all layers."),
     }
 
     layer: int | None = None
-    steering: float = 2.0
+    steering: float | None = None
     retain_loss: Literal["states", "nll", "kl"] = "states"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
@@ -101,8 +108,12 @@ class RMU(Balanced):
         Returns:
             A scalar.
         """
-        found = step.answer_states(chosen_layer(self, step.model))
-        squares = (found.states - self._target(step).to(found.states.device)).square().mean(dim=-1)
+        layer = chosen_layer(self, step.model)
+        found = step.answer_states(layer)
+        length: float | Tensor | None = self.steering
+        if length is None:
+            length = ADAPTIVE * step.reference_answer_states(layer).states.norm(dim=-1, keepdim=True)
+        squares = (found.states - length * self._direction(step).to(found.states.device)).square().mean(dim=-1)
         return step.masked_mean(found.means(squares), Role.UNWANTED)
 
     def retain_part(self, step: "StepView") -> "Tensor":
@@ -121,15 +132,15 @@ class RMU(Balanced):
         squares = (found.states - step.reference_answer_states(layer).states).square().mean(dim=-1)
         return step.masked_mean(found.means(squares), Role.RETAIN)
 
-    def _target(self, step: "StepView") -> "Tensor":
-        """C u, the same in all steps."""
+    def _direction(self, step: "StepView") -> "Tensor":
+        """U, the same in all steps."""
 
         def make() -> "Tensor":
             import torch
 
             generator = torch.Generator().manual_seed(step.context.options.seed)
             direction = torch.rand(step.model.config.get_text_config().hidden_size, generator=generator)
-            return self.steering * direction / direction.norm()
+            return direction / direction.norm()
 
         return step.context.once("rmu", make)
 

@@ -19,7 +19,7 @@ class SSD(Edit):
         'ssd'
 
     Attributes:
-        selection: a: how much more a parameter must matter to the forget rows.
+        selection: a: how much more a parameter must matter to the forget rows; with a target the value from which it is lowered.
         dampening: lambda: a smaller one scales down more strongly.
     """
 
@@ -29,7 +29,6 @@ class SSD(Edit):
     cost: ClassVar = "one pass of gradients over all rows"
     ignores: ClassVar = ("seed",)
     search: ClassVar = {"selection": (2.0, 5.0, 10.0), "dampening": (0.3, 1.0)}
-    takes_target: ClassVar = False
 
     selection: float = 10.0
     dampening: float = 1.0
