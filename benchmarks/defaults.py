@@ -113,7 +113,7 @@ def main() -> None:
     model = options.model or folder / "model"
     if options.model is None:
         fine_tune(TrainConfig(**ENCODING.__dict__, **TRAINING, data=folder / "train.jsonl", output_dir=model))
-    result = read_json(path, what="The result") if path.is_file() else {"methods": {}}
+    result: dict[str, Any] = read_json(path, what="The result") if path.is_file() else {"methods": {}}
     result |= {
         "command": f"python benchmarks/defaults.py --case {options.case} --threads {options.threads}",
         "environment": environment(), "case": options.case, "rows": ROWS, "forget_rows": FORGOTTEN,
