@@ -36,6 +36,7 @@ from unweave.experiments.demo.config import QUICK, DemoConfig
 from unweave.experiments.demo.plan import StagePlan
 from unweave.files import read_json, write_json
 from unweave.jobs.audit import stored_behaviour
+from unweave.jobs.config import TraceConfig
 from unweave.models.loading import ModelConfig, load
 from unweave.run.folder import environment
 from unweave.stats.ranking import average_precision
@@ -135,7 +136,7 @@ def measure(plan: StagePlan, case: Case, queries: Sequence[Row], recovery: Recov
         )
     )
     opened = GradientStore.open(store)
-    loaded = load(store_model(opened.spec, plan.config))
+    loaded = load(store_model(opened.spec, TraceConfig(store=store)))
     traced = trace_rows(opened, loaded, queries, RetrievalConfig(preconditioner=recovery.preconditioner))
     assert traced.scores is not None, "they were kept"
     scores = traced.scores - mean_products(opened, traced.row_ids) if recovery.centred else traced.scores
