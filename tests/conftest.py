@@ -29,6 +29,7 @@ jaxtyping.install_import_hook(
         # Module by module, since numba can't compile what the hook has wrapped: its kernels stay out.
         *(f"unweave.sketch.{path.stem}" for path in SKETCH.glob("*.py") if path.stem != "__init__"),
         "unweave.attribution",
+        "unweave.finding",
         "unweave.weights",
         "unweave.store",
         "unweave.unlearning.steps",

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     # What editors and type checkers see; the table below is what runs.
     from unweave import weights as weights
     from unweave.attribution.caching import cache_rows as cache_rows
+    from unweave.attribution.collateral import Collateral as Collateral
+    from unweave.attribution.collateral import predict_collateral as predict_collateral
     from unweave.attribution.hits import Hit as Hit
     from unweave.attribution.hits import Hits as Hits
     from unweave.attribution.index import GradientIndex as GradientIndex
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from unweave.data.reading import load_rows as load_rows
     from unweave.data.reading import read_rows as read_rows
     from unweave.evaluation.evaluate import evaluate as evaluate
+    from unweave.finding.rest import find_rest as find_rest
+    from unweave.finding.result import Found as Found
     from unweave.jobs.audit import audit_models as audit_models
     from unweave.jobs.forget import forget_rows as forget_rows
     from unweave.jobs.trace import trace_answers as trace_answers
@@ -58,6 +62,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         "cache_rows": "unweave.attribution.caching",
         "trace_answers": "unweave.jobs.trace",
         "trace_rows": "unweave.attribution.tracing",
+        "find_rest": "unweave.finding.rest",
+        "predict_collateral": "unweave.attribution.collateral",
+        "Collateral": "unweave.attribution.collateral",
+        "Found": "unweave.finding.result",
         "weigh_rows": "unweave.jobs.weigh",
         "forget_rows": "unweave.jobs.forget",
         "audit_models": "unweave.jobs.audit",
