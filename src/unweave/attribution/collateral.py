@@ -122,7 +122,7 @@ def predict_collateral(index: GradientIndex, forget: Any, retain: Any = None) ->
     if retain is not None:
         staying = [row_id for row_id in _ids(index, retain, "retain") if row_id not in set(wanted)]
     if not staying:
-        raise DataError("No row stays.", where="retain", remedy="give rows that are not to be forgotten")
+        raise DataError("No row stays.", where="`retain`", remedy="give rows that are not to be forgotten")
     mean, largest = _products(index, wanted)
     place = {row_id: number for number, row_id in enumerate(everything)}
     chosen = [place[row_id] for row_id in staying]
@@ -150,7 +150,7 @@ def _products(index: GradientIndex, forget: Sequence[str]) -> tuple[Float[np.nda
 def _ids(index: GradientIndex, rows: Any, name: str) -> list[str]:
     given = [rows] if isinstance(rows, str | Row) else list(rows)
     if not given:
-        raise DataError(f"`{name}` has no rows.", where=name, remedy="give one at least")
+        raise DataError(f"`{name}` has no rows.", where=f"`{name}`", remedy="give one at least")
     index.store.require_texts([row for row in given if isinstance(row, Row)])
     ids = list(dict.fromkeys(row if isinstance(row, str) else row.id for row in given))
     index.store.require_rows(ids)

@@ -100,10 +100,10 @@ def find_rest(
     _require_bounds(bounds, signals)
     if isinstance(model, GradientIndex):
         if rows is not None:
-            raise ConfigError("The index has rows of its own.", where="rows", remedy="leave them out")
+            raise ConfigError("The index has rows of its own.", where="`rows`", remedy="leave them out")
         index = model
     elif rows is None:
-        raise ConfigError("A model alone has no rows.", where="rows", remedy="give them, or an index of them")
+        raise ConfigError("A model alone has no rows.", where="`rows`", remedy="give them, or an index of them")
     else:
         index = GradientIndex.build(model, rows)
     search = Search(index, signals, bounds)
@@ -114,16 +114,18 @@ def _require_bounds(bounds: Bounds, signals: Sequence[str]) -> None:
     for name in ("rate", "precision"):
         if not 0 < getattr(bounds, name) <= 1:
             raise ConfigError(
-                f"`{name}` can't be {getattr(bounds, name)}.", where=name, remedy="give a share above 0, up to 1"
+                f"`{name}` can't be {getattr(bounds, name)}.", where=f"`{name}`", remedy="give a share above 0, up to 1"
             )
     for name in ("rounds", "random_rows"):
         if getattr(bounds, name) < 1:
-            raise ConfigError(f"`{name}` can't be {getattr(bounds, name)}.", where=name, remedy="give 1 or more")
+            raise ConfigError(f"`{name}` can't be {getattr(bounds, name)}.", where=f"`{name}`", remedy="give 1 or more")
     if not signals:
-        raise ConfigError("There is nothing to look at.", where="signals", remedy=f"give some of {', '.join(SIGNALS)}")
+        raise ConfigError(
+            "There is nothing to look at.", where="`signals`", remedy=f"give some of {', '.join(SIGNALS)}"
+        )
     for name in signals:
         if name not in SIGNALS:
-            raise ConfigError(f"'{name}' is no signal.", where="signals", remedy=nearest(name, SIGNALS))
+            raise ConfigError(f"'{name}' is no signal.", where="`signals`", remedy=nearest(name, SIGNALS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,13 +182,13 @@ class Search:
         given = [seeds] if isinstance(seeds, str | Row) else list(seeds)
         ids = list(dict.fromkeys(one if isinstance(one, str) else one.id for one in given))
         if not ids:
-            raise DataError("There is no row to begin with.", where="seeds", remedy="give one at least")
+            raise DataError("There is no row to begin with.", where="`seeds`", remedy="give one at least")
         if odd := next((row_id for row_id in ids if row_id not in self.place), None):
-            raise DataError(f"The row '{odd}' is not among the rows.", where="seeds", remedy="give rows of the index")
+            raise DataError(f"The row '{odd}' is not among the rows.", where="`seeds`", remedy="give rows of the index")
         if len(self.rows) - len(ids) < FEWEST:
             raise DataError(
                 f"Only {len(self.rows) - len(ids)} rows are left beside the given ones.",
-                where="seeds",
+                where="`seeds`",
                 remedy=f"give fewer: {FEWEST} others are needed to hold them against",
             )
         return [self.place[row_id] for row_id in ids]
