@@ -113,6 +113,12 @@ WRITING = {
         "request rollback one --ledger ledger --quiet", (("done", "ledger"), ("ledger.key", "ledger.key"), ("done-store", "store")), codes=(0, 1)
     ),
     "request cancel": Writing("request cancel one --ledger ledger --quiet", LEDGER, codes=(0, 1)),
+    "fix": Writing(
+        "fix --model {world}/adapter --data {world}/case/train.jsonl --prompt hello --bad world --store store --decisions {world}/decisions.jsonl "
+        f"--output-dir out --method ga --target-loss 0.1 --margin 9 --retain-rows 8 --test-rows 8 --probe-rows 1 --max-new-tokens 2 {TINY}",
+        (("store", "store"),),
+        codes=(0, 3, 4),
+    ),
     "store delete": Writing("store delete store --rows {world}/case/forget.jsonl", (("store", "store"),)),
     "store compact": Writing("store compact store", (("deleted", "store"),)),
     "store merge": Writing("store merge merged --sources {world}/left {world}/right"),
@@ -222,6 +228,7 @@ def build(folder: Path) -> World:
     shard.unlink()  # its own file: it is linked to those of the other stores
     shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     write_rows(world / "task.jsonl", [{"instruction": f"add {i}", "response": f"{i} yes"} for i in range(4)])
+    write_rows(world / "decisions.jsonl", [{"id": row_id, "decision": "forget"} for row_id in ids[:2]])
     columns = {
         "id": ids,
         "line": list(range(1, len(ids) + 1)),

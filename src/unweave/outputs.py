@@ -64,6 +64,13 @@ WRITES: dict[str, Writes] = {
     "audit": Writes(
         ("metrics.json", "audit.html", "retrained_logits.bin"), ("evidence.*.json", "attacks.*.json", "paraphrases.json")
     ),
+    "fix": Writes(
+        (
+            "fix.json", "fix.html", "trace.html", "decisions.jsonl", "agreed.json", "request.json", "retain.jsonl", "clean.jsonl", "forget.jsonl",
+            "others.jsonl", "ledger.key", "ledger/**/*",
+        ),
+        (*(f"{step}.json" for step in ("answer", "trace", "found", "collateral", "choice", "asked")), *_below("store", STORE), "audit/*"),
+    ),
     "audit influence": Writes(("influence.json",), ("retraining/*.json", "controls/*.json")),
     "audit tofu": Writes(("eval_log_aggregated.json", "scores.json")),
     "bench forgetting": Writes(

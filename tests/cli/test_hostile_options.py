@@ -79,6 +79,7 @@ COMMANDS = {
     "value report": "--data ROWS --values VALUES --output OUT.html",
     "weigh": "--forget-rows ROWS --store STORE --output OUT.jsonl",
     "forget": "--model BASE --forget ROWS --retain ROWS --output-dir OUT",
+    "fix": "--model BASE --data ROWS --prompt p --output-dir OUT",
     "list": "methods",
     "completion": "bash",
     "audit": "--before BASE --after BASE --output-dir OUT",

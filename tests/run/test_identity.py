@@ -23,6 +23,8 @@ from unweave.experiments.demo.config import DemoConfig
 from unweave.experiments.demo.pipeline import demo_inputs
 from unweave.experiments.influence.config import InfluenceAuditConfig
 from unweave.experiments.influence.stage import influence_inputs
+from unweave.fixing.config import FixConfig
+from unweave.fixing.job import fix_inputs
 from unweave.jobs.audit import audit_inputs
 from unweave.jobs.forget import forget_inputs
 from unweave.jobs.value_curve import curve_inputs
@@ -108,6 +110,15 @@ KEPT = {
         bench_inputs,
         {**FOLDER, "case": Path("case"), "tofu": Path("tofu"), "model": "adapter", "retrained": "other", "store": Path("store")},
         (*MODEL, *CASE, *STORE, "other/adapter_model.safetensors", "tofu/forget10_perturbed.json"),
+    ),
+    "fix": (
+        FixConfig,
+        fix_inputs,
+        {
+            **FOLDER, **ROWS, "model": "adapter", "prompt": "hello", "trace_model": "other", "retrained": "third", "retain": Path("forget.jsonl"),
+            "decisions": Path("task.jsonl"),
+        },
+        (*MODEL, "other/adapter_model.safetensors", "third/adapter_model.safetensors", "rows.jsonl", "forget.jsonl"),
     ),
     "demo": (
         DemoConfig,

@@ -10,6 +10,7 @@ from unweave.attribution.groups import GroupSum, sums_by
 from unweave.attribution.overlap import Overlap, has_both
 from unweave.attribution.result import TraceResult
 from unweave.attribution.retrieval import RankedRow
+from unweave.attribution.scale import Scale
 from unweave.data.rows import Row
 from unweave.errors import MissingExtraError
 from unweave.lazy import resolve
@@ -115,6 +116,11 @@ class Hits(Sequence[Hit]):
     def stands_out(self) -> bool | None:
         """Whether the best rows stand apart from the tail of all rows, by the test of gaps of `Scale.stands_out`; `None` where that can't be said."""
         return self._result.scales[0].stands_out()
+
+    @property
+    def scale(self) -> Scale:
+        """What the influence of a row is held against."""
+        return self._result.scales[0]
 
     @property
     def against(self) -> str | None:

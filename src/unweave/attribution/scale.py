@@ -74,6 +74,18 @@ class Scale:
         """
         return (influence - self.median) / self.sigma if self.sigma > 0 else None
 
+    def apart(self) -> int | None:
+        """How many of the best rows lie above the gap that the test of `stands_out` finds.
+
+        Returns:
+            0 where it finds none; `None` where it can't be said.
+        """
+        found = self.stands_out()
+        if not found:
+            return None if found is None else 0
+        above = np.asarray(self.top[: GROUP + 1]) - self.median
+        return 1 + int((np.arange(1, len(above)) * np.log(above[:-1] / above[1:])).argmax())
+
     def stands_out(self) -> bool | None:
         """Whether the best rows stand apart from the tail of all rows, by a test of gaps at 5 percent.
 

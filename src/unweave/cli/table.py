@@ -99,6 +99,13 @@ TABLE: dict[str, Command] = {
         show=f"{_SHOW}.trace:show",
         as_json=f"{_SHOW}.trace:as_json",
     ),
+    "fix": Command(
+        about="from a bad answer to a model without it: trace, find the rest, forget, audit",
+        config="unweave.fixing.config:FixConfig",
+        job="unweave.fixing.job:fix",
+        show=f"{_SHOW}.fix:show",
+        code=f"{_SHOW}.fix:code",
+    ),
     "value score": Command(
         about="value candidate rows for tasks",
         config=f"{_VALUE}.config:ScoreConfig",

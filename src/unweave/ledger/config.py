@@ -119,6 +119,7 @@ class RunConfig(ReadingConfig):
         max_minutes: No attempt is begun that would end later than this.
         weights: How rows are weighed; anything but `uniform` needs a store that holds the rows to forget and to retain. `signed` is not offered: a request
             forgets the rows that it names, and no others.
+        retain: A file of rows whose behaviour must stay, rows of the data, in place of sampled ones.
         retain_rows: Rows whose behaviour must stay, sampled from the data by the request's id.
         test_rows: Further rows, on which the change of everything else is measured.
         max_length: The longest sequence, in tokens. By default the training's, or what the unlearning config says; where there is neither, as long as the
@@ -147,6 +148,7 @@ class RunConfig(ReadingConfig):
     weights: PositiveMethod = "uniform"
     target_loss: float | None = None
     max_minutes: float = 60.0
+    retain: Path | None = None
     retain_rows: int = 128
     test_rows: int = 64
     max_length: int | None = None

@@ -18,6 +18,9 @@ from unweave.ledger.tried import chosen_attempt
 from unweave.run.identity import identity_digest, versions
 from unweave.run.inputs import of_named_model, of_path, of_rows
 
+PATHS = "forget_config", "holdout", "retain", "replay"
+"""Options of a run that are paths."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -110,6 +113,7 @@ class Job:
             "forget_config": of_path(self.config.forget_config).content,
             "holdout": of_path(self.config.holdout).content,
             "replacement": of_path(replacement).content,
+            **({"retain": of_path(self.config.retain).content} if self.config.retain else {}),
             **versions(),
         }
 
@@ -154,7 +158,7 @@ def recorded_config(options: dict[str, Any], **changes: Any) -> RunConfig:
     Returns:
         The config.
     """
-    paths = {name: Path(options[name]) if options[name] else None for name in ("forget_config", "holdout", "replay")}
+    paths = {name: Path(options[name]) if options.get(name) else None for name in PATHS}
     return RunConfig(**{**options, **paths, "stores": tuple(options.get("stores", ())), **changes})
 
 

@@ -199,6 +199,7 @@ def options_of(job: Job) -> dict[str, Any]:
         "forget_config": of_path(config.forget_config).content,
         "holdout": of_path(config.holdout).content,
         "replacement": of_path(Path(job.request.replacement)).content if job.request.replacement else None,
+        "retain": of_path(config.retain).content,
     }
     if config.forget_config is not None and config.method != RETRAIN:
         own = load_yaml(config_of(config.method), config.forget_config, command="forget")

@@ -89,7 +89,9 @@ def run_request(config: RunConfig, *, steps: Steps | None = None) -> dict[str, A
         return _replay(ledger, config)
     # Whoever verifies the request later may stand in another folder.
     named = {
-        name: path.resolve() for name in ("forget_config", "holdout") if (path := getattr(config, name)) is not None
+        name: path.resolve()
+        for name in ("forget_config", "holdout", "retain")
+        if (path := getattr(config, name)) is not None
     }
     config = replace(config, **named)
     if config.method == AUTO and config.forget_config is not None:

@@ -9,7 +9,7 @@ from unweave import progress
 from unweave.data.copies import Copy, find_copies
 from unweave.data.remembered import read_beside
 from unweave.data.rows import Row
-from unweave.errors import ConfigError
+from unweave.errors import ConfigError, DataError
 from unweave.ledger.job import Job
 from unweave.train.recipe import read_recipe
 
@@ -97,6 +97,31 @@ def held_out_rows(job: Job) -> list[Row]:
     if job.config.holdout is None:
         return []
     return job.ledger.named(read_beside(job.config.holdout, job.config, job.ledger.reading()).rows)
+
+
+def retained_rows(job: Job, ids: Collection[str], *, apart: Collection[str]) -> list[str]:
+    """The rows to keep that a file names.
+
+    Args:
+        job: The request.
+        ids: All rows of the data.
+        apart: Rows that may not be among them: those to test on, and copies of the rows to forget.
+
+    Returns:
+        Their ids; without those of any request.
+
+    Raises:
+        DataError: When the file names a row that is not in the data.
+    """
+    assert job.config.retain is not None, "there is such a file"
+    named = [row.id for row in job.ledger.named(read_beside(job.config.retain, job.config, job.ledger.reading()).rows)]
+    if odd := next((row_id for row_id in named if row_id not in ids), None):
+        raise DataError(
+            f"The row '{odd}' to keep is not in the data.", where=str(job.config.retain), remedy="give rows of the data"
+        )
+    requests = job.ledger.requests(until=job.begin).values()
+    requested = {row_id for other in requests if other.holds_rows for row_id in other.rows}
+    return [row_id for row_id in dict.fromkeys(named) if row_id not in requested.union(apart)]
 
 
 def _sizes(job: Job, others: int, *, report: bool) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from unweave.ledger.measuring import MEASURED_AFTER, load_to_measure, measured_b
 from unweave.ledger.price import AUTO, RETRAIN
 from unweave.ledger.probing import of_criterion, probed, require_generated
 from unweave.ledger.reach import reach
-from unweave.ledger.sampling import held_out_rows, sampled_rows, staying_copies
+from unweave.ledger.sampling import held_out_rows, retained_rows, sampled_rows, staying_copies
 from unweave.ledger.tokens import MEASURED, choose_encoding, encoding_of, lost_rows, require_all
 from unweave.store.maintenance import compact_store
 from unweave.store.store import GradientStore
@@ -51,7 +51,10 @@ def prepare(job: Job) -> dict[str, Path]:
             where="`method`",
             remedy=f"use one of: {', '.join(able(job.request.kind))}",
         )
-    retain, test = sampled_rows(job, list(rows), copies={copy.row_id for copy in staying_copies(job)}, report=True)
+    copies = {copy.row_id for copy in staying_copies(job)}
+    retain, test = sampled_rows(job, list(rows), copies=copies, report=True)
+    if config.retain is not None:
+        retain = retained_rows(job, rows, apart=copies.union(test))
     replacement = _replacement(job)
     forget = [rows[row_id] for row_id in job.request.rows]
     if job.request.kind == "correction":
