@@ -1,6 +1,5 @@
 """What is to be forgotten: asked on a terminal, taken as proposed, or read from a file that somebody has edited."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,11 +79,6 @@ def read_decisions(path: Path, rows: Mapping[str, Row]) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def on_terminal() -> bool:
-    """Whether there is somebody to ask."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
-
-
 def ask(why: Mapping[str, str], rows: Mapping[str, Row]) -> bool:
     """Show the proposals, and ask whether they are to be forgotten.
 
@@ -101,7 +95,7 @@ def ask(why: Mapping[str, str], rows: Mapping[str, Row]) -> bool:
     ]
     header = ["row", "prompt", "completion", "why"]
     terminal.print_table(f"{len(lines)} rows to forget", header, lines, text_columns=header)
-    return input(f"Forget these {len(lines)} rows? [y/N] ").strip().casefold() in ("y", "yes")
+    return terminal.ask(f"Forget these {len(lines)} rows?")
 
 
 def require_few(count: int, *, yes: bool, max_rows: int | None) -> None:
@@ -118,14 +112,14 @@ def require_few(count: int, *, yes: bool, max_rows: int | None) -> None:
     if yes and max_rows is None:
         raise ConfigError(
             "To forget rows and ask nobody needs a bound.",
-            where="max_rows",
+            where="`max_rows`",
             remedy="give the most rows that may be forgotten",
         )
     if max_rows is not None and not yes:
-        raise ConfigError("The bound is that of `yes`.", where="max_rows", remedy="add --yes, or leave it out")
+        raise ConfigError("The bound is that of `yes`.", where="`max_rows`", remedy="add `yes`, or leave it out")
     if max_rows is not None and count > max_rows:
         raise ConfigError(
             f"{count} rows are proposed, and {max_rows} may be forgotten.",
-            where="max_rows",
-            remedy="raise it, or decide row by row with --decisions",
+            where="`max_rows`",
+            remedy="raise it, or decide row by row with `decisions`",
         )

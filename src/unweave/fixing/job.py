@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from unweave import progress
+from unweave import progress, terminal
 from unweave.attribution.collateral import predict_collateral
 from unweave.attribution.index import GradientIndex
 from unweave.attribution.model import store_model
@@ -71,7 +71,7 @@ def fix(config: FixConfig) -> dict[str, Any]:
     """
     decisions.require_few(0, yes=config.yes, max_rows=config.max_rows)
     if config.yes and config.decisions is not None:
-        raise ConfigError("Rows are decided on twice.", where="yes, decisions", remedy="leave one of them out")
+        raise ConfigError("Rows are decided on twice.", where="`yes`, `decisions`", remedy="leave one of them out")
     config = recorded(config, config.output_dir)
     config = dated(config, tokenizer_of(ModelConfig(model=config.model)), config.model)
     run = RunFolder(config.output_dir, "fix", config, inputs=fix_inputs(config))
@@ -143,7 +143,7 @@ class _Fix:
             if strange := sorted(store.names() - set(self.rows)):
                 raise StoreError(
                     f"The store holds {len(strange)} rows that are not in the data, such as '{strange[0]}'.",
-                    where="store",
+                    where="`store`",
                     remedy="give the store of this data, or leave it out",
                 )
             return GradientIndex(store, load(store_model(store.spec, _OnDevice(self.config.device))))
@@ -196,12 +196,12 @@ class _Fix:
         if chosen is None:
             return self._end(result, WAITING)
         if not chosen:
-            raise DataError("No row is to be forgotten.", where="decisions", remedy="mark one at least with forget")
+            raise DataError("No row is to be forgotten.", where="`decisions`", remedy="mark one at least with forget")
         if 2 * len(chosen) > len(self.rows):
             raise DataError(
                 f"{len(chosen)} of {len(self.rows)} rows are to be forgotten: too few would be left to keep and to test on.",
-                where="decisions",
-                remedy="decide row by row with --decisions",
+                where="`decisions`",
+                remedy="decide row by row with `decisions`",
             )
         harm = self._step("collateral", lambda: self._collateral(chosen), of={"forget": chosen})
         choice = self._step("choice", lambda: self._choose(chosen), of={"forget": chosen})
@@ -273,7 +273,7 @@ class _Fix:
             return list(why)
         if not path.is_file():
             decisions.write_decisions(path, why, self.rows)
-        if decisions.on_terminal() and decisions.ask(why, self.rows):
+        if terminal.can_ask() and decisions.ask(why, self.rows):
             write_json(agreed, {"identity": digest})
             return list(why)
         return None
