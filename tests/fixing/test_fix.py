@@ -133,7 +133,7 @@ def test_nobody_is_asked_within_a_bound_only(world, tmp_path, capsys):
         (["--yes", "--max-rows", 0], "and 0 may be forgotten"),
     ):
         code, errors = main(words(world, tmp_path / "out", *more)), capsys.readouterr().err
-        assert code == 1, errors
+        assert code == 2, errors
         assert said in errors
     assert not (tmp_path / "out/ledger").exists()
 
