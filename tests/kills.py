@@ -291,7 +291,7 @@ NUMBER = re.compile(r"\b[0-9a-f]{32}\b|\d+(\.\d+)?")
 CLOCKS = (
     r".*\.jsonl?: (.*\.)?(seconds|minutes|rows_per_second|started)(\..*)?",
     # The journal has the time of each event in its hash, the certificate names the event with which its run began, and both hold digests of files with times.
-    r".*certificate\.json: (ledger\.event|model\.after\.digest)",
+    r".*certificate\.json: (ledger\.event|model\.after\.digest|request\.added)",
     r".*(ledger\.db|certificate\.json): .*\b(certificate|page|measured|criteria|(certificate|measured\.before|criteria|attempts|run|result)\.json"
     r"|certificate\.html|README\.md)(\..*)?",
 )
