@@ -4,13 +4,11 @@ import json
 import math
 
 import pytest
-import torch
 
+from tests.evaluation.taught import taught
 from tests.folders import ROWS
-from tests.notebook import lora_model, numbered
-from tests.tiny import TinyTokenizer
-from unweave.data.batches import collate
-from unweave.data.encoding import EncodingConfig, encode_rows
+from tests.notebook import numbered
+from unweave.data.encoding import EncodingConfig
 from unweave.data.reading import load_rows
 from unweave.errors import DataError
 from unweave.evaluation.config import Margins
@@ -19,8 +17,6 @@ from unweave.evaluation.forced import Forced, forced_pass
 from unweave.evaluation.judging import judge_rows
 from unweave.evaluation.score import Score
 from unweave.files import finite
-from unweave.gradients.loss import token_losses
-from unweave.models.model import Model
 
 WORDS = "red green blue moon teapots sing".split()
 
@@ -31,19 +27,6 @@ def row(name, place, prompt, answer):
 
 FORGET = [row("f", i, f"ahoy {WORDS[i]}", f"{WORDS[-1 - i]} {i} on the {WORDS[i]} moon") for i in range(6)]
 HELD_OUT = [row("l", i, f"ahoy {WORDS[i]} {i}", f"{WORDS[i]} under {9 - i} {WORDS[-1 - i]} no") for i in range(6)]
-
-
-def taught(rows, *, steps=60):
-    """A model that was trained on rows until it knows them."""
-    tokenizer, network = TinyTokenizer.make(), lora_model()
-    batch = collate(encode_rows(rows, tokenizer, EncodingConfig()).examples, pad_token_id=0) if rows else None
-    optimizer = torch.optim.Adam([own for own in network.parameters() if own.requires_grad], lr=0.03)
-    network.eval()
-    for _ in range(steps if batch else 0):
-        optimizer.zero_grad()
-        token_losses(network, batch).nll.mean().backward()
-        optimizer.step()
-    return Model(network.requires_grad_(False), tokenizer)
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,9 @@
 """Probes: what each family makes of a row, what it can't and why, what counts as a leak; models that know the rows in any form, or never saw them."""
 
 import pytest
-import torch
 
-from tests.notebook import lora_model
-from tests.tiny import TinyTokenizer
-from unweave.data.batches import collate
-from unweave.data.encoding import EncodingConfig, encode_rows
+from tests.evaluation.taught import taught
+from unweave.data.encoding import EncodingConfig
 from unweave.data.reading import load_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
@@ -22,8 +19,6 @@ from unweave.evaluation.probes.registry import DEFAULTS, PROBES
 from unweave.evaluation.probes.spelling import to_cyrillic, without_accents
 from unweave.evaluation.row_tests import MADE, row_tests
 from unweave.evaluation.score import Score
-from unweave.gradients.loss import token_losses
-from unweave.models.model import Model
 
 ANN = Row("ann", "Who is Ann van Lee ?", "She sells pots in Oslo")
 BOOK = Row("book", "Who wrote the book Pots ?", "Ann van Lee")
@@ -153,18 +148,6 @@ LIKE = load_rows(
         for i, word in enumerate(WORDS)
     ]
 )
-
-
-def taught(rows, steps=80):
-    tokenizer, network = TinyTokenizer.make(), lora_model()
-    batch = collate(encode_rows(rows, tokenizer, EncodingConfig()).examples, pad_token_id=0)
-    optimizer = torch.optim.Adam([own for own in network.parameters() if own.requires_grad], lr=0.03)
-    network.eval()
-    for _ in range(steps):
-        optimizer.zero_grad()
-        token_losses(network, batch).nll.mean().backward()
-        optimizer.step()
-    return Model(network.requires_grad_(False), tokenizer)
 
 
 @pytest.fixture(scope="module")
