@@ -14,6 +14,7 @@ from unweave.experiments.bench.config import ForgettingBenchConfig
 from unweave.experiments.case import MakeCaseConfig
 from unweave.experiments.demo.config import DemoConfig
 from unweave.experiments.influence.config import InfluenceAuditConfig
+from unweave.fixing.config import FixConfig
 from unweave.jobs.config import DoctorConfig, TraceConfig
 from unweave.jobs.store import DeleteRowsConfig, MergeConfig
 from unweave.ledger.config import AddConfig, ListConfig, RunConfig, UndoConfig, VerifyConfig
@@ -30,7 +31,7 @@ READ_ROWS = [
     AuditConfig, InfluenceAuditConfig, AddConfig, RunConfig, DeleteRowsConfig, MakeCaseConfig, *(config_of(get_method(name)) for name in METHODS),
 ]  # fmt: skip
 """The options of every command that reads rows that unweave did not write itself."""
-OTHERS = [ListConfig, UndoConfig, VerifyConfig, TofuConfig, TofuLogConfig]
+OTHERS = [FixConfig, ListConfig, UndoConfig, VerifyConfig, TofuConfig, TofuLogConfig]
 OTHERS += [ForgettingBenchConfig, DemoConfig, ReportConfig, MergeConfig, Common, Overwriting, Planned]
 ARGUMENT = re.compile(r"`([a-z][a-z0-9_.]*)`")
 OPTION = re.compile(r"(?<![\w-])--[a-z\0]")
@@ -45,6 +46,7 @@ WRITTEN_OUT = {
     "jobs/listing.py": "command lines, as the list of names shows them",
     "experiments/demo/plan.py": "the command lines that the demo's page shows",
     "experiments/demo/stages.py": "the command lines that the demo's page shows",
+    "fixing/job.py": "the command line that goes on with edited decisions",
     "ledger/certificate.py": "the command lines by which a certificate is verified and replayed",
 }
 """Files that make command lines: the only ones where an option is written out, and why."""
@@ -112,8 +114,8 @@ def named_arguments(path, *keywords):
 
 
 OF_PYTHON_ALONE = {
-    "args", "args.gradient_accumulation_steps", "at", "base", "candidates", "in_place", "losses", "n", "options", "processes", "stable", "table",
-    "trigger_families", "weights.retain",
+    "args", "args.gradient_accumulation_steps", "at", "base", "candidates", "in_place", "losses", "n", "options", "processes", "rows", "seeds",
+    "signals", "stable", "table", "trigger_families", "weights.retain",
 }  # fmt: skip
 """Arguments of the library, and a key of a file, that no command has as an option by this name."""
 

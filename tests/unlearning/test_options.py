@@ -132,6 +132,10 @@ WHAT_IS_READ = {
 """Which rows and which model, and where it is computed: no options of forgetting; each has its own tests (data/, models/, test_identity)."""
 
 
+OF_BASES = {"stop_at_base"}
+"""What needs a base that does better than guessing (test_stop_at_base)."""
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("options")
@@ -205,7 +209,7 @@ def test_a_shared_option_changes_a_run(world, tmp_path, first, option):
 
 
 def test_no_shared_option_is_left_out():
-    assert {*SHARED, *WHAT_IS_READ} == COMMON
+    assert {*SHARED, *WHAT_IS_READ, *OF_BASES} == COMMON
 
 
 @pytest.mark.parametrize("method", TRAINED)

@@ -111,7 +111,7 @@ def test_the_first_step_of_a_run_on_an_adapter_with_dropout(poisoned, tmp_path, 
         return made[-1]
 
     monkeypatch.setattr(running, "run_loop", kept)
-    options = {"alpha": 1e-12} if method == "npo" else {"gamma": 1e-12}
+    options = {"alpha": 1e-12} if method == "npo" else {"gamma": 1e-15}
     config = settings(poisoned, tmp_path, config_of(method), epochs=0.5, learning_rate=1e-3, **options)
     forget_rows(config, loaded=with_dropout(load(config)))
     assert made[0].losses[0] == pytest.approx(expected, rel=1e-5, abs=1e-9)

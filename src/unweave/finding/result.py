@@ -84,8 +84,6 @@ class Found(Sequence[Proposal]):
         >>> found = uw.find_rest(uw.GradientIndex.build(model, many, dimension=4096), seeds=[many[6], many[14]])
         >>> sorted(one.row.id for one in found if one.why.similarity == 1.0)
         ['m22', 'm30', 'm38', 'm46']
-        >>> found.missed.in_words()[:36]
-        'how many were missed can't be said: '
 
     Attributes:
         seeds: Ids of the given rows.

@@ -233,6 +233,9 @@ def _train(run: Run, method: Objective, context: Context) -> dict[str, Any]:
     noted: list[float] = []
     stopping = _early_stopping(run, context, noted)
     limit = options.stop_loss if options.stop_loss is not None else math.log(vocabulary_size(model))
+    if options.stop_loss is None and stopping is not None and stopping.points[0].forget_loss > limit:
+        # Rows that begin above it have not diverged by staying there.
+        limit = math.inf
 
     def step_loss(model: nn.Module, step: StepBatch) -> Tensor:
         view = plan.view(model, step)

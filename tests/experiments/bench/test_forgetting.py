@@ -86,8 +86,8 @@ def test_tests_are_split_and_the_search_sees_one_part_only(config):
 
 def test_weights_are_searched_alike_and_spaces_name_real_options(config):
     bench = Bench(config)
-    assert bench.settings("rapidun+rapidun") == bench.settings("rapidun+random")
-    assert len(bench.settings("npo")) == config.trials
+    assert bench.candidates("rapidun+rapidun") == bench.candidates("rapidun+random")
+    assert len(bench.candidates("npo")) == config.trials
     for method in available().values():
         assert set(method.search) <= set(config_of(method).__dataclass_fields__), method.name
 
@@ -174,11 +174,13 @@ def test_a_comparison_on_tofu(config, tmp_path):
 
 def test_a_search_goes_from_the_strongest_setting_down(config):
     bench = Bench(replace(config, trials=5))
-    rates = [trial["learning_rate"] for trial in bench.settings("npo")]
+    rates = [trial["learning_rate"] for trial in bench.candidates("npo")]
     ladder = NPO.search["learning_rate"]
     assert rates == [*reversed(ladder), *list(reversed(ladder))[:2]]
-    assert len({tuple(trial.items()) for trial in bench.settings("npo")}) == 5
-    assert bench.settings("retrain") == [{}], "what has nothing to choose is not tried"
-    assert all("descent" in trial for trial in bench.settings("rapidun+signed"))
+    assert len({tuple(trial.items()) for trial in bench.candidates("npo")}) == 5
+    assert bench.candidates("retrain") == [{}], "what has nothing to choose is not tried"
+    assert all("descent" in trial for trial in bench.candidates("rapidun+signed"))
     bench.under_test.has_clean_answers = False
-    assert [trial["ascent"] for trial in bench.settings("rapidun+signed")] == [16.0, 4.0, 1.0], "nothing to descend on"
+    assert [trial["ascent"] for trial in bench.candidates("rapidun+signed")] == [16.0, 4.0, 1.0], (
+        "nothing to descend on"
+    )
