@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from tests.tiny import VOCABULARY, TinyTokenizer
+from tests.tiny import VOCABULARY, TinyTokenizer, in_float64
 from unweave.models.quiet import quiet_transformers
 
 PLAIN = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -90,7 +90,7 @@ def build(name: str, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
         special = {}
     config = AutoConfig.for_model(kind, **special | options)
     with quiet_transformers():
-        return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="eager").eval()
+        return in_float64(AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="eager").eval())
 
 
 def save(name: str, folder: Path) -> Path:

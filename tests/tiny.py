@@ -1,5 +1,7 @@
 """Tiny models of several architectures with fixed weights, a word-level tokenizer, and rows for them."""
 
+import sys
+import types
 import warnings
 
 import torch
@@ -34,6 +36,52 @@ CONFIGS = {
 }  # fmt: skip
 
 
+class _Wide:
+    """torch, with float64 in the place of float32."""
+
+    float32 = torch.float64
+
+    def __getattr__(self, name):
+        return getattr(torch, name)
+
+
+def in_float64(model):
+    """Have a float64 model's attention in float64 too.
+
+    transformers computes the softmax of eager attention in float32, whatever the model's dtype is. On a processor where the same row rounds differently in
+    another batch (without AVX-512), gradients of one row then differ by 1e-7 from one batch to another.
+    """
+    for name in {type(module).__module__ for module in model.modules()}:
+        home = sys.modules[name]
+        own = getattr(home, "eager_attention_forward", None)
+        if own is None or hasattr(own, "narrow"):
+            continue
+        home.eager_attention_forward = _by_dtype(own)
+    for module in model.modules() if next(model.parameters()).dtype == torch.float64 else ():
+        # Bloom has its attention in a class of its own.
+        own = type(module).forward
+        if {"softmax", "float32"} <= set(getattr(own, "__code__", _by_dtype.__code__).co_names):
+            module.forward = types.MethodType(_wide(own), module)
+    return model
+
+
+def _wide(narrow):
+    space = {**narrow.__globals__, "torch": _Wide()}
+    found = types.FunctionType(narrow.__code__, space, narrow.__name__, narrow.__defaults__, narrow.__closure__)
+    found.__kwdefaults__ = narrow.__kwdefaults__
+    return found
+
+
+def _by_dtype(narrow):
+    wide = _wide(narrow)
+
+    def attend(module, query, *args, **options):
+        return (wide if query.dtype == torch.float64 else narrow)(module, query, *args, **options)
+
+    attend.narrow = narrow
+    return attend
+
+
 def tiny_model(kind, *, dtype=torch.float64, attention="eager", lora=False, checkpointing=False):
     """A model with random weights from a fixed seed; with LoRA, both factors are random, so that both have gradients."""
     torch.manual_seed(7)
@@ -57,6 +105,7 @@ def tiny_model(kind, *, dtype=torch.float64, attention="eager", lora=False, chec
             model = get_peft_model(model, lora_config, autocast_adapter_dtype=False)
         if checkpointing:
             model.gradient_checkpointing_enable()
+    in_float64(model)
     return model.eval() if not checkpointing else model.train()
 
 
