@@ -20,7 +20,7 @@ from unweave.weights.controls import loreun_weights, permuted_weights
 from unweave.weights.files import read_weights, summarize, write_weights
 from unweave.weights.influence_files import blocks_from_files
 from unweave.weights.mapping import rapidun_weights
-from unweave.weights.signed import belonging, left_out_predictions, signed_weights
+from unweave.weights.signed import belonging, labels_of, regress, signed_weights
 
 
 def result_file(path, matrix, *, ties=False):
@@ -330,7 +330,9 @@ def test_left_out_predictions_are_those_of_refitting():
         kept = [index for index in range(12) if index != left]
         solution = np.linalg.solve(kernel[np.ix_(kept, kept)] + 0.7 * np.eye(11), labels[kept])
         expected.append(kernel[left, kept] @ solution)
-    assert left_out_predictions(kernel, 4, ridge=0.7) == pytest.approx(np.array(expected))
+    assert regress(kernel, labels_of(np.arange(len(kernel)) < 4), ridge=0.7).predictions == pytest.approx(
+        np.array(expected)
+    )
 
 
 def test_rows_that_belong_are_found_at_about_the_precision_asked_for():

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from unweave.weights.signed import Regression, labels_of, regress
+
 RIDGE = 1.0
 """As that of signed weights, in a kernel with a unit diagonal."""
 BELOW = 0.15865525393145707
@@ -17,20 +19,14 @@ BELOW = 0.15865525393145707
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
-    """A regression of "belongs" on rows.
+class Fit(Regression):
+    """A regression of "belongs" on rows, on a weighted sum of kernels.
 
     Attributes:
         weights: Of the kernels; they sum to 1.
-        predictions: For each row, from all others.
-        duals: What each row adds to a prediction, times its kernel with the predicted row.
-        inverse: (K + ridge I)^-1, K the weighted sum of the kernels.
     """
 
     weights: Float[np.ndarray, " s"]
-    predictions: Float[np.ndarray, " m"]
-    duals: Float[np.ndarray, " m"]
-    inverse: Float[np.ndarray, "m m"]
 
     def duals_without(self, place: int) -> Float[np.ndarray, " m"]:
         """The duals of the same regression without one of its rows, in closed form.
@@ -55,13 +51,10 @@ def fit(grams: Float[np.ndarray, "s m m"], positive: Bool[np.ndarray, " m"], *, 
     Returns:
         The fit.
     """
-    share = positive.mean()
-    labels = np.where(positive, 1 - share, -share)
+    labels = labels_of(positive)
     weights = alignments(grams, labels)
-    kernel = np.tensordot(weights, grams, axes=1)
-    inverse = np.linalg.inv(kernel + ridge * np.eye(len(kernel)))
-    duals = inverse @ labels
-    return Fit(weights, labels - duals / inverse.diagonal(), duals, inverse)
+    own = regress(np.tensordot(weights, grams, axes=1), labels, ridge=ridge)
+    return Fit(own.predictions, own.duals, own.inverse, weights)
 
 
 def alignments(grams: Float[np.ndarray, "s m m"], labels: Float[np.ndarray, " m"]) -> Float[np.ndarray, " s"]:

@@ -160,54 +160,12 @@ def facts_of(row: Row) -> list[str]:
     return list(dict.fromkeys(map(normal_form, found)))
 
 
-def words(index: GradientIndex, rows: Sequence[Row], places: Sequence[int]) -> Signal:  # noqa: ARG001
-    """Words in common.
-
-    Args:
-        index: The index.
-        rows: Its rows.
-        places: Random rows.
-
-    Returns:
-        The signal.
-    """
-    return Terms([words_of(row) for row in rows])
-
-
-def facts(index: GradientIndex, rows: Sequence[Row], places: Sequence[int]) -> Signal:  # noqa: ARG001
-    """Names, numbers and dates in common.
-
-    Args:
-        index: The index.
-        rows: Its rows.
-        places: Random rows.
-
-    Returns:
-        The signal.
-    """
-    return Terms([facts_of(row) for row in rows])
-
-
-def influence(index: GradientIndex, rows: Sequence[Row], places: Sequence[int]) -> Signal:  # noqa: ARG001
-    """Gradients in common.
-
-    Args:
-        index: The index.
-        rows: Its rows.
-        places: Random rows.
-
-    Returns:
-        The signal.
-    """
-    return Influence(index, places)
-
-
 SIGNALS: Mapping[str, Callable[[GradientIndex, Sequence[Row], Sequence[int]], Signal]] = {
-    "influence": influence,
-    "words": words,
-    "facts": facts,
+    "influence": lambda index, _, places: Influence(index, places),
+    "words": lambda _, rows, __: Terms([words_of(row) for row in rows]),
+    "facts": lambda _, rows, __: Terms([facts_of(row) for row in rows]),
 }
-"""Name to what makes the signal; a new one is a function and a line."""
+"""Name to what makes the signal of an index, its rows, and the places of random ones; a new one is a line."""
 
 OF_TEXT = "words", "facts"
 """Signals that look at no model."""

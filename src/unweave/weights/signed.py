@@ -10,6 +10,8 @@ belongs reaches a bound, and the smallest ratio of how often retain rows do, ove
 All other retain rows are weighted by RapidUn's mapping of the negative score.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -65,7 +67,10 @@ def signed_weights(blocks: Blocks, config: MappingConfig) -> tuple[list[float], 
             f"The influence of {int((scale <= 0).sum())} row(s) on themselves is missing or not positive.",
             remedy="give whole lists, or take the influence from a gradient store",
         )
-    scores = left_out_predictions(kernel / np.sqrt(np.outer(scale, scale)), n_forget, ridge=config.signed_ridge)
+    belongs = np.arange(n_forget + n_retain) < n_forget
+    scores = regress(
+        kernel / np.sqrt(np.outer(scale, scale)), labels_of(belongs), ridge=config.signed_ridge
+    ).predictions
     own, others = scores[:n_forget], scores[n_forget:]
     leaving = belonging(own, others, precision=config.signed_precision)
     weights = np.full(n_retain, -1.0)
@@ -75,21 +80,48 @@ def signed_weights(blocks: Blocks, config: MappingConfig) -> tuple[list[float], 
     return [1.0] * n_forget, weights.tolist()
 
 
-def left_out_predictions(kernel: Float[np.ndarray, "n n"], n_first: int, *, ridge: float) -> Float[np.ndarray, " n"]:
-    """Kernel ridge regression's prediction for each row from all others, in closed form: y_i - (A y)_i / A_ii with A = (K + ridge I)^-1.
+@dataclass(frozen=True, eq=False)
+class Regression:
+    """Kernel ridge regression, with every row left out of its own prediction.
+
+    Attributes:
+        predictions: For each row from all others, in closed form: y_i - (A y)_i / A_ii with A = (K + ridge I)^-1.
+        duals: A y: what each row adds to a prediction, times its kernel with the predicted row.
+        inverse: A.
+    """
+
+    predictions: Float[np.ndarray, " n"]
+    duals: Float[np.ndarray, " n"]
+    inverse: Float[np.ndarray, "n n"]
+
+
+def labels_of(belongs: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Labels of rows: positive where they belong, negative elsewhere, with a sum of zero.
+
+    Args:
+        belongs: Which rows belong.
+
+    Returns:
+        The labels.
+    """
+    count, first = len(belongs), int(belongs.sum())
+    return np.where(belongs, (count - first) / count, -first / count)
+
+
+def regress(kernel: Float[np.ndarray, "n n"], labels: Float[np.ndarray, " n"], *, ridge: float) -> Regression:
+    """Fit kernel ridge regression.
 
     Args:
         kernel: Symmetric up to rounding, positive semi-definite.
-        n_first: The first so many rows have a positive label, the others a negative one; labels sum to zero.
+        labels: One a row.
         ridge: Regularisation.
 
     Returns:
-        The predictions.
+        The regression.
     """
-    count = len(kernel)
-    labels = np.where(np.arange(count) < n_first, (count - n_first) / count, -n_first / count)
-    inverse = np.linalg.inv((kernel + kernel.T) / 2 + ridge * np.eye(count))
-    return labels - inverse @ labels / inverse.diagonal()
+    inverse = np.linalg.inv((kernel + kernel.T) / 2 + ridge * np.eye(len(kernel)))
+    duals = inverse @ labels
+    return Regression(labels - duals / inverse.diagonal(), duals, inverse)
 
 
 def belonging(
