@@ -5,7 +5,6 @@ A folder of another command, or one with files of the same names and no record o
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from unweave import progress
 from unweave.digests import MODEL_FILES, matching
 from unweave.errors import ConfigError
-from unweave.temporary import TEMPORARY_PREFIX
+from unweave.temporary import remove_folder
 
 RECORD = "run.json"
 HUMAN = ("README.md",)
@@ -202,12 +201,7 @@ def remove_working_folders(folder: Path, command: str) -> None:
         command: The command.
     """
     for name in WRITES[command].folders if command in WRITES else ():
-        # Under another name first: half of it is gone on from by nobody.
-        going = folder / f"{TEMPORARY_PREFIX}{name.lstrip('.')}"
-        shutil.rmtree(going, ignore_errors=True)
-        if (folder / name).is_dir():
-            (folder / name).rename(going)
-            shutil.rmtree(going, ignore_errors=True)
+        remove_folder(folder / name)
 
 
 def _is_record(path: Path) -> bool:

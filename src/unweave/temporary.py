@@ -54,6 +54,19 @@ def temporary_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, under another name first: half of it is gone on from by nobody.
+
+    Args:
+        folder: The folder, or one that is not there; what a killed removal has left of it goes too.
+    """
+    going = folder.with_name(f"{TEMPORARY_PREFIX}{folder.name.lstrip('.')}")
+    shutil.rmtree(going, ignore_errors=True)
+    if folder.is_dir():
+        folder.rename(going)
+        shutil.rmtree(going, ignore_errors=True)
+
+
 def new_mode(folder: Path) -> int:
     """The mode of a new file, made as any program makes one: who may read it is for the umask to say, which `tempfile` does not ask.
 

@@ -118,9 +118,10 @@ def predict_collateral(index: GradientIndex, forget: Any, retain: Any = None) ->
     """
     wanted = _ids(index, forget, "forget")
     everything = index.row_ids
-    staying = [row_id for row_id in everything if row_id not in set(wanted)]
-    if retain is not None:
-        staying = [row_id for row_id in _ids(index, retain, "retain") if row_id not in set(wanted)]
+    going = set(wanted)
+    staying = [
+        row_id for row_id in (everything if retain is None else _ids(index, retain, "retain")) if row_id not in going
+    ]
     if not staying:
         raise DataError("No row stays.", where="`retain`", remedy="give rows that are not to be forgotten")
     mean, largest = _products(index, wanted)

@@ -90,7 +90,8 @@ def rows_to_keep(
     Returns:
         The rows. Half of what stays at most, so that rows are left to test on.
     """
-    left = [row_id for row_id in rows if row_id not in set(forget)]
+    going = set(forget)
+    left = [row_id for row_id in rows if row_id not in going]
     count = min(count, max(1, len(left) // 2))
     exposed = [one.row.id for one in harm[: max(1, round(EXPOSED_SHARE * count))] if one.row.id in rows]
     others = sorted(set(left).difference(exposed))

@@ -4,9 +4,7 @@ A step is kept with the identity of what it is of: the model and the data by con
 goes on after the last step that is done, and what has changed is done anew.
 """
 
-import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,44 +12,30 @@ from typing import Any
 from unweave import progress, terminal
 from unweave.attribution.collateral import predict_collateral
 from unweave.attribution.index import GradientIndex
-from unweave.attribution.model import store_model
 from unweave.attribution.overlap import has_both
 from unweave.attribution.queries import query_row
 from unweave.attribution.scale import said
 from unweave.config import part_of, to_plain
-from unweave.data.config import ReadingConfig
 from unweave.data.dates import dated, recorded
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.data.training_rows import read_training_rows
-from unweave.engines.config import CacheConfig
-from unweave.engines.run import cache
-from unweave.errors import ConfigError, DataError, StoreError
-from unweave.evaluation.config import AuditConfig
+from unweave.errors import ConfigError, DataError
 from unweave.evaluation.figures import gives_away
-from unweave.files import read_json, remembered, write_json, write_jsonl
+from unweave.files import read_json, remembered, write_json
 from unweave.finding.rest import find_rest
 from unweave.fixing import decisions
+from unweave.fixing.carrying_out import audit, forget, model_of
 from unweave.fixing.choosing import choose, rows_to_keep
 from unweave.fixing.config import FixConfig
-from unweave.jobs.audit import audit_models
-from unweave.ledger.adding import add_request
-from unweave.ledger.config import AddConfig, RunConfig
-from unweave.ledger.ledger import FILE as LEDGER_FILE
-from unweave.ledger.ledger import Ledger
-from unweave.ledger.run import run_request
+from unweave.fixing.index import of_store_made, open_index, tracing_model
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, ModelConfig, load, tokenizer_of
-from unweave.outputs import SNAPSHOTS
 from unweave.run.folder import RunFolder, result_on_this_machine
 from unweave.run.identity import identity_digest, versions
-from unweave.run.inputs import Input, of_named_model, of_path, of_rows, of_store, of_value
-from unweave.store.maintenance import compact_store
-from unweave.store.store import GradientStore
-from unweave.temporary import TEMPORARY_PREFIX
+from unweave.run.inputs import Input, of_named_model, of_path, of_rows, of_value
 from unweave.train.recipe import read_recipe
 
-REQUEST = "fix"
 NOTHING, WAITING, DONE = "nothing stands out", "decisions are to be made", "carried out"
 FEW_SHOWN = 20
 
@@ -102,22 +86,6 @@ def fix_inputs(config: FixConfig) -> dict[str, Input]:
     }
 
 
-def of_store_made(store: Path | None) -> Input:
-    """A gradient store by how it was made: its rows leave it when they are forgotten, which makes no other run.
-
-    Args:
-        store: The store.
-
-    Returns:
-        The input.
-    """
-    if store is None:
-        return Input(None)
-    whole = of_store(store)
-    described = store / "store.json"
-    return Input(of_path(described).content, whole.files) if described.is_file() else whole
-
-
 class _Fix:
     """One run."""
 
@@ -138,47 +106,7 @@ class _Fix:
     @cached_property
     def index(self) -> GradientIndex:
         """The rows' gradients."""
-        if self.config.store is not None:
-            store = GradientStore.open(self.config.store)
-            if strange := sorted(store.names() - set(self.rows)):
-                raise StoreError(
-                    f"The store holds {len(strange)} rows that are not in the data, such as '{strange[0]}'.",
-                    where="`store`",
-                    remedy="give the store of this data, or leave it out",
-                )
-            return GradientIndex(store, load(store_model(store.spec, _OnDevice(self.config.device))))
-        folder = self.folder / "store"
-        options: Any = {**part_of(EncodingConfig, self.config).__dict__, **part_of(ReadingConfig, self.config).__dict__}
-        caching = CacheConfig(
-            model=self.tracing,
-            data=self.config.data,
-            store=folder,
-            parameters="lora" if self._is_adapter(self.tracing) else "linear",
-            dtype=self.config.dtype,
-            device=self.config.device,
-            **options,
-        )
-        try:
-            cache(caching)
-        except StoreError:
-            # Of another model than the one that traces now: it is this folder's own, and made anew.
-            _remove(folder)
-            cache(caching)
-        store = GradientStore.open(folder)
-        if gone := sorted(store.names() - set(self.rows)):
-            with store.writing():
-                store.delete(gone)
-            compact_store(store)
-            store = GradientStore.open(folder)
-        return GradientIndex(store, self._loaded(self.tracing))
-
-    @cached_property
-    def tracing(self) -> str:
-        """The model whose gradients trace the answer."""
-        if self.config.trace_model is not None:
-            return self.config.trace_model
-        early = sorted((Path(self.config.model) / SNAPSHOTS).glob("*/adapter_config.json"))
-        return str(early[0].parent) if early else self.config.model
+        return open_index(self.config, self.rows)
 
     def go(self) -> dict[str, Any]:
         """All steps, up to where one ends the run."""
@@ -206,13 +134,13 @@ class _Fix:
         harm = self._step("collateral", lambda: self._collateral(chosen), of={"forget": chosen})
         choice = self._step("choice", lambda: self._choose(chosen), of={"forget": chosen})
         result |= {"forget": chosen, "collateral": harm["shown"], "choice": choice}
-        result["forgetting"] = self._forget(chosen, choice, harm["keep"])
+        result["forgetting"] = forget(self.config, self.rows, chosen, choice, keep=harm["keep"], digest=self.run.digest)
         result["asked"] = self._step(
             "asked",
             lambda: self._ask_again(answer),
-            of={"answer": answer, "after": of_named_model(self._after).content},
+            of={"answer": answer, "after": of_named_model(model_of(self.config)).content},
         )
-        result["audit"] = self._audit(chosen)
+        result["audit"] = audit(self.config, self.rows, chosen)
         return self._end(result, DONE)
 
     # The steps.
@@ -229,7 +157,7 @@ class _Fix:
         return Row(id=answer["id"], instruction=self.config.prompt, completion=answer["bad"], turns=turns)
 
     def _trace(self, answer: dict[str, Any]) -> dict[str, Any]:
-        progress.say(f"trace it with {self.tracing if self.config.store is None else self.config.store}")
+        progress.say(f"trace it with {self.config.store or tracing_model(self.config)}")
         hits = self.index.attribute(self._asked(answer), top_k=self.config.top_k)
         hits.save_html(self.folder / "trace.html")
         scale = hits.scale
@@ -309,125 +237,18 @@ class _Fix:
             progress.say(reason)
         return to_plain(choice)
 
-    def _forget(self, chosen: list[str], choice: dict[str, Any], keep: list[str]) -> dict[str, Any]:
-        """A request in the folder's own ledger: it goes on where it was killed, and is done once."""
-        config, ledger = self.config, self.folder / "ledger"
-        self._require_same_request(ledger, chosen, choice)
-        parts = {"retain": [self.rows[row_id] for row_id in keep]}
-        if choice["kind"] == "correction":
-            rows = [self.rows[row_id] for row_id in chosen]
-            parts["clean"] = [row.with_completion(row.clean_completion or "") for row in rows]
-        for name, rows in parts.items():
-            path, lines = (
-                self.folder / f"{name}.jsonl",
-                [replace(row, clean_completion=None).to_record() for row in rows],
-            )
-            if not path.is_file():
-                write_jsonl(path, lines)
-        reading: Any = part_of(ReadingConfig, config).__dict__
-        add_request(
-            AddConfig(
-                ledger=ledger,
-                data=config.data,
-                model=config.model,
-                store=config.store or self.folder / "store",
-                kind=choice["kind"],
-                row_ids=tuple(chosen),
-                replacement=self.folder / "clean.jsonl" if choice["kind"] == "correction" else None,
-                reason=f"unweave fix: {config.prompt}",
-                request_id=REQUEST,
-                **reading,
-            )
-        )
-        certificate = run_request(
-            RunConfig(
-                request=REQUEST,
-                ledger=ledger,
-                method=choice["method"],
-                target_loss=config.target_loss,
-                margin=config.margin,
-                max_minutes=config.max_minutes,
-                retain=config.retain or self.folder / "retain.jsonl",
-                test_rows=config.test_rows,
-                retain_rows=config.retain_rows,
-                dtype=config.dtype,
-                device=config.device,
-                seed=config.seed,
-                **reading,
-            )
-        )
-        return {
-            "state": certificate["state"],
-            "class": certificate["class"],
-            "shown": certificate["shown"],
-            "method": certificate["method"]["name"],
-            "criteria": [one["words"] for one in certificate.get("criteria", {}).get("outcomes", {}).values()],
-            "findings": list(certificate["findings"]),
-        }
-
-    def _require_same_request(self, ledger: Path, chosen: list[str], choice: dict[str, Any]) -> None:
-        """A ledger of other rows, of an earlier decision, goes: it is this folder's own."""
-        wanted = {"forget": chosen, "choice": choice, "kept": self.run.digest}
-        note = self.folder / "request.json"
-        if (ledger / LEDGER_FILE).is_file() and not (
-            note.is_file() and read_json(note, what="What was asked of the ledger") == wanted
-        ):
-            progress.say("the decisions are others than those of the earlier run: its ledger is replaced")
-        if not (note.is_file() and read_json(note, what="What was asked of the ledger") == wanted):
-            _remove(ledger)
-            for name in ("ledger.key", "retain.jsonl", "clean.jsonl"):
-                (self.folder / name).unlink(missing_ok=True)
-            write_json(note, wanted)
-
-    @property
-    def _after(self) -> str:
-        ledger = self.folder / "ledger"
-        return str(Ledger(ledger).request_folder(REQUEST) / "adapter")
-
     def _ask_again(self, answer: dict[str, Any]) -> dict[str, Any]:
         """The prompt that it began with, before and after."""
         asked = self._asked(answer)
         options: Any = {"max_new_tokens": self.config.max_new_tokens}
         before, after = (
             greedy_answers(loaded, [asked], self.encoding, **options)[0]
-            for loaded in (self.model, self._loaded(self._after))
+            for loaded in (self.model, self._loaded(model_of(self.config)))
         )
         return {
             "before": before,
             "after": after,
             "still": gives_away(asked, after),
-        }
-
-    def _audit(self, chosen: list[str]) -> dict[str, Any]:
-        config, folder = self.config, self.folder / "audit"
-        write_jsonl(self.folder / "forget.jsonl", [self.rows[row_id].to_record() for row_id in chosen])
-        test = [row for row_id, row in self.rows.items() if row_id not in set(chosen)][: config.test_rows]
-        write_jsonl(self.folder / "others.jsonl", [row.to_record() for row in test])
-        encoding: Any = part_of(EncodingConfig, config).__dict__
-        metrics = audit_models(
-            AuditConfig(
-                before=config.model,
-                after=self._after,
-                forget=self.folder / "forget.jsonl",
-                retain=self.folder / "others.jsonl",
-                retrained=config.retrained,
-                output_dir=folder,
-                probe_rows=config.probe_rows,
-                gradnorm_rows=0,
-                dtype=config.dtype,
-                device=config.device,
-                seed=config.seed,
-                **encoding,
-            )
-        )
-        return {
-            "conclusion": metrics["verdict"]["conclusion"],
-            "reasons": metrics["verdict"]["reasons"],
-            "probes": {
-                name: {label: own["value"] for label, own in one["rates"].items()}
-                for name, one in metrics["probes"].items()
-                if one["rates"]
-            },
         }
 
     # What all steps share.
@@ -460,28 +281,8 @@ class _Fix:
     def _loaded(self, name: str) -> Loaded:
         return load(ModelConfig(model=name, dtype=self.config.dtype, device=self.config.device))
 
-    @staticmethod
-    def _is_adapter(name: str) -> bool:
-        return (Path(name) / "adapter_config.json").is_file()
-
-
-class _OnDevice:
-    """The options of a store's model that are not the store's."""
-
-    def __init__(self, device: str):
-        self.dtype, self.device = "auto", device
-
 
 def _level(one: dict[str, Any]) -> str:
     deviations = "" if one["deviations"] is None else f", {one['deviations']:+.1f} deviations"
     words = f", both have {one['run']!r}" if one["both"] else ""
     return f"above {100 * one['level']:.1f} % of all rows{deviations}{words}"
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder; half of it is taken for none."""
-    going = folder.with_name(f"{TEMPORARY_PREFIX}{folder.name}")
-    shutil.rmtree(going, ignore_errors=True)
-    if folder.is_dir():
-        folder.rename(going)
-        shutil.rmtree(going, ignore_errors=True)
