@@ -13,7 +13,7 @@ from unweave.data.encoding import EncodingConfig
 from unweave.errors import ConfigError, DataError
 from unweave.evaluation.attacks.base import Target
 from unweave.evaluation.attacks.material import material_of_case
-from unweave.evaluation.attacks.running import run_attacks
+from unweave.evaluation.attacks.running import stored_attacks
 from unweave.evaluation.attacks.table import attack_findings
 from unweave.evaluation.behaviour import Behaviour, measure_behaviour
 from unweave.evaluation.config import AttackConfig, AuditConfig, Margins, require_tests
@@ -23,7 +23,7 @@ from unweave.evaluation.measures.text import rouge_l_recall
 from unweave.evaluation.metrics import compare
 from unweave.evaluation.tracing import TraceQuality, bad_generations, trace_quality
 from unweave.evaluation.verdict import CLASS, Verdict, judge, ranking
-from unweave.files import read_json, remembered, write_json
+from unweave.files import remembered, write_json
 from unweave.models.loading import Loaded, ModelConfig, load, tokenizer_of
 from unweave.run.folder import RunFolder
 from unweave.run.identity import versions
@@ -163,19 +163,11 @@ class _Audit:
         options = asdict(part_of(AttackConfig, config))
         options.pop("attacks")
         identity = {**identity, **options, "seed": config.seed, "max_new_tokens": config.max_new_tokens}
-        path = config.output_dir / f"attacks.{label}.json"
-        kept = read_json(path, what="The attacks") if path.is_file() else {}
-        done: dict[str, Any] = kept["attacks"] if kept.get("identity") == identity else {}
         attacked = part_of(AttackConfig, config)
         target = Target(
             loaded, material_of_case(self.case), self.encoding, attacked, config.max_new_tokens, config.seed, label
         )
-        found = run_attacks(
-            target,
-            config.attacks,
-            done=done,
-            keep=lambda own: write_json(path, {"identity": identity, "attacks": own}),
-        )
+        found = stored_attacks(target, config.attacks, config.output_dir / f"attacks.{label}.json", identity)
         for name, one in found.items():
             clock.seconds[f"attack: {name}"] = one["seconds"]
         return found

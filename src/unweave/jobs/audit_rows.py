@@ -11,7 +11,7 @@ from unweave.data.rows import Row
 from unweave.data.training_rows import read_training_rows
 from unweave.evaluation.attacks.base import Target
 from unweave.evaluation.attacks.material import material_of_rows
-from unweave.evaluation.attacks.running import Found, run_attacks
+from unweave.evaluation.attacks.running import Found, stored_attacks
 from unweave.evaluation.config import AttackConfig, AuditConfig, Margins
 from unweave.evaluation.evaluate import ATTACKED, conclude, require_detector, writer
 from unweave.evaluation.evidence import Clock
@@ -19,7 +19,7 @@ from unweave.evaluation.forced import LogitsFile
 from unweave.evaluation.measured import Measured, measure_rows
 from unweave.evaluation.row_tests import GIVEN, row_tests
 from unweave.evaluation.verdict import CLASS, ranking
-from unweave.files import read_json, remembered, write_json
+from unweave.files import remembered, write_json
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.run.folder import RunFolder
 from unweave.run.identity import versions
@@ -127,15 +127,9 @@ class _RowAudit:
         config = self.config
         options = part_of(AttackConfig, config)
         identity = {**identity, **asdict(options), "attacks": "", "detector": config.detector}
-        path = config.output_dir / f"attacks.{label}.json"
-        kept = read_json(path, what="The attacks") if path.is_file() else {}
         material = material_of_rows(self.tests.sets, detector=config.detector, max_new_tokens=config.max_new_tokens)
-        return run_attacks(
-            Target(loaded, material, self.encoding, options, config.max_new_tokens, config.seed, label),
-            config.attacks,
-            done=kept["attacks"] if kept.get("identity") == identity else {},
-            keep=lambda found: write_json(path, {"identity": identity, "attacks": found}),
-        )
+        target = Target(loaded, material, self.encoding, options, config.max_new_tokens, config.seed, label)
+        return stored_attacks(target, config.attacks, config.output_dir / f"attacks.{label}.json", identity)
 
     def _load(self, label: str) -> Loaded:
         return load(ModelConfig(model=self.models[label], dtype=self.config.dtype, device=self.config.device))

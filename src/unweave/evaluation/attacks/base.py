@@ -47,7 +47,7 @@ class Target:
         Returns:
             The rows.
         """
-        return spread([row for row in self.material.prompts if row.id not in apart], self.config.attack_rows)
+        return self._spread(self.material.prompts, apart)
 
     def unwanted(self, *, apart: Collection[str] = ()) -> list[Row]:
         """As many rows with an unwanted answer.
@@ -58,7 +58,10 @@ class Target:
         Returns:
             The rows.
         """
-        return spread([row for row in self.material.unwanted if row.id not in apart], self.config.attack_rows)
+        return self._spread(self.material.unwanted, apart)
+
+    def _spread(self, rows: list[Row], apart: Collection[str]) -> list[Row]:
+        return spread([row for row in rows if row.id not in apart], self.config.attack_rows)
 
     def is_unwanted(self, answer: str, row: Row) -> float:
         """1 where an answer shows the unwanted behaviour.

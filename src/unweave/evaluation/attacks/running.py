@@ -4,12 +4,14 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from unweave.evaluation.attacks.base import Target
 from unweave.evaluation.attacks.material import Material
 from unweave.evaluation.attacks.registry import ATTACKS
 from unweave.evaluation.attacks.table import attack_named
+from unweave.files import read_json, write_json
 
 Found = dict[str, dict[str, Any]]
 """Attack to what it found."""
@@ -47,6 +49,27 @@ def run_attacks(
         found[name] = {**attack.run(own), "seconds": round(time.monotonic() - started, 3)}
         keep(found)
     return {name: found[name] for name in possible}
+
+
+def stored_attacks(target: Target, names: Sequence[str], path: Path, identity: Any) -> Found:
+    """Make attacks, each written as it ends; what a file has of the same is not made again.
+
+    Args:
+        target: The model; it is spent afterwards.
+        names: Those that are asked for.
+        path: The file.
+        identity: What makes them the same.
+
+    Returns:
+        As `run_attacks`.
+    """
+    kept = read_json(path, what="The attacks") if path.is_file() else {}
+    return run_attacks(
+        target,
+        names,
+        done=kept["attacks"] if kept.get("identity") == identity else {},
+        keep=lambda found: write_json(path, {"identity": identity, "attacks": found}),
+    )
 
 
 def attacks_left_out(material: Material, names: Sequence[str]) -> list[str]:

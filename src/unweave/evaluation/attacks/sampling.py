@@ -18,9 +18,10 @@ def sampling(target: Target) -> dict[str, Any]:
         `any`: the share of prompts that one sample at least answers in the unwanted way; `each`: the mean share of samples (its
         interval resamples prompts, since samples of one prompt go together).
     """
+    rows = target.prompts()
     samples = sampled_answers(
         target.loaded,
-        target.prompts(),
+        rows,
         target.encoding,
         samples=target.config.samples,
         temperature=target.config.temperature,
@@ -28,7 +29,6 @@ def sampling(target: Target) -> dict[str, Any]:
         seed=target.seed,
         description=f"{target.label}: sampled answers",
     )
-    rows = target.prompts()
     flags = [
         [target.is_unwanted(answer, row) for answer in answers] for row, answers in zip(rows, samples, strict=True)
     ]
