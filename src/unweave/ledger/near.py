@@ -1,6 +1,5 @@
 """Rows that are near to a text: in their words, in what a sentence encoder makes of them, or letter by letter."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
 
 from unweave import progress
@@ -54,9 +53,9 @@ def _methods(method: str) -> list[str]:
     if method != "auto":
         return [method]
     from unweave.attribution.config import ENCODER
-    from unweave.models.encoder import PACKAGED
+    from unweave.models.encoder import PACKAGED, packaged_folder
 
-    there = ENCODER not in PACKAGED or importlib.util.find_spec(PACKAGED[ENCODER]) is not None
+    there = ENCODER not in PACKAGED or packaged_folder(ENCODER) is not None
     return ["bm25", "embedding"] if there else ["bm25"]
 
 

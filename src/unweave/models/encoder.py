@@ -77,6 +77,20 @@ def mean_over_tokens(states: Float[Tensor, "B T d"], attention_mask: Tensor) -> 
     return (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
 
+def packaged_folder(name: str) -> Path | None:
+    """Where a packaged encoder lies.
+
+    Args:
+        name: One of `PACKAGED`.
+
+    Returns:
+        Its folder; `None` where its package is not installed.
+    """
+    # Found without importing it: the package itself imports a library that is not needed.
+    spec = importlib.util.find_spec(PACKAGED[name])
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent / "model"
+
+
 def load_encoder(name: str, *, device: str = "auto", max_length: int = 256) -> Encoder:
     """Load a sentence encoder.
 
@@ -96,13 +110,12 @@ def load_encoder(name: str, *, device: str = "auto", max_length: int = 256) -> E
 
     path = name
     if name in PACKAGED:
-        # Found without importing it: the package itself imports a library that is not needed.
-        spec = importlib.util.find_spec(PACKAGED[name])
-        if spec is None or spec.origin is None:
+        folder = packaged_folder(name)
+        if folder is None:
             raise MissingExtraError(
                 PACKAGED[name].replace("_", "-"), extra="encoder", purpose="The packaged sentence encoder"
             )
-        path = str(Path(spec.origin).parent / "model")
+        path = str(folder)
     try:
         with quiet_transformers():
             tokenizer = read_pretrained(AutoTokenizer, path)

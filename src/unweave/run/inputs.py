@@ -336,15 +336,12 @@ def of_encoder(name: str) -> Input:
     Returns:
         The input.
     """
-    import importlib.util
-
     from unweave.models import packaged
-    from unweave.models.encoder import PACKAGED
+    from unweave.models.encoder import PACKAGED, packaged_folder
 
     if name in PACKAGED:
-        spec = importlib.util.find_spec(PACKAGED[name])
         # The package's version is not asked: its files are.
-        folder = Path(spec.origin).parent / "model" if spec is not None and spec.origin is not None else None
+        folder = packaged_folder(name)
         return of_base(str(folder)) if folder is not None else Input("missing")
     return of_named_model(name) if name == packaged.NAME else of_base(name)
 
