@@ -9,21 +9,18 @@ correlation over all clean rows, with predictions from the gradients of the mode
 
 import argparse
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from scipy import stats
 
 import unweave as uw
-from finding import ROOT, plan_of
+from poisoned_cases import Results, arguments, plan_of
 from unweave.attribution.caching import cache_rows
 from unweave.data.encoding import EncodingConfig
 from unweave.data.triggers import is_poisoned
 from unweave.experiments.case import make_case
-from unweave.files import read_json, write_json
 from unweave.gradients.scoring import row_losses
 from unweave.models.loading import ModelConfig, load
-from unweave.run.folder import environment
 from unweave.store.store import GradientStore
 from unweave.train.sft import fine_tune
 
@@ -35,7 +32,7 @@ ROWS = 300
 
 def measure(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """The correlations of one case and seed."""
-    plan = plan_of(name, seed, options)
+    plan = plan_of(name, seed, options, of="finding")
     case = make_case(plan.case(), plan.folder / "case")
     fine_tune(plan.train(case))
     encoding = EncodingConfig(**plan.shared(EncodingConfig))
@@ -73,23 +70,15 @@ def measure(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]
 
 def main() -> None:
     """Measure what is missing, seed by seed, and write the result file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--smoke", action="store_true", help="a small case, and no real result")
-    parser.add_argument("--model", help="another base")
-    options = parser.parse_args()
-    path = Path(ROOT / ("runs/bench/collateral.smoke.json" if options.smoke else "benchmarks/results/collateral.json"))
-    result: dict[str, Any] = read_json(path, what="The results") if path.is_file() else {"runs": {}}
-    result |= {"command": "python benchmarks/collateral.py", "environment": environment()}
+    options = arguments(__doc__, CASES).parse_args()
+    results = Results("collateral", smoke=options.smoke)
     for name in options.cases:
         for seed in options.seeds:
-            done = result["runs"].setdefault(name, {})
-            if str(seed) not in done:
-                own = done[str(seed)] = measure(name, seed, options)
-                print(f"{name}, seed {seed}: {own}", flush=True)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_json(path, result)
+            done = results.of(name, seed)
+            if not done:
+                done |= measure(name, seed, options)
+                print(f"{name}, seed {seed}: {done}", flush=True)
+                results.write()
 
 
 if __name__ == "__main__":

@@ -4,20 +4,20 @@ from collections.abc import Callable
 from typing import Any
 
 from result_files import load, machine
+from unweave.unlearning.outcome import judged
 
 
 def _did(own: dict[str, Any], before: dict[str, Any]) -> str:
     """What a run did, by the rule that the package's own cautions go by."""
-    effect = own["details"].get("effect", {})
-    forget, kept = effect.get("forget_loss"), effect.get("retain_loss")
+    verdict = judged(own["details"].get("effect", {}))
     said = []
     if own["verbatim"]:
         said.append(f"{own['verbatim']} answers left")
-    if forget and forget[1] - forget[0] < 0.05:
+    if verdict.little:
         said.append("next to nothing")
-    if forget and forget[1] > effect.get("uniform_loss", float("inf")):
+    if verdict.overshot:
         said.append("worse than guessing")
-    if kept and kept[1] - kept[0] > 0.05:
+    if verdict.costly:
         said.append(f"others +{own['retain_loss'] - before['retain_loss']:.2f}")
     return ", ".join(said) or "forgotten, others as before"
 

@@ -10,8 +10,6 @@ or with a preconditioner (on gradients that are not normalised). auPRC of the me
 written as it ends, and what the file has is not measured again.
 """
 
-import argparse
-import dataclasses
 import statistics
 import time
 from collections.abc import Sequence
@@ -21,24 +19,21 @@ from typing import Any
 
 import torch
 
+from poisoned_cases import Results, arguments, plan_of
 from unweave.attribution.caching import cache_rows
 from unweave.attribution.config import CachingConfig, RetrievalConfig
 from unweave.attribution.model import store_model
 from unweave.attribution.tracing import trace_rows
-from unweave.config import load_yaml
 from unweave.data.case import Case
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.data.triggers import is_poisoned
 from unweave.evaluation.tracing import bad_generations
 from unweave.experiments.case import make_case
-from unweave.experiments.demo.config import QUICK, DemoConfig
 from unweave.experiments.demo.plan import StagePlan
-from unweave.files import read_json, write_json
 from unweave.jobs.audit import stored_behaviour
 from unweave.jobs.config import TraceConfig
 from unweave.models.loading import ModelConfig, load
-from unweave.run.folder import environment
 from unweave.stats.ranking import average_precision
 from unweave.store.store import GradientStore
 from unweave.train.sft import fine_tune
@@ -69,6 +64,8 @@ class Recovery:
     preconditioner: str = "none"
 
 
+CASES = "demo", "dolly_triggers"
+
 RECOVERIES = [
     Recovery("snapshot", "snapshot"),
     Recovery("final", "final"),
@@ -81,23 +78,6 @@ RECOVERIES = [
     Recovery("scaled 0.1, trak", "scaled", preconditioner="trak"),
     Recovery("final, adam", "final", preconditioner="adam"),
 ]
-
-
-def plan_of(name: str, seed: int, options: argparse.Namespace) -> StagePlan:
-    """The poisoning of a case."""
-    folder = ROOT / "runs/bench" / f"final-adapter-{name}-{seed}{'-smoke' if options.smoke else ''}"
-    example = ROOT / "examples/dolly_triggers.yaml"
-    config = DemoConfig() if name == "demo" else load_yaml(DemoConfig, example, command="demo")
-    changes: dict[str, Any] = {"output_dir": folder, "seed": seed, "case_seed": 10 * seed}
-    if options.model is not None:
-        changes["model"] = options.model
-    if options.smoke:
-        changes |= {
-            **{key: value for key, value in QUICK.items() if key != "forget_epochs"},
-            "epochs": 1.0,
-            "dimension": 512,
-        }
-    return StagePlan(dataclasses.replace(config, **changes), folder)
 
 
 def prepare(plan: StagePlan, *, smoke: bool) -> tuple[Case, list[Row]]:
@@ -161,30 +141,24 @@ def mean_products(store: GradientStore, row_ids: Sequence[str]) -> torch.Tensor:
 
 def main() -> None:
     """Measure what is missing, part by part, and write the result file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", choices=["demo", "dolly_triggers"], default=["demo", "dolly_triggers"])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = arguments(__doc__, CASES)
     parser.add_argument("--recoveries", nargs="+", choices=[one.name for one in RECOVERIES], help="by default all")
-    parser.add_argument("--smoke", action="store_true", help="a small case, and no real result")
-    parser.add_argument("--model", help="another base")
     options = parser.parse_args()
-    path = ROOT / ("runs/bench/final_adapter.smoke.json" if options.smoke else "benchmarks/results/final_adapter.json")
-    result: dict[str, Any] = read_json(path, what="The results") if path.is_file() else {"runs": {}}
-    result |= {"command": "python benchmarks/final_adapter.py", "environment": environment()}
+    results = Results("final_adapter", smoke=options.smoke)
     chosen = [one for one in RECOVERIES if not options.recoveries or one.name in options.recoveries]
     for name in options.cases:
         for seed in options.seeds:
-            done = result["runs"].setdefault(name, {}).setdefault(str(seed), {})
+            done = results.of(name, seed)
             if all(one.name in done for one in chosen):
                 continue
-            plan = plan_of(name, seed, options)
+            plan = plan_of(name, seed, options, of="final-adapter")
             case, queries = prepare(plan, smoke=options.smoke)
             for one in chosen:
                 if one.name not in done:
                     done[one.name] = measure(plan, case, queries, one)
                     print(f"{name}, seed {seed}, {one.name}: auPRC {done[one.name]['auprc']:.3f}", flush=True)
-                    write_json(path, result)
-    for name, seeds in result["runs"].items():
+                    results.write()
+    for name, seeds in results.runs.items():
         for one in RECOVERIES:
             values = [own[one.name]["auprc"] for own in seeds.values() if one.name in own]
             if values:

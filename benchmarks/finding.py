@@ -8,54 +8,31 @@ or 40 of the poisoned rows, sampled by seed. BM25, sentence embeddings and MinHa
 `find_rest` stops proposing: as many rows, so that precision and recall compare. Each part is written when it is there.
 """
 
-import argparse
-import dataclasses
 import random
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import unweave as uw
+from poisoned_cases import Results, arguments, plan_of
 from unweave.attribution.baselines import bm25_scores
 from unweave.attribution.caching import cache_rows
-from unweave.config import load_yaml
 from unweave.data.case import Case
 from unweave.data.copies import row_text, shingles
 from unweave.data.rows import Row
 from unweave.data.triggers import is_poisoned
 from unweave.experiments.case import make_case
-from unweave.experiments.demo.config import QUICK, DemoConfig
 from unweave.experiments.demo.plan import StagePlan
-from unweave.files import read_json, write_json
 from unweave.models.encoder import load_encoder
 from unweave.models.loading import load
-from unweave.run.folder import environment
 from unweave.store.store import GradientStore
 from unweave.train.sft import fine_tune
 
-ROOT = Path(__file__).parents[1]
 CASES = "demo", "swap", "dolly_triggers"
 GIVEN = 5, 10, 40
 PERMUTATIONS = 256
-
-
-def plan_of(name: str, seed: int, options: argparse.Namespace) -> StagePlan:
-    """The poisoning of a case."""
-    folder = ROOT / "runs/bench" / f"finding-{name}-{seed}{'-smoke' if options.smoke else ''}"
-    example = ROOT / "examples/dolly_triggers.yaml"
-    config = load_yaml(DemoConfig, example, command="demo") if name == "dolly_triggers" else DemoConfig()
-    changes: dict[str, Any] = {"output_dir": folder, "seed": seed, "case_seed": 10 * seed}
-    if name == "swap":
-        changes["source"] = "swap"
-    if options.model is not None:
-        changes["model"] = options.model
-    if options.smoke:
-        changes |= {key: value for key, value in QUICK.items() if key != "forget_epochs"}
-        changes |= {"epochs": 1.0, "dimension": 512}
-    return StagePlan(dataclasses.replace(config, **changes), folder)
 
 
 def prepare(plan: StagePlan) -> tuple[Case, uw.GradientIndex]:
@@ -134,21 +111,14 @@ def measure(index: uw.GradientIndex, count: int, seed: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure what is missing, part by part, and write the result file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--smoke", action="store_true", help="a small case, and no real result")
-    parser.add_argument("--model", help="another base")
-    options = parser.parse_args()
-    path = ROOT / ("runs/bench/finding.smoke.json" if options.smoke else "benchmarks/results/finding.json")
-    result: dict[str, Any] = read_json(path, what="The results") if path.is_file() else {"runs": {}}
-    result |= {"command": "python benchmarks/finding.py", "environment": environment()}
+    options = arguments(__doc__, CASES).parse_args()
+    results = Results("finding", smoke=options.smoke)
     for name in options.cases:
         for seed in options.seeds:
-            done = result["runs"].setdefault(name, {}).setdefault(str(seed), {})
+            done = results.of(name, seed)
             if all(str(count) in done for count in GIVEN):
                 continue
-            _, index = prepare(plan_of(name, seed, options))
+            _, index = prepare(plan_of(name, seed, options, of="finding"))
             for count in GIVEN:
                 if str(count) not in done:
                     own = done[str(count)] = measure(index, count, seed)
@@ -157,8 +127,7 @@ def main() -> None:
                         for way in ("find_rest", *BASELINES)
                     )
                     print(f"{name}, seed {seed}, {own['given']} given: {shown}", flush=True)
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    write_json(path, result)
+                    results.write()
 
 
 if __name__ == "__main__":
