@@ -7,7 +7,8 @@ from tests.ledger.ledgers import RECORDS
 from unweave.data.reading import load_rows
 from unweave.errors import ConfigError, DataError
 from unweave.ledger.config import VerifyConfig
-from unweave.ledger.requests import Ledger, _method_options, _write_options
+from unweave.ledger.given import method_options, write_options
+from unweave.ledger.requests import Ledger
 from unweave.ledger.verify import verify_request
 from unweave.models.model import Model
 from unweave.unlearning.methods.ga import GA
@@ -62,16 +63,16 @@ def test_the_same_request_is_recognized_and_rows_of_others_are_not(trained, tmp_
 
 
 def test_a_method_is_passed_on_with_what_differs_from_its_defaults(tmp_path):
-    assert _method_options(GA(), {}) == ("ga", {})
-    assert _method_options(NPO(beta=0.3), {"epochs": 2}) == ("npo", {"beta": 0.3, "epochs": 2})
-    path = _write_options(tmp_path / "own/one.yaml", "npo", {"beta": 0.3, "epochs": 2})
+    assert method_options(GA(), {}) == ("ga", {})
+    assert method_options(NPO(beta=0.3), {"epochs": 2}) == ("npo", {"beta": 0.3, "epochs": 2})
+    path = write_options(tmp_path / "own/one.yaml", "npo", {"beta": 0.3, "epochs": 2})
     written = yaml.safe_load(path.read_text())
     assert (written["method"], written["beta"], written["epochs"]) == ("npo", 0.3, 2)
     assert "max_length" not in written, "what is not named is the request's own"
     with pytest.raises(ConfigError, match="no option 'nonsense'"):
-        _write_options(tmp_path / "two.yaml", "npo", {"nonsense": 1})
+        write_options(tmp_path / "two.yaml", "npo", {"nonsense": 1})
     with pytest.raises(ConfigError, match="Options are those of a method"):
-        _method_options("auto", {"epochs": 2})
+        method_options("auto", {"epochs": 2})
 
 
 def test_refusals(trained, tmp_path):

@@ -6,28 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
-import yaml
-
-from unweave.config import to_plain
-from unweave.data.config import read_own
-from unweave.data.reading import load_rows
 from unweave.errors import ConfigError, DataError
-from unweave.files import read_json, write_jsonl, write_text
+from unweave.files import read_json
 from unweave.ledger.adding import add_request
 from unweave.ledger.config import AddConfig, Kind, NearMethod, RunConfig, VerifyConfig
 from unweave.ledger.found import Selection
+from unweave.ledger.given import ROWS, as_file, method_options, name_of, write_options
 from unweave.ledger.ledger import FILE
 from unweave.ledger.ledger import Ledger as Records
 from unweave.ledger.preparing import prepare_request
 from unweave.ledger.run import run_request
 from unweave.ledger.states import NOT_FORGOTTEN
 from unweave.ledger.verify import verify_request
-from unweave.models.model import IN_MEMORY, Model
-from unweave.unlearning.config import config_of
-from unweave.unlearning.methods import Method, get_method
+from unweave.models.model import Model
+from unweave.unlearning.methods import Method
 from unweave.weights.config import PositiveMethod
-
-ROWS = "rows.jsonl"
 
 
 class Search(TypedDict, total=False):
@@ -192,14 +185,14 @@ class LedgerRequest:
             ConfigError: When there are options for no method, or the drift budget is used up.
             DataError: When the request was given up, or its rows have changed since.
         """
-        name, own = _method_options(method, options or {})
+        name, own = method_options(method, options or {})
         data = self.ledger.data_folder
         config = RunConfig(
             request=self.id,
             ledger=self.ledger.folder,
             method=name,
-            forget_config=_write_options(data / f"{self.id}.yaml", name, own) if own else None,
-            holdout=_as_file(like, data / f"{self.id}.like.jsonl") if like is not None else None,
+            forget_config=write_options(data / f"{self.id}.yaml", name, own) if own else None,
+            holdout=as_file(like, data / f"{self.id}.like.jsonl") if like is not None else None,
             weights=weights,
             target_loss=target_loss,
             max_minutes=max_minutes,
@@ -265,8 +258,8 @@ class Ledger:
         there = (self.folder / FILE).is_file()
         if not there and (model is None or rows is None):
             raise ConfigError("A new ledger needs rows and a model.", where="`model`, `rows`", remedy="give both")
-        self._data = None if rows is None else _as_file(rows, self.data_folder / ROWS)
-        self._model = None if model is None else _name_of(model)
+        self._data = None if rows is None else as_file(rows, self.data_folder / ROWS)
+        self._model = None if model is None else name_of(model)
         self._store = None if store is None else Path(store)
         self._max_perplexity_change, self._max_removed_share = max_perplexity_change, max_removed_share
 
@@ -334,7 +327,7 @@ class Ledger:
         """
         new = None
         if replacement is not None:
-            new = _as_file(replacement, self.data_folder / f"replacement.{len(self.requests()) + 1}.jsonl")
+            new = as_file(replacement, self.data_folder / f"replacement.{len(self.requests()) + 1}.jsonl")
         search = self._searching(
             ids=ids,
             where=where,
@@ -393,59 +386,3 @@ class Ledger:
             key=self.key,
             **fields,
         )
-
-
-def _name_of(model: str | Path | Model) -> str:
-    """The folder or hub id of a model."""
-    if not isinstance(model, Model):
-        return str(model)
-    place = model.adapter or model.base
-    if place == IN_MEMORY:
-        raise ConfigError("A ledger's model lies in a folder.", where="`model`", remedy="save it, and give the folder")
-    return place
-
-
-def _as_file(rows: Any, path: Path) -> Path:
-    """The file of rows: their own, or one that is written for rows in memory, and never changed."""
-    if isinstance(rows, str | Path):
-        return Path(rows)
-    given = load_rows(rows).rows
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_jsonl(path, [row.to_record() for row in given])
-        return path
-    there = {row.id: row.content for row in read_own(path)}
-    if odd := next((row.id for row in given if there.get(row.id) != row.content), None):
-        raise DataError(
-            f"The row '{odd}' is not among those that the ledger is about, or was another then.",
-            where=str(path),
-            remedy="give the rows that the ledger was made with, or use another ledger",
-        )
-    return path
-
-
-def _method_options(method: Method | str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A method's name, and the options that are not its defaults."""
-    if isinstance(method, str):
-        if options and method == "auto":
-            raise ConfigError("Options are those of a method.", where="`options`", remedy="name the method")
-        return method, dict(options)
-    kind: Any = get_method(method.name)
-    changed = {
-        own.name: value for own in dataclasses.fields(kind) if (value := getattr(method, own.name)) != own.default
-    }
-    return method.name, {**changed, **options}
-
-
-def _write_options(path: Path, method: str, options: Mapping[str, Any]) -> Path:
-    """A config of `unweave forget` that holds these options and no others: what it does not name is the request's own."""
-    kind = config_of(method)
-    if unknown := sorted(set(options) - {own.name for own in dataclasses.fields(kind)}):
-        raise ConfigError(
-            f"The method '{method}' has no option '{unknown[0]}'.", where="`options`", remedy="leave it out"
-        )
-    files = {"forget": ROWS, "retain": ROWS, "output_dir": "."}
-    text = yaml.safe_dump(to_plain({"command": "forget", **files, "method": method, **options}), sort_keys=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text)
-    return path
