@@ -240,6 +240,13 @@ TABLE: dict[str, Command] = {
         first="config",
         plan="unweave.experiments.bench.plan:plan_bench",
     ),
+    "serve": Command(
+        about="open a store or a run in a browser: ask, look, decide, forget, verify",
+        config="unweave.explorer.config:ServeConfig",
+        job="unweave.explorer.server:serve",
+        title="{result.address}",
+        first="path",
+    ),
     "report": Command(
         about="write the HTML report of a run folder",
         config="unweave.report.report:ReportConfig",

@@ -1,0 +1,65 @@
+"""The application: its screens, its files, and what it says of an error."""
+
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from unweave.arguments import shown
+from unweave.errors import UnweaveError
+from unweave.explorer import answer, review
+from unweave.explorer.guard import Guard
+from unweave.explorer.pages import page
+from unweave.explorer.workspace import Workspace
+
+ROUTERS = (answer.router, review.router)
+"""A screen each; a new one is one file and one entry here."""
+
+
+def make_app(workspace: Workspace) -> FastAPI:
+    """The explorer of a workspace.
+
+    Args:
+        workspace: What is explored.
+
+    Returns:
+        The application, behind its guard.
+    """
+    app = FastAPI(title="unweave", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.workspace = workspace
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(UnweaveError, _say_error)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _say_missing)  # type: ignore[arg-type]
+    app.add_middleware(Guard, host=workspace.config.host, token=workspace.config.token)  # type: ignore[arg-type]
+    return app
+
+
+def _say_error(request: Request, error: UnweaveError) -> HTMLResponse:
+    return page(
+        request,
+        _template(request),
+        status=400,
+        message=shown(error.sentence),
+        where=shown(error.where or ""),
+        remedy=shown(error.remedy or ""),
+    )
+
+
+def _say_missing(request: Request, error: HTTPException) -> HTMLResponse:
+    return page(
+        request,
+        _template(request),
+        status=error.status_code,
+        message=str(error.detail),
+        where=request.url.path,
+        remedy="",
+    )
+
+
+def _template(request: Request) -> str:
+    """A part of a page is answered with a part."""
+    return "error_part.html" if request.headers.get("hx-request") or request.headers.get("x-part") else "error.html"

@@ -1,0 +1,66 @@
+"""How the explorer's pages are made: its own templates and those of reports, escaped, with hidden characters shown."""
+
+from functools import cache
+from typing import Any
+
+from jinja2 import ChoiceLoader, PackageLoader
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from unweave.explorer.workspace import Workspace
+from unweave.report.pages import environment as report_environment
+
+SCREENS = {
+    "/": "Answer",
+    "/rows": "Rows",
+    "/map": "Map",
+    "/review": "Review",
+    "/evidence": "Evidence",
+    "/runs": "Runs",
+}
+
+
+@cache
+def environment() -> Any:
+    """The templates of reports with the explorer's before them.
+
+    Returns:
+        The jinja environment.
+    """
+    loader = ChoiceLoader([PackageLoader("unweave.explorer"), PackageLoader("unweave.report")])
+    return report_environment().overlay(loader=loader)
+
+
+def workspace_of(request: Request) -> Workspace:
+    """What is explored.
+
+    Args:
+        request: A request.
+
+    Returns:
+        The workspace.
+    """
+    return request.app.state.workspace
+
+
+def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page, or a part of one.
+
+    Args:
+        request: What is answered.
+        template: Its file.
+        status: The HTTP status.
+        **values: What the template names.
+
+    Returns:
+        The response.
+    """
+    workspace = workspace_of(request)
+    shared = {
+        "screens": SCREENS,
+        "here": request.url.path,
+        "name": workspace.name,
+        "count": len(workspace.row_ids()),
+        "reviewed": len(workspace.reviewed.ids()) or "",
+    }
+    return HTMLResponse(environment().get_template(template).render(shared | values), status)

@@ -1,0 +1,166 @@
+"""What is explored: a store with its model, other stores beside it, a ledger, and the folder in which the explorer keeps its own things."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from unweave.attribution.index import GradientIndex
+from unweave.attribution.model import store_model
+from unweave.data.rows import Row
+from unweave.errors import DataError
+from unweave.explorer.config import ServeConfig
+from unweave.explorer.reviewed import Reviewed
+from unweave.ledger.ledger import FILE as LEDGER_FILE
+from unweave.models.loading import Loaded, load
+from unweave.store.format import StoreSpec
+from unweave.store.store import GradientStore
+from unweave.store.texts import FILE as TEXTS_FILE
+from unweave.store.texts import stored_rows
+from unweave.train.early import final_of
+
+STORE_FILE = "store.json"
+
+
+class Workspace:
+    """Everything that the screens share.
+
+    Attributes:
+        config: The options.
+        place: The store's folder.
+        also: Folders of the other stores.
+        folder: Where questions, the review list and runs are kept.
+        reviewed: The rows on the review list.
+        computing: Held while the model computes: one at a time.
+    """
+
+    def __init__(self, config: ServeConfig):
+        self.config = config
+        self.place, *beside = find_stores(config.path)
+        self.also = list(dict.fromkeys([*config.also, *beside]))
+        self.folder = config.work or config.path.resolve().with_name(f"{config.path.resolve().name}.explorer")
+        self.reviewed = Reviewed(self.folder / "review.json")
+        self.computing = threading.RLock()
+        self._reading = threading.Lock()
+        self._read: tuple[Any, dict[str, dict[str, Any]], list[str]] | None = None
+        self._indexes: dict[Path, GradientIndex] = {}
+        self.spec: StoreSpec = GradientStore.open(self.place).spec
+
+    @cached_property
+    def name(self) -> str:
+        """The model, in short."""
+        return Path(self.spec.adapter or self.spec.model).name or str(self.spec.model)
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's folder, whether there is one yet or not."""
+        found = [
+            folder for folder in (self.config.path, self.config.path / "ledger") if (folder / LEDGER_FILE).is_file()
+        ]
+        return self.config.ledger or (found[0] if found else self.folder / "ledger")
+
+    @property
+    def data(self) -> Path | None:
+        """The rows that the model was trained on; `None` where that is not one file that is there."""
+        if self.config.data is not None:
+            return self.config.data
+        sources = {text["source"] for text in self.texts().values()}
+        files = [Path(source) for source in sources if source and Path(source).is_file()]
+        return files[0] if len(sources) == len(files) == 1 else None
+
+    def index(self, place: Path | None = None) -> GradientIndex:
+        """A store with its model, loaded once. To be used while `computing` is held.
+
+        Args:
+            place: The store; by default the first.
+
+        Returns:
+            The index; rows that have left the store since are gone from it.
+        """
+        place = place or self.place
+        with self.computing:
+            if place not in self._indexes:
+                store = GradientStore.open(place)
+                options = self.config if place == self.place else None
+                self._indexes[place] = GradientIndex(store, load(store_model(store.spec, options)))
+            self._indexes[place].store.refresh()
+            return self._indexes[place]
+
+    @cached_property
+    def speaker(self) -> Loaded:
+        """The model that answers: of a store at an early checkpoint that was made of a final adapter, the one with that adapter."""
+        final = final_of(self.spec.adapter) if self.config.model is None and self.config.adapter is None else None
+        if final is None:
+            return self.index().model
+        from dataclasses import replace
+
+        return load(replace(store_model(self.spec, self.config), adapter=final))
+
+    def texts(self) -> Mapping[str, dict[str, Any]]:
+        """Row id to its text, source, line and other columns, as `unweave.store.texts.read_texts` gives them; read anew when the store has changed."""
+        return self._texts()[1]
+
+    def row_ids(self) -> Sequence[str]:
+        """All rows, in scan order."""
+        return self._texts()[2]
+
+    def version(self) -> Any:
+        """What changes when the store's rows do."""
+        return self._texts()[0]
+
+    def row(self, row_id: str) -> Row:
+        """A row.
+
+        Args:
+            row_id: Its id.
+
+        Returns:
+            The row.
+
+        Raises:
+            DataError: When the store has none of that id.
+        """
+        if row_id not in self.texts():
+            raise DataError(
+                "There is no such row in the store.", where=row_id, remedy="it may have been forgotten since"
+            )
+        return stored_rows(self.texts(), [row_id], where=str(self.place))[0]
+
+    def _texts(self) -> tuple[Any, dict[str, dict[str, Any]], list[str]]:
+        with self._reading:
+            seen = [
+                (str(path), path.stat().st_mtime_ns, path.stat().st_size)
+                for path in sorted(self.place.rglob("*"))
+                if path.is_file() and (path.name == TEXTS_FILE or path.suffix == ".json")
+            ]
+            if self._read is None or self._read[0] != seen:
+                store = GradientStore.open(self.place)
+                texts = store.texts()
+                ids = [row_id for row_id in store.row_ids() if row_id in texts]
+                self._read = seen, {row_id: texts[row_id] for row_id in ids}, ids
+            return self._read
+
+
+def find_stores(path: Path) -> list[Path]:
+    """The stores in a folder.
+
+    Args:
+        path: A store, or a run folder.
+
+    Returns:
+        The store itself; or those in the folder, an early checkpoint's before others.
+
+    Raises:
+        DataError: When there is none.
+    """
+    if (path / STORE_FILE).is_file():
+        return [path]
+    found = sorted(file.parent for file in path.glob(f"*/{STORE_FILE}")) if path.is_dir() else []
+    if not found:
+        raise DataError(
+            "There is no gradient store here.",
+            where=str(path),
+            remedy="give a store, or a run folder with one; `unweave cache` makes one",
+        )
+    return sorted(found, key=lambda place: ("early" not in place.name, place.name))
