@@ -106,7 +106,7 @@ class Guard:
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         refused = self._refusal(scope, headers)
-        if refused is None and self.token and not self._is_known(scope, headers):
+        if refused is None and self.token and not self._is_known(headers):
             query = parse_qs(scope["query_string"].decode("latin-1"))
             shown = query.pop("token", [""])[0]
             if scope["method"] == "GET" and hmac.compare_digest(shown.encode(), self.token.encode()):
@@ -164,7 +164,7 @@ class Guard:
             return name in {self.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
         return True
 
-    def _is_known(self, scope: Scope, headers: MutableMapping[str, str]) -> bool:
+    def _is_known(self, headers: MutableMapping[str, str]) -> bool:
         assert self.token is not None
         cookies = SimpleCookie()
         cookies.load(headers.get("cookie", ""))
@@ -179,7 +179,7 @@ class Guard:
         return spent <= BURST
 
 
-class _TooLarge(Exception):
+class _BodyTooLargeError(Exception):
     """A body without a length is longer than allowed."""
 
 
@@ -191,7 +191,7 @@ def _limited(receive: Receive) -> Receive:
         message = await receive()
         read += len(message.get("body", b""))
         if read > MOST_BYTES:
-            raise _TooLarge(f"more than {MOST_BYTES} bytes")
+            raise _BodyTooLargeError(f"more than {MOST_BYTES} bytes")
         return message
 
     return limited
