@@ -123,6 +123,14 @@ class Hits(Sequence[Hit]):
         return self._result.scales[0]
 
     @property
+    def scores(self) -> dict[str, float]:
+        """Row id to influence of all rows: exact where a row was scored again, of the sketches elsewhere."""
+        result = self._result
+        assert result.scores is not None, "an index keeps all scores"
+        found = dict(zip(result.row_ids, result.scores[0].tolist(), strict=True))
+        return found | (result.exact[0] if result.exact else {})
+
+    @property
     def against(self) -> str | None:
         """The other answer, where the trace is a contrast."""
         return self._result.against[0]

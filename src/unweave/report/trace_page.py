@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from unweave.attribution.result import Standing, TraceResult
 
 MATRIX_TOKENS = 24
-LEAST_RUN = 3
 SIDES = {
     "helpful": "Helpful: a step on the row lowers the loss of this answer",
     "harmful": "Harmful: a step on the row raises it",
@@ -79,14 +78,10 @@ def _row(hit: Any, text: dict[str, Any], detail: "TokenDetail | None", standing:
         "place": f"{text['source']}:{text['line']}",
         "prompt": text["prompt"],
         "completion": text["completion"],
-        "marked": None,
+        "marked": standing.overlap.cut(text["completion"]),
+        "words": standing.overlap.in_words,
+        "both": standing.has_both,
     }
-    overlap = standing.overlap
-    if overlap.span and (overlap.is_verbatim or overlap.words >= LEAST_RUN):
-        first, last = overlap.span
-        row["marked"] = text["completion"][:first], overlap.run, text["completion"][last:]
-    row["words"] = f"{overlap.words} shared" + ("" if overlap.share is None else f", {overlap.share:.0%} of 5-grams")
-    row["both"] = standing.has_both
     if detail is not None:
         row["answer"] = _tinted(detail.row_tokens, detail.row_loss_tokens, detail.row_answer)
         row["positions"] = _tinted(detail.row_tokens, detail.row_positions, 0)
