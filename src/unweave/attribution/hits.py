@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PAGE = "unweave.report.trace_page:write_trace_page"
 """What writes the page; pages stand above the library, so it is looked up when one is asked for."""
+RENDERED, FRAMED = "unweave.report.trace_page:render_trace_page", "unweave.report.notebook:framed"
 
 
 @dataclass(frozen=True)
@@ -199,3 +200,7 @@ class Hits(Sequence[Hit]):
         if isinstance(self._store, GradientStore):
             remember_output(self._store, path)
         return path
+
+    def _repr_html_(self) -> str:
+        """The page of the hits, as a notebook shows it."""
+        return resolve(FRAMED)(resolve(RENDERED)(self._result, self._store.spec))

@@ -29,6 +29,19 @@ def write_trace_page(path: Path, result: "TraceResult", spec: StoreSpec) -> None
         result: The trace.
         spec: How the store was made: what the numbers mean.
     """
+    write_text(path, render_trace_page(result, spec))
+
+
+def render_trace_page(result: "TraceResult", spec: StoreSpec) -> str:
+    """The page.
+
+    Args:
+        result: The trace.
+        spec: How the store was made: what the numbers mean.
+
+    Returns:
+        HTML.
+    """
     queries = []
     for index, (query, part, ranking) in enumerate(zip(result.queries, result.parts, result.rankings, strict=True)):
         details, scale = result.details[index] if result.details else {}, result.scales[index]
@@ -54,7 +67,7 @@ def write_trace_page(path: Path, result: "TraceResult", spec: StoreSpec) -> None
             }
         )
     described = spec.to_json()
-    page = (
+    return (
         environment()
         .get_template("trace.html")
         .render(
@@ -66,7 +79,6 @@ def write_trace_page(path: Path, result: "TraceResult", spec: StoreSpec) -> None
             sign=described["sign"],
         )
     )
-    write_text(path, page)
 
 
 def _row(hit: Any, text: dict[str, Any], detail: "TokenDetail | None", standing: "Standing") -> dict[str, Any]:
