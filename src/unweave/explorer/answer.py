@@ -104,9 +104,8 @@ def _answer(tracer: Tracer, prompt: str, completion: str, system: str | None, lo
                     completion = end.value
                     break
         if not completion.strip():
-            raise ConfigError(
-                "The model answers nothing.", where="`prompt`", remedy="ask something else, or give an answer"
-            )
+            said_by = "The model answers nothing." if generated else "The answer is empty."
+            raise ConfigError(said_by, where="`prompt`", remedy="ask something else, or give an answer")
         asked = tracer.answers.keep(prompt, completion, system=system, generated=generated)
         yield _line(asked=asked.id, completion=asked.completion)
     except UnweaveError as error:
