@@ -43,7 +43,9 @@ class TestAsking:
     def test_pieces_make_the_models_own_answer(self, client, index):
         # A prompt that the model has something to say to.
         answers = greedy_answers(index.model, index.rows, index.encoding, max_new_tokens=5)
-        row, own = next((row, answer) for row, answer in zip(index.rows, answers, strict=True) if len(answer.split()) > 2)
+        row, own = next(
+            (row, answer) for row, answer in zip(index.rows, answers, strict=True) if len(answer.split()) > 2
+        )
         wanted = {"prompt": row.instruction, "max_new_tokens": 5}
         lines = [json.loads(line) for line in client.post("/answer/ask", json=wanted).text.splitlines()]
         assert lines[-1]["completion"] == own
@@ -59,7 +61,12 @@ class TestAsking:
         assert ANSWER in again.get(f"/?answer={asked}").text
 
     def test_nothing_and_too_much_are_refused(self, client):
-        for options in ({"prompt": " "}, {"prompt": "a" * 20_001}, {"prompt": PROMPT, "max_new_tokens": 0}, {"prompt": PROMPT, "max_new_tokens": 10**9}):
+        for options in (
+            {"prompt": " "},
+            {"prompt": "a" * 20_001},
+            {"prompt": PROMPT, "max_new_tokens": 0},
+            {"prompt": PROMPT, "max_new_tokens": 10**9},
+        ):
             response = client.post("/answer/ask", json=options)
             assert response.status_code == 400
             assert "Remedy" in response.text
@@ -73,7 +80,9 @@ class TestAsking:
 class TestHits:
     def test_the_whole_answer(self, client, index, asked):
         own = index.attribute(PROMPT, completion=ANSWER, top_k=12)
-        assert rows_of(client.post("/answer/hits", json={"asked": asked})) == [hit.row.id for hit in (*own.helpful, *own.harmful)]
+        assert rows_of(client.post("/answer/hits", json={"asked": asked})) == [
+            hit.row.id for hit in (*own.helpful, *own.harmful)
+        ]
 
     @pytest.mark.parametrize("span", [(0, 4), (5, 17), (18, 22)])
     def test_selected_words(self, client, index, asked, span):
@@ -85,7 +94,9 @@ class TestHits:
     def test_a_word_that_comes_twice_is_the_one_that_was_selected(self, client, index):
         text = "blue moon and blue"
         name = ask(client, completion=text)["asked"]
-        first, second = (rows_of(client.post("/answer/hits", json={"asked": name, "begin": at, "end": at + 4})) for at in (0, 14))
+        first, second = (
+            rows_of(client.post("/answer/hits", json={"asked": name, "begin": at, "end": at + 4})) for at in (0, 14)
+        )
         assert first[:12] == [hit.row.id for hit in index.attribute(PROMPT, completion=text, span=(0, 4), top_k=12)]
         assert second[:12] == [hit.row.id for hit in index.attribute(PROMPT, completion=text, span=(14, 18), top_k=12)]
         assert first != second
@@ -98,10 +109,18 @@ class TestHits:
 
     def test_another_scorer(self, client, index, asked):
         own = index.attribute(PROMPT, completion=ANSWER, scorer="bm25", top_k=12)
-        assert rows_of(client.post("/answer/hits", json={"asked": asked, "scorer": "bm25"}))[:12] == [hit.row.id for hit in own]
+        assert rows_of(client.post("/answer/hits", json={"asked": asked, "scorer": "bm25"}))[:12] == [
+            hit.row.id for hit in own
+        ]
 
     def test_what_is_not_offered_is_refused(self, client, asked):
-        for more in ({"scorer": "nothing"}, {"place": "/etc"}, {"begin": 3, "end": 3}, {"begin": 0, "end": 999}, {"begin": -2, "end": 2}):
+        for more in (
+            {"scorer": "nothing"},
+            {"place": "/etc"},
+            {"begin": 3, "end": 3},
+            {"begin": 0, "end": 999},
+            {"begin": -2, "end": 2},
+        ):
             response = client.post("/answer/hits", json={"asked": asked, **more})
             assert response.status_code == 400, more
             assert "Remedy" in response.text
@@ -122,7 +141,8 @@ def test_beside_gives_each_row_its_place_in_every_score(client, index, asked):
     best = index.attribute(PROMPT, completion=ANSWER, top_k=1)[0].row.id
     line = next(line for line in response.text.split("<tr>") if f">{best}</a>" in line)
     assert '<td class="n">1</td>' in line
-    assert "bm25" in response.text and "gradnorm" in response.text
+    assert "bm25" in response.text
+    assert "gradnorm" in response.text
 
 
 class TestShades:
@@ -161,6 +181,6 @@ def test_row_detail_is_of_one_row(index):
 def test_a_histogram_counts_every_score_once(scores):
     drawn = make_histogram(scores)
     assert sum(bar.count for bar in drawn.bars) == len(scores)
-    assert all(0 <= bar.x <= WIDTH and 0 <= bar.y and bar.y + bar.height <= HEIGHT + 0.01 for bar in drawn.bars)
+    assert all(0 <= bar.x <= WIDTH and bar.y >= 0 and bar.y + bar.height <= HEIGHT + 0.01 for bar in drawn.bars)
     assert 0 <= drawn.place(min(scores)) <= drawn.place(max(scores)) <= WIDTH
     assert drawn.place(max(scores) + 99) == WIDTH

@@ -50,12 +50,26 @@ def test_the_machines_own_names_are_answered(name):
     assert ask(headers={"host": name})[0] == 299
 
 
-@pytest.mark.parametrize("name", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:8765", "[", "10.0.0.5:8765", "0.0.0.0:8765"])
+@pytest.mark.parametrize(
+    "name",
+    ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:8765", "[", "10.0.0.5:8765", "0.0.0.0:8765"],
+)
 def test_another_host_is_refused(name):
     assert ask(headers={"host": name})[0] == 421
 
 
-@pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "http://127.0.0.1:9999", "http://localhost:8765", "file://", "http://127.0.0.1:8765.evil.example"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        None,
+        "null",
+        "http://evil.example",
+        "http://127.0.0.1:9999",
+        "http://localhost:8765",
+        "file://",
+        "http://127.0.0.1:8765.evil.example",
+    ],
+)
 def test_what_changes_something_comes_from_an_own_page(origin):
     headers = OWN | ({} if origin is None else {"origin": origin})
     for method in ("POST", "PUT", "DELETE", "PATCH"):
@@ -121,7 +135,8 @@ class TestToken:
     def test_a_redirect_stays_here(self):
         status, given = ask(token=TOKEN, path="//evil.example/", query=f"token={TOKEN}")
         assert status == 303
-        assert given["location"].startswith("/") and not given["location"].startswith("//")
+        assert given["location"].startswith("/")
+        assert not given["location"].startswith("//")
 
     def test_an_address_that_others_reach_needs_it(self):
         for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"):
@@ -143,4 +158,5 @@ class TestToken:
 def test_the_command_refuses_before_anything_is_loaded(tmp_path, capsys):
     assert main(["serve", str(tmp_path), "--host", "0.0.0.0"]) == 2
     said = capsys.readouterr().err
-    assert "--host" in said and "--token" in said
+    assert "--host" in said
+    assert "--token" in said

@@ -138,9 +138,9 @@ class Guard:
         try:
             await self.app(scope, _limited(receive), noticed)
         except _BodyTooLargeError as error:
-            if begun:
-                raise
-            await _answer(send, 413, f"The request is larger than allowed: {error}.")
+            # What has begun to be answered is cut off.
+            if not begun:
+                await _answer(send, 413, f"The request is larger than allowed: {error}.")
 
     def _refusal(self, scope: Scope, headers: MutableMapping[str, str]) -> tuple[int, str] | None:
         if not self._is_own(headers.get("host", "")):
