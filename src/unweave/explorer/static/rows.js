@@ -16,8 +16,9 @@ document.addEventListener("click", async (event) => {
   }
 });
 
-document.querySelector("#where").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+// Listened for at the top: htmx makes the whole page anew when somebody goes back.
+document.addEventListener("keydown", (event) => {
+  if (event.target.id !== "where" || event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
   event.preventDefault();
   event.target.form.requestSubmit();
 });
