@@ -3,6 +3,7 @@
 import hashlib
 import io
 import threading
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -279,9 +280,9 @@ def _quietly(compute: Callable[[], Any]) -> Any:
 def _read(path: Path, version: Any, count: int) -> Placed | None:
     """A map that was kept; `None` where there is none, or it is not whole."""
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
             points, method, why = held["points"], str(held["method"]), str(held["why"])
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     if points.shape != (count, 2) or points.dtype != np.float32 or not np.isfinite(points).all():
         return None

@@ -1,13 +1,15 @@
 """The screen *Row*: all of one row, what is like it, what it drives, and how well models know it."""
 
+import contextlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
+import numpy as np
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import HTMLResponse
 
@@ -18,7 +20,7 @@ from unweave.data.pieces import pieces_of
 from unweave.data.rows import Row
 from unweave.errors import UnweaveError
 from unweave.explorer.pages import exact, page, workspace_of
-from unweave.explorer.rows import matching_ids, shown_number
+from unweave.explorer.rows import matching_places, shown_number
 from unweave.explorer.table import Search
 from unweave.explorer.workspace import Workspace
 from unweave.gradients.scoring import row_losses
@@ -197,19 +199,19 @@ def neighbours(workspace: Workspace, row_id: str, listed: str) -> tuple[str | No
         The two, where there are such; the row's place in the list, from 1; and how many rows that has.
     """
     table = workspace.table()
-    ids: Sequence[str] = table.ids
+    own = table.places[row_id]
+    places = np.arange(len(table))
     if listed:
-        try:
-            ids = matching_ids(workspace, Search.parse(listed))
-        except UnweaveError:
-            # A list of before: a column that is gone, a map that is computed anew.
-            ids = table.ids
-    place = table.places[row_id] if ids is table.ids else next((at for at, own in enumerate(ids) if own == row_id), -1)
-    if place < 0:
-        ids, place = table.ids, table.places[row_id]
-    before = ids[place - 1] if place else None
-    after = ids[place + 1] if place + 1 < len(ids) else None
-    return before, after, place + 1, len(ids)
+        # A list of before may ask for a column that is gone, or a map that is computed anew.
+        with contextlib.suppress(UnweaveError):
+            places = matching_places(workspace, Search.parse(listed))
+    at = (places == own).nonzero()[0]
+    if not len(at):
+        places, at = np.arange(len(table)), np.array([own])
+    place = int(at[0])
+    before = table.ids[places[place - 1]] if place else None
+    after = table.ids[places[place + 1]] if place + 1 < len(places) else None
+    return before, after, place + 1, len(places)
 
 
 def seen_text(workspace: Workspace, row: Row) -> Seen:

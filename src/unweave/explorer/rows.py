@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import numpy as np
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import HTMLResponse
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from unweave.arguments import shown
 from unweave.errors import ConfigError, UnweaveError
@@ -121,9 +121,24 @@ def matching_ids(workspace: Workspace, search: Search) -> list[str]:
         Their ids; of a SELECT those in its column `id`.
     """
     table = workspace.table()
+    return [table.ids[place] for place in matching_places(workspace, search).tolist()]
+
+
+def matching_places(workspace: Workspace, search: Search) -> Int[np.ndarray, " m"]:
+    """All rows that a search finds, in its order, by their places in the store's.
+
+    Args:
+        workspace: What is explored.
+        search: The search.
+
+    Returns:
+        Their places; of a SELECT those of the rows in its column `id`.
+    """
+    table = workspace.table()
     if search.is_select:
-        return _selected_ids(table, table.select(search.where))
-    return [table.ids[place] for place in table.sorted(search, _inside(workspace, search))]
+        ids = _selected_ids(table, table.select(search.where))
+        return np.array([table.places[row_id] for row_id in ids], dtype=np.int64)
+    return table.sorted(search, _inside(workspace, search))
 
 
 def _inside(workspace: Workspace, search: Search) -> Bool[np.ndarray, " n"] | None:

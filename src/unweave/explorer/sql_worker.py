@@ -3,6 +3,7 @@
 A message is one of `unweave.data.renderer`; one that names a number of bytes is followed by them. Standard output carries answers only.
 """
 
+import base64
 import contextlib
 import os
 import resource
@@ -82,7 +83,7 @@ def _answer(connection: Any, request: Mapping[str, Any]) -> dict[str, Any]:
         relation = cursor.sql(request["sql"])
         if request["whole"]:
             return _shown(relation)
-        return {"places": relation.fetchnumpy()["place"].tolist()}
+        return {"places": _packed(relation.fetchnumpy()["place"], request["rows"])}
     except duckdb.InterruptException:
         return {"refused": "seconds"}
     except (MemoryError, duckdb.OutOfMemoryException):
@@ -94,6 +95,15 @@ def _answer(connection: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     finally:
         timer.cancel()
         cursor.close()
+
+
+def _packed(places: Any, rows: int) -> str:
+    """A bit a row, as text."""
+    import numpy as np
+
+    found = np.zeros(rows, dtype=bool)
+    found[np.asarray(places)] = True
+    return base64.b64encode(np.packbits(found).tobytes()).decode("ascii")
 
 
 def _shown(relation: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -157,8 +158,10 @@ class RowTable:
         self._numbers = {
             name: Column(name, title, np.asarray(values, dtype=np.float64)) for (name, title), values in numbers.items()
         }
-        # As Python compares: the letters of a word and of a text are lowered alike.
-        self._lowered = [f"{text['prompt']}\n{text['completion']}".lower() for text in self._own]
+        # One text after another, so that a word is looked for in all of them at once; no word holds the line breaks between them.
+        lowered = [_lowered(f"{text['prompt']}\n{text['completion']}") for text in self._own]
+        self._joined = b"\n".join(lowered)
+        self._starts: list[int] = np.cumsum([0, *(len(text) + 1 for text in lowered)]).tolist()
         counts = Counter(text["source"] or "" for text in self._own)
         self.sources: dict[str, int] = dict(counts.most_common())
         numbered = {source: number for number, source in enumerate(self.sources)}
@@ -167,7 +170,7 @@ class RowTable:
         self.fields = list(dict.fromkeys(name for meta in self._metas for name in meta))[:MOST_FIELDS]
         self.influence_of: str | None = None
         self._scores: Mapping[str, float] = {}
-        self._fields: dict[str, list[str | None]] = {}
+        self._fields: dict[str, tuple[list[str | None], dict[str, int], np.ndarray]] = {}
         self._orders: dict[tuple[str, bool], np.ndarray] = {}
         self._conditions: dict[str, np.ndarray] = {}
         self._lock = threading.Lock()
@@ -235,9 +238,16 @@ class RowTable:
         """
         if name not in self.fields:
             raise ConfigError("The data has no such column.", where=name, remedy=nearest(name, self.fields or ["none"]))
+        return self._field(name)[0]
+
+    def _field(self, name: str) -> tuple[list[str | None], dict[str, int], np.ndarray]:
+        """The text of each row, and the same as numbers: text to number, and the number of each row, -1 for none."""
         if name not in self._fields:
-            values = (meta.get(name) for meta in self._metas)
-            self._fields[name] = [None if value is None else _as_text(value) for value in values]
+            own = (meta.get(name) for meta in self._metas)
+            values = [None if value is None else _as_text(value) for value in own]
+            numbered = {value: number for number, value in enumerate(dict.fromkeys(values)) if value is not None}
+            numbers = np.fromiter((-1 if value is None else numbered[value] for value in values), np.int64, len(values))
+            self._fields[name] = values, numbered, numbers
         return self._fields[name]
 
     def matching(self, search: Search, among: Bool[np.ndarray, " n"] | None = None) -> Bool[np.ndarray, " n"]:
@@ -254,18 +264,32 @@ class RowTable:
         if search.source:
             number = list(self.sources).index(search.source) if search.source in self.sources else -1
             found &= self.source_numbers == number
+        if search.field:
+            self.field_values(search.field)
         if search.field and search.equals:
-            values = self.field_values(search.field)
-            found &= np.fromiter((value == search.equals for value in values), dtype=bool, count=len(self))
-        if words := search.words.lower().split():
-            lowered = self._lowered
-            first = list(found.nonzero()[0]) if not found.all() else range(len(self))
-            for word in words:
-                first = [place for place in first if word in lowered[place]]
-            found = np.zeros(len(self), dtype=bool)
-            found[first] = True
+            _, numbered, numbers = self._field(search.field)
+            found &= numbers == numbered.get(search.equals, -2)
+        # The longest word, which is the rarest as a rule, leaves the fewest rows for the others.
+        for word in sorted(set(map(_lowered, search.words.split())), key=lambda word: (-len(word), word)):
+            found &= self._holding(word, found)
         if search.where and not search.is_select:
             found &= self.condition(search.where)
+        return found
+
+    def _holding(self, word: bytes, among: np.ndarray) -> np.ndarray:
+        """The rows that a word stands in, of those that are asked about."""
+        joined, starts = self._joined, self._starts
+        found = np.zeros(len(self), dtype=bool)
+        asked = among.nonzero()[0]
+        if len(asked) < len(self) // 8:
+            found[[place for place in asked.tolist() if joined.find(word, starts[place], starts[place + 1]) >= 0]] = True
+            return found
+        hits, at = [], joined.find(word)
+        while at >= 0:
+            place = bisect_right(starts, at) - 1
+            hits.append(place)
+            at = joined.find(word, starts[place + 1])
+        found[hits] = True
         return found
 
     def condition(self, text: str) -> Bool[np.ndarray, " n"]:
@@ -421,6 +445,11 @@ def _meta(text: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     found = json.loads(raw)
     return found if isinstance(found, dict) else {}
+
+
+def _lowered(text: str) -> bytes:
+    """A text or a word as they are compared."""
+    return text.lower().encode("utf-8", "surrogatepass")
 
 
 def _as_text(value: Any) -> str:

@@ -1,5 +1,6 @@
 """What is explored: a store with its model, other stores beside it, a ledger, and the folder in which the explorer keeps its own things."""
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -178,17 +179,25 @@ class Workspace:
 
     def _texts(self) -> tuple[Any, dict[str, dict[str, Any]], list[str]]:
         with self._reading:
-            seen = [
-                (str(path), path.stat().st_mtime_ns, path.stat().st_size)
-                for path in sorted(self.place.rglob("*"))
-                if path.is_file() and (path.name == TEXTS_FILE or path.suffix == ".json")
-            ]
+            seen = _state_of(self.place)
             if self._read is None or self._read[0] != seen:
                 store = GradientStore.open(self.place)
                 texts = store.texts()
                 ids = [row_id for row_id in store.row_ids() if row_id in texts]
                 self._read = seen, {row_id: texts[row_id] for row_id in ids}, ids
             return self._read
+
+
+def _state_of(place: Path) -> list[tuple[str, int, int]]:
+    """Name, time and size of each file that says which rows a store has. It is asked for with every request, so nothing else is read."""
+    found = []
+    for folder, _, names in os.walk(place):
+        for name in names:
+            if name == TEXTS_FILE or name.endswith(".json"):
+                path = f"{folder}{os.sep}{name}"
+                state = os.stat(path)  # noqa: PTH116
+                found.append((path, state.st_mtime_ns, state.st_size))
+    return sorted(found)
 
 
 def find_stores(path: Path) -> list[Path]:
