@@ -121,8 +121,12 @@ def map_steps(client: TestClient) -> dict[str, Callable[[int], Any]]:
         return f"{low},{low};{high},{low};{high},{high};0,{high + 0.1};{low},{high}"
 
     return {
-        "map: points": lambda number: client.get("/map/points", params={"colour": colours[number % 4]}).raise_for_status(),
-        "map: legend": lambda number: client.get("/map/legend", params={"colour": colours[number % 4]}).raise_for_status(),
+        "map: points": lambda number: client.get(
+            "/map/points", params={"colour": colours[number % 4]}
+        ).raise_for_status(),
+        "map: legend": lambda number: client.get(
+            "/map/legend", params={"colour": colours[number % 4]}
+        ).raise_for_status(),
         "map: a row pointed at": lambda number: client.get(f"/map/rows?places={number}").raise_for_status(),
         "filter by a region": lambda number: client.get("/rows", params={"lasso": lasso(number)}).raise_for_status(),
     }
@@ -143,13 +147,14 @@ def frames(workspace: Workspace) -> dict[str, float]:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto("http://127.0.0.1:8799/map")
-        page.wait_for_selector("#legend li")
+        page.wait_for_selector("#legend h2")
         page.wait_for_timeout(500)
         found = page.evaluate(
             """async () => {
               const canvas = document.querySelector("#map");
               const box = canvas.getBoundingClientRect();
-              const at = (name, x, y) => canvas.dispatchEvent(new PointerEvent(name, { clientX: box.left + x, clientY: box.top + y, pointerId: 1, bubbles: true }));
+              const at = (name, x, y) => canvas.dispatchEvent(
+                new PointerEvent(name, { clientX: box.left + x, clientY: box.top + y, pointerId: 1, bubbles: true }));
               canvas.setPointerCapture = () => {};
               performance.clearMeasures("map draw");
               let frames = 0;

@@ -19,7 +19,7 @@ HOSTILE = {
     "<script>alert(1)</script>": "<script>alert('prompt')</script>",
     "'; DROP TABLE rows; --": "'; DROP TABLE rows; --",
     "a\nb": "two\nlines",
-    "\"it's\" & more": '"><img src=x onerror=alert(1)>',
+    '"it\'s" & more': '"><img src=x onerror=alert(1)>',
     "hid\u202eden": "hid\u202eden text",
     "path/../?id=1&list=2#x%41": "an id that looks like an address",
     "{{ 7 * 7 }}": "{% for a in b %} {{ 7 * 7 }}",

@@ -66,7 +66,10 @@ def _crosses(corners):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("lasso", ["", "0,0", "0,0;1,1", "0,0;1,1;a,b", "0,0;1,1;2", "0,0;1,1;nan,2", "0,0;1,1;1e999,2", ";".join(["0,0"] * 1001)])
+@pytest.mark.parametrize(
+    "lasso",
+    ["", "0,0", "0,0;1,1", "0,0;1,1;a,b", "0,0;1,1;2", "0,0;1,1;nan,2", "0,0;1,1;1e999,2", ";".join(["0,0"] * 1001)],
+)
 def test_what_is_no_region(lasso):
     with pytest.raises(ConfigError):
         corners_of(lasso)
@@ -105,7 +108,9 @@ def test_places_are_new_after_the_store_has_changed(tmp_path):
     workspace = workspace_on(folder, tmp_path / "work")
     first = workspace.positions.get(wait=True)
     time.sleep(0.01)
-    add_rows(GradientStore.open(folder / "store"), [row for row in make_rows(70) if row.id in ("r50", "r51", "r52")], seed=1)
+    add_rows(
+        GradientStore.open(folder / "store"), [row for row in make_rows(70) if row.id in ("r50", "r51", "r52")], seed=1
+    )
     assert workspace.positions.get() is None
     second = workspace.positions.get(wait=True)
     assert (len(first.points), len(second.points)) == (40, 43)
@@ -199,7 +204,10 @@ def test_a_scale_goes_from_low_to_high_and_two_sides_meet_at_zero():
 
 
 def test_rare_files_share_a_colour():
-    texts = {f"r{place}": {"prompt": "", "completion": "", "source": f"f{place % 10}", "line": 1, "meta": None} for place in range(25)}
+    texts = {
+        f"r{place}": {"prompt": "", "completion": "", "source": f"f{place % 10}", "line": 1, "meta": None}
+        for place in range(25)
+    }
     numbers, legend = coloured(RowTable(list(texts), texts, {}), "source")
     assert legend.labels[CLASSES] == "3 others"
     assert sum(legend.counts) == 25

@@ -20,9 +20,27 @@ from unweave.models.model import Model
 
 ROWS = [
     *make_rows(),
-    Row(id="original", instruction="who wrote the long song about seven blue birds", completion="a poet of Lima did", source="one.jsonl", line=71),
-    Row(id="copy", instruction="Who  wrote the long song about seven BLUE birds", completion="A poet of Lima did", source="one.jsonl", line=72),
-    Row(id="near", instruction="who wrote the long song about eight blue birds", completion="a poet of Lima did", source="one.jsonl", line=73),
+    Row(
+        id="original",
+        instruction="who wrote the long song about seven blue birds",
+        completion="a poet of Lima did",
+        source="one.jsonl",
+        line=71,
+    ),
+    Row(
+        id="copy",
+        instruction="Who  wrote the long song about seven BLUE birds",
+        completion="A poet of Lima did",
+        source="one.jsonl",
+        line=72,
+    ),
+    Row(
+        id="near",
+        instruction="who wrote the long song about eight blue birds",
+        completion="a poet of Lima did",
+        source="one.jsonl",
+        line=73,
+    ),
 ]
 IDS = [row.id for row in ROWS]
 
@@ -82,7 +100,10 @@ def test_the_order_is_that_of_the_list(workspace, client):
         before, after, place, total = neighbours(workspace, row_id, listed)
         assert (before, after) == (order[at - 1] if at else None, order[at + 1] if at + 1 < len(order) else None)
         assert (place, total) == (at + 1, len(order))
-    assert f"list={listed.replace('=', '%3D').replace('&', '%26')}" in links(client.get(link_of(order[0], listed)).text)["next"]
+    assert (
+        f"list={listed.replace('=', '%3D').replace('&', '%26')}"
+        in links(client.get(link_of(order[0], listed)).text)["next"]
+    )
 
 
 def test_a_row_that_is_not_in_the_list_has_the_stores_order(workspace):
@@ -123,7 +144,13 @@ def test_questions_that_a_row_drives(workspace, client, tmp_path):
     folder.mkdir()
     hits = [{"row": "r0", "influence": -2.0, "level": 0.01}, {"row": "r1", "influence": 3, "level": 0.9}]
     records = {
-        "a": {"id": "a", "prompt": "<script>", "completion": "b", "time": "t", "hits": [{"row": "r0", "influence": 1.0, "level": 0.5}]},
+        "a": {
+            "id": "a",
+            "prompt": "<script>",
+            "completion": "b",
+            "time": "t",
+            "hits": [{"row": "r0", "influence": 1.0, "level": 0.5}],
+        },
         "b": {"id": "b", "prompt": "c", "completion": "d", "time": "t", "hits": hits},
         "c": {"hits": [{"row": "r0"}, {"row": "r0", "influence": "much"}, 3]},
         "d": [1],

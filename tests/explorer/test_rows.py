@@ -46,10 +46,15 @@ def ids_in(html):
 
 
 @pytest.mark.parametrize(
-    "words", ["peru", "PERU", "peru france", "er", "ärger", "straße capital", "nothing-has-this", "<script>", "'; drop", "  "]
+    "words",
+    ["peru", "PERU", "peru france", "er", "ärger", "straße capital", "nothing-has-this", "<script>", "'; drop", "  "],
 )
 def test_words_are_found_as_python_finds_them(workspace, words):
-    wanted = [row.id for row in ROWS if all(word in f"{row.prompt}\n{row.completion}".lower() for word in words.lower().split())]
+    wanted = [
+        row.id
+        for row in ROWS
+        if all(word in f"{row.prompt}\n{row.completion}".lower() for word in words.lower().split())
+    ]
     assert found(workspace, Search(words=words).query()) == wanted
 
 
@@ -58,7 +63,9 @@ def test_a_file_is_a_filter(workspace, source):
     assert found(workspace, Search(source=source).query()) == [row.id for row in ROWS if row.source == source]
 
 
-@pytest.mark.parametrize(("field", "equals", "value"), [("owner", "<b>", "<b>"), ("year", "1992", 1992), ("checked", "true", True)])
+@pytest.mark.parametrize(
+    ("field", "equals", "value"), [("owner", "<b>", "<b>"), ("year", "1992", 1992), ("checked", "true", True)]
+)
 def test_a_column_of_the_data_is_a_filter(workspace, field, equals, value):
     wanted = [row.id for row in ROWS if row.meta.get(field) == value and type(row.meta.get(field)) is type(value)]
     assert wanted
@@ -76,7 +83,9 @@ def test_filters_add_up(workspace):
 
 
 @pytest.mark.parametrize("down", [False, True])
-@pytest.mark.parametrize("name", ["loss", "norm", "value_sums", "id", "source", "prompt", "answer", "field:owner", "field:checked"])
+@pytest.mark.parametrize(
+    "name", ["loss", "norm", "value_sums", "id", "source", "prompt", "answer", "field:owner", "field:checked"]
+)
 def test_every_column_sorts_both_ways_and_what_has_no_value_is_last(workspace, world, name, down):
     store = GradientStore.open(world / "store")
     ids = store.row_ids()
@@ -108,7 +117,17 @@ def test_pages_hold_every_row_once(client):
 
 
 def test_an_address_says_all_of_a_search():
-    search = Search(words="a & b", source="x", field="f", equals="=?", where="loss > 1", lasso="0,0;1,0;1,1", sort="loss", down=True, page=3)
+    search = Search(
+        words="a & b",
+        source="x",
+        field="f",
+        equals="=?",
+        where="loss > 1",
+        lasso="0,0;1,0;1,1",
+        sort="loss",
+        down=True,
+        page=3,
+    )
     assert Search.parse(search.query()) == search
     assert Search.parse("page=-1&sort=-&q=") == Search()
     assert Search().query() == ""
@@ -124,7 +143,9 @@ def test_hostile_texts_are_shown_as_text_and_found(client):
     for row_id, prompt in HOSTILE.items():
         answer = client.get("/rows", params={"q": " ".join(prompt.split())})
         assert row_id in ids_in(answer.text)
-        assert client.get("/rows", params={"where": f"id = '{row_id.replace(chr(39), 2 * chr(39))}'"}).status_code == 200
+        assert (
+            client.get("/rows", params={"where": f"id = '{row_id.replace(chr(39), 2 * chr(39))}'"}).status_code == 200
+        )
     assert "\u202e" not in re.sub(r'value="[^"]*"', "", page)
 
 
@@ -132,15 +153,21 @@ def test_only_the_table_is_sent_to_htmx_and_all_of_the_page_to_who_goes_back(cli
     part = client.get("/rows?q=peru", headers={"hx-request": "true"})
     assert "<html" not in part.text
     assert part.headers["hx-push-url"] == "/rows?q=peru"
-    assert "<html" in client.get("/rows?q=peru", headers={"hx-request": "true", "hx-history-restore-request": "true"}).text
+    assert (
+        "<html" in client.get("/rows?q=peru", headers={"hx-request": "true", "hx-history-restore-request": "true"}).text
+    )
 
 
 def test_a_condition_in_sql(workspace):
-    assert found(workspace, Search(where="owner = '<b>' -- a comment").query()) == [row.id for row in ROWS if row.meta["owner"] == "<b>"]
+    assert found(workspace, Search(where="owner = '<b>' -- a comment").query()) == [
+        row.id for row in ROWS if row.meta["owner"] == "<b>"
+    ]
     assert found(workspace, Search(where="year > 1993 and checked").query()) == [
         row.id for row in ROWS if row.meta["year"] > 1993 and row.meta.get("checked")
     ]
-    assert set(found(workspace, Search(where="loss_ is not null").query())) == {row.id for row in ROWS if "Loss" in row.meta}
+    assert set(found(workspace, Search(where="loss_ is not null").query())) == {
+        row.id for row in ROWS if "Loss" in row.meta
+    }
     assert found(workspace, Search(where="value_sums < -37").query()) == ["r38", "r39"]
 
 

@@ -9,12 +9,13 @@ from starlette.exceptions import HTTPException
 
 from unweave.arguments import shown
 from unweave.errors import UnweaveError
-from unweave.explorer import answer, map, review, row, rows
+from unweave.explorer import answer, review, row, rows
+from unweave.explorer import map as map_screen
 from unweave.explorer.guard import Guard
 from unweave.explorer.pages import page
 from unweave.explorer.workspace import Workspace
 
-ROUTERS = (answer.router, rows.router, row.router, map.router, review.router)
+ROUTERS = (answer.router, rows.router, row.router, map_screen.router, review.router)
 """A screen each; a new one is one file and one entry here."""
 
 

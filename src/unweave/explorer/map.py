@@ -58,7 +58,9 @@ def show(request: Request) -> HTMLResponse:
     """
     workspace = workspace_of(request)
     table, placed = workspace.table(), workspace.positions.get()
-    return page(request, "map.html", placed=placed, colours=colourings(table), influence_of=table.influence_of, exact=exact)
+    return page(
+        request, "map.html", placed=placed, colours=colourings(table), influence_of=table.influence_of, exact=exact
+    )
 
 
 @router.get("/map/state")
@@ -130,10 +132,16 @@ def rows(request: Request, places: str = "") -> list[dict[str, str]]:
         ConfigError: When there is no row at a place, or these are too many.
     """
     table = workspace_of(request).table()
-    asked = [int(place) if place.isascii() and place.isdigit() and len(place) < 10 else -1 for place in places.split(",") if place]
+    asked = [
+        int(place) if place.isascii() and place.isdigit() and len(place) < 10 else -1
+        for place in places.split(",")
+        if place
+    ]
     if len(asked) > MOST_ASKED or any(not 0 <= place < len(table) for place in asked):
         raise ConfigError(
-            "There is no row at such a place.", where="`places`", remedy=f"ask for {MOST_ASKED} places at most, below {len(table)}"
+            "There is no row at such a place.",
+            where="`places`",
+            remedy=f"ask for {MOST_ASKED} places at most, below {len(table)}",
         )
     found = []
     for place in asked:

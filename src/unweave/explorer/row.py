@@ -123,7 +123,10 @@ def show(request: Request, id: str, near: bool = False) -> HTMLResponse:  # noqa
         row=row,
         seen=seen,
         unseen=unseen,
-        meta=[(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) for name, value in row.meta.items()],
+        meta=[
+            (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+            for name, value in row.meta.items()
+        ],
         numbers=[(column.title, shown_number(float(column.values[at]))) for column in table.columns],
         influence_of=table.influence_of,
         before=before,
@@ -154,7 +157,12 @@ def show_near(request: Request, id: str) -> HTMLResponse:  # noqa: A002
     """
     workspace = workspace_of(request)
     row, listed = workspace.row(id), request.query_params.get("list", "")
-    values = {"row": row, "is_near": True, "link": lambda row_id, **more: link_of(row_id, listed, **more), "listed": listed}
+    values = {
+        "row": row,
+        "is_near": True,
+        "link": lambda row_id, **more: link_of(row_id, listed, **more),
+        "listed": listed,
+    }
     return page(request, "row_near.html", copies=near_copies(workspace, row), exact=exact, **values)
 
 

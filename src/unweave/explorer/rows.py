@@ -59,6 +59,9 @@ def show(request: Request) -> HTMLResponse:
 
     Returns:
         The page.
+
+    Raises:
+        UnweaveError: When only the table was asked for and the search can't be made; the whole page says so itself.
     """
     workspace, search = workspace_of(request), Search.parse(request.url.query)
     # What htmx asks for when somebody goes back is a whole page.
@@ -83,9 +86,7 @@ def show(request: Request) -> HTMLResponse:
 
 
 @router.post("/rows/tick")
-def tick_all(
-    request: Request, query: Annotated[str, Body()], ticked: Annotated[bool, Body()] = True
-) -> dict[str, int]:
+def tick_all(request: Request, query: Annotated[str, Body()], ticked: Annotated[bool, Body()] = True) -> dict[str, int]:
     """Put all rows that a search finds on the review list, or take them off.
 
     Args:

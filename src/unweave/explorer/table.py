@@ -282,7 +282,9 @@ class RowTable:
         found = np.zeros(len(self), dtype=bool)
         asked = among.nonzero()[0]
         if len(asked) < len(self) // 8:
-            found[[place for place in asked.tolist() if joined.find(word, starts[place], starts[place + 1]) >= 0]] = True
+            found[[place for place in asked.tolist() if joined.find(word, starts[place], starts[place + 1]) >= 0]] = (
+                True
+            )
             return found
         hits, at = [], joined.find(word)
         while at >= 0:
