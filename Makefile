@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CORES := import os; print(min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 PROCESSES ?= $(shell $(BIN)/python -c '$(CORES)')
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo serve test lint types bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unweave needs Python 3.11 or later; try: make PYTHON=python3.12")'
@@ -21,7 +21,12 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/unweave demo --output-dir runs/demo
 
+serve: $(READY)
+	$(BIN)/unweave serve --browser
+
+# Tests that click need a Chromium: Debian's, where this may install it. Without one they are skipped, and say so.
 test: $(READY)
+	command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y -qq chromium >/dev/null 2>&1; } || true
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadscope --no-loadscope-reorder
 
 lint: $(READY)

@@ -24,6 +24,7 @@ MADE_OF_OTHERS = {
     "run": "runs one of the others",
     "demo": "runs others one after another, each in its own folder: tests/experiments/demo",
     "report": "writes one page, as `value report` does",
+    "serve": "its copy is one page written whole; what it starts are others: tests/explorer/test_runs.py",
 }
 
 

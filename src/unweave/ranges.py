@@ -77,6 +77,7 @@ RANGES = {
         RATIO: "retain_ratio",
         SHARE: "warmup_ratio diversity leave_out max_removed_share held_out",
         SOME_SHARE: "margin_share max_inverse dp_delta duplicates near_copies similarity snapshot snapshots shares signed_precision checkpoint_scale",
+        Range("a whole number from 0 to 65535", low=0, high=65535): "port",
         Range("a number from 0, below 1", low=0, high=math.nextafter(1, 0)): "lora_dropout",
     }.items()
     for name in names.split()

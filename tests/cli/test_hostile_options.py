@@ -93,6 +93,7 @@ COMMANDS = {
     "request cancel": "r1 --ledger LEDGER",
     "bench forgetting": "--output-dir OUT",
     "report": "--run OUT",
+    "serve": "STORE --export OUT",
     "store": "info STORE",
     "run": "NO.yaml",
 }

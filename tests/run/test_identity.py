@@ -147,7 +147,7 @@ ELSEWHERE = {
     "request run": "its attempts are compared by what they read: tests/ledger/test_ledger.py",
 }
 ANEW = {
-    "case", "doctor", "rows", "trace", "weigh", "list", "completion", "report", "run", "value select", "value report", "audit tofu-log", "request add",
+    "case", "doctor", "rows", "trace", "weigh", "list", "completion", "report", "run", "serve", "value select", "value report", "audit tofu-log", "request add",
     "request list", "request verify", "request cancel", "request rollback",
     "store info", "store check", "store repair", "store delete", "store compact", "store merge",
 }  # fmt: skip

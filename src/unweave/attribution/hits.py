@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PAGE = "unweave.report.trace_page:write_trace_page"
 """What writes the page; pages stand above the library, so it is looked up when one is asked for."""
+RENDERED, FRAMED = "unweave.report.trace_page:render_trace_page", "unweave.report.notebook:framed"
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,14 @@ class Hits(Sequence[Hit]):
         return self._result.scales[0]
 
     @property
+    def scores(self) -> dict[str, float]:
+        """Row id to influence of all rows: exact where a row was scored again, of the sketches elsewhere."""
+        result = self._result
+        assert result.scores is not None, "an index keeps all scores"
+        found = dict(zip(result.row_ids, result.scores[0].tolist(), strict=True))
+        return found | (result.exact[0] if result.exact else {})
+
+    @property
     def against(self) -> str | None:
         """The other answer, where the trace is a contrast."""
         return self._result.against[0]
@@ -191,3 +200,7 @@ class Hits(Sequence[Hit]):
         if isinstance(self._store, GradientStore):
             remember_output(self._store, path)
         return path
+
+    def _repr_html_(self) -> str:
+        """The page of the hits, as a notebook shows it."""
+        return resolve(FRAMED)(resolve(RENDERED)(self._result, self._store.spec))

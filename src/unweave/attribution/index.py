@@ -174,7 +174,7 @@ class GradientIndex:
         prompt: str | Row,
         *,
         completion: str | None = None,
-        span: str | None = None,
+        span: str | tuple[int, int] | None = None,
         against: str | None = None,
         system: str | None = None,
         top_k: int = 10,
@@ -193,7 +193,7 @@ class GradientIndex:
         Args:
             prompt: The prompt; or a row, whose own answer is traced where it has one.
             completion: The answer; without one the model answers, greedily.
-            span: Trace only this text of the answer.
+            span: Trace only this text of the answer; or its characters from one place up to another.
             against: Another answer. What is traced is then why the first was given and not this: the gradient of the difference of their losses.
             system: The system text that the prompt stands under; by default the template's own, or none.
             top_k: Rows on each side.

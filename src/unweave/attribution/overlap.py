@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from unweave.errors import ConfigError
 
 NGRAM = 5
+LEAST_RUN = 3
 NOISE = 3.0
 """Robust deviations above all rows from which on influence counts as more than noise beside an overlap: a rule of thumb."""
 
@@ -30,6 +31,26 @@ class Overlap:
     prompt_words: int
     share: float | None
     whole: bool
+
+    def cut(self, completion: str, *, least: int = LEAST_RUN) -> tuple[str, str, str] | None:
+        """A row's completion cut at the longest common run, for whatever marks it.
+
+        Args:
+            completion: The row's.
+            least: Words from which on a run is worth a mark, where it is no n-gram of the answer.
+
+        Returns:
+            What stands before the run, the run, and what follows; `None` where there is nothing to mark.
+        """
+        if not self.span or not (self.is_verbatim or self.words >= least):
+            return None
+        first, last = self.span
+        return completion[:first], self.run, completion[last:]
+
+    @property
+    def in_words(self) -> str:
+        """How many words are shared, and what share of the answer's n-grams."""
+        return f"{self.words} shared" + ("" if self.share is None else f", {self.share:.0%} of {NGRAM}-grams")
 
     @property
     def is_verbatim(self) -> bool:

@@ -39,7 +39,7 @@ def make_queries(
     tokenizer: Any,
     encoding: EncodingConfig,
     *,
-    span: str | None = None,
+    span: str | tuple[int, int] | None = None,
     words: bool = False,
     tokens: bool = False,
     against: str | None = None,
@@ -50,7 +50,7 @@ def make_queries(
         rows: Prompts with answers; those that the length limit drops are left out.
         tokenizer: A Hugging Face tokenizer.
         encoding: Template and lengths.
-        span: Only this text of each answer.
+        span: Only this text of each answer, at its first place; or the characters from one place up to another.
         words: Each word by itself.
         tokens: Each token by itself, the end of the answer included.
         against: The other answer of each query.
@@ -70,14 +70,7 @@ def make_queries(
     for example in encode_rows(rows, tokenizer, encoding).examples:
         row = by_id[example.row_id]
         if span is not None:
-            place = row.completion.find(span)
-            if place < 0 or not span:
-                raise ConfigError(
-                    f"The answer does not contain the span: {row.completion!r}",
-                    where="`span`",
-                    remedy="give a text that occurs in the answer, letter for letter",
-                )
-            queries += _cut(row, example, tokenizer, [(place, place + len(span))])
+            queries += _cut(row, example, tokenizer, [_place(span, row.completion)])
         elif words:
             queries += _cut(row, example, tokenizer, [match.span() for match in re.finditer(r"\S+", row.completion)])
         elif tokens:
@@ -94,6 +87,43 @@ def make_queries(
     others = encode_rows([row.with_completion(against) for row in rows], tokenizer, encoding).examples
     other_of = {example.row_id: example for example in others}
     return [replace(query, against=other_of[query.row.id], other=against) for query in queries]
+
+
+def queries_of_spans(
+    row: Row, tokenizer: Any, encoding: EncodingConfig, spans: Sequence[tuple[int, int]]
+) -> list[Query | None]:
+    """Parts of one answer, each a query of its own.
+
+    Args:
+        row: Prompt and answer.
+        tokenizer: A Hugging Face tokenizer.
+        encoding: Template and lengths.
+        spans: Characters of the answer, from one place up to another.
+
+    Returns:
+        A query each; `None` where no token stands there.
+    """
+    found: list[Query | None] = [None] * len(spans)
+    for example in encode_rows([row], tokenizer, replace(encoding, loss="last-turn")).examples:
+        for place, span in enumerate(spans):
+            found[place] = next(iter(_cut(row, example, tokenizer, [span])), None)
+    return found
+
+
+def _place(span: str | tuple[int, int], answer: str) -> tuple[int, int]:
+    """Where a span stands in an answer."""
+    if isinstance(span, str):
+        place = answer.find(span)
+        first, last = (place, place + len(span)) if span else (-1, -1)
+    else:
+        first, last = span
+    if not 0 <= first < last <= len(answer):
+        raise ConfigError(
+            f"The answer does not contain the span: {answer!r}",
+            where="`span`",
+            remedy="give a text that occurs in the answer, letter for letter",
+        )
+    return first, last
 
 
 def query_row(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PAGE = "unweave.report.evaluation_page:write_evaluation_page"
 """A page is a rendering: what renders is loaded when one is wanted."""
+RENDERED, FRAMED = "unweave.report.evaluation_page:render_evaluation_page", "unweave.report.notebook:framed"
 
 
 @dataclass(frozen=True)
@@ -119,3 +120,7 @@ class Evaluation:
         """
         resolve(PAGE)(Path(path), self)
         return Path(path)
+
+    def _repr_html_(self) -> str:
+        """The page of the evaluation, as a notebook shows it."""
+        return resolve(FRAMED)(resolve(RENDERED)(self))

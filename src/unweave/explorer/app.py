@@ -13,6 +13,7 @@ from unweave.explorer import answer, review, row, rows
 from unweave.explorer import map as map_screen
 from unweave.explorer.guard import Guard
 from unweave.explorer.pages import page
+from unweave.explorer.tracing import Tracer
 from unweave.explorer.workspace import Workspace
 
 ROUTERS = (answer.router, rows.router, row.router, map_screen.router, review.router)
@@ -30,6 +31,7 @@ def make_app(workspace: Workspace) -> FastAPI:
     """
     app = FastAPI(title="unweave", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.workspace = workspace
+    app.state.tracer = Tracer(workspace)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     for router in ROUTERS:
         app.include_router(router)

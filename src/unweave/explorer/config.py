@@ -12,10 +12,11 @@ class ServeConfig:
     """Explore a gradient store, or a run folder with one, in a browser: ask, look at the rows, decide, forget, verify.
 
     Attributes:
-        path: A gradient store, or a run folder that holds one.
+        path: A gradient store, or a run folder that holds one. By default the demo's (`runs/demo`), or else a small run that comes with unweave.
         also: Stores of the same rows at other checkpoints, to compare with; those beside the first in a run folder are found.
         model: The model, where it is not the one that the store names.
         adapter: Its adapter.
+        final_adapter: The adapter that answers and that a request unlearns from, where the store is of an early checkpoint of it.
         data: The rows that the model was trained on, as a request to forget needs them; by default the file that the store's rows come from.
         ledger: The ledger's folder; by default the run folder's, or a new one in `work`.
         values: A table of values from `unweave value score`, to colour and sort rows by.
@@ -30,10 +31,11 @@ class ServeConfig:
         space: In place of serving, write a folder that can be pushed as a Space of the Hugging Face hub.
     """
 
-    path: Path
+    path: Path | None = None
     also: tuple[Path, ...] = ()
     model: str | None = None
     adapter: Path | None = None
+    final_adapter: Path | None = None
     data: Path | None = None
     ledger: Path | None = None
     values: Path | None = None

@@ -110,7 +110,8 @@ class Guard:
             query = parse_qs(scope["query_string"].decode("latin-1"))
             shown = query.pop("token", [""])[0]
             if scope["method"] == "GET" and hmac.compare_digest(shown.encode(), self.token.encode()):
-                place = scope["path"] + (f"?{urlencode(query, doseq=True)}" if query else "")
+                # Two slashes would lead to another host.
+                place = f"/{scope['path'].lstrip('/')}" + (f"?{urlencode(query, doseq=True)}" if query else "")
                 cookie = f"{COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/"
                 await _answer(send, 303, "", {"location": place, "set-cookie": cookie})
                 return
@@ -128,7 +129,18 @@ class Guard:
                 ]
             await send(message)
 
-        await self.app(scope, _limited(receive), with_headers)
+        begun: list[bool] = []
+
+        async def noticed(message: MutableMapping[str, Any]) -> None:
+            begun.append(True)
+            await with_headers(message)
+
+        try:
+            await self.app(scope, _limited(receive), noticed)
+        except _BodyTooLargeError as error:
+            # What has begun to be answered is cut off.
+            if not begun:
+                await _answer(send, 413, f"The request is larger than allowed: {error}.")
 
     def _refusal(self, scope: Scope, headers: MutableMapping[str, str]) -> tuple[int, str] | None:
         if not self._is_own(headers.get("host", "")):

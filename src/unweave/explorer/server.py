@@ -4,11 +4,15 @@ import socket
 import sys
 import webbrowser
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from unweave import terminal
+from unweave import progress, terminal
 from unweave.errors import ConfigError, MissingExtraError
 from unweave.explorer.config import ServeConfig
 from unweave.explorer.guard import require_safe
+
+if TYPE_CHECKING:
+    from unweave.explorer.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,12 @@ def serve(config: ServeConfig) -> Served:
         import uvicorn
 
         from unweave.explorer.app import make_app
+        from unweave.explorer.workspace import Workspace
     except ImportError as error:
         raise MissingExtraError(error.name or "fastapi", extra="explorer", purpose="The explorer") from error
-    from unweave.explorer.workspace import Workspace
-
     workspace = Workspace(config)
+    if config.export is not None or config.space is not None:
+        return _copied(workspace, config)
     app = make_app(workspace)
     listening = _listen(config.host, config.port)
     port = listening.getsockname()[1]
@@ -56,6 +61,22 @@ def serve(config: ServeConfig) -> Served:
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
     server.run(sockets=[listening])
     return Served(address)
+
+
+def _copied(workspace: "Workspace", config: ServeConfig) -> Served:
+    from unweave.explorer.export import export, export_space
+
+    written = [
+        write(workspace, folder)
+        for write, folder in ((export, config.export), (export_space, config.space))
+        if folder is not None
+    ]
+    for one in written:
+        if one.left_out:
+            progress.say(
+                f"{one.left_out:,} of the rows are left out: a page of more than {one.rows:,} is too large to open"
+            )
+    return Served(", ".join(str(one.page) for one in written))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.explorer.config import ServeConfig
 from unweave.explorer.reviewed import Reviewed
+from unweave.explorer.sample import with_something_to_open
 from unweave.ledger.ledger import FILE as LEDGER_FILE
 from unweave.models.loading import Loaded, load
 from unweave.store.format import StoreSpec
@@ -33,20 +35,25 @@ class Workspace:
 
     Attributes:
         config: The options.
+        path: What was opened: the store, or the run folder that holds it.
         place: The store's folder.
         also: Folders of the other stores.
         folder: Where questions, the review list and runs are kept.
         reviewed: The rows on the review list.
+        last_influence: Row id to influence on the question that was traced last.
         computing: Held while the model computes: one at a time.
     """
 
     def __init__(self, config: ServeConfig):
-        self.config = config
+        self.config = config = with_something_to_open(config)
+        assert config.path is not None, "there is always something"
+        self.path = config.path
         self.place, *beside = find_stores(config.path)
         self.also = list(dict.fromkeys([*config.also, *beside]))
-        self.folder = config.work or config.path.resolve().with_name(f"{config.path.resolve().name}.explorer")
+        self.folder = config.work or self.path.resolve().with_name(f"{self.path.resolve().name}.explorer")
         self.reviewed = Reviewed(self.folder / "review.json")
         self.computing = threading.RLock()
+        self.last_influence: dict[str, float] = {}
         self._reading = threading.Lock()
         self._read: tuple[Any, dict[str, dict[str, Any]], list[str]] | None = None
         self._indexes: dict[Path, GradientIndex] = {}
@@ -57,14 +64,20 @@ class Workspace:
     @cached_property
     def name(self) -> str:
         """The model, in short."""
-        return Path(self.spec.adapter or self.spec.model).name or str(self.spec.model)
+        final = self.final_adapter or self.spec.adapter
+        return Path(final or self.spec.model).name or str(self.spec.model)
+
+    @cached_property
+    def final_adapter(self) -> Path | None:
+        """The adapter that answers, where the store is of an early checkpoint of it; `None` where it is of the model itself."""
+        if self.config.final_adapter is not None:
+            return self.config.final_adapter
+        return final_of(self.spec.adapter) if self.config.model is None and self.config.adapter is None else None
 
     @property
     def ledger(self) -> Path:
         """The ledger's folder, whether there is one yet or not."""
-        found = [
-            folder for folder in (self.config.path, self.config.path / "ledger") if (folder / LEDGER_FILE).is_file()
-        ]
+        found = [folder for folder in (self.path, self.path / "ledger") if (folder / LEDGER_FILE).is_file()]
         return self.config.ledger or (found[0] if found else self.folder / "ledger")
 
     @property
@@ -96,13 +109,10 @@ class Workspace:
 
     @cached_property
     def speaker(self) -> Loaded:
-        """The model that answers: of a store at an early checkpoint that was made of a final adapter, the one with that adapter."""
-        final = final_of(self.spec.adapter) if self.config.model is None and self.config.adapter is None else None
-        if final is None:
+        """The model that answers: the final one, where the store is of an early checkpoint."""
+        if self.final_adapter is None:
             return self.index().model
-        from dataclasses import replace
-
-        return load(replace(store_model(self.spec, self.config), adapter=final))
+        return load(replace(store_model(self.spec, self.config), adapter=self.final_adapter))
 
     def texts(self) -> Mapping[str, dict[str, Any]]:
         """Row id to its text, source, line and other columns, as `unweave.store.texts.read_texts` gives them; read anew when the store has changed."""

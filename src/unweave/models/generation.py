@@ -26,6 +26,7 @@ def greedy_answers(
     total_tokens: int | None = None,
     batch_size: int = 32,
     description: str = "generate",
+    streamer: Any = None,
 ) -> list[str]:
     """Generate the answer to each row's prompt, greedily.
 
@@ -37,12 +38,14 @@ def greedy_answers(
         total_tokens: In its place, the most tokens of prompt and answer together, one of the answer at least.
         batch_size: Prompts at a time; prompts of like length go together, padded on the left.
         description: For the progress bar.
+        streamer: Gets the tokens of a single prompt's answer as they come, as `transformers` hands them out.
 
     Returns:
         The answers, without special tokens and outer spaces, in the order of the rows.
     """
     limit = _Limit(max_new_tokens, total_tokens)
-    return _answers(loaded, rows, encoding, limit, batch_size, description, {"do_sample": False})
+    streaming = {} if streamer is None else {"streamer": streamer}
+    return _answers(loaded, rows, encoding, limit, batch_size, description, {"do_sample": False, **streaming})
 
 
 def sampled_answers(

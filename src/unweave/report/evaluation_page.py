@@ -26,12 +26,31 @@ def write_evaluation_page(
         models: Label to what the model is called, where models have names.
         seconds: Label to what measuring each part took.
     """
+    write_text(path, render_evaluation_page(report, models=models, seconds=seconds))
+
+
+def render_evaluation_page(
+    report: Evaluation,
+    *,
+    models: Mapping[str, str] | None = None,
+    seconds: Mapping[str, Mapping[str, float]] | None = None,
+) -> str:
+    """The page.
+
+    Args:
+        report: The evaluation.
+        models: Label to what the model is called, where models have names.
+        seconds: Label to what measuring each part took.
+
+    Returns:
+        HTML.
+    """
     first = next(iter(report.figures.values()))
     shown = {figure for sets in report.figures.values() for own in sets.values() for figure in own}
-    page = environment().get_template("evaluation.html")
-    write_text(
-        path,
-        page.render(
+    return (
+        environment()
+        .get_template("evaluation.html")
+        .render(
             report=report,
             verdicts={"after": report.verdict, **report.others},
             models=models or {},
@@ -42,5 +61,5 @@ def write_evaluation_page(
             shown=SHOWN_ANSWERS,
             attacks=report.attacks,
             detected="detected" in shown,
-        ),
+        )
     )

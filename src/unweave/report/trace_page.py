@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from unweave.attribution.result import Standing, TraceResult
 
 MATRIX_TOKENS = 24
-LEAST_RUN = 3
 SIDES = {
     "helpful": "Helpful: a step on the row lowers the loss of this answer",
     "harmful": "Harmful: a step on the row raises it",
@@ -29,6 +28,19 @@ def write_trace_page(path: Path, result: "TraceResult", spec: StoreSpec) -> None
         path: The HTML file.
         result: The trace.
         spec: How the store was made: what the numbers mean.
+    """
+    write_text(path, render_trace_page(result, spec))
+
+
+def render_trace_page(result: "TraceResult", spec: StoreSpec) -> str:
+    """The page.
+
+    Args:
+        result: The trace.
+        spec: How the store was made: what the numbers mean.
+
+    Returns:
+        HTML.
     """
     queries = []
     for index, (query, part, ranking) in enumerate(zip(result.queries, result.parts, result.rankings, strict=True)):
@@ -55,7 +67,7 @@ def write_trace_page(path: Path, result: "TraceResult", spec: StoreSpec) -> None
             }
         )
     described = spec.to_json()
-    page = (
+    return (
         environment()
         .get_template("trace.html")
         .render(
@@ -67,7 +79,6 @@ def write_trace_page(path: Path, result: "TraceResult", spec: StoreSpec) -> None
             sign=described["sign"],
         )
     )
-    write_text(path, page)
 
 
 def _row(hit: Any, text: dict[str, Any], detail: "TokenDetail | None", standing: "Standing") -> dict[str, Any]:
@@ -79,14 +90,10 @@ def _row(hit: Any, text: dict[str, Any], detail: "TokenDetail | None", standing:
         "place": f"{text['source']}:{text['line']}",
         "prompt": text["prompt"],
         "completion": text["completion"],
-        "marked": None,
+        "marked": standing.overlap.cut(text["completion"]),
+        "words": standing.overlap.in_words,
+        "both": standing.has_both,
     }
-    overlap = standing.overlap
-    if overlap.span and (overlap.is_verbatim or overlap.words >= LEAST_RUN):
-        first, last = overlap.span
-        row["marked"] = text["completion"][:first], overlap.run, text["completion"][last:]
-    row["words"] = f"{overlap.words} shared" + ("" if overlap.share is None else f", {overlap.share:.0%} of 5-grams")
-    row["both"] = standing.has_both
     if detail is not None:
         row["answer"] = _tinted(detail.row_tokens, detail.row_loss_tokens, detail.row_answer)
         row["positions"] = _tinted(detail.row_tokens, detail.row_positions, 0)
