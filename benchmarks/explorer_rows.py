@@ -42,8 +42,8 @@ SYLLABLES = "ka lo mi ten ra su vo el dar in qua ze pol te um".split()
 def make_store(folder: Path, rows: int) -> None:
     """A store of random rows with texts."""
     spec = StoreSpec(
-        model="/nowhere/random", adapter=None, model_fingerprint="", tokenizer_fingerprint="", encoding={}, parameters="lora", parameter_names="", sketch="fold",
-        dimension=K, sketch_seed=42, normalize="tensor", reduction="mean", number_format="float16",
+        model="/nowhere/random", adapter=None, model_fingerprint="", tokenizer_fingerprint="", encoding={}, parameters="lora", parameter_names="",
+        sketch="fold", dimension=K, sketch_seed=42, normalize="tensor", reduction="mean", number_format="float16",
     )  # fmt: skip
     store = GradientStore.create(folder, spec)
     generator = torch.Generator().manual_seed(0)
