@@ -9,13 +9,14 @@ from starlette.exceptions import HTTPException
 
 from unweave.arguments import shown
 from unweave.errors import UnweaveError
-from unweave.explorer import answer, review
+from unweave.explorer import answer, review, row, rows
+from unweave.explorer import map as map_screen
 from unweave.explorer.guard import Guard
 from unweave.explorer.pages import page
 from unweave.explorer.tracing import Tracer
 from unweave.explorer.workspace import Workspace
 
-ROUTERS = (answer.router, review.router)
+ROUTERS = (answer.router, rows.router, row.router, map_screen.router, review.router)
 """A screen each; a new one is one file and one entry here."""
 
 

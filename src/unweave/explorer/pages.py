@@ -64,3 +64,18 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         "reviewed": len(workspace.reviewed.ids()) or "",
     }
     return HTMLResponse(environment().get_template(template).render(shared | values), status)
+
+
+def exact(text: str) -> Any:
+    """A text as the value of an attribute, to come back as it is: escaped, but with its hidden characters, which elsewhere are shown.
+
+    Args:
+        text: The text.
+
+    Returns:
+        What the template puts into the page.
+    """
+    from markupsafe import Markup, escape
+
+    # A browser reads a carriage return as the end of a line, unless it is written so.
+    return Markup(str(escape(text)).replace("\r", "&#13;").replace("\n", "&#10;"))

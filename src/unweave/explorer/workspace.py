@@ -1,11 +1,12 @@
 """What is explored: a store with its model, other stores beside it, a ledger, and the folder in which the explorer keeps its own things."""
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unweave.attribution.index import GradientIndex
 from unweave.attribution.model import store_model
@@ -21,6 +22,10 @@ from unweave.store.store import GradientStore
 from unweave.store.texts import FILE as TEXTS_FILE
 from unweave.store.texts import stored_rows
 from unweave.train.early import final_of
+
+if TYPE_CHECKING:
+    from unweave.explorer.positions import Positions
+    from unweave.explorer.table import RowTable
 
 STORE_FILE = "store.json"
 
@@ -52,6 +57,8 @@ class Workspace:
         self._reading = threading.Lock()
         self._read: tuple[Any, dict[str, dict[str, Any]], list[str]] | None = None
         self._indexes: dict[Path, GradientIndex] = {}
+        self._tabling = threading.Lock()
+        self._table: RowTable | None = None
         self.spec: StoreSpec = GradientStore.open(self.place).spec
 
     @cached_property
@@ -119,6 +126,49 @@ class Workspace:
         """What changes when the store's rows do."""
         return self._texts()[0]
 
+    def table(self) -> "RowTable":
+        """The rows as a table to search, made anew when the store has changed; the influence that it was given stays."""
+        from unweave.explorer.table import RowTable
+
+        version, texts, ids = self._texts()
+        with self._tabling:
+            if self._table is None or self._table.version != version:
+                made = RowTable(ids, texts, self._numbers(ids), version=version)
+                if self._table is not None:
+                    made.take_influence(self._table)
+                self._table = made
+            return self._table
+
+    def _numbers(self, ids: list[str]) -> dict[tuple[str, str], Sequence[float]]:
+        """The numbers that each row has, by name and title."""
+        store = GradientStore.open(self.place)
+        found: dict[tuple[str, str], Sequence[float]] = {
+            ("loss", "loss"): store.column("losses", ids).tolist(),
+            ("norm", "gradient norm"): store.column("norms", ids).tolist(),
+        }
+        if self.config.values is not None:
+            from unweave.valuation.table import read_table, task_columns
+
+            columns = read_table(self.config.values)
+            for task in task_columns(columns):
+                values = dict(zip(columns["id"], columns[task], strict=True))
+                found[f"value_{task}", f"value: {task}"] = [values.get(row_id, float("nan")) for row_id in ids]
+        return found
+
+    @cached_property
+    def positions(self) -> "Positions":
+        """Where the rows are on the map."""
+        from unweave.explorer.positions import Positions
+
+        return Positions(self)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer of the store's model, which is here without the model."""
+        from unweave.models.loading import tokenizer_of
+
+        return tokenizer_of(store_model(self.spec, self.config))
+
     def row(self, row_id: str) -> Row:
         """A row.
 
@@ -139,17 +189,25 @@ class Workspace:
 
     def _texts(self) -> tuple[Any, dict[str, dict[str, Any]], list[str]]:
         with self._reading:
-            seen = [
-                (str(path), path.stat().st_mtime_ns, path.stat().st_size)
-                for path in sorted(self.place.rglob("*"))
-                if path.is_file() and (path.name == TEXTS_FILE or path.suffix == ".json")
-            ]
+            seen = _state_of(self.place)
             if self._read is None or self._read[0] != seen:
                 store = GradientStore.open(self.place)
                 texts = store.texts()
                 ids = [row_id for row_id in store.row_ids() if row_id in texts]
                 self._read = seen, {row_id: texts[row_id] for row_id in ids}, ids
             return self._read
+
+
+def _state_of(place: Path) -> list[tuple[str, int, int]]:
+    """Name, time and size of each file that says which rows a store has. It is asked for with every request, so nothing else is read."""
+    found = []
+    for folder, _, names in os.walk(place):
+        for name in names:
+            if name == TEXTS_FILE or name.endswith(".json"):
+                path = f"{folder}{os.sep}{name}"
+                state = os.stat(path)  # noqa: PTH116
+                found.append((path, state.st_mtime_ns, state.st_size))
+    return sorted(found)
 
 
 def find_stores(path: Path) -> list[Path]:
