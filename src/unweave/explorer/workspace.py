@@ -11,6 +11,7 @@ from unweave.attribution.model import store_model
 from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.explorer.config import ServeConfig
+from unweave.explorer.processes import Processes
 from unweave.explorer.reviewed import Reviewed
 from unweave.ledger.ledger import FILE as LEDGER_FILE
 from unweave.models.loading import Loaded, load
@@ -32,6 +33,7 @@ class Workspace:
         also: Folders of the other stores.
         folder: Where questions, the review list and runs are kept.
         reviewed: The rows on the review list.
+        processes: The long jobs.
         computing: Held while the model computes: one at a time.
     """
 
@@ -41,6 +43,7 @@ class Workspace:
         self.also = list(dict.fromkeys([*config.also, *beside]))
         self.folder = config.work or config.path.resolve().with_name(f"{config.path.resolve().name}.explorer")
         self.reviewed = Reviewed(self.folder / "review.json")
+        self.processes = Processes(self.folder / "runs")
         self.computing = threading.RLock()
         self._reading = threading.Lock()
         self._read: tuple[Any, dict[str, dict[str, Any]], list[str]] | None = None
