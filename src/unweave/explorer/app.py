@@ -8,13 +8,13 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from unweave.arguments import shown
-from unweave.errors import UnweaveError
-from unweave.explorer import answer, review
+from unweave.errors import BusyError, UnweaveError
+from unweave.explorer import answer, review, runs
 from unweave.explorer.guard import Guard
 from unweave.explorer.pages import page
 from unweave.explorer.workspace import Workspace
 
-ROUTERS = (answer.router, review.router)
+ROUTERS = (answer.router, review.router, runs.router)
 """A screen each; a new one is one file and one entry here."""
 
 
@@ -42,7 +42,7 @@ def _say_error(request: Request, error: UnweaveError) -> HTMLResponse:
     return page(
         request,
         _template(request),
-        status=400,
+        status=409 if isinstance(error, BusyError) else 400,
         message=shown(error.sentence),
         where=shown(error.where or ""),
         remedy=shown(error.remedy or ""),

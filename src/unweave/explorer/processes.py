@@ -161,7 +161,7 @@ class Processes:
             BusyError: When another is at work.
         """
         with locked(self.folder / STARTING):
-            self._require_free()
+            self.require_free()
             folder = folder or self.new_folder()
             record = {
                 "title": title,
@@ -188,7 +188,7 @@ class Processes:
             DataError: When nothing is left of it.
         """
         with locked(self.folder / STARTING):
-            self._require_free()
+            self.require_free()
             run = self.run(name)
             if not run.can_go_on:
                 raise DataError(f"The run is {run.state}.", where=name, remedy="there is nothing to go on with")
@@ -231,7 +231,12 @@ class Processes:
                 pass  # It has ended meanwhile.
         return self.run(name)
 
-    def _require_free(self) -> None:
+    def require_free(self) -> None:
+        """Refuse to start beside another run.
+
+        Raises:
+            BusyError: When one is at work.
+        """
         if (other := self.running()) is not None:
             raise BusyError(f"{OTHER.what} It is '{other.title}'.", where=OTHER.where, remedy=OTHER.remedy)
 
