@@ -3,18 +3,19 @@
 from pathlib import Path
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from unweave.arguments import shown
 from unweave.errors import BusyError, UnweaveError
-from unweave.explorer import answer, review, runs
+from unweave.explorer import answer, evidence, review, runs
 from unweave.explorer.guard import Guard
 from unweave.explorer.pages import page
 from unweave.explorer.workspace import Workspace
 
-ROUTERS = (answer.router, review.router, runs.router)
+ROUTERS = (answer.router, review.router, runs.router, evidence.router)
 """A screen each; a new one is one file and one entry here."""
 
 
@@ -34,6 +35,7 @@ def make_app(workspace: Workspace) -> FastAPI:
         app.include_router(router)
     app.add_exception_handler(UnweaveError, _say_error)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _say_missing)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _say_invalid)  # type: ignore[arg-type]
     app.add_middleware(Guard, host=workspace.config.host, token=workspace.config.token)  # type: ignore[arg-type]
     return app
 
@@ -56,6 +58,18 @@ def _say_missing(request: Request, error: HTTPException) -> HTMLResponse:
         status=error.status_code,
         message=str(error.detail),
         where=request.url.path,
+        remedy="",
+    )
+
+
+def _say_invalid(request: Request, error: RequestValidationError) -> HTMLResponse:
+    first = error.errors()[0]
+    return page(
+        request,
+        _template(request),
+        status=422,
+        message=f"What was sent can't be used: {first['msg']}.",
+        where=".".join(str(name) for name in first["loc"][1:]),
         remedy="",
     )
 

@@ -67,7 +67,7 @@ def last_of(workspace: Workspace, name: str) -> dict[str, Any] | None:
 
 def _kept(workspace: Workspace, name: str, rows: Sequence[str], find: Callable[[], Any]) -> dict[str, Any]:
     with workspace.computing:
-        identity = {"store": _version(workspace), "rows": identity_digest(sorted(rows))}
+        identity = {"store": _version(workspace), "rows": identity_digest({"rows": sorted(rows)})}
         return remembered(_path(workspace, name), identity, find, key=name, what="What was found")
 
 
@@ -76,4 +76,4 @@ def _path(workspace: Workspace, name: str) -> Path:
 
 
 def _version(workspace: Workspace) -> str:
-    return identity_digest(workspace.version())
+    return identity_digest({"store": workspace.version()})

@@ -20,6 +20,7 @@ from unweave.ledger.ledger import Ledger
 from unweave.ledger.request import Request
 from unweave.ledger.states import CANCEL, ROLL_BACK, after
 from unweave.names import require_name
+from unweave.ranges import require_in_range
 from unweave.train.early import final_of
 from unweave.unlearning.methods import get_method
 
@@ -163,6 +164,7 @@ def start_forgetting(workspace: Workspace, row_ids: Sequence[str], asked: Asked)
         dtype=workspace.config.dtype,
         device=workspace.config.device,
     )
+    require_in_range(run)
     count = f"{len(row_ids)} row{'s' if len(row_ids) != 1 else ''}"
     return _start(
         workspace, f"Forget {count}: {name}", {"request add": add, "request run": run}, request=name, kind="forget"
