@@ -18,7 +18,7 @@ document.addEventListener("submit", async (event) => {
     const response = await post(form.getAttribute("action"), value);
     location.assign((await response.json()).location);
   } catch (problem) {
-    error.textContent = problem.message;
+    error.textContent = problem.message.replaceAll("`", "");
     error.hidden = false;
     button.disabled = false;
   }
