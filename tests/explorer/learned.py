@@ -1,5 +1,6 @@
 """A model that knows its rows by heart, a store of them, and an explorer of both: for tests of what forgets."""
 
+import shutil
 import time
 
 from starlette.testclient import TestClient
@@ -17,6 +18,7 @@ from unweave.train.sft import fine_tune
 ADDRESS = "http://127.0.0.1:8765"
 SMALL = {"method": "ga", "target_loss": 2.6, "margin": 9, "retain_rows": 8, "test_rows": 8}
 LONGEST = 120.0
+_learned = {}
 
 
 def learn(folder, *, epochs=20):
@@ -35,6 +37,17 @@ def learn(folder, *, epochs=20):
         )
     )  # fmt: skip
     cache_rows(CacheConfig(model=str(folder / "tuned"), data=data, store=folder / "store", dimension=64, **common))
+    return folder
+
+
+def copy_of_learned(tmp_path_factory):
+    """A world of one's own; the training is made once a process."""
+    if not _learned:
+        _learned["folder"] = learn(tmp_path_factory.mktemp("learned"))
+    folder = tmp_path_factory.mktemp("explored")
+    for name in ("store", "rows.jsonl", "tuned"):
+        source = _learned["folder"] / name
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, folder / name)
     return folder
 
 

@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ RUNNING, DONE, NOT_FORGOTTEN, FAILED, INTERRUPTED = "running", "done", "not forg
 CODES = {0: DONE, 3: NOT_FORGOTTEN, 130: INTERRUPTED, -signal.SIGINT: INTERRUPTED, -signal.SIGTERM: INTERRUPTED}
 """Exit code to state; of any other a run has failed."""
 
+PROGRAM = ("-m", "unweave.cli.main")
 CANCELLED, STARTING = "cancelled", "starting.lock"
 LINES, BYTES = 200, 2**17
 NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
@@ -93,16 +95,16 @@ class Processes:
 
     Args:
         folder: Where each has a folder of its own.
+        program: What runs a command line, as arguments of Python.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *, program: Sequence[str] = PROGRAM):
         self.folder = folder
-        self._children: list[subprocess.Popen[bytes]] = []
+        self.program = list(program)
         self._followers: dict[str, Follower] = {}
 
     def runs(self) -> list[Run]:
         """All runs, the newest first."""
-        self._children = [child for child in self._children if child.poll() is None]
         folders = [path.parent for path in self.folder.glob(f"*/{RUN}") if NAME.fullmatch(path.parent.name)]
         return [self._read(folder) for folder in sorted(folders, key=lambda folder: folder.name, reverse=True)]
 
@@ -165,6 +167,7 @@ class Processes:
             folder = folder or self.new_folder()
             record = {
                 "title": title,
+                "program": self.program,
                 "commands": [list(command) for command in commands],
                 "about": dict(about),
                 "started": time.time(),
@@ -257,7 +260,8 @@ class Processes:
             lock.truncate(0)
             lock.write(f'{{"process": {child.pid}}}')
             lock.flush()
-        self._children.append(child)
+        # Its end is waited for, so that nothing is left of it in the table of processes.
+        threading.Thread(target=child.wait, daemon=True).start()
 
     def _read(self, folder: Path) -> Run:
         record = read_record(folder / RUN, what="The record of the run")

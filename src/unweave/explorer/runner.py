@@ -76,7 +76,7 @@ def run(folder: Path, lock: int) -> int:
     """
     # The commands are interrupted, and end as they do in a terminal; what they came to is still to be written down.
     signal.signal(signal.SIGINT, lambda *_: None)
-    commands = read_record(folder / RUN, what="The record of the run")["commands"]
+    record = read_record(folder / RUN, what="The record of the run")
     ended = (read_record_if_any(folder / ENDED, what="The record of the run") or {"commands": 0})["commands"]
     environment = os.environ | {
         events.VARIABLE: str(folder / EVENTS),
@@ -87,9 +87,9 @@ def run(folder: Path, lock: int) -> int:
     os.environ[events.VARIABLE] = environment[events.VARIABLE]
     code = 0
     with (folder / OUTPUT).open("ab") as output:
-        for number, command in enumerate(commands[ended:], start=ended):
+        for number, command in enumerate(record["commands"][ended:], start=ended):
             events.write("command", number=number)
-            words = [sys.executable, "-m", "unweave.cli.main", *command]
+            words = [sys.executable, *record["program"], *command]
             code = subprocess.run(
                 words, check=False, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, pass_fds=(lock,)
             ).returncode  # fmt: skip
