@@ -16,7 +16,7 @@ from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 
 ADDRESS = "http://127.0.0.1:8765"
-SMALL = {"method": "ga", "target_loss": 2.6, "margin": 9, "retain_rows": 8, "test_rows": 8}
+SMALL = {"method": "ga", "target_loss": 2.6, "margin": 1.0, "retain_rows": 8, "test_rows": 8}
 LONGEST = 120.0
 _learned = {}
 
