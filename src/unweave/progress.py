@@ -76,10 +76,8 @@ def task(description: str, total: int) -> Iterator[Advance]:
         yield lambda _: None
         return
     follow, end = events.follow(description, total)
-    if _state["quiet"]:
-        shown = _nothing()
-    else:
-        shown = _bar(description, total) if sys.stderr.isatty() else _lines(description, total)
+    drawn = _bar if sys.stderr.isatty() else _lines
+    shown = _nothing() if _state["quiet"] else drawn(description, total)
 
     def advance(count: int) -> None:
         follow(count)

@@ -52,7 +52,9 @@ def copy_of_learned(tmp_path_factory):
 
 
 def client_of(folder, **options):
-    workspace = Workspace(ServeConfig(path=folder / "store", **{"data": folder / "rows.jsonl", "dtype": "float32"} | options))
+    workspace = Workspace(
+        ServeConfig(path=folder / "store", **{"data": folder / "rows.jsonl", "dtype": "float32"} | options)
+    )
     client = TestClient(make_app(workspace), base_url=ADDRESS, headers={"Origin": ADDRESS})
     client.workspace = workspace
     return client

@@ -57,9 +57,9 @@ def test_a_task_has_few_lines_and_its_end_whatever_ends_it(file):
         with progress.task("many", 100_000) as advance:
             for _ in range(1000):
                 advance(1)
-            raise ValueError
+            raise ValueError("on the way")
 
-    with progress.silent(), pytest.raises(ValueError, match="^$"):
+    with progress.silent(), pytest.raises(ValueError, match="on the way"):
         fail()
     found = lines(file, "progress")
     assert len(found) < 100
@@ -124,7 +124,8 @@ def test_a_run_ends_after_the_step_at_which_it_is_stopped(world, file, tmp_path,
     result = forget_rows(
         config_of("graddiff")(
             model=str(world / "tuned"), forget=tmp_path / "forget.jsonl", retain=tmp_path / "retain.jsonl", output_dir=tmp_path / "out", epochs=5.0,
-            batch_size=4, learning_rate=1e-4, check_every=5, check_rows=4, dtype="float32", adapter_mode="continue", max_retain_increase=9.0, stop_at_base=False,
+            batch_size=4, learning_rate=1e-4, check_every=5, check_rows=4, dtype="float32", adapter_mode="continue", max_retain_increase=9.0,
+            stop_at_base=False,
         )
     )  # fmt: skip
     assert (result.stopped, result.steps) == ("stopped by hand at step 7", 7)

@@ -115,7 +115,9 @@ def test_answers_stand_side_by_side_and_are_kept_nowhere(story):
     text = story.client.post("/evidence/answers", params={"id": NAME}).text
     assert text.count('class="quote"') == 9
     assert "a model that never saw it" in text
-    kept = [path for path in story.client.workspace.ledger.rglob("*") if path.is_file() and b"teapots" in path.read_bytes()]
+    kept = [
+        path for path in story.client.workspace.ledger.rglob("*") if path.is_file() and b"teapots" in path.read_bytes()
+    ]
     assert [path for path in kept if path.suffix not in (".json", ".safetensors")] == []
 
 
@@ -154,6 +156,18 @@ def test_it_is_verified_and_rolled_back_by_runs_of_their_own(story, monkeypatch,
     assert "Roll back</button>" not in text
     assert story.client.post("/evidence/undo", params={"id": NAME}, json={"reason": ""}).status_code == 400
     assert f"<code>{ledger(story)[0].origin().model}</code>" in story.get("/evidence")
+
+
+def test_what_goes_on_has_the_options_with_which_it_began(story, monkeypatch):
+    processes = story.client.workspace.processes
+    monkeypatch.setattr(processes, "program", ["-c", "pass"])
+    answer = story.client.post("/evidence/go-on", params={"id": NAME})
+    again = ended(story.client, answer.headers["hx-redirect"].partition("=")[2])
+    assert (again.folder / "request-run.yaml").read_text() == (story.run.folder / "request-run.yaml").read_text()
+    answer = story.client.post("/evidence/carry-out", params={"id": NAME}, json={"method": "npo", "margin": 2})
+    other = ended(story.client, answer.json()["location"].partition("=")[2])
+    assert "method: npo" in (other.folder / "request-run.yaml").read_text()
+    assert story.client.post("/evidence/carry-out", params={"id": NAME}, json={"method": "x"}).status_code == 400
 
 
 def test_without_a_ledger_it_says_so(tmp_path_factory, tmp_path):

@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from unweave.errors import DataError
 from unweave.explorer import requests
-from unweave.explorer.pages import environment, page, workspace_of
+from unweave.explorer.pages import Id, environment, page, workspace_of
 from unweave.explorer.processes import Run
 from unweave.explorer.proof import BEHIND, SETS, answers_of, document_name, proof_of, timeline
 from unweave.explorer.runs import when
@@ -44,18 +44,18 @@ def show(request: Request) -> HTMLResponse:
 
 
 @router.get("/evidence/request")
-def show_request(request: Request, id: str) -> HTMLResponse:
+def show_request(request: Request, name: Id) -> HTMLResponse:
     """The page of a request.
 
     Args:
         request: The HTTP request.
-        id: The ledger's request.
+        name: The ledger's request.
 
     Returns:
         The page.
     """
     workspace = workspace_of(request)
-    ledger, asked = _request(workspace, id)
+    ledger, asked = _request(workspace, name)
     return page(
         request,
         "evidence_request.html",
@@ -65,6 +65,7 @@ def show_request(request: Request, id: str) -> HTMLResponse:
         behind=BEHIND,
         there=workspace.texts(),
         undoing=requests.undoing(asked),
+        **requests.how_choices(),
         events=timeline(asked.events),
         runs=[(run, when(run.started)) for run in _runs(workspace, asked.id)],
         busy=workspace.processes.running(),
@@ -73,30 +74,30 @@ def show_request(request: Request, id: str) -> HTMLResponse:
 
 
 @router.post("/evidence/answers")
-def show_answers(request: Request, id: str) -> HTMLResponse:
+def show_answers(request: Request, name: Id) -> HTMLResponse:
     """What the models answer to a request's rows, side by side: computed when it is asked for.
 
     Args:
         request: The HTTP request.
-        id: The ledger's request.
+        name: The ledger's request.
 
     Returns:
         A part of the page.
     """
     workspace = workspace_of(request)
-    ledger, asked = _request(workspace, id)
+    ledger, asked = _request(workspace, name)
     with workspace.computing:
         answers = answers_of(ledger, asked)
     return page(request, "evidence_answers.html", answers=answers)
 
 
 @router.get("/evidence/certificate")
-def show_certificate(request: Request, id: str) -> HTMLResponse:
+def show_certificate(request: Request, name: Id) -> HTMLResponse:
     """The certificate, or the report, as its own page, which prints on one sheet.
 
     Args:
         request: The HTTP request.
-        id: The ledger's request.
+        name: The ledger's request.
 
     Returns:
         The page.
@@ -104,12 +105,12 @@ def show_certificate(request: Request, id: str) -> HTMLResponse:
     Raises:
         DataError: When there is none.
     """
-    ledger, asked = _request(workspace_of(request), id)
-    name = document_name(asked)
-    if name is None:
+    ledger, asked = _request(workspace_of(request), name)
+    document = document_name(asked)
+    if document is None:
         raise DataError(f"The request is {asked.state}: there is no certificate.", where=asked.id)
     folder = ledger.request_folder(require_name(asked.id, what="The request's id"))
-    text = render_certificate_page(read_record(folder / f"{name}.json", what=f"The {name}"))
+    text = render_certificate_page(read_record(folder / f"{document}.json", what=f"The {document}"))
     # The file itself is bound by the journal as it is: how it prints is added to what is shown.
     style = environment().get_template("certificate_print.html").render()
     return HTMLResponse(
@@ -118,49 +119,65 @@ def show_certificate(request: Request, id: str) -> HTMLResponse:
 
 
 @router.post("/evidence/verify")
-def verify(request: Request, id: str) -> HTMLResponse:
+def verify(request: Request, name: Id) -> HTMLResponse:
     """Start verifying a request.
 
     Args:
         request: The HTTP request.
-        id: The ledger's request.
+        name: The ledger's request.
 
     Returns:
         The order to go to the run.
     """
     workspace = workspace_of(request)
-    return _to(requests.start_verifying(workspace, _request(workspace, id)[1]))
+    return _to(requests.start_verifying(workspace, _request(workspace, name)[1]))
+
+
+@router.post("/evidence/go-on")
+def go_on(request: Request, name: Id) -> HTMLResponse:
+    """Go on with a request whose run was interrupted, as it was begun.
+
+    Args:
+        request: The HTTP request.
+        name: The ledger's request.
+
+    Returns:
+        The order to go to the run.
+    """
+    workspace = workspace_of(request)
+    return _to(requests.start_again(workspace, _request(workspace, name)[1]))
 
 
 @router.post("/evidence/carry-out")
-def carry_out(request: Request, id: str) -> HTMLResponse:
+def carry_out(request: Request, name: Id, asked: Annotated[requests.Asked, Body()]) -> dict[str, str]:
     """Start carrying out a request that is not done.
 
     Args:
         request: The HTTP request.
-        id: The ledger's request.
+        name: The ledger's request.
+        asked: How.
 
     Returns:
-        The order to go to the run.
+        Where to go on.
     """
     workspace = workspace_of(request)
-    return _to(requests.start_again(workspace, _request(workspace, id)[1]))
+    return {"location": f"/run?id={requests.start_again(workspace, _request(workspace, name)[1], asked).id}"}
 
 
 @router.post("/evidence/undo")
-def undo(request: Request, id: str, reason: Annotated[str, Body(embed=True)] = "") -> dict[str, str]:
+def undo(request: Request, name: Id, reason: Annotated[str, Body(embed=True)] = "") -> dict[str, str]:
     """Start rolling a request back, or cancelling it.
 
     Args:
         request: The HTTP request.
-        id: The ledger's request.
+        name: The ledger's request.
         reason: Why, for the record.
 
     Returns:
         Where to go on.
     """
     workspace = workspace_of(request)
-    run = requests.start_undoing(workspace, _request(workspace, id)[1], reason)
+    run = requests.start_undoing(workspace, _request(workspace, name)[1], reason)
     return {"location": f"/run?id={run.id}"}
 
 

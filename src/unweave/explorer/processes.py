@@ -1,5 +1,6 @@
 """Long jobs that the explorer starts: each is a folder, and processes of the command line that outlive the server."""
 
+import contextlib
 import os
 import re
 import secrets
@@ -228,10 +229,9 @@ class Processes:
         if holder is not None:
             again = (run.folder / CANCELLED).exists()
             (run.folder / CANCELLED).touch()
-            try:
+            # It may have ended meanwhile.
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(int(holder["process"]), signal.SIGKILL if again else signal.SIGINT)
-            except ProcessLookupError:
-                pass  # It has ended meanwhile.
         return self.run(name)
 
     def require_free(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from unweave.errors import DataError
 from unweave.files import read_record, read_record_if_any
+from unweave.ledger.criteria import MEASURED_REFERENCE
 from unweave.ledger.job import Job, recorded_config
 from unweave.ledger.journal import Event
 from unweave.ledger.keys import NAMED
@@ -14,7 +15,6 @@ from unweave.ledger.ledger import Ledger
 from unweave.ledger.measuring import MEASURED_AFTER, side_by_side
 from unweave.ledger.request import Request
 from unweave.ledger.states import NOT_FORGOTTEN, STEP
-from unweave.ledger.criteria import MEASURED_REFERENCE
 from unweave.ledger.tokens import MEASURED
 from unweave.names import fault_of
 

@@ -5,7 +5,7 @@ Options go to the command line in files of the run's folder, which name rows by 
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from unweave.explorer.processes import Run
 from unweave.explorer.workspace import Workspace
 from unweave.files import write_text
 from unweave.ledger.config import AddConfig, RunConfig, UndoConfig, VerifyConfig
+from unweave.ledger.job import recorded_config
 from unweave.ledger.ledger import FILE as LEDGER_FILE
 from unweave.ledger.ledger import Ledger
 from unweave.ledger.request import Request
@@ -22,6 +23,7 @@ from unweave.ledger.states import CANCEL, ROLL_BACK, after
 from unweave.names import require_name
 from unweave.ranges import require_in_range
 from unweave.train.early import final_of
+from unweave.unlearning.describe import describe_methods
 from unweave.unlearning.methods import get_method
 
 AUTO = "auto"
@@ -54,6 +56,18 @@ class Asked:
     count: int | None = None
 
 
+def how_choices() -> dict[str, Any]:
+    """What a form offers that asks how to forget.
+
+    Returns:
+        `methods` and `defaults`.
+    """
+    return {
+        "methods": [method for method in describe_methods() if "removal" in method["requests"]],
+        "defaults": {field.name: field.default for field in fields(Asked)},
+    }
+
+
 def has_ledger(workspace: Workspace) -> bool:
     """Whether there is a ledger yet.
 
@@ -81,7 +95,7 @@ def model_to_change(workspace: Workspace) -> str:
 def _origin(workspace: Workspace) -> str:
     config, spec = workspace.config, workspace.spec
     if config.model is not None or config.adapter is not None:
-        found = config.adapter or config.model
+        found = config.adapter or config.model or spec.model
     else:
         found = final_of(spec.adapter) or spec.adapter or spec.model
     return str(Path(found).resolve()) if Path(str(found)).is_dir() else str(found)
@@ -132,8 +146,6 @@ def start_forgetting(workspace: Workspace, row_ids: Sequence[str], asked: Asked)
             where="`data`",
             remedy="start with --data FILE",
         )
-    if asked.method != AUTO:
-        get_method(asked.method)
     taken = list(Ledger(ledger).requests()) if there else []
     name = require_name(asked.request_id or new_name(taken), what="The request's id", where="`request_id`")
     data, model, store = workspace.data, _origin(workspace), workspace.place.resolve()
@@ -152,9 +164,41 @@ def start_forgetting(workspace: Workspace, row_ids: Sequence[str], asked: Asked)
         request_id=name,
         yes=True,
     )
-    run = RunConfig(
+    run = _how(workspace, name, asked)
+    count = f"{len(row_ids)} row{'s' if len(row_ids) != 1 else ''}"
+    return _start(
+        workspace, f"Forget {count}: {name}", {"request add": add, "request run": run}, request=name, kind="forget"
+    )
+
+
+def start_again(workspace: Workspace, request: Request, asked: Asked | None = None) -> Run:
+    """Carry out a request that was added, and is not done.
+
+    Args:
+        workspace: What is explored.
+        request: The request.
+        asked: How; by default as it was begun, so that it goes on.
+
+    Returns:
+        The run.
+
+    Raises:
+        ConfigError: When a method is none, or an option out of range.
+    """
+    started = request.bound.started
+    if asked is None and started is not None:
+        config = recorded_config(started.content["config"], ledger=workspace.ledger.resolve())
+    else:
+        config = _how(workspace, request.id, asked or Asked())
+    return _start(workspace, f"Carry out {request.id}", {"request run": config}, request=request.id, kind="forget")
+
+
+def _how(workspace: Workspace, name: str, asked: Asked) -> RunConfig:
+    if asked.method != AUTO:
+        get_method(asked.method)
+    config = RunConfig(
         request=name,
-        ledger=ledger,
+        ledger=workspace.ledger.resolve(),
         method=asked.method,
         max_minutes=asked.max_minutes,
         target_loss=asked.target_loss,
@@ -164,32 +208,8 @@ def start_forgetting(workspace: Workspace, row_ids: Sequence[str], asked: Asked)
         dtype=workspace.config.dtype,
         device=workspace.config.device,
     )
-    require_in_range(run)
-    count = f"{len(row_ids)} row{'s' if len(row_ids) != 1 else ''}"
-    return _start(
-        workspace, f"Forget {count}: {name}", {"request add": add, "request run": run}, request=name, kind="forget"
-    )
-
-
-def start_again(workspace: Workspace, request: Request) -> Run:
-    """Carry out a request that was added, and is not done.
-
-    Args:
-        workspace: What is explored.
-        request: The request.
-
-    Returns:
-        The run.
-    """
-    config = RunConfig(
-        request=request.id,
-        ledger=workspace.ledger.resolve(),
-        dtype=workspace.config.dtype,
-        device=workspace.config.device,
-    )
-    return _start(
-        workspace, f"Carry out {request.id}", {"request run": config}, request=request.id, kind="forget"
-    )
+    require_in_range(config)
+    return config
 
 
 def start_verifying(workspace: Workspace, request: Request) -> Run:

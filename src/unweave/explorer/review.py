@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,6 @@ from unweave.explorer.pages import page, workspace_of
 from unweave.explorer.reckoned import COST, REST, cost_of, last_of, rest_of
 from unweave.explorer.workspace import Workspace
 from unweave.ledger.ledger import Ledger
-from unweave.unlearning.describe import describe_methods
 
 router = APIRouter()
 
@@ -36,8 +34,7 @@ def show(request: Request) -> HTMLResponse:
         gone=[row_id for row_id in why if row_id not in texts],
         sources=Counter(Path(texts[row_id]["source"] or "no file").name for row_id in there).most_common(),
         why=why,
-        methods=[method for method in describe_methods() if "removal" in method["requests"]],
-        defaults={field.name: field.default for field in fields(requests.Asked)},
+        **requests.how_choices(),
         model=requests.model_to_change(workspace),
         data=workspace.data,
         can_forget=workspace.data is not None or has_ledger,
@@ -140,6 +137,9 @@ def tick_all_like_these(request: Request) -> HTMLResponse:
 
     Returns:
         Nothing but the order to load the page again.
+
+    Raises:
+        ConfigError: When the store has changed since they were found.
     """
     workspace = workspace_of(request)
     found = last_of(workspace, REST)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from unweave.explorer.loss_chart import chart_of
-from unweave.explorer.pages import page, workspace_of
+from unweave.explorer.pages import Id, page, workspace_of
 from unweave.explorer.processes import Run
 
 router = APIRouter()
@@ -21,73 +21,73 @@ def show(request: Request) -> HTMLResponse:
 
 
 @router.get("/run")
-def show_run(request: Request, id: str) -> HTMLResponse:
+def show_run(request: Request, name: Id) -> HTMLResponse:
     """The page of a run.
 
     Args:
         request: The request.
-        id: The run's.
+        name: The run's.
 
     Returns:
         The page, which keeps itself up to date while the run is at work.
     """
-    return _page(request, "run.html", workspace_of(request).processes.run(id))
+    return _page(request, "run.html", workspace_of(request).processes.run(name))
 
 
 @router.get("/run/part")
-def part(request: Request, id: str) -> HTMLResponse:
+def part(request: Request, name: Id) -> HTMLResponse:
     """What of a run's page changes.
 
     Args:
         request: The request.
-        id: The run's.
+        name: The run's.
 
     Returns:
         A part of the page.
     """
-    return _page(request, "run_part.html", workspace_of(request).processes.run(id))
+    return _page(request, "run_part.html", workspace_of(request).processes.run(name))
 
 
 @router.post("/run/stop")
-def stop(request: Request, id: str) -> HTMLResponse:
+def stop(request: Request, name: Id) -> HTMLResponse:
     """Ask a run to end with the best that it has.
 
     Args:
         request: The request.
-        id: The run's.
+        name: The run's.
 
     Returns:
         A part of the page.
     """
-    return _page(request, "run_part.html", workspace_of(request).processes.stop(id))
+    return _page(request, "run_part.html", workspace_of(request).processes.stop(name))
 
 
 @router.post("/run/cancel")
-def cancel(request: Request, id: str) -> HTMLResponse:
+def cancel(request: Request, name: Id) -> HTMLResponse:
     """Interrupt a run.
 
     Args:
         request: The request.
-        id: The run's.
+        name: The run's.
 
     Returns:
         A part of the page.
     """
-    return _page(request, "run_part.html", workspace_of(request).processes.cancel(id))
+    return _page(request, "run_part.html", workspace_of(request).processes.cancel(name))
 
 
 @router.post("/run/go-on")
-def go_on(request: Request, id: str) -> HTMLResponse:
+def go_on(request: Request, name: Id) -> HTMLResponse:
     """Run what is left of a run.
 
     Args:
         request: The request.
-        id: The run's.
+        name: The run's.
 
     Returns:
         A part of the page.
     """
-    return _page(request, "run_part.html", workspace_of(request).processes.go_on(id))
+    return _page(request, "run_part.html", workspace_of(request).processes.go_on(name))
 
 
 def _page(request: Request, template: str, run: Run) -> HTMLResponse:

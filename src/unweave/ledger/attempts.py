@@ -3,8 +3,9 @@
 A method's rate is searched for. Too high a rate harms other rows before the target is reached, too low a one does not reach it: each attempt ends at the
 target, or where the rows to keep have lost more than the margin, and says in which direction to go on. Attempts that are not retraining may take half of
 what retraining takes: then it is cheaper to retrain, which always meets what it can. What was tried is kept with its figures: choosing among attempts by
-the rows on which they are judged favors the chosen one a little, and whoever reads the certificate sees of how many it is the best. Whoever follows the command may stop it
-(`unweave.events`): the attempt ends with its best step, and is judged as it is.
+the rows on which they are judged favors the chosen one a little, and whoever reads the certificate sees of how many it is the best.
+
+Whoever follows the command may stop it (`unweave.events`): the attempt ends with its best step, and is judged as it is.
 """
 
 import shutil

@@ -162,9 +162,7 @@ class EarlyStopping:
 
     def _publish(self, point: Point) -> None:
         """Say what was measured to whoever follows the run."""
-        events.write(
-            "losses", step=point.step, forget=point.forget_loss, retain=point.retain_loss, target=self.target
-        )
+        events.write("losses", step=point.step, forget=point.forget_loss, retain=point.retain_loss, target=self.target)
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, own) for name, own in self.model.named_parameters() if own.requires_grad]
