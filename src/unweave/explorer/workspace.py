@@ -13,6 +13,7 @@ from unweave.attribution.model import store_model
 from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.explorer.config import ServeConfig
+from unweave.explorer.processes import Processes
 from unweave.explorer.reviewed import Reviewed
 from unweave.explorer.sample import with_something_to_open
 from unweave.ledger.ledger import FILE as LEDGER_FILE
@@ -41,6 +42,7 @@ class Workspace:
         folder: Where questions, the review list and runs are kept.
         reviewed: The rows on the review list.
         last_influence: Row id to influence on the question that was traced last.
+        processes: The long jobs.
         computing: Held while the model computes: one at a time.
     """
 
@@ -52,6 +54,7 @@ class Workspace:
         self.also = list(dict.fromkeys([*config.also, *beside]))
         self.folder = config.work or self.path.resolve().with_name(f"{self.path.resolve().name}.explorer")
         self.reviewed = Reviewed(self.folder / "review.json")
+        self.processes = Processes(self.folder / "runs")
         self.computing = threading.RLock()
         self.last_influence: dict[str, float] = {}
         self._reading = threading.Lock()
