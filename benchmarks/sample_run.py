@@ -15,7 +15,8 @@ from pathlib import Path
 from unweave.engines.config import CacheConfig
 from unweave.engines.run import cache
 from unweave.explorer.sample import FOLDER
-from unweave.files import write_jsonl
+from unweave.files import read_json, write_json, write_jsonl
+from unweave.models import packaged
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 
@@ -87,7 +88,7 @@ FORUM = {
 }
 EARLY = 0.5
 DATA = "island.jsonl"
-KEPT = ("adapter_config.json", "adapter_model.safetensors", "base.json")
+KEPT = ("adapter_config.json", "adapter_model.safetensors")
 """Files of an adapter that it is loaded from; the tokenizer is the base model's."""
 
 
@@ -107,6 +108,8 @@ def train(output: Path) -> None:
             (output / target).mkdir()
             for file in KEPT:
                 shutil.copy(source / file, output / target)
+            config = read_json(source / KEPT[0], what="The adapter's config")
+            write_json(output / target / KEPT[0], config | {"base_model_name_or_path": packaged.NAME})
 
 
 def make_store(output: Path) -> None:

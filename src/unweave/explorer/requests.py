@@ -22,7 +22,6 @@ from unweave.ledger.request import Request
 from unweave.ledger.states import CANCEL, ROLL_BACK, after
 from unweave.names import require_name
 from unweave.ranges import require_in_range
-from unweave.train.early import final_of
 from unweave.unlearning.describe import describe_methods
 from unweave.unlearning.methods import get_method
 
@@ -94,11 +93,9 @@ def model_to_change(workspace: Workspace) -> str:
 
 def _origin(workspace: Workspace) -> str:
     config, spec = workspace.config, workspace.spec
-    if config.model is not None or config.adapter is not None:
-        found = config.adapter or config.model or spec.model
-    else:
-        found = final_of(spec.adapter) or spec.adapter or spec.model
-    return str(Path(found).resolve()) if Path(str(found)).is_dir() else str(found)
+    named = config.adapter or config.model
+    found = workspace.final_adapter or named or spec.adapter or spec.model
+    return str(Path(found).resolve()) if Path(found).is_dir() else str(found)
 
 
 def new_name(taken: Sequence[str]) -> str:

@@ -41,7 +41,6 @@ class Workspace:
         also: Folders of the other stores.
         folder: Where questions, the review list and runs are kept.
         reviewed: The rows on the review list.
-        last_influence: Row id to influence on the question that was traced last.
         processes: The long jobs.
         computing: Held while the model computes: one at a time.
     """
@@ -56,7 +55,6 @@ class Workspace:
         self.reviewed = Reviewed(self.folder / "review.json")
         self.processes = Processes(self.folder / "runs")
         self.computing = threading.RLock()
-        self.last_influence: dict[str, float] = {}
         self._reading = threading.Lock()
         self._read: tuple[Any, dict[str, dict[str, Any]], list[str]] | None = None
         self._indexes: dict[Path, GradientIndex] = {}
