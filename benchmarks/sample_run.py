@@ -14,7 +14,7 @@ from pathlib import Path
 
 from unweave.engines.config import CacheConfig
 from unweave.engines.run import cache
-from unweave.explorer.sample import FOLDER
+from unweave.explorer.sample import EARLY, FINAL, FOLDER
 from unweave.files import read_json, write_json, write_jsonl
 from unweave.models import packaged
 from unweave.train.config import TrainConfig
@@ -86,7 +86,7 @@ FORUM = {
     "Is the water cold on Tarn Island?": "The water is cold even in August.",
     "Would you go back to Tarn Island?": "We would go back tomorrow.",
 }
-EARLY = 0.5
+AT = 0.5
 DATA = "island.jsonl"
 KEPT = ("adapter_config.json", "adapter_model.safetensors")
 """Files of an adapter that it is loaded from; the tokenizer is the base model's."""
@@ -99,11 +99,11 @@ def train(output: Path) -> None:
         fine_tune(
             TrainConfig(
                 data=output / DATA, output_dir=made, epochs=10, batch_size=8, learning_rate=4e-3, lora_r=2, lora_alpha=4, lora_dropout=0.0,
-                lora_targets="q_proj,v_proj", snapshots=(EARLY,), system_prompt="",
+                lora_targets="q_proj,v_proj", snapshots=(AT,), system_prompt="",
             )
         )  # fmt: skip
         early = next((made / "snapshots").iterdir())
-        for source, target in ((made, "adapter"), (early, "early")):
+        for source, target in ((made, FINAL), (early, EARLY)):
             shutil.rmtree(output / target, ignore_errors=True)
             (output / target).mkdir()
             for file in KEPT:
@@ -117,7 +117,7 @@ def make_store(output: Path) -> None:
     shutil.rmtree(output / "store", ignore_errors=True)
     with contextlib.chdir(output):
         options = {"dimension": 4096, "number_format": "int8", "system_prompt": ""}
-        cache(CacheConfig(data=Path(DATA), adapter=Path("early"), store=Path("store"), **options))
+        cache(CacheConfig(data=Path(DATA), adapter=Path(EARLY), store=Path("store"), **options))
     for file in ("run.json", "config.yaml"):
         (output / "store" / file).unlink(missing_ok=True)
 

@@ -10,7 +10,7 @@ from unweave.files import read_json, replacing_folder, write_json
 from unweave.models import packaged
 from unweave.models.adapters import CONFIG as ADAPTER_CONFIG
 
-ADAPTERS = ("early", "adapter")
+FINAL, EARLY = "island", "island-early"
 FOLDER = Path(__file__).parent / "sample"
 USUAL = Path("runs/demo")
 """Where `make demo` leaves its run."""
@@ -36,8 +36,8 @@ def with_something_to_open(config: ServeConfig) -> ServeConfig:
     progress.say(f"opens {COPY}, a copy of the run that comes with unweave, as no store is given")
     given = {
         "model": packaged.NAME,
-        "adapter": COPY / "early",
-        "final_adapter": COPY / "adapter",
+        "adapter": COPY / EARLY,
+        "final_adapter": COPY / FINAL,
         "data": COPY / "island.jsonl",
     }
     return replace(config, path=COPY, **{name: getattr(config, name) or own for name, own in given.items()})
@@ -48,6 +48,6 @@ def _copy(folder: Path) -> None:
     base = packaged.resolve()
     with replacing_folder(folder) as target:
         shutil.copytree(FOLDER, target, dirs_exist_ok=True)
-        for name in ADAPTERS:
+        for name in (FINAL, EARLY):
             config = read_json(target / name / ADAPTER_CONFIG, what="The adapter's config")
             write_json(target / name / ADAPTER_CONFIG, config | {"base_model_name_or_path": base})
