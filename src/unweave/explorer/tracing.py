@@ -71,9 +71,11 @@ class Tracer:
             return Hits.of(result, index.store)
 
         found = self._once(("hits", traced), compute)
-        if traced == Traced(traced.asked) and not traced.asked.hits:
-            self.answers.keep_hits(traced.asked, [AskedHit(hit.row.id, hit.influence, hit.level) for hit in found])
-            self.workspace.last_influence = found.scores
+        if traced == Traced(traced.asked):
+            # Rows and Map show the influence on the question that was looked at last.
+            self.workspace.table().set_influence(traced.asked.prompt, found.scores)
+            if not traced.asked.hits:
+                self.answers.keep_hits(traced.asked, [AskedHit(hit.row.id, hit.influence, hit.level) for hit in found])
         return found
 
     def detail(self, traced: Traced, row_id: str) -> TokenDetail:

@@ -40,7 +40,6 @@ class Workspace:
         also: Folders of the other stores.
         folder: Where questions, the review list and runs are kept.
         reviewed: The rows on the review list.
-        last_influence: Row id to influence on the question that was traced last.
         computing: Held while the model computes: one at a time.
     """
 
@@ -53,7 +52,6 @@ class Workspace:
         self.folder = config.work or self.path.resolve().with_name(f"{self.path.resolve().name}.explorer")
         self.reviewed = Reviewed(self.folder / "review.json")
         self.computing = threading.RLock()
-        self.last_influence: dict[str, float] = {}
         self._reading = threading.Lock()
         self._read: tuple[Any, dict[str, dict[str, Any]], list[str]] | None = None
         self._indexes: dict[Path, GradientIndex] = {}
