@@ -1,5 +1,7 @@
 """Copies of rows: the same content however it is written, near-duplicates by the exact Jaccard similarity, and texts inside texts."""
 
+import random
+
 import pytest
 
 from unweave.data.copies import find_copies, normal_form, row_text, shingles
@@ -66,3 +68,29 @@ def test_no_row_is_its_own_copy_and_short_texts_inside_others_are_chance():
     other = Row("o", "Where does Eva live?", "In a town by the sea, far from here.")
     assert find_copies([WANTED], [WANTED, other], similarity=0.8) == []
     assert find_copies([Row("s", "add 1", "2")], [Row("t", "add 1", "2 and then add 3 to it")], similarity=0.8) == []
+
+
+@pytest.mark.parametrize("similarity", [0.2, 0.5, 0.6, 0.9, 1.0])
+def test_copies_of_one_row_are_those_that_comparing_all_shingles_finds(similarity):
+    chance = random.Random(0)
+    letters = [chance.choice("abcdef ") for _ in range(120)]
+    wanted, others = Row("w", "", "".join(letters)), []
+    for place in range(300):
+        changed = list(letters)
+        for at in chance.sample(range(120), chance.randrange(40)):
+            changed[at] = chance.choice("abcdef")
+        around = "abc" * chance.randrange(30) if place % 3 == 0 else ""
+        others.append(Row(f"r{place}", "", around + "".join(changed)[: chance.randrange(40, 121)]))
+    own, truth = shingles(row_text(wanted)), {}
+    for row in others:
+        text = row_text(row)
+        alike = len(own & shingles(text)) / len(own | shingles(text))
+        if row_text(wanted) in text:
+            truth[row.id] = 1.0
+        elif alike >= similarity and similarity < 1:
+            truth[row.id] = round(alike, 4)
+    assert truth or similarity == 1
+    assert {copy.row_id: copy.similarity for copy in find_copies([wanted], others, similarity=similarity)} == truth
+    # Beside another row the shingles of all texts are made.
+    two = find_copies([wanted, Row("v", "", "nothing of the kind")], others, similarity=similarity)
+    assert {copy.row_id: copy.similarity for copy in two if copy.of == "w"} == truth

@@ -5,7 +5,7 @@ normal form are copies; two whose sets of five-letter shingles overlap enough (J
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from unweave.data.forms import normal_form
@@ -91,7 +91,7 @@ def find_copies(wanted: Sequence[Row], others: Iterable[Row], *, similarity: flo
         if text in exact:
             found.append(Copy(row.id, exact[text], row.place, 1.0, exact=True))
             continue
-        if len(text) < similarity * min(sizes, default=0):
+        if len(text) < similarity * min(sizes, default=0) or (len(wanted) == 1 and _lacks(holders, text, similarity)):
             continue
         own = shingles(text)
         shared = Counter(index for shingle in own for index in holders.get(shingle, ()))
@@ -108,3 +108,15 @@ def find_copies(wanted: Sequence[Row], others: Iterable[Row], *, similarity: flo
         if best is not None and similarity < 1 and alike[best] >= similarity:
             found.append(Copy(row.id, wanted[best].id, row.place, round(alike[best], 4), exact=False))
     return found
+
+
+def _lacks(shingles_of_one: Collection[str], text: str, similarity: float) -> bool:
+    """Whether a text lacks more of another's shingles than a near-duplicate can: most texts are passed over before theirs are made."""
+    left = len(shingles_of_one) * (1 - similarity)
+    for shingle in shingles_of_one:
+        if shingle not in text:
+            left -= 1
+            # Shares are rounded: one more does no harm.
+            if left < -1:
+                return True
+    return False
