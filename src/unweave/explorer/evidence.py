@@ -56,6 +56,7 @@ def show_request(request: Request, name: Id) -> HTMLResponse:
     """
     workspace = workspace_of(request)
     ledger, asked = _request(workspace, name)
+    runs = [(run, when(run.started)) for run in workspace.processes.runs() if run.about.get("request") == asked.id]
     return page(
         request,
         "evidence_request.html",
@@ -67,7 +68,8 @@ def show_request(request: Request, name: Id) -> HTMLResponse:
         undoing=requests.undoing(asked),
         **requests.how_choices(),
         events=timeline(asked.events),
-        runs=[(run, when(run.started)) for run in _runs(workspace, asked.id)],
+        runs=runs,
+        verified=next((one for one in runs if one[0].about.get("kind") == "verify"), None),
         busy=workspace.processes.running(),
         here="/evidence",
     )
@@ -184,10 +186,6 @@ def undo(request: Request, name: Id, reason: Annotated[str, Body(embed=True)] = 
 def _request(workspace: Workspace, name: str) -> tuple[Ledger, LedgerRequest]:
     ledger = Ledger(workspace.ledger)
     return ledger, ledger.request(name)
-
-
-def _runs(workspace: Workspace, name: str) -> list[Run]:
-    return [run for run in workspace.processes.runs() if run.about.get("request") == name]
 
 
 def _to(run: Run) -> HTMLResponse:

@@ -60,7 +60,11 @@ def last_of(workspace: Workspace, name: str) -> dict[str, Any] | None:
         The same as then; `None` where nothing was, or the store has changed since.
     """
     record = read_record_if_any(_path(workspace, name), what="What was found")
-    if record is None or record["identity"]["store"] != _version(workspace):
+    if record is None:
+        return None
+    if record["identity"]["store"] != _version(workspace):
+        # It may hold words of rows that were forgotten since.
+        _path(workspace, name).unlink(missing_ok=True)
         return None
     return record[name]
 
