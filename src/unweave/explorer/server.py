@@ -85,6 +85,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(place)
+        # A browser that comes before the server has begun waits.
+        listening.listen()
     except OSError as error:
         raise ConfigError(
             f"The address can't be listened at: {error.strerror or error}.",
