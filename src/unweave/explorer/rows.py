@@ -154,14 +154,14 @@ def _found(workspace: Workspace, table: RowTable, search: Search) -> dict[str, A
         ids = set(_selected_ids(table, answer))
         at = answer.columns.index("id") if "id" in answer.columns else -1
         lines = [
-            (row[at] if at >= 0 and row[at] in ids else None, [one_line("" if cell is None else cell) for cell in row])
+            (row[at] if at >= 0 and row[at] in ids else None, [_cell(cell) for cell in row])
             for row in answer.rows
         ]
         return {
             "found": "select",
             "answer": answer,
             "lines": lines,
-            "count": len(ids),
+            "matches": len(ids),
             "reviewed_ids": reviewed,
             "link": lambda row_id: _link(row_id, search),
         }
@@ -172,10 +172,14 @@ def _found(workspace: Workspace, table: RowTable, search: Search) -> dict[str, A
         "lines": [_line(table, place, search, values) for place in found.places],
         "reviewed_ids": reviewed,
         "result": found,
-        "count": found.count,
+        "matches": found.count,
         "most": MOST_TICKED,
         "headers": _headers(table, search),
     }
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else one_line("" if value is None else value)
 
 
 def _selected_ids(table: RowTable, answer: Answer) -> list[str]:
