@@ -185,6 +185,14 @@ def test_loss_and_probability_before_and_after(workspace, client, tmp_path, monk
     assert client.post("/row/losses", json={"id": "nobody"}).status_code == 400
 
 
+def test_of_a_store_at_an_early_checkpoint_the_final_model_is_shown_too(workspace, monkeypatch):
+    model = Model(screen.load(str(workspace.place.parent / "base")).model, workspace.tokenizer)
+    monkeypatch.setitem(workspace.__dict__, "final_adapter", workspace.place)
+    monkeypatch.setitem(workspace.__dict__, "speaker", model)
+    wanted = row_losses(model, [workspace.row("r3")], EncodingConfig(template="plain")).means()[0]
+    assert [round(one.loss, 4) for one in knowledge(workspace, workspace.row("r3"))][1:] == [round(wanted, 4)]
+
+
 def test_unlearned_models_are_those_of_requests_that_were_carried_out(workspace, tmp_path, monkeypatch):
     assert screen.unlearned(workspace) == []
     (tmp_path / screen.LEDGER_FILE).touch()

@@ -325,8 +325,13 @@ def knowledge(workspace: Workspace, row: Row) -> list[Known]:
     """
     table = workspace.table()
     loss = next(float(column.values[table.places[row.id]]) for column in table.columns if column.name == "loss")
-    found = [Known(f"{workspace.name}, as cached", loss, math.exp(-loss))]
+    found = [Known("the model of the store", loss, math.exp(-loss))]
     encoding = EncodingConfig(**workspace.spec.encoding)
+    if workspace.final_adapter is not None:
+        # The store is of an early checkpoint; what is unlearned from is the final one.
+        with workspace.computing:
+            own = row_losses(workspace.speaker, [row], encoding).means()[0]
+        found.append(Known(f"{workspace.name}, the final checkpoint", own, math.exp(-own)))
     for name, place in unlearned(workspace):
         title = f"after the request {name}"
         try:
