@@ -232,7 +232,7 @@ function choose() {
     redraw();
     return;
   }
-  // An address has room for so many corners.
+  // An address takes so many corners.
   const step = Math.max(1, Math.ceil(lasso.length / CORNERS));
   lasso = lasso.filter((_, corner) => corner % step === 0).map((pair) => pair.map((value) => Number(value.toFixed(4))));
   let count = 0;
