@@ -13,7 +13,7 @@ from tests.tiny import TinyTokenizer, tiny_model
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.explorer import row as screen
-from unweave.explorer.row import answers_of_row, model_losses, link_of, near_copies, neighbours, seen_text
+from unweave.explorer.row import answers_of_row, link_of, model_losses, near_copies, neighbours, seen_text
 from unweave.explorer.table import Search
 from unweave.gradients.scoring import row_losses
 from unweave.models.model import Model
