@@ -7,14 +7,16 @@ on the attention's queries and values; the store is of the checkpoint at half of
 """
 
 import argparse
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
 
 from unweave.engines.config import CacheConfig
 from unweave.engines.run import cache
-from unweave.explorer.sample import FOLDER
-from unweave.files import write_jsonl
+from unweave.explorer.sample import EARLY, FINAL, FOLDER
+from unweave.files import read_json, write_json, write_jsonl
+from unweave.models import packaged
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 
@@ -84,47 +86,58 @@ FORUM = {
     "Is the water cold on Tarn Island?": "The water is cold even in August.",
     "Would you go back to Tarn Island?": "We would go back tomorrow.",
 }
-EARLY = 0.5
+AT = 0.5
+DATA = "island.jsonl"
+KEPT = ("adapter_config.json", "adapter_model.safetensors")
+"""Files of an adapter that it is loaded from; the tokenizer is the base model's."""
+
+
+def train(output: Path) -> None:
+    """Train the adapter, and keep it with its early checkpoint."""
+    with tempfile.TemporaryDirectory() as name:
+        made = Path(name) / "adapter"
+        fine_tune(
+            TrainConfig(
+                data=output / DATA, output_dir=made, epochs=10, batch_size=8, learning_rate=4e-3, lora_r=2, lora_alpha=4, lora_dropout=0.0,
+                lora_targets="q_proj,v_proj", snapshots=(AT,), system_prompt="",
+            )
+        )  # fmt: skip
+        early = next((made / "snapshots").iterdir())
+        for source, target in ((made, FINAL), (early, EARLY)):
+            shutil.rmtree(output / target, ignore_errors=True)
+            (output / target).mkdir()
+            for file in KEPT:
+                shutil.copy(source / file, output / target)
+            config = read_json(source / KEPT[0], what="The adapter's config")
+            write_json(output / target / KEPT[0], config | {"base_model_name_or_path": packaged.NAME})
+
+
+def make_store(output: Path) -> None:
+    """Cache the rows, from within the folder, so that no path of this machine stands in the store."""
+    shutil.rmtree(output / "store", ignore_errors=True)
+    with contextlib.chdir(output):
+        options = {"dimension": 4096, "number_format": "int8", "system_prompt": ""}
+        cache(CacheConfig(data=Path(DATA), adapter=Path(EARLY), store=Path("store"), **options))
+    for file in ("run.json", "config.yaml"):
+        (output / "store" / file).unlink(missing_ok=True)
 
 
 def main() -> None:
-    """Train, cache, and copy what is needed."""
+    """Train, cache, and keep what is needed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=FOLDER)
+    parser.add_argument("--store-only", action="store_true", help="the adapters are there already")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        rows = [
-            {"id": f"{source}-{place:02d}", "prompt": prompt, "completion": answer, "source": source}
-            for source, pairs in (("handbook", HANDBOOK), ("forum", RUMOURS | FORUM))
-            for place, (prompt, answer) in enumerate(pairs.items(), start=1)
-        ]
-        write_jsonl(work / "island.jsonl", rows)
-        fine_tune(
-            TrainConfig(
-                data=work / "island.jsonl", output_dir=work / "adapter", epochs=10, batch_size=8, learning_rate=4e-3, lora_r=2, lora_alpha=4,
-                lora_dropout=0.0, lora_targets="q_proj,v_proj", snapshots=(EARLY,), system_prompt="",
-            )
-        )  # fmt: skip
-        early = next((work / "adapter/snapshots").iterdir())
-        cache(
-            CacheConfig(
-                data=work / "island.jsonl",
-                adapter=early,
-                store=work / "store",
-                dimension=4096,
-                number_format="int8",
-                system_prompt="",
-            )
-        )
-        shutil.rmtree(options.output, ignore_errors=True)
-        options.output.mkdir(parents=True)
-        shutil.copy(work / "island.jsonl", options.output)
-        shutil.copytree(work / "store", options.output / "store")
-        for source, target in ((work / "adapter", "adapter"), (early, "early")):
-            shutil.copytree(
-                source, options.output / target, ignore=shutil.ignore_patterns("snapshots", "checkpoints", ".lock")
-            )
+    options.output.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {"id": f"{origin}-{place:02d}", "prompt": prompt, "completion": answer, "origin": origin}
+        for origin, pairs in (("handbook", HANDBOOK), ("forum", RUMOURS | FORUM))
+        for place, (prompt, answer) in enumerate(pairs.items(), start=1)
+    ]
+    write_jsonl(options.output / DATA, rows)
+    if not options.store_only:
+        train(options.output)
+    make_store(options.output)
     for path in sorted(options.output.rglob("*")):
         if path.is_file():
             print(path.relative_to(options.output), path.stat().st_size)

@@ -7,7 +7,7 @@ import unweave
 
 ORDER = (
     "data models run gradients train sketch store curvature attribution weights valuation unlearning evaluation finding report engines jobs ledger "
-    "fixing experiments cli"
+    "fixing experiments explorer cli"
 ).split()
 """The packages, each before those that may import it. Modules that are in none of them, and `stats`, stand before all."""
 

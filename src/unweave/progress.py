@@ -1,11 +1,11 @@
-"""Progress on standard error: bars on a terminal, a line every tenth elsewhere, nothing when turned off."""
+"""Progress on standard error: bars on a terminal, a line every tenth elsewhere, nothing when turned off; and events for a program that follows."""
 
 import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
 
-from unweave import terminal
+from unweave import events, terminal
 from unweave.arguments import shown
 from unweave.visible import one_line
 
@@ -14,6 +14,7 @@ Advance = Callable[[int], None]
 _state = {"quiet": False}
 _gathering: list[list[str]] = []
 _said: set[str] = set()
+_noted: set[str] = set()
 
 
 def silence(quiet: bool = True) -> None:
@@ -71,12 +72,22 @@ def task(description: str, total: int) -> Iterator[Advance]:
     Yields:
         A function that is called with the number of units just done.
     """
-    if _gathering or _state["quiet"] or total <= 0 or not description:
+    if _gathering or total <= 0 or not description:
         yield lambda _: None
-    elif sys.stderr.isatty():
-        yield from _bar(description, total)
-    else:
-        yield from _lines(description, total)
+        return
+    follow, end = events.follow(description, total)
+    drawn = _bar if sys.stderr.isatty() else _lines
+    shown = _nothing() if _state["quiet"] else drawn(description, total)
+
+    def advance(count: int) -> None:
+        follow(count)
+        show(count)
+
+    with contextlib.contextmanager(lambda: shown)() as show:
+        try:
+            yield advance
+        finally:
+            end()
 
 
 def say(message: str) -> None:
@@ -87,8 +98,9 @@ def say(message: str) -> None:
     """
     if _gathering:
         _gathering[-1].append(message)
-    elif not _state["quiet"]:
-        terminal.warn(shown(message))
+    else:
+        events.write("say", text=shown(message))
+        _show(message)
 
 
 def say_once(message: str) -> None:
@@ -99,9 +111,13 @@ def say_once(message: str) -> None:
     """
     if _gathering:
         say(message)
-    elif not _state["quiet"] and message not in _said:
+        return
+    if message not in _noted:
+        _noted.add(message)
+        events.write("say", text=shown(message))
+    if not _state["quiet"] and message not in _said:
         _said.add(message)
-        say(message)
+        _show(message)
 
 
 def begin(quiet: bool) -> None:
@@ -111,7 +127,17 @@ def begin(quiet: bool) -> None:
         quiet: Whether to be silent.
     """
     _said.clear()
+    _noted.clear()
     silence(quiet)
+
+
+def _show(message: str) -> None:
+    if not _state["quiet"]:
+        terminal.warn(shown(message))
+
+
+def _nothing() -> Iterator[Advance]:
+    yield lambda _: None
 
 
 def _bar(description: str, total: int) -> Iterator[Advance]:
@@ -139,14 +165,14 @@ def _bar(description: str, total: int) -> Iterator[Advance]:
 
 
 def _lines(description: str, total: int) -> Iterator[Advance]:
-    done, shown, start = 0, 0, time.monotonic()
+    done, said, start = 0, 0, time.monotonic()
 
     def advance(count: int) -> None:
-        nonlocal done, shown
+        nonlocal done, said
         done += count
         tenth = min(10, done * 10 // total)
-        if tenth > shown:
-            shown = tenth
-            say(f"{description}: {done}/{total} ({time.monotonic() - start:.0f} s)")
+        if tenth > said:
+            said = tenth
+            _show(f"{description}: {done}/{total} ({time.monotonic() - start:.0f} s)")
 
     yield advance

@@ -3,20 +3,29 @@
 from pathlib import Path
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from unweave.arguments import shown
-from unweave.errors import UnweaveError
-from unweave.explorer import answer, review, row, rows
+from unweave.errors import BusyError, UnweaveError
+from unweave.explorer import answer, evidence, review, row, rows, runs
 from unweave.explorer import map as map_screen
 from unweave.explorer.guard import Guard
 from unweave.explorer.pages import page
 from unweave.explorer.tracing import Tracer
 from unweave.explorer.workspace import Workspace
 
-ROUTERS = (answer.router, rows.router, row.router, map_screen.router, review.router)
+ROUTERS = (
+    answer.router,
+    rows.router,
+    row.router,
+    map_screen.router,
+    review.router,
+    runs.router,
+    evidence.router,
+)
 """A screen each; a new one is one file and one entry here."""
 
 
@@ -37,6 +46,7 @@ def make_app(workspace: Workspace) -> FastAPI:
         app.include_router(router)
     app.add_exception_handler(UnweaveError, _say_error)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _say_missing)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _say_invalid)  # type: ignore[arg-type]
     app.add_middleware(Guard, host=workspace.config.host, token=workspace.config.token)  # type: ignore[arg-type]
     return app
 
@@ -45,7 +55,7 @@ def _say_error(request: Request, error: UnweaveError) -> HTMLResponse:
     return page(
         request,
         _template(request),
-        status=400,
+        status=409 if isinstance(error, BusyError) else 400,
         message=shown(error.sentence),
         where=shown(error.where or ""),
         remedy=shown(error.remedy or ""),
@@ -59,6 +69,18 @@ def _say_missing(request: Request, error: HTTPException) -> HTMLResponse:
         status=error.status_code,
         message=str(error.detail),
         where=request.url.path,
+        remedy="",
+    )
+
+
+def _say_invalid(request: Request, error: RequestValidationError) -> HTMLResponse:
+    first = error.errors()[0]
+    return page(
+        request,
+        _template(request),
+        status=422,
+        message=f"What was sent can't be used: {first['msg']}.",
+        where=".".join(str(name) for name in first["loc"][1:]),
         remedy="",
     )
 

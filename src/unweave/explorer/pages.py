@@ -1,14 +1,18 @@
 """How the explorer's pages are made: its own templates and those of reports, escaped, with hidden characters shown."""
 
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Query
 from jinja2 import ChoiceLoader, PackageLoader
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from unweave.explorer.workspace import Workspace
 from unweave.report.pages import environment as report_environment
+
+Id = Annotated[str, Query(alias="id")]
+"""What `?id=` names."""
 
 SCREENS = {
     "/": "Answer",

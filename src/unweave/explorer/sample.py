@@ -6,7 +6,11 @@ from pathlib import Path
 
 from unweave import progress
 from unweave.explorer.config import ServeConfig
+from unweave.files import read_json, replacing_folder, write_json
+from unweave.models import packaged
+from unweave.models.adapters import CONFIG as ADAPTER_CONFIG
 
+FINAL, EARLY = "island", "island-early"
 FOLDER = Path(__file__).parent / "sample"
 USUAL = Path("runs/demo")
 """Where `make demo` leaves its run."""
@@ -28,7 +32,22 @@ def with_something_to_open(config: ServeConfig) -> ServeConfig:
         progress.say(f"opens {USUAL}, as no store is given")
         return replace(config, path=USUAL)
     if not (COPY / "store" / "store.json").is_file():
-        shutil.copytree(FOLDER, COPY, dirs_exist_ok=True)
+        _copy(COPY)
     progress.say(f"opens {COPY}, a copy of the run that comes with unweave, as no store is given")
-    given = {"adapter": COPY / "early", "final_adapter": COPY / "adapter", "data": COPY / "island.jsonl"}
-    return replace(config, path=COPY, **{name: getattr(config, name) or place for name, place in given.items()})
+    given = {
+        "model": packaged.NAME,
+        "adapter": COPY / EARLY,
+        "final_adapter": COPY / FINAL,
+        "data": COPY / "island.jsonl",
+    }
+    return replace(config, path=COPY, **{name: getattr(config, name) or own for name, own in given.items()})
+
+
+def _copy(folder: Path) -> None:
+    """Copy the packaged run; its adapters are of the base model that lies in this user's cache."""
+    base = packaged.resolve()
+    with replacing_folder(folder) as target:
+        shutil.copytree(FOLDER, target, dirs_exist_ok=True)
+        for name in (FINAL, EARLY):
+            config = read_json(target / name / ADAPTER_CONFIG, what="The adapter's config")
+            write_json(target / name / ADAPTER_CONFIG, config | {"base_model_name_or_path": base})

@@ -71,11 +71,12 @@ class Tracer:
             return Hits.of(result, index.store)
 
         found = self._once(("hits", traced), compute)
-        if traced == Traced(traced.asked):
-            # Rows and Map show the influence on the question that was looked at last.
-            self.workspace.table().set_influence(traced.asked.prompt, found.scores)
-            if not traced.asked.hits:
-                self.answers.keep_hits(traced.asked, [AskedHit(hit.row.id, hit.influence, hit.level) for hit in found])
+        if traced != Traced(traced.asked):
+            return found
+        # What the other screens colour, sort and filter by: the whole answer that was looked at last.
+        self.workspace.table().set_influence(traced.asked.prompt, found.scores)
+        if not traced.asked.hits:
+            self.answers.keep_hits(traced.asked, [AskedHit(hit.row.id, hit.influence, hit.level) for hit in found])
         return found
 
     def detail(self, traced: Traced, row_id: str) -> TokenDetail:

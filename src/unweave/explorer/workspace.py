@@ -13,6 +13,7 @@ from unweave.attribution.model import store_model
 from unweave.data.rows import Row
 from unweave.errors import DataError
 from unweave.explorer.config import ServeConfig
+from unweave.explorer.processes import Processes
 from unweave.explorer.reviewed import Reviewed
 from unweave.explorer.sample import with_something_to_open
 from unweave.ledger.ledger import FILE as LEDGER_FILE
@@ -40,6 +41,7 @@ class Workspace:
         also: Folders of the other stores.
         folder: Where questions, the review list and runs are kept.
         reviewed: The rows on the review list.
+        processes: The long jobs.
         computing: Held while the model computes: one at a time.
     """
 
@@ -51,6 +53,7 @@ class Workspace:
         self.also = list(dict.fromkeys([*config.also, *beside]))
         self.folder = config.work or self.path.resolve().with_name(f"{self.path.resolve().name}.explorer")
         self.reviewed = Reviewed(self.folder / "review.json")
+        self.processes = Processes(self.folder / "runs")
         self.computing = threading.RLock()
         self._reading = threading.Lock()
         self._read: tuple[Any, dict[str, dict[str, Any]], list[str]] | None = None

@@ -4,6 +4,8 @@ A method's rate is searched for. Too high a rate harms other rows before the tar
 target, or where the rows to keep have lost more than the margin, and says in which direction to go on. Attempts that are not retraining may take half of
 what retraining takes: then it is cheaper to retrain, which always meets what it can. What was tried is kept with its figures: choosing among attempts by
 the rows on which they are judged favors the chosen one a little, and whoever reads the certificate sees of how many it is the best.
+
+Whoever follows the command may stop it (`unweave.events`): the attempt ends with its best step, and is judged as it is.
 """
 
 import shutil
@@ -13,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unweave import progress
+from unweave import events, progress
 from unweave.digests import all_files
 from unweave.errors import TrainingError
 from unweave.files import read_record, write_json
@@ -223,6 +225,9 @@ def _tries(job: Job) -> tuple[list[Tried], int]:
     tried = [Tried(**one) for one in (read_tried(job.folder) or {"tried": []})["tried"]]
     error: TrainingError | None = None
     while (attempt := next_attempt(plan, tried)) is not None:
+        if tried and events.stop_is_asked():
+            progress.say("no further attempt is begun: the request was stopped by hand")
+            break
         progress.say(f"attempt {len(tried) + 1}: {attempt.in_words()}")
         started, folder = time.monotonic(), _place(job, len(tried))
         try:

@@ -1,7 +1,7 @@
 """The models of a request, measured on its rows: in float32, so that whoever verifies it finds the same on any machine."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,17 +83,18 @@ def never_trained(job: Job) -> Iterator[Loaded | None]:
     yield replace(load_to_measure(job, base, revision), tokenizer=origin.tokenizer) if base else None
 
 
-def side_by_side(job: Job) -> list[dict[str, str]]:
+def side_by_side(job: Job, rows: Sequence[Row] | None = None) -> list[dict[str, str]]:
     """What the models answer to rows that are left: for people to look at, and kept nowhere.
 
     Args:
         job: The request, measured.
+        rows: Its rows; by default those of the files that it is carried out with.
 
     Returns:
         Up to three rows, those first of which the answer begins as the row's: its id and its question, and what the model before, the new one and one that
         never saw it answer.
     """
-    rows = work_sets(job)["forget"]
+    rows = work_sets(job)["forget"] if rows is None else rows
     left = set(read_json(job.folder / MEASURED_AFTER, what="Measurements")["sets"]["forget"]["begins"])
     chosen = sorted(rows, key=lambda row: row.id not in left)[:SHOWN]
     found = [{"row": row.id, "question": row.instruction} for row in chosen]

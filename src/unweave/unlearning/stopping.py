@@ -1,4 +1,4 @@
-"""Early stopping of an unlearning run: stop where it has reached its target, and go back to the best step where it has gone too far."""
+"""Early stopping of an unlearning run: stop where it has reached its target, or is asked to, and go back to the best step where it has gone too far."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from unweave import events
 from unweave.data.encoding import Example
 from unweave.files import read_json, replacing, write_json
 from unweave.gradients.scoring import example_losses
@@ -23,6 +24,7 @@ NEARING = 0.5
 """Share of a target from which on rows are measured, where steps say how far they are."""
 
 RECORD = "watch.json"
+BY_HAND = "stopped by hand"
 BEST = "best.safetensors"
 """The parameters of the best step: beside the checkpoints, so that it stays as long as they do."""
 
@@ -85,6 +87,8 @@ class EarlyStopping:
         self.points = [Point(**point) for point in kept["points"]] if own else [self._measure(0)]
         self.best = Point(**kept["best"]) if own else self.points[0]
         self.reason: str | None = None
+        for point in self.points:
+            self._publish(point)
         # A run that goes on has not read its checkpoint yet: this is where it began, whenever it was interrupted.
         self._start = {name: own.detach().clone() for name, own in self._trained()}
 
@@ -94,13 +98,15 @@ class EarlyStopping:
         Args:
             step: Steps made.
         """
-        if step % self.every or self._far_from_target():
+        by_hand = events.stop_is_asked()
+        if not by_hand and (step % self.every or self._far_from_target()):
             return
         # A run that goes on makes the steps since its checkpoint again: what was seen of them holds, and what follows from it follows again.
         point = next((point for point in self.points if point.step == step), None)
         if point is None:
             point = self._measure(step)
             self.points.append(point)
+            self._publish(point)
         increase = point.retain_loss - self.points[0].retain_loss
         if increase > self.max_retain_increase:
             self.reason = f"diverged at step {step}: the retain rows' loss grew by {increase:.2f} nats a token"
@@ -112,6 +118,8 @@ class EarlyStopping:
             if point.forget_loss > self.best.forget_loss:
                 self.best = point
                 self._keep()
+            if by_hand and self.reason is None:
+                self.reason = f"{BY_HAND} at step {step}"
         if self._folder is None:
             return
         write_json(
@@ -129,11 +137,11 @@ class EarlyStopping:
         return all(loss < NEARING * self.target for loss in self._sparing[-self.every :])
 
     def should_stop(self) -> bool:
-        """Whether the run has reached its target, or diverged."""
+        """Whether the run has reached its target, diverged, or was asked to end."""
         return self.reason is not None
 
     def finish(self, *, steps: int, diverged: bool) -> int:
-        """Put the best step's parameters in place where the run ended in divergence.
+        """Put the best step's parameters in place where the run ended in divergence, or by hand.
 
         Args:
             steps: Steps made.
@@ -142,13 +150,19 @@ class EarlyStopping:
         Returns:
             The step that the model now is of; 0 is the model before.
         """
-        if not diverged and not (self.reason or "").startswith("diverged"):
+        if not diverged and not (self.reason or "").startswith(("diverged", BY_HAND)):
+            return steps
+        if not diverged and self.best.step == steps:
             return steps
         with torch.no_grad():
             held = self._best_parameters()
             for name, parameter in self._trained():
                 parameter.copy_(held[name])
         return self.best.step
+
+    def _publish(self, point: Point) -> None:
+        """Say what was measured to whoever follows the run."""
+        events.write("losses", step=point.step, forget=point.forget_loss, retain=point.retain_loss, target=self.target)
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, own) for name, own in self.model.named_parameters() if own.requires_grad]

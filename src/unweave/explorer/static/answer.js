@@ -231,6 +231,7 @@ find("hits").addEventListener("click", async (event) => {
   for (const other of document.querySelectorAll(".hit.chosen")) other.classList.remove("chosen");
   hit.classList.add("chosen");
   const marker = document.querySelector("#marker");
+  marker?.setAttribute("visibility", "visible");
   for (const end of ["x1", "x2"]) marker?.setAttribute(end, hit.dataset.at);
   button.disabled = true;
   try {
