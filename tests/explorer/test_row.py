@@ -1,4 +1,4 @@
-"""The screen Row: the text as the model saw it, the rows around it, its copies, and how well models know it."""
+"""The screen Row: the text as the model saw it, the rows around it, its copies, and its loss under the models."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from tests.tiny import TinyTokenizer, tiny_model
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.explorer import row as screen
-from unweave.explorer.row import answers_of_row, knowledge, link_of, near_copies, neighbours, seen_text
+from unweave.explorer.row import answers_of_row, link_of, model_losses, near_copies, neighbours, seen_text
 from unweave.explorer.table import Search
 from unweave.gradients.scoring import row_losses
 from unweave.models.model import Model
@@ -165,14 +165,14 @@ def test_questions_that_a_row_drives(workspace, client, tmp_path):
 
 
 def test_loss_and_probability_before_and_after(workspace, client, tmp_path, monkeypatch):
-    before = knowledge(workspace, workspace.row("r3"))
+    before = model_losses(workspace, workspace.row("r3"))
     table = workspace.table()
     loss = float(table.columns[0].values[table.places["r3"]])
     assert [(one.loss, one.probability) for one in before] == [(loss, math.exp(-loss))]
     # A model that was unlearned stands in for an adapter: what is measured of it is what the library measures.
     after = workspace.place.parent / "base"
     monkeypatch.setattr(screen, "unlearned", lambda _: [("request-1", after), ("request-2", tmp_path / "gone")])
-    found = knowledge(workspace, workspace.row("r3"))
+    found = model_losses(workspace, workspace.row("r3"))
     model = Model(screen.load(str(after)).model, workspace.tokenizer)
     wanted = row_losses(model, [workspace.row("r3")], EncodingConfig(template="plain")).means()[0]
     assert found[1].loss == pytest.approx(wanted, rel=1e-3)
@@ -183,6 +183,14 @@ def test_loss_and_probability_before_and_after(workspace, client, tmp_path, monk
     assert page.status_code == 200
     assert f"{found[1].loss:.4f}" in page.text
     assert client.post("/row/losses", json={"id": "nobody"}).status_code == 400
+
+
+def test_of_a_store_at_an_early_checkpoint_the_final_model_is_shown_too(workspace, monkeypatch):
+    model = Model(screen.load(str(workspace.place.parent / "base")).model, workspace.tokenizer)
+    monkeypatch.setitem(workspace.__dict__, "final_adapter", workspace.place)
+    monkeypatch.setitem(workspace.__dict__, "speaker", model)
+    wanted = row_losses(model, [workspace.row("r3")], EncodingConfig(template="plain")).means()[0]
+    assert [round(one.loss, 4) for one in model_losses(workspace, workspace.row("r3"))][1:] == [round(wanted, 4)]
 
 
 def test_unlearned_models_are_those_of_requests_that_were_carried_out(workspace, tmp_path, monkeypatch):

@@ -183,6 +183,13 @@ def test_a_select(client, workspace):
     assert len(workspace.table().select("SELECT repeat('x', 9000)").rows[0][0]) < 2100
 
 
+def test_how_many_rows_the_store_has_stands_above_a_search_that_finds_some(client):
+    for query in ("q=peru", "where=SELECT+id+FROM+rows+LIMIT+3", ""):
+        page = client.get(f"/rows?{query}").text
+        assert f"{len(ROWS)} rows</p>" in page
+    assert "<b>3</b> lines" in client.get("/rows?where=SELECT+id+FROM+rows+LIMIT+3").text
+
+
 def test_what_is_a_select():
     assert is_whole(" SELECT 1")
     assert is_whole("with a as (select 1) select * from a")

@@ -1,4 +1,4 @@
-"""The screen *Row*: all of one row, what is like it, what it drives, and how well models know it."""
+"""The screen *Row*: all of one row, what is like it, what it drives, and its loss under the models."""
 
 import contextlib
 import json
@@ -77,8 +77,8 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Known:
-    """How well a model knows a row.
+class ModelLoss:
+    """The loss of a row under a model.
 
     Attributes:
         model: The model, in words.
@@ -168,7 +168,7 @@ def show_near(request: Request, id: str) -> HTMLResponse:  # noqa: A002
 
 @router.post("/row/losses")
 def losses(request: Request, id: Annotated[str, Body(embed=True)]) -> HTMLResponse:  # noqa: A002
-    """How well the model before, and every unlearned one, know the row; computed now.
+    """The loss of the row under the model before and every unlearned one, computed now.
 
     Args:
         request: The request.
@@ -178,7 +178,7 @@ def losses(request: Request, id: Annotated[str, Body(embed=True)]) -> HTMLRespon
         A part of the page.
     """
     workspace = workspace_of(request)
-    return page(request, "row_losses.html", known=knowledge(workspace, workspace.row(id)))
+    return page(request, "row_losses.html", measured=model_losses(workspace, workspace.row(id)))
 
 
 def link_of(row_id: str, listed: str = "", **more: str) -> str:
@@ -313,8 +313,8 @@ def unlearned(workspace: Workspace) -> list[tuple[str, Path]]:
     return [(name, place) for name, place in places if place.is_dir()]
 
 
-def knowledge(workspace: Workspace, row: Row) -> list[Known]:
-    """How well the model before, and every unlearned one, know a row.
+def model_losses(workspace: Workspace, row: Row) -> list[ModelLoss]:
+    """The loss of a row under the model before and every unlearned one.
 
     Args:
         workspace: What is explored.
@@ -325,8 +325,13 @@ def knowledge(workspace: Workspace, row: Row) -> list[Known]:
     """
     table = workspace.table()
     loss = next(float(column.values[table.places[row.id]]) for column in table.columns if column.name == "loss")
-    found = [Known(f"{workspace.name}, as cached", loss, math.exp(-loss))]
+    found = [ModelLoss("the model of the store", loss, math.exp(-loss))]
     encoding = EncodingConfig(**workspace.spec.encoding)
+    if workspace.final_adapter is not None:
+        # The store is of an early checkpoint; what is unlearned from is the final one.
+        with workspace.computing:
+            own = row_losses(workspace.speaker, [row], encoding).means()[0]
+        found.append(ModelLoss(f"{workspace.name}, the final checkpoint", own, math.exp(-own)))
     for name, place in unlearned(workspace):
         title = f"after the request {name}"
         try:
@@ -334,7 +339,7 @@ def knowledge(workspace: Workspace, row: Row) -> list[Known]:
             with workspace.computing:
                 config = replace(store_model(workspace.spec, workspace.config), model=str(place), adapter=None)
                 own = row_losses(load(config), [row], encoding).means()[0]
-            found.append(Known(title, own, math.exp(-own)))
+            found.append(ModelLoss(title, own, math.exp(-own)))
         except UnweaveError as error:
-            found.append(Known(title, math.nan, math.nan, error.sentence))
+            found.append(ModelLoss(title, math.nan, math.nan, error.sentence))
     return found

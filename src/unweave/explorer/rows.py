@@ -139,11 +139,14 @@ def matching_places(workspace: Workspace, search: Search) -> Int[np.ndarray, " m
     if search.is_select:
         ids = _selected_ids(table, table.select(search.where))
         return np.array([table.places[row_id] for row_id in ids], dtype=np.int64)
-    return table.sorted(search, _inside(workspace, search))
+    return table.sorted(search, _inside(workspace, table, search))
 
 
-def _inside(workspace: Workspace, search: Search) -> Bool[np.ndarray, " n"] | None:
-    return workspace.positions.inside(search.lasso) if search.lasso else None
+def _inside(workspace: Workspace, table: RowTable, search: Search) -> Bool[np.ndarray, " n"] | None:
+    found = workspace.positions.inside(search.lasso) if search.lasso else None
+    if found is not None and len(found) != len(table):
+        raise ConfigError("The store has changed meanwhile.", remedy="load the page again")
+    return found
 
 
 def _found(workspace: Workspace, table: RowTable, search: Search) -> dict[str, Any]:
@@ -154,28 +157,31 @@ def _found(workspace: Workspace, table: RowTable, search: Search) -> dict[str, A
         ids = set(_selected_ids(table, answer))
         at = answer.columns.index("id") if "id" in answer.columns else -1
         lines = [
-            (row[at] if at >= 0 and row[at] in ids else None, [one_line("" if cell is None else cell) for cell in row])
-            for row in answer.rows
+            (row[at] if at >= 0 and row[at] in ids else None, [_cell(cell) for cell in row]) for row in answer.rows
         ]
         return {
             "found": "select",
             "answer": answer,
             "lines": lines,
-            "count": len(ids),
+            "matches": len(ids),
             "reviewed_ids": reviewed,
             "link": lambda row_id: _link(row_id, search),
         }
-    found = table.search(search, _inside(workspace, search))
+    found = table.search(search, _inside(workspace, table, search))
     values = table.field_values(search.field) if search.field else None
     return {
         "found": "rows",
         "lines": [_line(table, place, search, values) for place in found.places],
         "reviewed_ids": reviewed,
         "result": found,
-        "count": found.count,
+        "matches": found.count,
         "most": MOST_TICKED,
         "headers": _headers(table, search),
     }
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else one_line("" if value is None else value)
 
 
 def _selected_ids(table: RowTable, answer: Answer) -> list[str]:

@@ -359,16 +359,19 @@ class RowTable:
         key = name, down
         order = self._orders.get(key)
         if order is None:
-            if name in self._numbers:
-                values = self._numbers[name].values
-                order = np.argsort(-values if down else values, kind="stable")
+            column = self._numbers.get(name)
+            if column is not None:
+                order = np.argsort(-column.values if down else column.values, kind="stable")
             else:
                 values = self._texts(name)
                 there = [place for place, value in enumerate(values) if value is not None]
                 gone = [place for place, value in enumerate(values) if value is None]
                 ordered = sorted(there, key=values.__getitem__, reverse=down)
                 order = np.array([*ordered, *gone], dtype=np.int64)
-            self._orders[key] = order
+            with self._lock:
+                # The influence may have become another one meanwhile.
+                if column is self._numbers.get(name):
+                    self._orders[key] = order
         return order
 
     def _texts(self, name: str) -> list[Any]:

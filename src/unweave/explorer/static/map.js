@@ -66,6 +66,30 @@ function pointSize() {
   return Math.max(1, Math.round(Math.min(base * Math.sqrt(view.scale), 12) * (devicePixelRatio || 1)));
 }
 
+/** Write the points that have a value, or those that have none, into the image. All that is named in the loop is local: it runs for every point of a frame. */
+function scatter(absent, size, scale, x0, y0) {
+  const [here, numbers, shades, target] = [points, colours, table, pixels];
+  const [count, width] = [numbers.length, canvas.width];
+  const [right, bottom] = [width - size, canvas.height - size];
+  for (let place = 0; place < count; place++) {
+    const number = numbers[place];
+    if ((number === MISSING) !== absent) continue;
+    const x = x0 + here[2 * place] * scale;
+    const y = y0 - here[2 * place + 1] * scale;
+    if (!(x >= 0 && y >= 0 && x <= right && y <= bottom)) continue;
+    const shade = shades[number];
+    let line = (y | 0) * width + (x | 0);
+    if (size === 2) {
+      target[line] = shade;
+      target[line + 1] = shade;
+      target[line + width] = shade;
+      target[line + width + 1] = shade;
+      continue;
+    }
+    for (let down = 0; down < size; down++, line += width) target.fill(shade, line, line + size);
+  }
+}
+
 function draw() {
   draw.waiting = false;
   if (!pixels) return;
@@ -76,20 +100,11 @@ function draw() {
   const [scale, x0, y0] = [unit(), width / 2 - view.x * unit() - half, height / 2 + view.y * unit() - half];
   pixels.fill(0);
   // Rows without a value lie below the others.
-  for (const absent of legend?.missing ? [true, false] : [false]) {
-    for (let at = 0, place = 0; place < colours.length; place++, at += 2) {
-      if (legend?.missing && (colours[place] === MISSING) !== absent) continue;
-      const left = Math.round(x0 + points[at] * scale);
-      const top = Math.round(y0 - points[at + 1] * scale);
-      if (left < 0 || top < 0 || left + size > width || top + size > height) continue;
-      const value = table[colours[place]];
-      for (let line = top * width + left, end = line + size * width; line < end; line += width)
-        for (let pixel = line; pixel < line + size; pixel++) pixels[pixel] = value;
-    }
-  }
+  if (legend?.missing) scatter(true, size, scale, x0, y0);
+  scatter(false, size, scale, x0, y0);
   context.putImageData(image, 0, 0);
   const ratio = devicePixelRatio || 1;
-  context.strokeStyle = context.fillStyle = getComputedStyle(canvas).color;
+  if (hovered >= 0 || lasso?.length > 1) context.strokeStyle = context.fillStyle = getComputedStyle(canvas).color;
   context.lineWidth = 2 * ratio;
   if (hovered >= 0) {
     context.beginPath();
@@ -217,7 +232,7 @@ function choose() {
     redraw();
     return;
   }
-  // An address has room for so many corners.
+  // An address takes so many corners.
   const step = Math.max(1, Math.ceil(lasso.length / CORNERS));
   lasso = lasso.filter((_, corner) => corner % step === 0).map((pair) => pair.map((value) => Number(value.toFixed(4))));
   let count = 0;
