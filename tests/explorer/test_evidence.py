@@ -13,6 +13,7 @@ from unweave.cli.main import main
 from unweave.explorer.guard import POLICY
 from unweave.explorer.proof import proof_of
 from unweave.ledger.ledger import Ledger
+from unweave.ledger.request import Request
 
 ROWS = ["p0", "p1", "p2", "p3"]
 REASON = "--x: '<script>alert(1)</script>'\n\"y\""
@@ -74,6 +75,12 @@ def test_a_killed_run_goes_on_and_a_second_one_is_refused(story):
     assert "p0" in texts
     assert "teapots" not in texts, "files of a run hold no text of a row"
     assert set(ROWS).isdisjoint(story.client.workspace.texts()), "the rows have left the store"
+
+
+def test_the_run_says_what_became_of_the_request(story):
+    text = story.get("/run", story.run.id)
+    assert 'The request is <span class="tag state good">done</span> now' in text
+    assert 'href="/evidence/request?id=na%C3%AFve_1"' in text
 
 
 def test_the_ledger_stands_as_a_table_with_its_events(story):
@@ -168,6 +175,29 @@ def test_what_goes_on_has_the_options_with_which_it_began(story, monkeypatch):
     other = ended(story.client, answer.json()["location"].partition("=")[2])
     assert "method: npo" in (other.folder / "request-run.yaml").read_text()
     assert story.client.post("/evidence/carry-out", params={"id": NAME}, json={"method": "x"}).status_code == 400
+
+
+def test_rows_whose_ids_the_ledger_hides_are_named_where_the_data_says_which_they_are(tmp_path):
+    class Hiding:
+        """A ledger that calls rows by keyed hashes; one of them is in the data."""
+
+        own_ids = staticmethod(sorted)
+
+        def own_id(self, name):
+            return {"keyed-1": "0123456789abcdef"}.get(name, name)
+
+        def request_folder(self, name):
+            return tmp_path
+
+    sides = {
+        side: {"sets": {"forget": {"losses": {"keyed-1": 1.0, "keyed-2": loss}, "begins": []}}}
+        for side, loss in (("before", 1.0), ("after", 3.0))
+    }
+    (tmp_path / "report.json").write_text(json.dumps({"measured": sides}))
+    proof = proof_of(Hiding(), Request("one", "removal", {}, None, "", "not forgotten"))
+    rows = [(row.name, row.id, row.change, row.reference) for row in proof.sets["forget"]]
+    assert rows == [("keyed-2", None, 2.0, None), ("keyed-1", "0123456789abcdef", 0.0, None)]
+    assert not proof.is_certificate
 
 
 def test_without_a_ledger_it_says_so(tmp_path_factory, tmp_path):

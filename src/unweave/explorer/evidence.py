@@ -9,7 +9,7 @@ from unweave.errors import DataError
 from unweave.explorer import requests
 from unweave.explorer.pages import Id, environment, page, workspace_of
 from unweave.explorer.processes import Run
-from unweave.explorer.proof import BEHIND, SETS, answers_of, document_name, proof_of, timeline
+from unweave.explorer.proof import BEHIND, SETS, answers_of, document_name, own_ids, proof_of, timeline
 from unweave.explorer.runs import when
 from unweave.explorer.workspace import Workspace
 from unweave.files import read_record
@@ -62,6 +62,7 @@ def show_request(request: Request, name: Id) -> HTMLResponse:
         "evidence_request.html",
         asked=asked,
         proof=proof_of(ledger, asked),
+        ids=own_ids(ledger, asked.rows),
         named=SETS,
         behind=BEHIND,
         there=workspace.texts(),

@@ -1,8 +1,7 @@
 """What a ledger says of a request, as the screen shows it: the verdict, the criteria, and behind every mean the rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from unweave.errors import DataError
@@ -89,13 +88,14 @@ def proof_of(ledger: Ledger, request: Request) -> Proof:
     sides = {side: found["measured"][side]["sets"] for side in ("before", "after")}
     reference = read_record_if_any(folder / MEASURED_REFERENCE, what="Measurements")
     sides["reference"] = reference["sets"] if reference else {}
+    ids = own_ids(ledger, {row for own in sides["after"].values() for row in own["losses"]})
     sets = {}
     for kind in sides["after"]:
         losses = {side: own.get(kind, {}).get("losses", {}) for side, own in sides.items()}
         rows = [
             RowLoss(
                 row,
-                None if row.startswith(NAMED) else row,
+                ids[row],
                 *(losses[side].get(row) for side in ("before", "after", "reference")),
             )
             for row in losses["after"]
@@ -103,6 +103,21 @@ def proof_of(ledger: Ledger, request: Request) -> Proof:
         sets[kind] = sorted(rows, key=lambda row: -abs(row.change or 0.0))
     begins = {side: list(own.get("forget", {}).get("begins", [])) for side, own in sides.items()}
     return Proof(request, found, name == "certificate", sets, begins)
+
+
+def own_ids(ledger: Ledger, names: Collection[str]) -> dict[str, str | None]:
+    """The ids that the data has for what a ledger calls rows.
+
+    Args:
+        ledger: The ledger.
+        names: What it calls them.
+
+    Returns:
+        Name to id; to `None` where the name is a keyed hash, and no row of the data has it.
+    """
+    ledger.own_ids(names)
+    found = {name: ledger.own_id(name) for name in names}
+    return {name: None if own.startswith(NAMED) else own for name, own in found.items()}
 
 
 def document_name(request: Request) -> str | None:
@@ -164,15 +179,3 @@ def timeline(events: Iterable[Event]) -> list[dict[str, str]]:
         }
         for event in reversed(list(events))
     ]
-
-
-def place_of(model: str) -> str:
-    """A model's place, short.
-
-    Args:
-        model: Its folder or name.
-
-    Returns:
-        Its last two names.
-    """
-    return "/".join(Path(model).parts[-2:])

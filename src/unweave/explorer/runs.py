@@ -9,6 +9,8 @@ from fastapi.responses import HTMLResponse
 from unweave.explorer.loss_chart import chart_of
 from unweave.explorer.pages import Id, page, workspace_of
 from unweave.explorer.processes import Run
+from unweave.explorer.requests import has_ledger
+from unweave.ledger.ledger import Ledger
 
 router = APIRouter()
 
@@ -97,6 +99,7 @@ def _page(request: Request, template: str, run: Run) -> HTMLResponse:
         "progress": progress,
         "chart": chart_of(progress.attempts[-1]) if progress.attempts else None,
         "log": run.output(),
+        "outcome": _outcome(request, run),
         "error": run.error() if run.state == "failed" else "",
         "words": [f"unweave {' '.join(command)}" for command in run.commands],
         "began": when(run.started),
@@ -104,6 +107,15 @@ def _page(request: Request, template: str, run: Run) -> HTMLResponse:
         "here": "/runs",
     }
     return page(request, template, **values)
+
+
+def _outcome(request: Request, run: Run) -> str:
+    """The state of the request that a run has carried out; empty where it has not."""
+    name, workspace = run.about.get("request"), workspace_of(request)
+    if run.is_running or run.about.get("kind") != "forget" or name is None or not has_ledger(workspace):
+        return ""
+    found = Ledger(workspace.ledger).requests().get(name)
+    return found.state if found else ""
 
 
 def when(seconds: float | None) -> str:
