@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 from jaxtyping import UInt16
 
 from unweave.errors import ConfigError, nearest
-from unweave.explorer.pages import exact, page, workspace_of
+from unweave.explorer.pages import page, workspace_of
 from unweave.explorer.rows import shown_number
 from unweave.explorer.table import FIELD, RowTable
 from unweave.visible import visible
@@ -58,9 +58,7 @@ def show(request: Request) -> HTMLResponse:
     """
     workspace = workspace_of(request)
     table, placed = workspace.table(), workspace.positions.get()
-    return page(
-        request, "map.html", placed=placed, colours=colourings(table), influence_of=table.influence_of, exact=exact
-    )
+    return page(request, "map.html", placed=placed, colours=colourings(table), influence_of=table.influence_of)
 
 
 @router.get("/map/state")

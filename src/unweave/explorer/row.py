@@ -19,7 +19,7 @@ from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.data.pieces import pieces_of
 from unweave.data.rows import Row
 from unweave.errors import UnweaveError
-from unweave.explorer.pages import exact, page, workspace_of
+from unweave.explorer.pages import page, workspace_of
 from unweave.explorer.rows import matching_places, shown_number
 from unweave.explorer.table import Search
 from unweave.explorer.workspace import Workspace
@@ -140,7 +140,6 @@ def show(request: Request, id: str, near: bool = False) -> HTMLResponse:  # noqa
         copies=near_copies(workspace, row) if is_near else [],
         is_reviewed=row.id in set(workspace.reviewed.ids()),
         unlearned=[name for name, _ in unlearned(workspace)],
-        exact=exact,
     )
 
 
@@ -163,7 +162,7 @@ def show_near(request: Request, id: str) -> HTMLResponse:  # noqa: A002
         "link": lambda row_id, **more: link_of(row_id, listed, **more),
         "listed": listed,
     }
-    return page(request, "row_near.html", copies=near_copies(workspace, row), exact=exact, **values)
+    return page(request, "row_near.html", copies=near_copies(workspace, row), **values)
 
 
 @router.post("/row/losses")
