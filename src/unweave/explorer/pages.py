@@ -61,6 +61,7 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
     """
     workspace = workspace_of(request)
     shared = {
+        "exact": exact,
         "screens": SCREENS,
         "here": request.url.path,
         "name": workspace.name,

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 
 from unweave.arguments import shown
 from unweave.errors import ConfigError, UnweaveError
-from unweave.explorer.pages import exact, page, workspace_of
+from unweave.explorer.pages import page, workspace_of
 from unweave.explorer.sql import Answer
 from unweave.explorer.table import FIELD, RowTable, Search
 from unweave.explorer.workspace import Workspace
@@ -67,7 +67,7 @@ def show(request: Request) -> HTMLResponse:
     # What htmx asks for when somebody goes back is a whole page.
     part = "hx-request" in request.headers and "hx-history-restore-request" not in request.headers
     table = workspace.table()
-    values: dict[str, Any] = {"search": search, "table": table, "exact": exact, "part": part}
+    values: dict[str, Any] = {"search": search, "table": table, "part": part}
     try:
         values |= _found(workspace, table, search)
     except UnweaveError as error:
