@@ -9,6 +9,7 @@ import re
 import sys
 from typing import Any
 
+import explorer_tables
 import forgetting_tables
 import hardening_tables
 import influence_tables
@@ -180,6 +181,7 @@ def main() -> int:
         "audit": audit,
         "dolly": lambda: story("dolly_triggers"),
         "speed": speed,
+        **explorer_tables.TABLES,
         **forgetting_tables.TABLES,
         **influence_tables.TABLES,
         **request_tables.TABLES,

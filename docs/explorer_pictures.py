@@ -58,8 +58,7 @@ def opened_tokens(page: Any) -> None:
     page.click(".hit .open-tokens")
     page.wait_for_selector(".tokens-home .token")
     page.locator(".tokens-home .tokens >> nth=0").locator(".token").nth(-4).hover()
-    page.locator("#answer").scroll_into_view_if_needed()
-    page.mouse.wheel(0, 260)
+    page.evaluate("document.querySelector('.tokens-home').scrollIntoView({block: 'end'})")
 
 
 def main() -> None:

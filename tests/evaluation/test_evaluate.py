@@ -123,6 +123,8 @@ def test_one_object_three_renderings(world, tmp_path):
     assert report.verdict.conclusion in page
     assert f"{line.value:.3f}" in page
     assert "<script" not in page
+    assert report._repr_html_().startswith("<iframe sandbox srcdoc=")
+    assert report.verdict.conclusion in report._repr_html_()
     assert math.isfinite(table[table.figure == "kl_from_reference"].value.min())
 
 
