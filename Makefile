@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 # A test uses one core: a process for each that this command may use, four at most. Tests of a file stay in one process, since they share what is
 # dear to make.
 CORES := import os; print(min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+CHROMIUM := apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1
 PROCESSES ?= $(shell $(BIN)/python -c '$(CORES)')
 
 .PHONY: demo serve test lint types bench clean
@@ -26,7 +27,7 @@ serve: $(READY)
 
 # Tests that click need a Chromium: Debian's, where this may install it. Without one they are skipped, and say so.
 test: $(READY)
-	command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y -qq chromium >/dev/null 2>&1; } || true
+	command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && { $(CHROMIUM) || { apt-get update -qq && $(CHROMIUM); }; }; } || true
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadscope --no-loadscope-reorder
 
 lint: $(READY)
