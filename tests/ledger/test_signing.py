@@ -346,7 +346,7 @@ TAMPERINGS = {
     "time at which it was done": (backdated, True),
     "time at which it was asked for": (asked_later, True),
     "an earlier request is left out": (history_left_out, True),
-    "an earlier request is made up": (history_made_up, True),
+    "an earlier request is made up": (history_made_up, False),
     "drift budget": (budget, True),
     "fingerprint of the data": (other_base, True),
     "options of the run": (other_config, True),
