@@ -81,7 +81,10 @@ class Attacker:
         if event.kind == "done":
             certificate = json.loads((place / "certificate.json").read_text())
             event.content |= {name: certificate[name] for name in ("class", "shown", "drift")}
-            event.content |= {"certificate": file_digest(place / "certificate.json"), "page": file_digest(place / "certificate.html")}
+            event.content |= {
+                "certificate": file_digest(place / "certificate.json"),
+                "page": file_digest(place / "certificate.html"),
+            }
         if event.kind == "signed" and (place / "certificate.intoto.jsonl").is_file():
             event.content["signature"] = file_digest(place / "certificate.intoto.jsonl")
 

@@ -1,6 +1,7 @@
 """What a file of data protection asks for, answered by fields of the certificate, or not at all."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -40,7 +41,16 @@ def test_every_value_is_the_certificates_own(world):
         for part in place.split("."):
             expected = expected.get(part, NOT_RECORDED) if isinstance(expected, dict) else NOT_RECORDED
         assert value == (NOT_RECORDED if expected in (None, "") else expected), place
-    for place in ("request.rows", "data.read.digest", "model.after.digest", "criteria.outcomes", "not_measured", "drift", "commands.verify", "class"):
+    for place in (
+        "request.rows",
+        "data.read.digest",
+        "model.after.digest",
+        "criteria.outcomes",
+        "not_measured",
+        "drift",
+        "commands.verify",
+        "class",
+    ):
         assert answers[place] != NOT_RECORDED, place
     assert answers["signature.key"] == NOT_RECORDED
     assert [one["event"] for one in answers["journal.events"]][::100] == ["added"]
@@ -57,7 +67,14 @@ def test_what_unweave_does_not_know_is_not_recorded(world):
 def test_of_a_request_that_was_not_run_only_the_asking_is_recorded(world):
     found = json.loads(export(world, "open", "open.json"))
     recorded = {own["field"] for one in found["questions"] for own in one["answers"] if own["value"] != NOT_RECORDED}
-    assert recorded == {"request.id", "request.kind", "request.rows", "request.selection", "request.added", "journal.events"}
+    assert recorded == {
+        "request.id",
+        "request.kind",
+        "request.rows",
+        "request.selection",
+        "request.added",
+        "journal.events",
+    }
     assert found["source"] == {"document": None, "digest": None}
 
 
@@ -70,4 +87,14 @@ def test_markdown_has_a_line_an_answer_and_no_markup_of_the_rows(world):
 
 
 def test_another_name_of_file_is_refused(world):
-    assert main(["request", "export", "one", "--ledger", str(world.ledger), "--output", str(world.folder / "one.pdf")]) == 2
+    assert (
+        main(["request", "export", "one", "--ledger", str(world.ledger), "--output", str(world.folder / "one.pdf")])
+        == 2
+    )
+
+
+def test_the_documentation_has_every_question():
+    page = (Path(__file__).parents[2] / "docs" / "certificates.md").read_text(encoding="utf-8")
+    for one in QUESTIONS:
+        fields = ", ".join(f"`{place}`" for place in one.places) or "*not recorded*"
+        assert f"| {one.text} | {', '.join(one.articles)} | {fields} |" in page

@@ -4,6 +4,7 @@ import base64
 import json
 import shutil
 import stat
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +17,13 @@ from unweave.attribution.caching import cache_rows
 from unweave.cli.main import main
 from unweave.engines.config import CacheConfig
 from unweave.errors import ConfigError, DataError
-from unweave.files import write_json
 from unweave.ledger.config import KeyConfig, SignConfig, UndoConfig, VerifyConfig
 from unweave.ledger.envelope import authenticated, canonical, opened, sealed
 from unweave.ledger.ledger import Ledger
 from unweave.ledger.signing import sign_request
 from unweave.ledger.signing_keys import PASSPHRASE, make_signing_key, read_public_key, read_signing_key
-from unweave.ledger.statement import ENVELOPE, GONE
-from unweave.ledger.undoing import roll_back
+from unweave.ledger.statement import ENVELOPE, GONE, files_of_stores, statement_of, with_stores
+from unweave.ledger.undoing import cancel_request, roll_back
 from unweave.ledger.verify import verify_request, verify_requests
 from unweave.store.store import GradientStore
 
@@ -57,8 +57,6 @@ def made(trained, tmp_path_factory):
     make_signing_key(KeyConfig(output=folder / "keys" / "other.pem"))
     world.add("r40", "r41", request_id="none")
     world.add("r1", "r2", request_id="one", reason="withdrawn")
-    from unweave.ledger.undoing import cancel_request
-
     cancel_request(UndoConfig(request="none", ledger=world.ledger))
     world.run("one", sign=folder / "keys" / "mine.pem")
     # Another ledger of the same key, whose request has the same name.
@@ -98,7 +96,10 @@ def test_a_request_verifies_after_later_ones_and_a_rollback(made, tmp_path):
     shutil.copy2(made.world.folder / "ledger.key", tmp_path / "ledger.key")
     roll_back(UndoConfig(request="two", ledger=tmp_path / "ledger"))
     assert made.faults("one", ledger=tmp_path / "ledger") == []
-    assert [one["ok"] for one in verify_requests(VerifyConfig(ledger=tmp_path / "ledger", metrics=False, public_key=made.public))] == [True]
+    assert [
+        one["ok"]
+        for one in verify_requests(VerifyConfig(ledger=tmp_path / "ledger", metrics=False, public_key=made.public))
+    ] == [True]
 
 
 def test_without_the_key_a_signature_is_named_and_not_checked(signed):
@@ -185,8 +186,19 @@ def measured_before(attacker):
 
 
 def tried(attacker):
-    file = next(own[0] for own in attacker.of("step", step="forgotten").content["files"].values() if own[0].endswith("attempts.json"))
-    attacker.edit(file, lambda value: next(iter(value.values()))[0].update(seconds=0.0) if isinstance(value, dict) else value[0].update(seconds=0.0))
+    file = next(
+        own[0]
+        for own in attacker.of("step", step="forgotten").content["files"].values()
+        if own[0].endswith("attempts.json")
+    )
+    attacker.edit(
+        file,
+        lambda value: (
+            next(iter(value.values()))[0].update(seconds=0.0)
+            if isinstance(value, dict)
+            else value[0].update(seconds=0.0)
+        ),
+    )
     attacker.rewrite()
 
 
@@ -219,7 +231,10 @@ def weights(attacker):
 
 def weights_of_the_model_before(attacker):
     """The model that still knows the rows, certified."""
-    attacker.copy(Path(attacker.of("started").content["before"]) / "adapter_model.safetensors", "adapter/adapter_model.safetensors")
+    attacker.copy(
+        Path(attacker.of("started").content["before"]) / "adapter_model.safetensors",
+        "adapter/adapter_model.safetensors",
+    )
     attacker.rewrite()
 
 
@@ -248,7 +263,15 @@ def store_record(attacker):
 def row_back_in_the_store(attacker):
     data = write_rows(attacker.folder.parent / "again.jsonl", [RECORDS[1]])
     store = json.loads((attacker.place() / "store.json").read_text())["store"]
-    cache_rows(CacheConfig(model=attacker.of("created", "").content["model"], data=data, store=Path(store), dimension=64, dtype="float32"))
+    cache_rows(
+        CacheConfig(
+            model=attacker.of("created", "").content["model"],
+            data=data,
+            store=Path(store),
+            dimension=64,
+            dtype="float32",
+        )
+    )
     attacker.rewrite()
 
 
@@ -310,8 +333,6 @@ def own_key(attacker, other, *, keyid=None):
     reason(attacker)
     key = read_signing_key(other)
     payload = payload_of(envelope_of(attacker))
-    from unweave.ledger.statement import files_of_stores, statement_of, with_stores
-
     ledger = Ledger(attacker.folder)
     request = ledger.request("one")
     statement = statement_of(ledger, request, head=payload["predicate"]["ledger"]["head"]["number"])
@@ -373,8 +394,8 @@ TAMPERINGS = {
     "no event of the signature": (event_of_the_signature, False),
     "statement changed, signature kept": (changed_payload, True),
     "no signature in the envelope": (lambda own: signatures(own, lambda _: []), True),
-    "an empty signature": (lambda own: signatures(own, lambda all: [all[0] | {"sig": ""}]), True),
-    "two signatures": (lambda own: signatures(own, lambda all: all * 2), True),
+    "an empty signature": (lambda own: signatures(own, lambda found: [found[0] | {"sig": ""}]), True),
+    "two signatures": (lambda own: signatures(own, lambda found: found * 2), True),
     "a field of the envelope said twice": (said_twice, True),
     "another type of payload": (lambda own: write_envelope(own, envelope_of(own) | {"payloadType": "application/json"}), True),
     "another form of the same envelope": (lambda own: write_envelope(own, envelope_of(own), dump=json.dumps), True),
@@ -428,7 +449,9 @@ def test_other_bytes_in_a_shard_are_found_by_the_signature_that_came_last(signed
 def test_rows_that_are_cached_later_are_no_tampering(signed):
     data = write_rows(signed.ledger.parent / "more.jsonl", [RECORDS[3] | {"id": "new", "response": "7 no"}])
     store = signed.world.folder / "store"
-    cache_rows(CacheConfig(model=str(signed.world.trained / "adapter"), data=data, store=store, dimension=64, dtype="float32"))
+    cache_rows(
+        CacheConfig(model=str(signed.world.trained / "adapter"), data=data, store=store, dimension=64, dtype="float32")
+    )
     assert "new" in GradientStore.open(store).names()
     assert signed.faults("two") == []
     assert any("are new since" in one["check"] for one in signed.verify("two")["checks"])
@@ -476,7 +499,9 @@ def test_a_kill_between_certificate_and_signature_is_resumed(made, tmp_path, mon
             with pytest.raises(KeyboardInterrupt):
                 world.run("one", sign=made.key)
     # Between file and event: the file alone is nothing.
-    assert any("no step of the request left it" in str(one["fault"]) for one in made.verify(ledger=world.ledger)["checks"])
+    assert any(
+        "no step of the request left it" in str(one["fault"]) for one in made.verify(ledger=world.ledger)["checks"]
+    )
     world.run("one", sign=made.key)
     assert made.faults(ledger=world.ledger) == []
     assert [event.kind for event in Ledger(world.ledger).request("one").events][-2:] == ["done", "signed"]
@@ -517,14 +542,23 @@ def test_other_keys_are_refused_in_words(tmp_path):
 
     key = ec.generate_private_key(ec.SECP256R1())
     pem = serialization.Encoding.PEM
-    (tmp_path / "ec.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    (tmp_path / "ec.pub").write_bytes(key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    (tmp_path / "ec.pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    (tmp_path / "ec.pub").write_bytes(
+        key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
     (tmp_path / "no.pem").write_bytes(b"\x00\xff" * 50)
     make_signing_key(KeyConfig(output=tmp_path / "k.pem"))
     for path in ("ec.pem", "no.pem", "k.pem.pub"):
         with pytest.raises(DataError, match="no private Ed25519 key"):
             read_signing_key(tmp_path / path)
-    for path, message in (("ec.pub", "no public Ed25519"), ("no.pem", "no public"), ("k.pem", "private key: it is not needed"), (".", "can't be read")):
+    for path, message in (
+        ("ec.pub", "no public Ed25519"),
+        ("no.pem", "no public"),
+        ("k.pem", "private key: it is not needed"),
+        (".", "can't be read"),
+    ):
         with pytest.raises(DataError, match=message):
             read_public_key(tmp_path / path)
     with pytest.raises(ConfigError, match="lies in the ledger"):
@@ -533,14 +567,15 @@ def test_other_keys_are_refused_in_words(tmp_path):
 
 def test_what_is_signed_is_the_encoding_of_dsse():
     """The example of the protocol's text: lengths in bytes, not in characters."""
-    assert authenticated("http://example.com/HelloWorld", b"hello world") == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+    assert (
+        authenticated("http://example.com/HelloWorld", b"hello world")
+        == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+    )
     assert authenticated("a", "\u00e9".encode()) == b"DSSEv1 1 a 2 \xc3\xa9"
 
 
 def test_openssl_verifies_the_same_signature(made, tmp_path):
     """Another program, with nothing of this one: the encoding by hand, the signature by OpenSSL's command."""
-    import subprocess
-
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("there is no openssl here")
@@ -549,7 +584,19 @@ def test_openssl_verifies_the_same_signature(made, tmp_path):
     kind = envelope["payloadType"].encode()
     (tmp_path / "signed").write_bytes(b" ".join([b"DSSEv1", b"%d" % len(kind), kind, b"%d" % len(payload), payload]))
     (tmp_path / "sig").write_bytes(base64.b64decode(envelope["signatures"][0]["sig"]))
-    command = [openssl, "pkeyutl", "-verify", "-pubin", "-inkey", made.public, "-rawin", "-in", tmp_path / "signed", "-sigfile", tmp_path / "sig"]
+    command = [
+        openssl,
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-inkey",
+        made.public,
+        "-rawin",
+        "-in",
+        tmp_path / "signed",
+        "-sigfile",
+        tmp_path / "sig",
+    ]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     (tmp_path / "signed").write_bytes(payload)
     assert subprocess.run(command, capture_output=True, check=False).returncode != 0
@@ -565,7 +612,6 @@ def test_what_was_signed_can_be_read_back(made):
     assert any(name.startswith("store/shards/") for name in names)
     assert all(one["digest"]["sha256"] != GONE for one in statement["subject"])
     assert "r1" not in json.dumps(statement["subject"])
-    write_json(made.ledger.parent / "statement.json", statement)
 
 
 def test_a_report_is_not_signed(made, tmp_path, capsys):

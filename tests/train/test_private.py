@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-
 from scipy.stats import kstest
 
 from tests.folders import save_model, write_rows

@@ -67,7 +67,11 @@ QUESTIONS = (
         ("model.base.model", "model.base.digest", "model.before.digest", "model.after.digest"),
     ),
     Question("What is known of the base model's own training on these rows?", ("AI Act 10(2)", "GDPR 17(1)"), ("model.base.training",)),
-    Question("What was done, by which method, with which options?", ("GDPR 17(1)", "AI Act 11 / Annex IV 2(a)"), ("method.name", "method.paper", "method.options")),
+    Question(
+        "What was done, by which method, with which options?",
+        ("GDPR 17(1)", "AI Act 11 / Annex IV 2(a)"),
+        ("method.name", "method.paper", "method.options"),
+    ),
     Question(
         "What was named beforehand as forgotten, and was it reached?",
         ("GDPR 5(2)", "AI Act 11 / Annex IV 2(g)"),
@@ -130,19 +134,36 @@ def export_request(config: ExportConfig) -> dict[str, str]:
         ConfigError: When the file's name ends with neither `.json` nor `.md`.
     """
     if config.output.suffix not in (".json", ".md"):
-        raise ConfigError("The file is neither JSON nor Markdown.", where="`output`", remedy="let its name end with .json or .md")
+        raise ConfigError(
+            "The file is neither JSON nor Markdown.", where="`output`", remedy="let its name end with .json or .md"
+        )
     ledger = Ledger(config.ledger)
     request = ledger.request(config.request)
     record, source = _record(ledger, request)
     answers = [(question, answers_to(question, record)) for question in QUESTIONS]
     if config.output.suffix == ".json":
-        rows = [{"question": one.text, "articles": one.articles, "answers": [asdict(own) for own in found]} for one, found in answers]
-        own = {"unweave export": FORMAT, "notice": NOTICE, "request": request.id, "state": request.state, "source": source, "questions": rows}
+        rows = [
+            {"question": one.text, "articles": one.articles, "answers": [asdict(own) for own in found]}
+            for one, found in answers
+        ]
+        own = {
+            "unweave export": FORMAT,
+            "notice": NOTICE,
+            "request": request.id,
+            "state": request.state,
+            "source": source,
+            "questions": rows,
+        }
         write_json(config.output, own)
     else:
         write_text(config.output, as_markdown(request, source, answers))
     open_ones = sum(all(own.value == NOT_RECORDED for own in found) for _, found in answers)
-    return {"request": request.id, "state": request.state, "file": str(config.output), "questions not recorded": str(open_ones)}
+    return {
+        "request": request.id,
+        "state": request.state,
+        "file": str(config.output),
+        "questions not recorded": str(open_ones),
+    }
 
 
 def _record(ledger: Ledger, request: Request) -> tuple[dict[str, Any], dict[str, str | None]]:
@@ -151,14 +172,24 @@ def _record(ledger: Ledger, request: Request) -> tuple[dict[str, Any], dict[str,
     name = "certificate" if bound.done else "report" if request.state == NOT_FORGOTTEN else None
     path = ledger.request_folder(request.id) / f"{name}.json" if name and fault_of(request.id) is None else None
     found = read_record_if_any(path, what=f"The {name}") if path is not None else None
-    asked = {"id": request.id, "kind": request.kind, "reason": request.reason, "rows": request.rows, "selection": request.selection}
+    asked = {
+        "id": request.id,
+        "kind": request.kind,
+        "reason": request.reason,
+        "rows": request.rows,
+        "selection": request.selection,
+    }
     digest = file_digest(path) if path is not None and path.is_file() else None
     record: dict[str, Any] = {"request": asked | ({"added": bound.added.time} if bound.added else {})} | (found or {})
     record["journal"] = {
         "started": bound.started.time if bound.started else None,
         "done": bound.done.time if bound.done else None,
         "events": [
-            {"number": one.number, "time": one.time, "event": " ".join([one.kind, *([one.content["step"]] if "step" in one.content else [])])}
+            {
+                "number": one.number,
+                "time": one.time,
+                "event": " ".join([one.kind, *([one.content["step"]] if "step" in one.content else [])]),
+            }
             for one in request.events
         ],
         "certificate_digest": digest,
@@ -190,7 +221,9 @@ def _value(record: Any, place: str) -> Any:
     return NOT_RECORDED if record is None or record == "" else record
 
 
-def as_markdown(request: Request, source: Mapping[str, str | None], answers: Sequence[tuple[Question, Sequence[Answer]]]) -> str:
+def as_markdown(
+    request: Request, source: Mapping[str, str | None], answers: Sequence[tuple[Question, Sequence[Answer]]]
+) -> str:
     """The table for people.
 
     Args:

@@ -90,9 +90,7 @@ def _again(ledger: Ledger, request: Request, key: SigningKey, path: Path) -> Non
 
 
 def _require_verified(config: SignConfig, request: Request) -> None:
-    found = verify_request(
-        VerifyConfig(request=request.id, ledger=config.ledger, key=config.key, metrics=False)
-    )
+    found = verify_request(VerifyConfig(request=request.id, ledger=config.ledger, key=config.key, metrics=False))
     wrong = [f"{check['check']}: {check['fault']}" for check in found["checks"] if not check["ok"]]
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""

@@ -104,9 +104,7 @@ def make_signing_key(config: KeyConfig) -> dict[str, str]:
         key = Ed25519PrivateKey.from_private_bytes(secrets.token_bytes(32))
         secret = _passphrase()
         how = serialization.BestAvailableEncryption(secret) if secret else serialization.NoEncryption()
-        _write_for_owner(
-            path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how)
-        )
+        _write_for_owner(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
     # A kill may have left the private key alone: its other half is made of it.
     signing = read_signing_key(path)
     write_text(public, _pem_of(signing.public))

@@ -61,7 +61,9 @@ def _as_signed(ledger: Ledger, request: Request, statement: Mapping[str, Any]) -
         return
     signed = request.bound.signed
     if signed is not None and signed.content.get("head") != head:
-        yield Check(NAME, f"the journal names event {signed.content.get('head')} as its head, and it is of event {head}")
+        yield Check(
+            NAME, f"the journal names event {signed.content.get('head')} as its head, and it is of event {head}"
+        )
     expected = statement_of(ledger, request, head=head)
     stores, own = _parted(statement["subject"])
     wrong = list(differences(_plain(statement, own), _plain(expected, _parted(expected["subject"])[1]), skipped=set()))
@@ -95,6 +97,10 @@ def _stores(now: Mapping[str, str], signed: Mapping[str, str]) -> Iterator[Check
         return
     gone, new = sorted(set(signed) - set(now)), sorted(set(now) - set(signed))
     same = len(signed) - len(gone)
-    others = f"; {len(gone)} are gone and {len(new)} are new since, which the signature does not cover" if gone or new else ""
+    others = (
+        f"; {len(gone)} are gone and {len(new)} are new since, which the signature does not cover"
+        if gone or new
+        else ""
+    )
     if signed or now:
         yield Check(f"{same} of the store's {len(signed)} files are as they were signed{others}")
