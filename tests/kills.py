@@ -26,9 +26,10 @@ from unweave.engines.config import CacheConfig
 from unweave.experiments.case import CaseConfig, make_case
 from unweave.jobs.value_fit import fit_student
 from unweave.ledger.adding import add_request
-from unweave.ledger.config import AddConfig, RunConfig
+from unweave.ledger.config import AddConfig, KeyConfig, RunConfig
 from unweave.ledger.journal import Journal
 from unweave.ledger.run import run_request
+from unweave.ledger.signing_keys import make_signing_key
 from unweave.store.log import LOG
 from unweave.store.maintenance import check_store, merge_stores
 from unweave.store.store import GradientStore
@@ -112,6 +113,12 @@ WRITING = {
     "request rollback": Writing(
         "request rollback one --ledger ledger --quiet", (("done", "ledger"), ("ledger.key", "ledger.key"), ("done-store", "store")), codes=(0, 1)
     ),
+    "request run signed": Writing(f"request run one {REQUEST} --sign {{world}}/mine.pem", (*LEDGER, ("store", "store")), codes=(0, 3)),
+    "request key": Writing("request key --output mine.pem --quiet", codes=(0, 2)),
+    "request sign": Writing(
+        "request sign one --ledger ledger --sign {world}/mine.pem --quiet", (("done", "ledger"), ("ledger.key", "ledger.key"), ("done-store", "store"))
+    ),
+    "request export": Writing("request export one --ledger {world}/done --output one.json --quiet"),
     "request cancel": Writing("request cancel one --ledger ledger --quiet", LEDGER, codes=(0, 1)),
     "fix": Writing(
         "fix --model {world}/adapter --data {world}/case/train.jsonl --prompt hello --bad world --store store --decisions {world}/decisions.jsonl "
@@ -264,6 +271,7 @@ def build(folder: Path) -> World:
     add_request(AddConfig(data=rows, model=str(world / "adapter"), store=store, **asked, **limits))
     shutil.copytree(ledger, world / "ledger")
     shutil.copy2(work / "ledger.key", world / "ledger.key")
+    make_signing_key(KeyConfig(output=world / "mine.pem"))
     run_request(
         RunConfig(
             request="one",
@@ -294,6 +302,8 @@ CLOCKS = (
     r".*certificate\.json: (ledger\.event|model\.after\.digest|request\.added)",
     r".*(ledger\.db|certificate\.json): .*\b(certificate|page|measured|criteria|(certificate|measured\.before|criteria|attempts|run|result)\.json"
     r"|certificate\.html|README\.md)(\..*)?",
+    # The signature is of all of that.
+    r".*certificate\.intoto\.jsonl: line 1|.*ledger\.db: .*\bsignature",
 )
 """What no two runs have in common: times, and digests of what holds times."""
 

@@ -247,6 +247,18 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def text_digest(text: str) -> str:
+    """What `file_digest` says of a file that holds a text.
+
+    Args:
+        text: The text.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Write one JSON object a line, all of it or nothing.
 

@@ -17,7 +17,16 @@ from unweave.experiments.influence.config import InfluenceAuditConfig
 from unweave.fixing.config import FixConfig
 from unweave.jobs.config import DoctorConfig, TraceConfig
 from unweave.jobs.store import DeleteRowsConfig, MergeConfig
-from unweave.ledger.config import AddConfig, ListConfig, RunConfig, UndoConfig, VerifyConfig
+from unweave.ledger.config import (
+    AddConfig,
+    ExportConfig,
+    KeyConfig,
+    ListConfig,
+    RunConfig,
+    SignConfig,
+    UndoConfig,
+    VerifyConfig,
+)
 from unweave.report.report import ReportConfig
 from unweave.train.config import TrainConfig
 from unweave.unlearning.config import config_of
@@ -31,7 +40,17 @@ READ_ROWS = [
     AuditConfig, InfluenceAuditConfig, AddConfig, RunConfig, DeleteRowsConfig, MakeCaseConfig, *(config_of(get_method(name)) for name in METHODS),
 ]  # fmt: skip
 """The options of every command that reads rows that unweave did not write itself."""
-OTHERS = [FixConfig, ListConfig, UndoConfig, VerifyConfig, TofuConfig, TofuLogConfig]
+OTHERS = [
+    ExportConfig,
+    FixConfig,
+    KeyConfig,
+    ListConfig,
+    SignConfig,
+    UndoConfig,
+    VerifyConfig,
+    TofuConfig,
+    TofuLogConfig,
+]
 OTHERS += [ForgettingBenchConfig, DemoConfig, ReportConfig, MergeConfig, Common, Overwriting, Planned]
 ARGUMENT = re.compile(r"`([a-z][a-z0-9_.]*)`")
 OPTION = re.compile(r"(?<![\w-])--[a-z\0]")

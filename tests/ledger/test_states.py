@@ -338,7 +338,7 @@ def test_the_documentation_shows_the_table():
 
 @pytest.mark.parametrize("state", [state for state in TABLE if state is not None])
 @pytest.mark.parametrize(
-    "kind", ["added", "started", "step", "done", "rolled back", "cancelled", "not forgotten", "unheard of"]
+    "kind", ["added", "started", "step", "done", "signed", "rolled back", "cancelled", "not forgotten", "unheard of"]
 )
 def test_an_event_that_can_not_be_is_not_appended_and_counts_for_nothing(tmp_path, state, kind):
     ledger = Ledger(tmp_path, create=True)

@@ -148,7 +148,7 @@ ELSEWHERE = {
 }
 ANEW = {
     "case", "doctor", "rows", "trace", "weigh", "list", "completion", "report", "run", "serve", "value select", "value report", "audit tofu-log", "request add",
-    "request list", "request verify", "request cancel", "request rollback",
+    "request list", "request verify", "request cancel", "request rollback", "request key", "request sign", "request export",
     "store info", "store check", "store repair", "store delete", "store compact", "store merge",
 }  # fmt: skip
 """Commands that keep nothing of what they have done: each run computes all of it."""

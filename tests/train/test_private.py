@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from scipy.stats import kstest
 
 from tests.folders import save_model, write_rows
 from tests.reference import loop_gradients
@@ -12,6 +13,7 @@ from tests.tiny import random_examples, tiny_model
 from unweave.errors import ConfigError
 from unweave.jobs.forget import forget_rows
 from unweave.train.config import TrainConfig
+from unweave.train.noise import secret_normal
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, read_privacy
 from unweave.train.sft import fine_tune
 from unweave.unlearning.config import config_of
@@ -62,9 +64,11 @@ def test_the_gradient_is_the_sum_of_clipped_ones_over_the_expected_rows(model):
     assert (through - expected).norm() / expected.norm() < 1e-5, "what the optimizer sees"
 
 
-def test_the_noise_has_the_variance_that_the_accountant_assumes(model):
+@pytest.mark.parametrize("seed", [1, None])
+def test_the_noise_has_the_variance_that_the_accountant_assumes(model, seed):
     own = privacy(noise_multiplier=1.5, clip=0.2)
-    loss = PrivateLoss(model, own, seed=1)
+    loss = PrivateLoss(model, own, seed=seed)
+    assert loss.privacy.noise == ("cryptographic" if seed is None else "seeded")
     values = torch.cat([value.flatten() for _ in range(4) for value in loss.gradients(model, []).values()])
     expected = 1.5 * 0.2 / 5
     error = expected / math.sqrt(2 * len(values))
@@ -72,7 +76,39 @@ def test_the_noise_has_the_variance_that_the_accountant_assumes(model):
     assert abs(float(values.mean())) < 4 * expected / math.sqrt(len(values))
     again = PrivateLoss(model, own).gradients(model, [])
     other = PrivateLoss(model, own).gradients(model, [])
-    assert not any(torch.equal(again[name], other[name]) for name in again), "by default the seed is a secret"
+    assert not any(torch.equal(again[name], other[name]) for name in again), "by default it is secret"
+
+
+def test_secret_noise_is_normal_and_of_nothing_but_the_systems_secrets():
+    torch.manual_seed(0)
+    one = secret_normal((300, 1000))
+    torch.manual_seed(0)
+    assert not torch.equal(one, secret_normal((300, 1000))), "no seed repeats it"
+    values = one.flatten()
+    assert values.dtype == torch.float64
+    # Kolmogorov's distance: 1.95 / sqrt(n) is passed by chance once in a thousand times.
+    assert kstest(values.numpy(), "norm").statistic < 1.95 / math.sqrt(len(values))
+    neighbours = torch.corrcoef(torch.stack([values[:-1], values[1:]]))[0, 1]
+    assert abs(float(neighbours)) < 4 / math.sqrt(len(values))
+    assert abs(float((values**4).mean()) - 3) < 4 * math.sqrt(96 / len(values)), "the tails"
+    assert secret_normal((0, 3)).shape == (0, 3)
+
+
+def test_secret_noise_is_made_of_the_systems_bytes(monkeypatch):
+    asked = []
+
+    def urandom(count):
+        asked.append(count)
+        return b"\x5a" * count
+
+    monkeypatch.setattr("unweave.train.noise.os.urandom", urandom)
+    same = secret_normal((5,))
+    assert asked == [8 * 4 * 5], "four normals a number, eight bytes a normal"
+    assert torch.equal(same, secret_normal((5,)))
+    # By hand: 53 bits of the word, half a step more, Box and Muller's two numbers, each twice, halved.
+    uniform = ((0x5A5A5A5A5A5A5A5A & (2**53 - 1)) + 0.5) * 2.0**-53
+    length, angle = math.sqrt(-2 * math.log(uniform)), 2 * math.pi * uniform
+    assert float(same[0]) == pytest.approx(length * (math.cos(angle) + math.sin(angle)), rel=1e-12)
 
 
 def test_the_budget_is_kept_and_used(model):
@@ -114,6 +150,7 @@ def test_a_privately_trained_model_says_so_and_dp2_needs_one(tmp_path):
     own = read_privacy(result.folder)
     assert own.epsilon <= 4.0
     assert own.rows == 24
+    assert own.noise == "cryptographic"
     assert math.isnan(result.final_loss)
     assert "loss" not in json.dumps(json.loads((result.folder / "privacy.json").read_text()))
     forget = write_rows(

@@ -220,6 +220,24 @@ TABLE: dict[str, Command] = {
         as_json=f"{_SHOW}.request:verified_json",
         code=f"{_SHOW}.request:verified_code",
     ),
+    "request key": Command(
+        about="make a pair of keys to sign certificates with",
+        config=f"{_LEDGER}.config:KeyConfig",
+        job=f"{_LEDGER}.signing_keys:make_signing_key",
+        title="keys",
+    ),
+    "request sign": Command(
+        about="sign the certificate of a request that was carried out",
+        config=f"{_LEDGER}.config:SignConfig",
+        job=f"{_LEDGER}.signing:sign_request",
+        title="signed",
+    ),
+    "request export": Command(
+        about="write what a data protection file asks for, each answer with the field that it comes from",
+        config=f"{_LEDGER}.config:ExportConfig",
+        job=f"{_LEDGER}.export:export_request",
+        title="exported",
+    ),
     "request rollback": Command(
         about="make the model before the last request the current one again",
         config=f"{_LEDGER}.config:UndoConfig",

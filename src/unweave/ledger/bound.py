@@ -14,7 +14,7 @@ from unweave.ledger.journal import Event
 from unweave.ledger.states import after_as_read, event_name
 
 ATTEMPT = "started", "step", "done"
-ONCE = "added", "rolled back"
+ONCE = "added", "signed", "rolled back"
 PAGES = "certified", "reported"
 """Steps that write down what follows from those before them."""
 
@@ -28,12 +28,14 @@ class Bound:
         started: The beginning of the attempt that counts: the one that was carried out, or the newest.
         steps: Name to event, of that attempt.
         done: Its end.
+        signed: That its certificate was signed.
     """
 
     added: Event | None
     started: Event | None
     steps: dict[str, Event]
     done: Event | None
+    signed: Event | None = None
 
     @cached_property
     def files(self) -> dict[str, str]:
@@ -65,7 +67,8 @@ def bind(events: Sequence[Event]) -> Bound:
         for event in own:
             if event.kind == "step" and event.number > started.number:
                 steps.setdefault(event.content.get("step", ""), event)
-    return Bound(added, started, steps, done)
+    signed = next((event for event in events if event.kind == "signed" and done and event.number > done.number), None)
+    return Bound(added, started, steps, done, signed)
 
 
 def said_before(events: Sequence[Event], event: Event) -> Event | None:

@@ -136,6 +136,8 @@ class RunConfig(ReadingConfig):
         stores: Further gradient stores that may hold the rows, beside the ledger's own: forgotten rows leave them too.
         replay: Repeat the unlearning of a request that is done in this folder, and compare the result; the ledger stays as it is.
         key: The file of the ledger's key; by default `LEDGER.key` beside the folder.
+        sign: A private key (Ed25519, PEM, outside the ledger) to sign the certificate with: `unweave request key` makes one. The passphrase of an encrypted one
+            is read from UNWEAVE_SIGN_PASSPHRASE. Needs the extra `sign`.
         seed: Of training.
         dtype: Of unlearning, as for the model; what is measured is measured in float32.
         device: As for the model.
@@ -161,6 +163,7 @@ class RunConfig(ReadingConfig):
     stores: tuple[str, ...] = ()
     replay: Path | None = None
     key: Path | None = None
+    sign: Path | None = None
     seed: int = 0
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
     device: str = "auto"
@@ -181,6 +184,8 @@ class VerifyConfig:
         metrics: Measure anew. Without it (`--no-metrics`) no model is run: digests, and what follows from them, are checked.
         key: The file of the ledger's key; by default `LEDGER.key` beside the folder.
         without_key: Check what can be checked without the key, and say what can't.
+        public_key: The public half of the key that the certificate must be signed with (PEM): a request without a signature of it is not verified. Without it
+            a signature is named, and not checked.
     """
 
     request: Annotated[str, tyro.conf.Positional] = ""
@@ -191,6 +196,7 @@ class VerifyConfig:
     metrics: bool = True
     key: Path | None = None
     without_key: bool = False
+    public_key: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,3 +212,53 @@ class UndoConfig:
     request: Annotated[str, tyro.conf.Positional]
     ledger: Path
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyConfig:
+    """Make a pair of keys to sign certificates with: Ed25519, in PEM. Nothing is ever overwritten.
+
+    Where the environment has a passphrase in UNWEAVE_SIGN_PASSPHRASE, the private key is encrypted with it. Keep it away from the ledger; hand on the public
+    key by a way that whoever is to verify trusts. Needs the extra `sign`.
+
+    Attributes:
+        output: The private key's file, for its owner's eyes only; the public key's is FILE.pub.
+    """
+
+    output: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignConfig:
+    """Sign the certificate of a request that was carried out. Everything but the metrics is verified first, and nothing that is wrong is signed.
+
+    The signature binds the certificate, the adapter, the journal so far and the files of the store. Needs the extra `sign`.
+
+    Attributes:
+        request: Its id.
+        ledger: The ledger's folder.
+        sign: The private key (Ed25519, PEM, outside the ledger). The passphrase of an encrypted one is read from UNWEAVE_SIGN_PASSPHRASE.
+        key: The file of the ledger's key; by default `LEDGER.key` beside the folder.
+    """
+
+    request: Annotated[str, tyro.conf.Positional]
+    ledger: Path
+    sign: Path
+    key: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Write what a ledger has of a request as a table of what a file under GDPR or the EU AI Act asks for: each answer with the field that it comes from.
+
+    What was not recorded is said to be not recorded. It is no legal advice, and claims nothing that was not measured.
+
+    Attributes:
+        request: Its id.
+        ledger: The ledger's folder.
+        output: The file to write: `.json`, or `.md` for people.
+    """
+
+    request: Annotated[str, tyro.conf.Positional]
+    ledger: Path
+    output: Path

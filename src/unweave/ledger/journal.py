@@ -4,7 +4,8 @@ Each event's hash covers its content and the hash before it. SQLite's triggers r
 file itself breaks the chain, which `check` finds. A cut-off tail leaves a whole chain: the certificates name the hash of the event they belong
 to, and that is then missing. Beside the file lies its seal, the digest of all its bytes after the last event: a database has bytes that hold no event.
 
-The chain has no signature. Who can write to the file can append events, or write another ledger from the start; see `bound` for what the first are worth.
+The chain by itself has no signature. Who can write to the file can append events, or write another ledger from the start; see `bound` for what the first
+are worth, and `signing` for what a key of the user's binds.
 """
 
 import datetime
@@ -60,7 +61,7 @@ class Event:
         number: From 1, without gaps.
         time: UTC, ISO 8601.
         request: The request it belongs to; empty for what concerns the ledger.
-        kind: `created`, `added`, `started`, `step`, `done`, `rolled back`.
+        kind: `created`, `added`, `started`, `step`, `done`, `signed`, `rolled back`.
         content: Its details.
         previous: Hash of the event before; empty for the first.
         hash: BLAKE2b of all of the above.
@@ -173,6 +174,22 @@ class Journal:
         with self._connection() as connection:
             return _read(connection, self.path)
 
+    def digest(self, until: int) -> str:
+        """SHA-256 of the first events, as they stand in the file: of more bits than the chain's own hashes have.
+
+        Args:
+            until: The number of the last of them.
+
+        Returns:
+            64 hexadecimal digits.
+        """
+        digest = hashlib.sha256()
+        with self._connection() as connection:
+            rows = connection.execute("SELECT * FROM events ORDER BY number LIMIT ?", (until,)).fetchall()
+        for row in rows:
+            digest.update(_text_of(row) + b"\n")
+        return digest.hexdigest()
+
     def check(self) -> list[str]:
         """Recompute the chain, and the digest of the file.
 
@@ -255,6 +272,9 @@ def _event(number: Any, time: Any, request: Any, kind: Any, text: Any, previous:
 
 
 def _hash(*parts: Any) -> str:
+    return hashlib.blake2b(_text_of(parts), digest_size=16).hexdigest()
+
+
+def _text_of(parts: tuple[Any, ...]) -> bytes:
     # What is no text any more is written as Python shows it: its hash is another one than the text's.
-    text = json.dumps(parts, ensure_ascii=False, default=repr)
-    return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+    return json.dumps(parts, ensure_ascii=False, default=repr).encode("utf-8", "backslashreplace")

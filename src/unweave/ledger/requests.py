@@ -85,11 +85,12 @@ class Certificate:
         """What it is evidence of: *empirical*, *exact*, or a guarantee of differential privacy."""
         return str(self.content["class"])
 
-    def verify(self, *, metrics: bool = True) -> Verification:
+    def verify(self, *, metrics: bool = True, public_key: str | Path | None = None) -> Verification:
         """Check the certificate against all that it speaks of: journal, files, data, what follows from them, and the metrics, measured anew.
 
         Args:
             metrics: Measure anew; else no model is run.
+            public_key: The public half of the key that the certificate must be signed with; without it a signature is not checked.
 
         Returns:
             What was found.
@@ -97,7 +98,10 @@ class Certificate:
         Raises:
             DataError: When the request was not carried out: there is nothing to verify.
         """
-        found = verify_request(VerifyConfig(request=self.request, ledger=self.ledger, key=self.key, metrics=metrics))
+        public = None if public_key is None else Path(public_key)
+        found = verify_request(
+            VerifyConfig(request=self.request, ledger=self.ledger, key=self.key, metrics=metrics, public_key=public)
+        )
         checks = {one["check"]: one["fault"] for one in found["checks"]}
         return Verification(found["ok"], checks, tuple(found["gone"]))
 
@@ -155,6 +159,7 @@ class LedgerRequest:
         probes: Sequence[str] = (),
         probes_allowed: int | None = None,
         over_budget: bool = False,
+        sign: str | Path | None = None,
         dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto",
         device: str = "auto",
         seed: int = 0,
@@ -174,6 +179,7 @@ class LedgerRequest:
             probes: Families of other questions of which so many answers at most may give a row away; none by default.
             probes_allowed: How many; by default what a model that never saw the rows gives away at the upper end of its interval, or one in twenty.
             over_budget: Go on although the drift budget is used up.
+            sign: A private key (Ed25519, PEM) to sign the certificate with; `unweave request key` makes one.
             dtype: Of unlearning; what is measured is measured in float32.
             device: Where models run.
             seed: Of training.
@@ -202,6 +208,7 @@ class LedgerRequest:
             probes=tuple(probes),
             probes_allowed=probes_allowed,
             over_budget=over_budget,
+            sign=None if sign is None else Path(sign),
             key=self.ledger.key,
             seed=seed,
             dtype=dtype,

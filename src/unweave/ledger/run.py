@@ -11,13 +11,14 @@ judged            whether the criteria are met
 store cleaned     the rows are gone from the gradient store, their sketches and texts too
 certified         certificate.json and certificate.html
 
+With a key of the user's the certificate is signed after the end (`signing`).
+
 A request whose criteria are not met ends after `judged`, with report.json and report.html: the model before stays the current one, the store keeps its
 rows, and the request may be carried out again with other options.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,19 +26,22 @@ from typing import Any
 
 from unweave import progress
 from unweave.config import read_value
-from unweave.errors import BusyError, ConfigError, DataError
-from unweave.files import file_digest, locked, read_json
+from unweave.errors import ConfigError, DataError
+from unweave.files import file_digest, read_json
 from unweave.ledger import attempts, materials, work
 from unweave.ledger.bound import Bound
 from unweave.ledger.certificate import write_certificate
-from unweave.ledger.config import RunConfig
+from unweave.ledger.config import RunConfig, SignConfig
 from unweave.ledger.criteria import name_criteria
+from unweave.ledger.holding import alone
 from unweave.ledger.job import Job, drift_used_up, recorded_config
 from unweave.ledger.judging import VERDICT, judge_request
-from unweave.ledger.ledger import LOCK, WORK, Ledger
+from unweave.ledger.ledger import WORK, Ledger
 from unweave.ledger.making import WEIGHTS
 from unweave.ledger.measuring import side_by_side
 from unweave.ledger.price import AUTO, may_retrain
+from unweave.ledger.signing import sign_request
+from unweave.ledger.signing_keys import read_signing_key
 from unweave.ledger.states import END, FAIL, NOT_FORGOTTEN, START, STEP, after
 from unweave.names import fault_of
 from unweave.ranges import require_in_range
@@ -79,9 +83,24 @@ def run_request(config: RunConfig, *, steps: Steps | None = None) -> dict[str, A
 
     Raises:
         DataError: When the request was given up, or its rows have changed since.
-        ConfigError: When the drift budget is used up.
+        ConfigError: When the drift budget is used up, or a replay is to be signed.
     """
     require_in_range(config)
+    if config.sign is None:
+        return _run(config, steps)
+    if config.replay is not None:
+        raise ConfigError("A replay certifies nothing.", where="`sign`, `replay`", remedy="give one of the two")
+    # Before hours of work.
+    read_signing_key(config.sign, ledger=config.ledger)
+    found = _run(replace(config, sign=None), steps)
+    if Ledger(config.ledger).request(config.request).is_done:
+        sign_request(SignConfig(request=config.request, ledger=config.ledger, sign=config.sign, key=config.key))
+    else:
+        progress.say("nothing is signed: the rows were not forgotten, and there is no certificate")
+    return found
+
+
+def _run(config: RunConfig, steps: Steps | None) -> dict[str, Any]:
     ledger = Ledger(config.ledger, key=config.key)
     # Where the key lies changes no result.
     config = replace(config, key=None)
@@ -132,24 +151,6 @@ def run_request(config: RunConfig, *, steps: Steps | None = None) -> dict[str, A
         finally:
             # However it ends: what is needed of the rows' texts when it goes on is made again.
             remove(job.work)
-
-
-@contextmanager
-def alone(ledger: Ledger) -> Iterator[None]:
-    """Hold the ledger for a command that changes what a request has left; an event that a kill has left without its seal gets one.
-
-    Args:
-        ledger: The ledger.
-
-    Yields:
-        Nothing.
-    """
-    busy = BusyError(
-        "Another process is at work on this ledger.", where=str(ledger.folder), remedy="wait for it, then run again"
-    )
-    with locked(ledger.folder / LOCK, busy):
-        ledger.journal.seal()
-        yield
 
 
 def _carry_out(job: Job, steps: Steps) -> dict[str, Any]:

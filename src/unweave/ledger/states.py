@@ -10,7 +10,15 @@ DONE, NOT_SHOWN = "done", "done, not shown"
 NOT_FORGOTTEN = "not forgotten"
 ROLLED_BACK, CANCELLED = "rolled back", "cancelled"
 
-ADD, START, STEP, END, ROLL_BACK, CANCEL = "added", "started", "step", "done", "rolled back", "cancelled"
+ADD, START, STEP, END, SIGN, ROLL_BACK, CANCEL = (
+    "added",
+    "started",
+    "step",
+    "done",
+    "signed",
+    "rolled back",
+    "cancelled",
+)
 FAIL = "not forgotten"
 """The end of an attempt that did not meet the criteria it had named: the model before stays current, and the request may be carried out again."""
 END_NOT_SHOWN = "done, not shown"
@@ -28,8 +36,8 @@ TABLE: dict[str | None, dict[str, str]] = {
         CANCEL: CANCELLED,
     },
     NOT_FORGOTTEN: {START: RUNNING, CANCEL: CANCELLED},
-    DONE: {ROLL_BACK: ROLLED_BACK},
-    NOT_SHOWN: {ROLL_BACK: ROLLED_BACK},
+    DONE: {SIGN: DONE, ROLL_BACK: ROLLED_BACK},
+    NOT_SHOWN: {SIGN: NOT_SHOWN, ROLL_BACK: ROLLED_BACK},
     ROLLED_BACK: {},
     CANCELLED: {},
 }

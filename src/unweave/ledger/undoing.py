@@ -4,9 +4,10 @@ from typing import Any
 
 from unweave.errors import DataError
 from unweave.ledger.config import UndoConfig
+from unweave.ledger.holding import alone
 from unweave.ledger.ledger import WORK, Ledger
 from unweave.ledger.request import Request
-from unweave.ledger.run import JUDGED, alone, remove
+from unweave.ledger.run import JUDGED, remove
 from unweave.ledger.states import CANCEL, CANCELLED, ROLL_BACK, STEP, after
 from unweave.names import fault_of
 

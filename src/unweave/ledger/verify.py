@@ -19,6 +19,7 @@ from unweave.ledger.job import Job, recorded_config
 from unweave.ledger.ledger import Ledger
 from unweave.ledger.materials import read_materials
 from unweave.ledger.request import Request
+from unweave.ledger.signing_keys import read_public_key
 from unweave.ledger.verify_claims import copies_and_store, derived, row_coverage
 from unweave.ledger.verify_files import (
     Check,
@@ -28,6 +29,7 @@ from unweave.ledger.verify_files import (
     models_as_they_were,
 )
 from unweave.ledger.verify_numbers import metrics
+from unweave.ledger.verify_signature import signature_checks
 
 LEGACY = "made before certificates bound all files (tokenizer, templates, configs, data by row): it binds less, and less is checked"
 WITHOUT_KEY = "that the data's rows are those of the request, by their hashes; rows whose ids are hashes of their content, in data and store"
@@ -68,6 +70,7 @@ def verify_request(config: VerifyConfig) -> dict[str, Any]:
     Raises:
         DataError: When the request was not carried out: there is nothing to verify.
     """
+    public = read_public_key(config.public_key) if config.public_key is not None else None
     ledger = Ledger(config.ledger, key=config.key, without_key=config.without_key)
     checks = [Check("the journal's chain", "; ".join(ledger.journal.check()) or None)]
     request = ledger.request(config.request)
@@ -84,6 +87,7 @@ def verify_request(config: VerifyConfig) -> dict[str, Any]:
         )
     checks += _guarded("the ledger's folder", ledger_files(ledger))
     checks += _guarded("the request's files", files_of_request(ledger, request))
+    checks += _guarded("the signature", signature_checks(ledger, request, public))
     checks += _guarded("the request's record", _checks(ledger, request, config))
     return {
         "request": request.id,

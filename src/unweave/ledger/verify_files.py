@@ -13,6 +13,7 @@ from unweave.ledger.ledger import FILE, LOCK, Ledger
 from unweave.ledger.materials import changed_files, models_of, options_of
 from unweave.ledger.request import Request
 from unweave.ledger.shown import named
+from unweave.ledger.statement import ENVELOPE
 from unweave.temporary import TEMPORARY_PREFIX
 
 
@@ -66,6 +67,8 @@ def files_of_request(ledger: Ledger, request: Request) -> Iterator[Check]:
     assert bound.done is not None, "a request that is done says so"
     expected = {name: digest for name, digest in bound.files.items() if not name.startswith("work/")}
     expected |= {"certificate.json": bound.done.content["certificate"], "certificate.html": bound.done.content["page"]}
+    if bound.signed is not None:
+        expected[ENVELOPE] = bound.signed.content["signature"]
     left = (folder / "work").exists()
     yield Check(
         "no text is kept",

@@ -1,16 +1,15 @@
 """DP-SGD (Abadi et al., arXiv 1607.00133): clipped per-sample gradients, Poisson sampling, Gaussian noise, and Opacus's accountant.
 
 The guarantee is for one row, added or removed, and for the adapter's weights only: the number of rows, and what a run prints or writes beside the weights, is
-not covered, so no loss is reported. Noise and samples come from a seed that is taken from the system's secret randomness and kept nowhere; the generator is
-torch's, which is not one for cryptography.
+not covered, so no loss is reported. Noise and samples come from the system's cryptographic generator (`unweave.train.noise`), fresh for every number. Only a
+loss that is given a seed has noise from torch's generator, which is not one for cryptography; its record says `seeded`.
 """
 
 import math
 import random
-import secrets
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,10 @@ from unweave.errors import ConfigError, MissingExtraError
 from unweave.files import read_json, write_json
 from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients
 from unweave.models.selection import SelectedParameter, select_parameters
+from unweave.train.noise import secret_normal
 
 RECORD = "privacy.json"
+CRYPTOGRAPHIC, SEEDED = "cryptographic", "seeded"
 MOST_EXAMPLES = 8
 
 
@@ -41,6 +42,8 @@ class Privacy:
         steps: Steps.
         rows: Rows trained on.
         accountant: Which bound: `rdp`, Renyi differential privacy.
+        noise: Where the noise came from: `cryptographic`, the system's generator for secrets; `seeded`, torch's generator, as in all records of before that
+            was written down: who learns its state knows the noise.
     """
 
     epsilon: float
@@ -51,6 +54,7 @@ class Privacy:
     steps: int
     rows: int
     accountant: str = "rdp"
+    noise: str = SEEDED
 
     def of_group(self, size: int) -> tuple[float, float]:
         """The guarantee for several rows at once (Dwork and Roth, theorem 2.2 and its form with delta): it weakens fast.
@@ -112,7 +116,7 @@ def plan_privacy(
             ) from error
         accountant.history = [(noise, rate, steps)]
         spent = accountant.get_epsilon(delta=chance)
-    return Privacy(spent, chance, noise, clip, rate, steps, rows)
+    return Privacy(spent, chance, noise, clip, rate, steps, rows, noise=CRYPTOGRAPHIC)
 
 
 def write_privacy(folder: Path, privacy: Privacy) -> None:
@@ -183,15 +187,14 @@ class PrivateLoss:
     Args:
         model: The model; the adapter's parameters are trained.
         privacy: Clipping norm and noise.
-        seed: Of the noise; by default a secret one.
+        seed: For noise that can be repeated, and is not cryptographic; by default the noise is secret.
     """
 
     def __init__(self, model: nn.Module, privacy: Privacy, *, seed: int | None = None):
         self.parameters: list[SelectedParameter] = select_parameters(model, "lora")
-        self.privacy = privacy
+        self.privacy = replace(privacy, noise=CRYPTOGRAPHIC if seed is None else SEEDED)
         self.device = next(model.parameters()).device
-        self.generator = torch.Generator(self.device)
-        self.generator.manual_seed(secrets.randbits(63) if seed is None else seed)
+        self.generator = None if seed is None else torch.Generator(self.device).manual_seed(seed)
 
     def __call__(self, model: nn.Module, batches: Sequence[Batch]) -> Tensor:
         """See `StepLoss`.
@@ -216,13 +219,7 @@ class PrivateLoss:
         Returns:
             Parameter's name to gradient.
         """
-        total: dict[str, Tensor] = {}
-        for item in self.parameters:
-            wide = torch.promote_types(item.parameter.dtype, torch.float32)
-            noise = torch.empty(item.parameter.shape, dtype=wide, device=self.device)
-            total[item.name] = noise.normal_(
-                0.0, self.privacy.noise_multiplier * self.privacy.clip, generator=self.generator
-            )
+        total = {item.name: self._noise(item.parameter) for item in self.parameters}
         for batch in batches:
             pieces = self._pieces(model, batch.to(self.device))
             norms = sum(piece.flatten(1).square().sum(dim=1) for piece in pieces.values()).sqrt()  # type: ignore[union-attr]
@@ -231,6 +228,14 @@ class PrivateLoss:
                 total[name] += torch.tensordot(factors.to(piece.dtype), piece, dims=1)
         expected = self.privacy.sample_rate * self.privacy.rows
         return {name: value / expected for name, value in total.items()}
+
+    def _noise(self, parameter: Tensor) -> Tensor:
+        wide = torch.promote_types(parameter.dtype, torch.float32)
+        spread = self.privacy.noise_multiplier * self.privacy.clip
+        if self.generator is None:
+            return secret_normal(parameter.shape).mul_(spread).to(device=self.device, dtype=wide)
+        noise = torch.empty(parameter.shape, dtype=wide, device=self.device)
+        return noise.normal_(0.0, spread, generator=self.generator)
 
     def _pieces(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         found: dict[str, Any] = {}
