@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CORES := import os; print(min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 PROCESSES ?= $(shell $(BIN)/python -c '$(CORES)')
 
-.PHONY: demo serve test lint types bench clean
+.PHONY: demo serve test lint types bench docs release clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unweave needs Python 3.11 or later; try: make PYTHON=python3.12")'
@@ -52,5 +52,17 @@ bench: $(READY)
 	$(BIN)/python benchmarks/value_cost.py
 	$(BIN)/python benchmarks/tables.py
 
+# The site, in build/docs. Warnings are errors; nothing is fetched while it is built, and nothing when it is read.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python benchmarks/tables.py --check
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/docs
+	@echo build/docs/index.html
+
+# Wheel and sdist in dist/, and the quick demo from the wheel in an environment of its own. On a tag its name must be that of the version.
+release: $(READY)
+	$(BIN)/python .ci/release.py --python $(BIN)/python
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs build dist
