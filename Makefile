@@ -52,9 +52,12 @@ bench: $(READY)
 	$(BIN)/python benchmarks/value_cost.py
 	$(BIN)/python benchmarks/tables.py
 
-# The site, in build/docs. Warnings are errors; nothing is fetched while it is built, and nothing when it is read.
-docs: $(READY)
+# The site is in build/docs. Warnings are errors; nothing is fetched while it is built, and nothing when it is read.
+$(VENV)/.docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python benchmarks/tables.py --check
 	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/docs

@@ -34,15 +34,22 @@ def version() -> str:
         SystemExit: When the files, or the tag of this commit, disagree.
     """
     said = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    for name, pattern in (("src/unweave/__init__.py", r'__version__ = "(.*)"'), ("CITATION.cff", r"(?m)^version: (.*)$")):
+    for name, pattern in (
+        ("src/unweave/__init__.py", r'__version__ = "(.*)"'),
+        ("CITATION.cff", r"(?m)^version: (.*)$"),
+    ):
         found = re.search(pattern, (ROOT / name).read_text(encoding="utf-8"))
         if found is None or found[1] != said:
             raise SystemExit(f"pyproject.toml has version {said}, {name} has {found and found[1]}: make them the same")
     tags = _output("git", "-C", str(ROOT), "tag", "--points-at", "HEAD").split()
     if versions := [tag for tag in tags if re.match(r"v\d", tag)]:
         if f"v{said}" not in versions:
-            raise SystemExit(f"this commit is tagged {', '.join(versions)}, and the version is {said}: make them the same")
-        if re.search(rf"^## {re.escape(said)} \(unreleased\)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE):
+            raise SystemExit(
+                f"this commit is tagged {', '.join(versions)}, and the version is {said}: make them the same"
+            )
+        if re.search(
+            rf"^## {re.escape(said)} \(unreleased\)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
+        ):
             raise SystemExit(f"CHANGELOG.md calls {said} unreleased: give it its date")
     return said
 
@@ -83,6 +90,9 @@ def use(python: str, wheel: Path, number: str, *, demo: bool) -> None:
         wheel: The wheel.
         number: The version.
         demo: Whether to install all dependencies, and run the quick demo.
+
+    Raises:
+        SystemExit: When another unweave is what runs, or the demo leaves no report.
     """
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)

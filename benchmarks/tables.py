@@ -77,7 +77,9 @@ def readme() -> str:
         f"| {title} | {other}: {shown(spread[first], **how)} | {shown(spread[second], **how)} |"
         for title, other, first, second, how in rows
     ]
-    return "\n".join([*lines, "", f"(Mean ± standard deviation over {len(result['runs'])} trainings; {machine(result)}.)"])
+    return "\n".join(
+        [*lines, "", f"(Mean ± standard deviation over {len(result['runs'])} trainings; {machine(result)}.)"]
+    )
 
 
 def audit() -> str:

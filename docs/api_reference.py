@@ -99,13 +99,13 @@ def _anchor(name: str) -> str:
 
 def _command_page(word: str) -> str:
     own = {name: command for name, command in TABLE.items() if name.partition(" ")[0] == word}
-    lines = [f"# {word}", ""]
+    lines = [] if list(own) == [word] else [f"# unweave {word} ...", ""]
     if word in GROUPS:
         lines += [f"{GROUPS[word][0].upper()}{GROUPS[word][1:]}.", ""]
     for name, command in own.items():
         kind, about = config_of(command, [])
         options = options_of(kind, common_of(kind, name))
-        lines += [f"## unweave {name}", "", _text(about), ""]
+        lines += [f"{'##' if lines else '#'} unweave {name}", "", _text(about), ""]
         for group in OPTION_GROUPS:
             if members := of_group(options, group):
                 lines += [f"**{group}**", "", "| option | what it is | default |", "|---|---|---|"]

@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from api_reference import write_reference  # noqa: E402  # it lies beside this file
+
 from unweave import __version__  # noqa: E402
 
 project, author = "unweave", "the unweave authors"
@@ -28,6 +29,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_fence_as_directive = ["math"]
 myst_heading_anchors = 4
 
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
@@ -41,7 +43,7 @@ html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
-html_copy_source = html_show_sphinx = False
+html_copy_source = html_show_sphinx = html_show_copyright = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
@@ -49,13 +51,11 @@ ROOT_PAGES = {"SECURITY.md": "security.md", "CONTRIBUTING.md": "contributing.md"
 """Files of the repository's root that are pages of the site, and what they are called there."""
 
 
-def _inside(_app: Sphinx, docname: str, source: list[str]) -> None:
-    """Links between a page and the files of the root lead to the site's own pages."""
+def _inside(_app: Sphinx, _docname: str, source: list[str]) -> None:
+    """Links between a page and the files of the root lead to the site's own pages, and a link whose text is a file's name shows the page's title."""
     for name, page in ROOT_PAGES.items():
         source[0] = re.sub(rf"\]\((?:\.\./)?{re.escape(name)}(#[^)]*)?\)", rf"](/{page}\1)", source[0])
-    if docname.startswith("reference/"):
-        return
-    source[0] = source[0].replace("](docs/", "](/")
+    source[0] = re.sub(r"\[[\w/]+\.md\]\(", "[](", source[0].replace("](docs/", "](/"))
 
 
 def _included(_app: Sphinx, _path: Path, _parent: str, content: list[str]) -> None:

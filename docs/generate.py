@@ -162,7 +162,8 @@ def rows_page() -> str:
 
 CHOOSING = """# Which method, which estimator, for which question
 
-Begin with the question, not with the method. What stands in the tables below comes from the code's own registries; measured comparisons are in [results](results.md) and [forgetting](forgetting.md).
+Begin with the question, not with the method. What stands in the tables below comes from the code's own registries; measured
+comparisons are in [results](results.md) and [forgetting](forgetting.md).
 
 ## "Which rows does this answer come from?"
 
@@ -175,7 +176,8 @@ Begin with the question, not with the method. What stands in the tables below co
 | no gradients at all, or a first look | `--scorer bm25` |
 | an owner, a file, a topic as the unit | `--group-by COLUMN` |
 
-Estimators that put curvature between query and row (`unweave trace --preconditioner NAME`). They cost passes over rows, and need a store with `--normalize none`.
+Estimators that put curvature between query and row (`unweave trace --preconditioner NAME`).
+They cost passes over rows, and need a store with `--normalize none`.
 Whether they say more than plain gradients is [measured on small models](results.md#does-influence-predict-retraining), with intervals:
 
 {preconditioners}
@@ -208,7 +210,8 @@ Methods that take the same inputs:
 
 ## "How should rows be weighed?"
 
-Uniform and random weights are the controls: ask your own data with them too ([what we have measured](results.md#do-influence-weights-matter-in-the-demo)). `unweave weigh --method NAME`:
+Uniform and random weights are the controls: ask your own data with them too
+([what we have measured](results.md#do-influence-weights-matter-in-the-demo)). `unweave weigh --method NAME`:
 
 {weights}
 
@@ -231,7 +234,8 @@ Attacks (`--attacks NAME`):
 
 ## "Which rows are worth training on?"
 
-`unweave value`: score a sample, teach a small model to predict the scores, fill a budget ([valuing](valuing.md)). Compare with random rows first (`unweave value curve`): on short lists of real rows the difference may be none.
+`unweave value`: score a sample, teach a small model to predict the scores, fill a budget ([valuing](valuing.md)).
+Compare with random rows first (`unweave value curve`): on short lists of real rows the difference may be none.
 """
 
 

@@ -1,4 +1,4 @@
-"""The pages of the site: their Python runs, their commands exist with the options that they show, their addresses are well formed, and all of them are listed."""
+"""The pages of the site: their Python runs, their commands have the options that they show, their addresses are well formed, and all are listed."""
 
 import re
 import shlex
@@ -45,7 +45,8 @@ def blocks(text, language):
     return [code for own, code in fences(text)[0] if own == language]
 
 
-@pytest.mark.filterwarnings("ignore:`gradient_checkpointing:FutureWarning")  # 2026-11: TRL 1.16 sets what transformers 5 calls by another name
+# 2026-11: TRL 1.16 sets what transformers 5 calls by another name
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing:FutureWarning")
 @pytest.mark.parametrize("name", WITH_CODE)
 def test_the_python_of_a_page_runs(name, tmp_path, monkeypatch):
     """From top to bottom, with a tiny model and rows in memory and in files."""
