@@ -9,7 +9,7 @@ CORES := import os; print(min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sc
 CHROMIUM := apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1
 PROCESSES ?= $(shell $(BIN)/python -c '$(CORES)')
 
-.PHONY: demo serve test lint types bench clean
+.PHONY: demo serve test lint types bench docs release clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unweave needs Python 3.11 or later; try: make PYTHON=python3.12")'
@@ -53,5 +53,20 @@ bench: $(READY)
 	$(BIN)/python benchmarks/value_cost.py
 	$(BIN)/python benchmarks/tables.py
 
+# The site is in build/docs. Warnings are errors; nothing is fetched while it is built, and nothing when it is read.
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python benchmarks/tables.py --check
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/docs
+	@echo build/docs/index.html
+
+# Wheel and sdist in dist/, and the quick demo from the wheel in an environment of its own. On a tag its name must be that of the version.
+release: $(READY)
+	$(BIN)/python .ci/release.py --python $(BIN)/python
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs build dist

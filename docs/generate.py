@@ -1,6 +1,6 @@
 """Write the pages that come from the registries of methods and layouts, and from the result file of the models.
 
-python docs/generate.py           rewrites docs/methods.md, docs/paper_index.md, docs/models.md and docs/rows.md
+python docs/generate.py           rewrites docs/methods.md, docs/paper_index.md, docs/models.md, docs/rows.md and docs/choosing.md
 python docs/generate.py --check   fails when one of them is out of date
 """
 
@@ -13,6 +13,7 @@ from docstring_parser import parse
 
 from unweave.data.layouts import LAYOUTS
 from unweave.data.layouts.pairs import ANSWERS, PAIRS, PROMPTS
+from unweave.jobs.listing import ListOptions, list_names
 from unweave.unlearning.config import config_of
 from unweave.unlearning.describe import describe_methods
 
@@ -159,6 +160,102 @@ def rows_page() -> str:
     return f"{NOTE}\n{ROWS}" + "\n".join(lines) + "\n"
 
 
+CHOOSING = """# Which method, which estimator, for which question
+
+Begin with the question, not with the method. What stands in the tables below comes from the code's own registries; measured
+comparisons are in [results](results.md) and [forgetting](forgetting.md).
+
+## "Which rows does this answer come from?"
+
+| you have | take |
+|---|---|
+| an early adapter, or an early `checkpoint-N` | `unweave cache`, `unweave trace`: sketched gradients, no curvature |
+| the final adapter only | the same, with `--checkpoint-mode auto` |
+| a suspicion about a word | `--span`, or `--against` another answer |
+| few rows, and every doubt matters | `--rerank 200`, then a preconditioner |
+| no gradients at all, or a first look | `--scorer bm25` |
+| an owner, a file, a topic as the unit | `--group-by COLUMN` |
+
+Estimators that put curvature between query and row (`unweave trace --preconditioner NAME`).
+They cost passes over rows, and need a store with `--normalize none`.
+Whether they say more than plain gradients is [measured on small models](results.md#does-influence-predict-retraining), with intervals:
+
+{preconditioners}
+
+Baselines on the same rows (`unweave trace --scorer NAME`). Influence that does not beat them is not worth its price:
+
+{scorers}
+
+Compressions (`unweave cache --sketch NAME`); `fold` unless there is a reason, and [their variances](tracing.md#sketches):
+
+{sketches}
+
+## "How do I take rows out?"
+
+| you have | take |
+|---|---|
+| a bad answer, and nothing else | `unweave fix`: it goes through all of it and asks you in between |
+| somebody's request to be forgotten | `unweave request`: it tries, measures, certifies ([how](request.md)) |
+| rows with the right answer beside the wrong one | `rapidun`: it learns the clean answer in the place of the unwanted one |
+| rows without a right answer | `unweave request run` or `unweave bench forgetting` on a sample of your own: no method is the best everywhere |
+| a proof rather than tests | `retrain`, or training that was private from the beginning (`dp2`) |
+| a training so short that it costs no more than an attempt | `retrain` |
+| no adapter | `--adapter-mode new`, or `stable`, whose result is a whole model |
+
+Methods that take the same inputs:
+
+{methods}
+
+[The methods one by one](methods.md), [each option and the paper it comes from](paper_index.md), [a comparison on equal terms](forgetting.md).
+
+## "How should rows be weighed?"
+
+Uniform and random weights are the controls: ask your own data with them too
+([what we have measured](results.md#do-influence-weights-matter-in-the-demo)). `unweave weigh --method NAME`:
+
+{weights}
+
+## "Was it forgotten?"
+
+| you have | take |
+|---|---|
+| the rows to forget | `unweave audit --forget`: losses, answers, probes |
+| like rows that were never trained on | `--like`: membership inference, and a level that the loss should reach |
+| a model trained without the rows | `--retrained`: the yardstick; only then are *equivalent* and *over-forgotten* verdicts |
+| an adversary in mind | `--attacks`, beside the retrained model |
+
+Probes (`--probes NAME`):
+
+{probes}
+
+Attacks (`--attacks NAME`):
+
+{attacks}
+
+## "Which rows are worth training on?"
+
+`unweave value`: score a sample, teach a small model to predict the scores, fill a budget ([valuing](valuing.md)).
+Compare with random rows first (`unweave value curve`): on short lists of real rows the difference may be none.
+"""
+
+
+def choosing_page() -> str:
+    """Which of what there is for which question, with what the registries say of each."""
+    kinds = ("preconditioners", "scorers", "sketches", "weights", "probes", "attacks")
+    tables = {kind: _listed(kind) for kind in kinds}
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for one in describe_methods():
+        groups.setdefault(tuple(one["inputs"]), []).append(f"`{one['name']}`")
+    lines = ["| inputs | methods |", "|---|---|"]
+    lines += [f"| {', '.join(inputs)} | {', '.join(names)} |" for inputs, names in groups.items()]
+    return f"{NOTE}\n{CHOOSING.format(**tables, methods=chr(10).join(lines))}"
+
+
+def _listed(kind: Any) -> str:
+    found = list_names(ListOptions(kind=kind))
+    return "\n".join(["| name | |", "|---|---|", *(f"| `{one['name']}` | {one['summary']} |" for one in found)])
+
+
 def _first(kind: Any) -> str:
     found = parse(kind.__doc__ or "")
     parts = [found.short_description or "", found.long_description or ""]
@@ -174,7 +271,13 @@ def _attributes(kind: Any) -> dict[str, str]:
     return texts
 
 
-PAGES = {"methods.md": methods_page, "paper_index.md": paper_index, "models.md": models_page, "rows.md": rows_page}
+PAGES = {
+    "methods.md": methods_page,
+    "paper_index.md": paper_index,
+    "models.md": models_page,
+    "rows.md": rows_page,
+    "choosing.md": choosing_page,
+}
 
 
 def main() -> int:

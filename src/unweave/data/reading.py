@@ -102,7 +102,7 @@ def load_rows(
     Args:
         source: A `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv` or `.parquet` file, plain or with `.gz` or `.zst`; a folder or pattern of such files; a
             folder saved by `datasets`; the id of a data set on the hub (`owner/name`, `owner/name:subset@revision`); `-` for standard input. Or rows in
-            memory: a data set of `datasets`, streaming or not, a pandas frame, an Arrow table, dictionaries, `Row`s.
+            memory: a data set of `datasets`, streaming or not, a pandas frame, an Arrow table, dictionaries, rows of `Row`.
         columns: Role to column, where the layout is not a known one.
         on_bad_row: `error` refuses a source with broken rows, naming them; `skip` drops and reports them.
         split: The split of a data set, or of a folder whose files are named after splits; by default `train`.

@@ -27,7 +27,7 @@ class ReGLU(Balanced):
     Attributes:
         forget_loss: `ihl`, the inverted hinge loss, or `graddiff`, the negative loss.
         beta: Weight of the retain rows' covariance (the paper: 0.7).
-        orthogonality: lambda, the factor of |B^T Q_R|^2 (the paper: 0.5).
+        orthogonality: lambda, the factor of `|B^T Q_R|^2` (the paper: 0.5).
         retain_directions: Eigenvectors of C_R that B is kept away from (the paper: 128).
         covariance_rows: Rows of each split that covariances are made of (the paper: 256).
         covariance_tokens: Whose outputs: of the positions that predict the `answer`, or of `all` tokens (the paper).

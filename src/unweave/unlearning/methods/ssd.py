@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SSD(Edit):
-    """theta_i *= min(lambda F_D / F_F, 1) where F_F > a F_D; F_F and F_D are the diagonal Fisher information of the forget and of the retain rows.
+    """`theta_i *= min(lambda F_D / F_F, 1)` where `F_F > a F_D`; F_F and F_D are the diagonal Fisher information of the forget and of the retain rows.
 
     Example:
         >>> import unweave as uw
