@@ -34,6 +34,7 @@ def test_links_to_files_exist():
 
 
 @pytest.mark.real_model
+@pytest.mark.timeout(1800)  # a minute or two of one core, on a machine that others use
 def test_the_python_example_of_the_readme_prints_what_it_says(tmp_path, monkeypatch, capsys):
     """On the small run that comes with the package. Texts are the same everywhere; a number may differ in its last digit."""
     code, said = re.search(r"```python\n(.*?)```.*?```text\n(.*?)```", README, flags=re.DOTALL).groups()
