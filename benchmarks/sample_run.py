@@ -12,8 +12,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from unweave.engines.config import CacheConfig
-from unweave.engines.run import cache
+import unweave as uw
+from unweave.data.encoding import EncodingConfig
 from unweave.explorer.sample import EARLY, FINAL, FOLDER
 from unweave.files import read_json, write_json, write_jsonl
 from unweave.models import packaged
@@ -113,13 +113,13 @@ def train(output: Path) -> None:
 
 
 def make_store(output: Path) -> None:
-    """Cache the rows, from within the folder, so that no path of this machine stands in the store."""
+    """Sketch the rows, from within the folder, so that no path of this machine stands in the store."""
     shutil.rmtree(output / "store", ignore_errors=True)
     with contextlib.chdir(output):
-        options = {"dimension": 4096, "number_format": "int8", "system_prompt": ""}
-        cache(CacheConfig(data=Path(DATA), adapter=Path(EARLY), store=Path("store"), **options))
-    for file in ("run.json", "config.yaml"):
-        (output / "store" / file).unlink(missing_ok=True)
+        model = uw.load_model(EARLY)
+        encoding = EncodingConfig(system_prompt="")
+        rows = uw.load_rows(DATA)
+        uw.GradientIndex.build(model, rows, path="store", dimension=4096, number_format="int8", encoding=encoding)
 
 
 def main() -> None:

@@ -293,7 +293,7 @@ def test_from_ticked_rows_to_evidence_across_a_reload_and_a_killed_server(tmp_pa
         wait_until(lambda: page.locator("#run .state").first.inner_text() != "running", seconds=120)
         assert page.locator("#run .state").first.inner_text() == "done", page.inner_text("main")
         page.goto(f"{server.address}evidence")
-        page.locator("a", has_text="from-the-browser").click()
+        page.locator("a", has_text="from-the-browser").first.click()
         page.wait_for_selector(".verdict")
         assert "forgotten" in page.inner_text(".verdict")
         assert SCRIPT in page.inner_text("main")

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.folders import ROWS, save_model, write_rows
-from unweave import outputs
+from unweave import outputs, temporary
 from unweave.cli.main import main
 from unweave.errors import ConfigError
 from unweave.files import locked
@@ -209,7 +209,7 @@ def test_a_run_that_is_killed_after_its_training_does_not_train_again(settings, 
             fine_tune(settings)
     with monkeypatch.context() as patch:
         patch.setattr(loop._PlannedTrainer, "compute_loss", dies)
-        patch.setattr(outputs.shutil, "rmtree", dies)
+        patch.setattr(temporary.shutil, "rmtree", dies)
         with pytest.raises(KeyboardInterrupt):
             fine_tune(settings)
     assert (settings.output_dir / "result.json").is_file(), "killed while it tidied up"
