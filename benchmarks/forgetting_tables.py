@@ -152,9 +152,7 @@ def cost_line() -> str:
         for one in result["sets"]
         if one["known"] == 40
     ]
-    source = (
-        f"(Parts measured, the rest is multiplication: [`cost.json`](../benchmarks/results/cost.json); {machine(result)}.)"
-    )
+    source = f"(Parts measured, the rest is multiplication: [`cost.json`](../benchmarks/results/cost.json); {machine(result)}.)"
     return f"Unlearning forty known rows is cheaper than training again: {'; '.join(told)}. {source}"
 
 
