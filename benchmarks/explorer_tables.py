@@ -29,7 +29,8 @@ def screens() -> str:
     result = load("explorer")
     memory = result["resident_mib"]
     lines = [
-        f"SmolLM2-135M, {result['rows'].split(' · ')[-1]}; {result['environment']['cores']} cores of an {result['environment']['cpu']}. First paint, milliseconds:",
+        f"SmolLM2-135M, {result['rows'].split(' · ')[-1]}; {result['environment']['cores']} cores of an {result['environment']['cpu']}. "
+        "First paint, milliseconds:",
         "",
         "| | " + " | ".join(result["first_paint_ms"]) + " |",
         "|---|" + "---:|" * len(result["first_paint_ms"]),
