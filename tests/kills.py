@@ -113,12 +113,6 @@ WRITING = {
     "request rollback": Writing(
         "request rollback one --ledger ledger --quiet", (("done", "ledger"), ("ledger.key", "ledger.key"), ("done-store", "store")), codes=(0, 1)
     ),
-    "request run signed": Writing(f"request run one {REQUEST} --sign {{world}}/mine.pem", (*LEDGER, ("store", "store")), codes=(0, 3)),
-    "request key": Writing("request key --output mine.pem --quiet", codes=(0, 2)),
-    "request sign": Writing(
-        "request sign one --ledger ledger --sign {world}/mine.pem --quiet", (("done", "ledger"), ("ledger.key", "ledger.key"), ("done-store", "store"))
-    ),
-    "request export": Writing("request export one --ledger {world}/done --output one.json --quiet"),
     "request cancel": Writing("request cancel one --ledger ledger --quiet", LEDGER, codes=(0, 1)),
     "fix": Writing(
         "fix --model {world}/adapter --data {world}/case/train.jsonl --prompt hello --bad world --store store --decisions {world}/decisions.jsonl "
@@ -143,6 +137,12 @@ WRITING = {
         f"--lora-r 2 --epochs 1 {TINY}"
     ),
     "value report": Writing(f"value report {ROWS} --values {{world}}/values.parquet --output page.html --quiet"),
+    "request run signed": Writing(f"request run one {REQUEST} --sign {{world}}/mine.pem", (*LEDGER, ("store", "store")), codes=(0, 3)),
+    "request key": Writing("request key --output mine.pem --quiet", codes=(0, 2)),
+    "request sign": Writing(
+        "request sign one --ledger ledger --sign {world}/mine.pem --quiet", (("done", "ledger"), ("ledger.key", "ledger.key"), ("done-store", "store"))
+    ),
+    "request export": Writing("request export one --ledger {world}/done --output one.json --quiet"),
 }  # fmt: skip
 """The commands; a name is that of the command, with a word more where it is another way of it."""
 

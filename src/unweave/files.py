@@ -14,12 +14,13 @@ import os
 import shutil
 import socket
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from unweave.errors import DataError, UnweaveError
-from unweave.temporary import new_mode, same_file, temporary_file, temporary_folder
+from unweave.temporary import TEMPORARY_PREFIX, new_mode, same_file, temporary_file, temporary_folder
 
 T = TypeVar("T")
 
@@ -245,6 +246,26 @@ def file_digest(path: Path) -> str:
     """
     with path.open("rb") as content:
         return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def write_new_for_owner(path: Path, content: bytes) -> None:
+    """Write a secret: whole or not at all, readable by its owner alone, and never in the place of another file, which is an error of the system's.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        Path(temporary).unlink()
 
 
 def text_digest(text: str) -> str:

@@ -10,10 +10,8 @@ hashes of their content. Without the key the rest can be checked: the journal's 
 
 import hashlib
 import json
-import os
 import re
 import secrets
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,9 +20,8 @@ from typing import Any
 from unweave import progress
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
-from unweave.files import read_record, sync_folder
+from unweave.files import read_record, write_new_for_owner
 from unweave.run.folder import rows_fingerprint
-from unweave.temporary import TEMPORARY_PREFIX
 
 FORMAT, BYTES = 1, 32
 CONTENT_ID = re.compile("[0-9a-f]{16}(-[0-9]+)?")
@@ -150,21 +147,12 @@ def make_key(path: Path) -> Key:
     """
     secret = secrets.token_bytes(BYTES)
     key = Key(_id_of(secret), secret)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)  # readable by its owner alone
+    content = json.dumps({"unweave ledger key": FORMAT, "id": key.id, "secret": secret.hex()}) + "\n"
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"unweave ledger key": FORMAT, "id": key.id, "secret": secret.hex()}, file)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        # Whole, or not at all; and never in the place of another, which some ledger may need.
-        os.link(temporary, path)
-        sync_folder(path.parent)
+        write_new_for_owner(path, content.encode())
     except FileExistsError:
+        # Some ledger may need it.
         return read_key(path)
-    finally:
-        Path(temporary).unlink()
     progress.say(f"ledger: its key is {path}; keep it apart from the ledger, and keep a copy: the rows' hashes need it")
     return key
 

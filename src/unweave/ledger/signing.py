@@ -69,6 +69,15 @@ def _again(ledger: Ledger, request: Request, key: SigningKey, path: Path) -> Non
     """See that what was signed is there, and make it again where it was lost."""
     signed = request.bound.signed
     assert signed is not None, "it was signed"
+    if (
+        not {"key": str, "head": int, "signature": str}.items()
+        <= {name: type(own) for name, own in signed.content.items()}.items()
+    ):
+        raise DataError(
+            f"Event {signed.number} of the ledger (signed) lacks or holds what can't be.",
+            where=str(ledger.journal.path),
+            remedy="restore it from a backup",
+        )
     if signed.content["key"] != key.public.id:
         raise ConfigError(
             f"The request '{request.id}' is signed with another key ({signed.content['key'][:16]}...).",

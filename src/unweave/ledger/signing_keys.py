@@ -6,16 +6,14 @@ The private key is PKCS#8, encrypted where `UNWEAVE_SIGN_PASSPHRASE` holds a pas
 import hashlib
 import os
 import secrets
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from unweave import progress
 from unweave.errors import ConfigError, DataError, MissingExtraError
-from unweave.files import sync_folder, write_text
+from unweave.files import write_new_for_owner, write_text
 from unweave.ledger.config import KeyConfig
-from unweave.temporary import TEMPORARY_PREFIX
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -94,42 +92,32 @@ def make_signing_key(config: KeyConfig) -> dict[str, str]:
 
     path, public = config.output, config.output.with_name(f"{config.output.name}.pub")
     if public.exists() or (path.exists() and not path.is_file()):
-        raise ConfigError(
-            "There is a file of that name already, and no key is ever overwritten.",
-            where=str(public if public.exists() else path),
-            remedy="give `output` another name",
-        )
+        _refuse(public if public.exists() else path)
     if not path.exists():
         # By way of the standard library's secret randomness; an Ed25519 key is any 32 bytes.
         key = Ed25519PrivateKey.from_private_bytes(secrets.token_bytes(32))
         secret = _passphrase()
         how = serialization.BestAvailableEncryption(secret) if secret else serialization.NoEncryption()
-        _write_for_owner(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
+        _write_new(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
     # A kill may have left the private key alone: its other half is made of it.
     signing = read_signing_key(path)
     write_text(public, _pem_of(signing.public))
     return {"private": str(path), "public": str(public), "id": signing.public.id}
 
 
-def _write_for_owner(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)  # readable by its owner alone
+def _write_new(path: Path, content: bytes) -> None:
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # Whole, or not at all; and never in the place of another.
-        os.link(temporary, path)
-        sync_folder(path.parent)
-    except FileExistsError as error:
-        raise ConfigError(
-            "There is a file of that name already, and no key is ever overwritten.",
-            where=str(path),
-            remedy="give `output` another name",
-        ) from error
-    finally:
-        Path(temporary).unlink()
+        write_new_for_owner(path, content)
+    except FileExistsError:
+        _refuse(path)
+
+
+def _refuse(path: Path) -> NoReturn:
+    raise ConfigError(
+        "There is a file of that name already, and no key is ever overwritten.",
+        where=str(path),
+        remedy="give `output` another name",
+    )
 
 
 def _passphrase() -> bytes | None:
