@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from unweave.errors import DataError, UnweaveError
-from unweave.temporary import TEMPORARY_PREFIX, new_mode, same_file, temporary_file, temporary_folder
+from unweave.temporary import TEMPORARY_PREFIX, new_mode, remove_stale, same_file, temporary_file, temporary_folder
 
 T = TypeVar("T")
 
@@ -256,16 +256,20 @@ def write_new_for_owner(path: Path, content: bytes) -> None:
         content: Its bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+    prefix = f"{TEMPORARY_PREFIX}{path.name[:100]}-"
+    # A kill may have left a second name of the secret, or half of one.
+    remove_stale(path.parent, below=False, prefix=prefix)
+    handle, temporary = tempfile.mkstemp(prefix=prefix, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, path)
+            os.link(temporary, path)
         sync_folder(path.parent)
     finally:
-        Path(temporary).unlink()
+        Path(temporary).unlink(missing_ok=True)
 
 
 def text_digest(text: str) -> str:

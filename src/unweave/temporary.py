@@ -7,6 +7,7 @@ it may hold what was to be forgotten.
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import os
 import secrets
@@ -85,17 +86,18 @@ def new_mode(folder: Path) -> int:
         path.unlink()
 
 
-def remove_stale(folder: Path, *, below: bool = True) -> list[Path]:
+def remove_stale(folder: Path, *, below: bool = True, prefix: str = TEMPORARY_PREFIX) -> list[Path]:
     """Take away what killed writers have left; what a living one holds stays.
 
     Args:
         folder: The folder.
         below: Whether to look into the folders in it.
+        prefix: How the names begin of what goes.
 
     Returns:
         What went.
     """
-    pattern = f"{TEMPORARY_PREFIX}*"
+    pattern = f"{glob.escape(prefix)}*"
     # Read to the end first: what is listed goes on the way.
     found = list(folder.rglob(pattern) if below else folder.glob(pattern))
     return [path for path in found if _remove_stale(path)]

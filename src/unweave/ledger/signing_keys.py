@@ -3,6 +3,7 @@
 The private key is PKCS#8, encrypted where `UNWEAVE_SIGN_PASSPHRASE` holds a passphrase; the public key lies beside it, as `FILE.pub`, and is what verifies.
 """
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -93,23 +94,16 @@ def make_signing_key(config: KeyConfig) -> dict[str, str]:
     path, public = config.output, config.output.with_name(f"{config.output.name}.pub")
     if public.exists() or (path.exists() and not path.is_file()):
         _refuse(public if public.exists() else path)
-    if not path.exists():
-        # By way of the standard library's secret randomness; an Ed25519 key is any 32 bytes.
-        key = Ed25519PrivateKey.from_private_bytes(secrets.token_bytes(32))
-        secret = _passphrase()
-        how = serialization.BestAvailableEncryption(secret) if secret else serialization.NoEncryption()
-        _write_new(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
-    # A kill may have left the private key alone: its other half is made of it.
+    # By way of the standard library's secret randomness; an Ed25519 key is any 32 bytes.
+    key = Ed25519PrivateKey.from_private_bytes(secrets.token_bytes(32))
+    secret = _passphrase()
+    how = serialization.BestAvailableEncryption(secret) if secret else serialization.NoEncryption()
+    # A kill may have left a private key alone: it stays, and its other half is made of it.
+    with contextlib.suppress(FileExistsError):
+        write_new_for_owner(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
     signing = read_signing_key(path)
     write_text(public, _pem_of(signing.public))
     return {"private": str(path), "public": str(public), "id": signing.public.id}
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    try:
-        write_new_for_owner(path, content)
-    except FileExistsError:
-        _refuse(path)
 
 
 def _refuse(path: Path) -> NoReturn:
