@@ -14,6 +14,7 @@ from unweave.experiments.bench.config import ForgettingBenchConfig
 from unweave.experiments.case import MakeCaseConfig
 from unweave.experiments.demo.config import DemoConfig
 from unweave.experiments.influence.config import InfluenceAuditConfig
+from unweave.explorer.config import ServeConfig
 from unweave.fixing.config import FixConfig
 from unweave.jobs.config import DoctorConfig, TraceConfig
 from unweave.jobs.store import DeleteRowsConfig, MergeConfig
@@ -45,6 +46,7 @@ OTHERS = [
     FixConfig,
     KeyConfig,
     ListConfig,
+    ServeConfig,
     SignConfig,
     UndoConfig,
     VerifyConfig,

@@ -141,7 +141,7 @@ def start_forgetting(workspace: Workspace, row_ids: Sequence[str], asked: Asked)
         raise ConfigError(
             "The rows that the model was trained on are in no file that is known.",
             where="`data`",
-            remedy="start with --data FILE",
+            remedy="begin with `unweave serve STORE --data FILE`",
         )
     taken = list(Ledger(ledger).requests()) if there else []
     name = require_name(asked.request_id or new_name(taken), what="The request's id", where="`request_id`")
