@@ -246,7 +246,9 @@ def _traced(
         raise ConfigError("There is no such scorer.", where="`scorer`", remedy=f"choose one of {', '.join(choices)}")
     places = {str(own): own for own in tracer.workspace.also}
     if place and place not in places:
-        raise ConfigError("There is no such store here.", where="checkpoint", remedy="choose one of the page")
+        raise ConfigError(
+            "There is no such store here.", where="the list of checkpoints", remedy="choose one of the page"
+        )
     span = None if begin is None or end is None else (begin, end)
     return Traced(tracer.answers.get(asked), span, scorer, against or None, places.get(place))
 

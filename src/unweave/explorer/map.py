@@ -138,7 +138,7 @@ def rows(request: Request, places: str = "") -> list[dict[str, str]]:
     if len(asked) > MOST_ASKED or any(not 0 <= place < len(table) for place in asked):
         raise ConfigError(
             "There is no row at such a place.",
-            where="places",
+            where="the address of the page",
             remedy=f"ask for {MOST_ASKED} places at most, below {len(table)}",
         )
     found = []

@@ -151,7 +151,9 @@ def corners_of(lasso: str) -> Float[np.ndarray, "corners 2"]:
         corners = np.empty((0, 2))
     if not 3 <= len(corners) <= MOST_CORNERS or not np.isfinite(corners).all():
         raise ConfigError(
-            "This is no region of the map.", where="the lasso", remedy="give three corners or more, as x1,y1;x2,y2;x3,y3"
+            "This is no region of the map.",
+            where="the lasso",
+            remedy="give three corners or more, as x1,y1;x2,y2;x3,y3",
         )
     return corners
 
