@@ -50,6 +50,8 @@ def make_world(folder, *, hostile=False):
         folder / "store",
         "--dimension",
         4096,
+        "--dtype",
+        "float32",
         "--quiet",
     ]
     assert main(["cache", *map(str, options)]) == 0
