@@ -17,6 +17,7 @@ from unweave.cli.renamed import current_command, current_plan
 from unweave.cli.running import config_of
 from unweave.cli.table import BUILT_IN, GROUPS, TABLE
 from unweave.errors import ConfigError
+from unweave.files import write_json
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
@@ -27,6 +28,7 @@ ELSEWHERE = {
     "auditing.md": "tests/evaluation/test_docs.py",
 }
 """Pages whose examples another test runs, as they need more than the names below."""
+ENVELOPE = {"payload": "e30=", "payloadType": "a", "signatures": [{"sig": "AAEC"}]}
 WITH_CODE = [name for name, text in TEXTS.items() if "```python" in text and name not in ELSEWHERE]
 
 
@@ -58,8 +60,14 @@ def test_the_python_of_a_page_runs(name, tmp_path, monkeypatch):
         names["index"] = uw.GradientIndex.build(names["model"], names["rows"], dimension=4096)
     if name == "quickstart.md":
         names["hf_model"].config.use_cache = False
+    if name == "certificates.md":
+        write_json(tmp_path / "certificate.intoto.jsonl", ENVELOPE)
     for number, code in enumerate(blocks(TEXTS[name], "python"), start=1):
         exec(compile(code, f"{name}, block {number}", "exec"), names)
+    if name == "certificates.md":
+        # What DSSE has signed (its "pre-authentication encoding"): lengths and contents of type and payload.
+        assert (tmp_path / "signed").read_bytes() == b"DSSEv1 1 a 2 {}"
+        assert (tmp_path / "sig").read_bytes() == b"\0\1\2"
 
 
 def test_an_example_that_is_wrong_fails():
