@@ -9,7 +9,9 @@ from tests.explorer.conftest import open_explorer
 from unweave.attribution.index import GradientIndex
 from unweave.attribution.queries import make_queries
 from unweave.attribution.spans import concentration, row_detail
+from unweave.attribution.tracing import trace_queries
 from unweave.data.rows import Row
+from unweave.explorer import tracing
 from unweave.explorer.histogram import HEIGHT, WIDTH, make_histogram
 from unweave.explorer.tracing import spans_of
 from unweave.models.generation import greedy_answers
@@ -83,6 +85,17 @@ class TestHits:
         assert rows_of(client.post("/answer/hits", json={"asked": asked})) == [
             hit.row.id for hit in (*own.helpful, *own.harmful)
         ]
+
+    def test_an_answer_is_traced_once(self, client, monkeypatch):
+        """Though what is kept of the question has its rows from then on."""
+        name, traced = ask(client, completion="blue moon and yes")["asked"], []
+        monkeypatch.setattr(
+            tracing, "trace_queries", lambda *given, **named: traced.append(1) or trace_queries(*given, **named)
+        )
+        first = client.post("/answer/hits", json={"asked": name})
+        assert client.app.state.tracer.answers.get(name).hits
+        assert client.post("/answer/hits", json={"asked": name}).text == first.text
+        assert len(traced) == 1
 
     @pytest.mark.parametrize("span", [(0, 4), (5, 17), (18, 22)])
     def test_selected_words(self, client, index, asked, span):

@@ -13,7 +13,8 @@ from tests.tiny import TinyTokenizer, tiny_model
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.explorer import row as screen
-from unweave.explorer.row import answers_of_row, link_of, model_losses, near_copies, neighbours, seen_text
+from unweave.explorer.pages import link_of
+from unweave.explorer.row import answers_of_row, model_losses, near_copies, neighbours, seen_text
 from unweave.explorer.table import Search
 from unweave.gradients.scoring import row_losses
 from unweave.models.model import Model
@@ -195,7 +196,6 @@ def test_of_a_store_at_an_early_checkpoint_the_final_model_is_shown_too(workspac
 
 def test_unlearned_models_are_those_of_requests_that_were_carried_out(workspace, tmp_path, monkeypatch):
     assert screen.unlearned(workspace) == []
-    (tmp_path / screen.LEDGER_FILE).touch()
     (tmp_path / "requests" / "two" / "adapter").mkdir(parents=True)
 
     class Done:
@@ -209,5 +209,5 @@ def test_unlearned_models_are_those_of_requests_that_were_carried_out(workspace,
             return self.folder / "requests" / name
 
     monkeypatch.setattr(screen, "Ledger", Done)
-    own = SimpleNamespace(ledger=tmp_path)
+    own = SimpleNamespace(ledger=tmp_path, has_ledger=True)
     assert screen.unlearned(own) == [("two", tmp_path / "requests" / "two" / "adapter")]

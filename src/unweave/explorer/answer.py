@@ -10,9 +10,8 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from unweave.arguments import shown
 from unweave.attribution.registry import INFLUENCE, SCORERS
 from unweave.attribution.scale import said
-from unweave.data.rows import Row
-from unweave.data.turns import Turn
 from unweave.errors import ConfigError, UnweaveError
+from unweave.explorer.asked import Asked
 from unweave.explorer.histogram import make_histogram
 from unweave.explorer.pages import page, workspace_of
 from unweave.explorer.tracing import Traced, Tracer, ranks, sides
@@ -92,8 +91,7 @@ def _answer(tracer: Tracer, prompt: str, completion: str, system: str | None, lo
     workspace, generated = tracer.workspace, not completion
     try:
         if generated:
-            turns = () if system is None else (Turn("system", system),)
-            row = Row(id="query", instruction=prompt, completion="", turns=turns)
+            row = Asked("", prompt, "", system).row()
             with workspace.computing:
                 speaker, encoding = workspace.speaker, workspace.index().encoding
             pieces = stream_answer(speaker, row, encoding, max_new_tokens=longest, lock=workspace.computing)
@@ -175,13 +173,10 @@ def beside(
     }
     places = {name: ranks(own) for name, own in found.items()}
     first = places[INFLUENCE]
-    rows = list(dict.fromkeys(hit.row.id for own in found.values() for hit in own[:SHOWN_BESIDE]))
-    rows.sort(key=lambda row_id: first.get(row_id, len(first)))
-    lines = [
-        (tracer.workspace.row(row_id), [_shift(row_id, own, first) for own in places.values()])
-        for row_id in rows
-        if row_id in tracer.workspace.texts()
-    ]
+    there = tracer.workspace.texts()
+    ids = dict.fromkeys(hit.row.id for own in found.values() for hit in own[:SHOWN_BESIDE] if hit.row.id in there)
+    rows = tracer.workspace.rows(sorted(ids, key=lambda row_id: first.get(row_id, len(first))))
+    lines = [(row, [_shift(row.id, own, first) for own in places.values()]) for row in rows]
     return page(request, "beside.html", titles=list(found), lines=lines)
 
 

@@ -41,7 +41,7 @@ class Asked:
         system: The system text, where one was given.
         generated: Whether the model has said it.
         time: When, in UTC.
-        hits: The rows with the most influence on the whole answer, the most helpful first; empty before it was traced.
+        hits: The rows with the most influence on the whole answer, the most helpful first; empty before it was traced. The question is the same with them.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Asked:
     system: str | None = None
     generated: bool = True
     time: str = ""
-    hits: tuple[AskedHit, ...] = field(default=())
+    hits: tuple[AskedHit, ...] = field(default=(), compare=False)
 
     def row(self) -> Row:
         """The question and its answer as a row, as they are traced."""

@@ -1,13 +1,13 @@
 """The screen *Evidence*: the ledger's requests, what was measured of each, and verifying and undoing them."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import HTMLResponse
 
 from unweave.errors import DataError
 from unweave.explorer import requests
-from unweave.explorer.pages import Id, environment, page, workspace_of
+from unweave.explorer.pages import Id, environment, go_to, page, workspace_of
 from unweave.explorer.processes import Run
 from unweave.explorer.proof import BEHIND, SETS, answers_of, document_name, own_ids, proof_of, timeline
 from unweave.explorer.runs import when
@@ -29,7 +29,7 @@ DOCUMENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:;
 def show(request: Request) -> HTMLResponse:
     """The screen."""
     workspace = workspace_of(request)
-    if not requests.has_ledger(workspace):
+    if not workspace.has_ledger:
         return page(request, "evidence.html", requests=[], events=[], place=workspace.ledger, origin=None, model="")
     ledger = Ledger(workspace.ledger)
     return page(
@@ -133,7 +133,7 @@ def verify(request: Request, name: Id) -> HTMLResponse:
         The order to go to the run.
     """
     workspace = workspace_of(request)
-    return _to(requests.start_verifying(workspace, _request(workspace, name)[1]))
+    return go_to(_page_of(requests.start_verifying(workspace, _request(workspace, name)[1])))
 
 
 @router.post("/evidence/go-on")
@@ -148,7 +148,7 @@ def go_on(request: Request, name: Id) -> HTMLResponse:
         The order to go to the run.
     """
     workspace = workspace_of(request)
-    return _to(requests.start_again(workspace, _request(workspace, name)[1]))
+    return go_to(_page_of(requests.start_again(workspace, _request(workspace, name)[1])))
 
 
 @router.post("/evidence/carry-out")
@@ -164,7 +164,7 @@ def carry_out(request: Request, name: Id, asked: Annotated[requests.Asked, Body(
         Where to go on.
     """
     workspace = workspace_of(request)
-    return {"location": f"/run?id={requests.start_again(workspace, _request(workspace, name)[1], asked).id}"}
+    return {"location": _page_of(requests.start_again(workspace, _request(workspace, name)[1], asked))}
 
 
 @router.post("/evidence/undo")
@@ -181,7 +181,7 @@ def undo(request: Request, name: Id, reason: Annotated[str, Body(embed=True)] = 
     """
     workspace = workspace_of(request)
     run = requests.start_undoing(workspace, _request(workspace, name)[1], reason)
-    return {"location": f"/run?id={run.id}"}
+    return {"location": _page_of(run)}
 
 
 def _request(workspace: Workspace, name: str) -> tuple[Ledger, LedgerRequest]:
@@ -189,6 +189,5 @@ def _request(workspace: Workspace, name: str) -> tuple[Ledger, LedgerRequest]:
     return ledger, ledger.request(name)
 
 
-def _to(run: Run) -> HTMLResponse:
-    headers: dict[str, Any] = {"HX-Redirect": f"/run?id={run.id}"}
-    return HTMLResponse("", headers=headers)
+def _page_of(run: Run) -> str:
+    return f"/run?id={run.id}"

@@ -18,7 +18,6 @@ from unweave.explorer.pages import environment
 from unweave.explorer.tracing import Traced, Tracer
 from unweave.explorer.workspace import Workspace
 from unweave.files import read_record, write_text
-from unweave.ledger.ledger import FILE as LEDGER_FILE
 from unweave.ledger.ledger import Ledger
 from unweave.ledger.page import render_certificate_page
 from unweave.names import fault_of
@@ -139,7 +138,7 @@ def _row(text: dict[str, Any], loss: float) -> Sequence[Any]:
 
 def _requests(workspace: Workspace, folder: Path) -> list[dict[str, Any]]:
     """The ledger's requests, and pages of their certificates."""
-    if not (workspace.ledger / LEDGER_FILE).is_file():
+    if not workspace.has_ledger:
         return []
     ledger = Ledger(workspace.ledger, without_key=True)
     found = []

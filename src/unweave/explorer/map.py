@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
-from urllib.parse import urlencode
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -12,7 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 from jaxtyping import UInt16
 
 from unweave.errors import ConfigError, nearest
-from unweave.explorer.pages import page, workspace_of
+from unweave.explorer.pages import link_of, page, workspace_of
 from unweave.explorer.rows import shown_number
 from unweave.explorer.table import FIELD, RowTable
 from unweave.visible import visible
@@ -147,7 +146,7 @@ def rows(request: Request, places: str = "") -> list[dict[str, str]]:
         found.append(
             {
                 "id": visible(table.ids[place]),
-                "link": "/row?" + urlencode({"id": table.ids[place]}),
+                "link": link_of(table.ids[place]),
                 "place": visible(f"{text['source'] or ''}:{text['line']}"),
                 "prompt": visible(text["prompt"][:SHOWN]),
                 "answer": visible(text["completion"][:SHOWN]),

@@ -2,6 +2,7 @@
 
 from functools import cache
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import Query
 from jinja2 import ChoiceLoader, PackageLoader
@@ -84,3 +85,29 @@ def exact(text: str) -> Any:
 
     # A browser reads a carriage return as the end of a line, unless it is written so.
     return Markup(str(escape(text)).replace("\r", "&#13;").replace("\n", "&#10;"))
+
+
+def link_of(row_id: str, listed: str = "", **more: str) -> str:
+    """A row's page.
+
+    Args:
+        row_id: Its id.
+        listed: The list that it is opened from, as it stands in an address of `/rows`.
+        **more: What else its address says.
+
+    Returns:
+        The address.
+    """
+    return "/row?" + urlencode({"id": row_id, **({"list": listed} if listed else {}), **more})
+
+
+def go_to(place: str) -> HTMLResponse:
+    """The order to go elsewhere, for htmx, which does not follow a redirection of what it has asked for.
+
+    Args:
+        place: Where to.
+
+    Returns:
+        The response.
+    """
+    return HTMLResponse("", headers={"HX-Redirect": place})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unweave.errors import DataError
-from unweave.files import read_record, read_record_if_any
+from unweave.files import read_record_if_any
 from unweave.ledger.criteria import MEASURED_REFERENCE
 from unweave.ledger.job import Job, recorded_config
 from unweave.ledger.journal import Event
@@ -148,7 +148,6 @@ def answers_of(ledger: Ledger, request: Request) -> list[dict[str, str]]:
     started, folder = request.bound.started, ledger.request_folder(request.id)
     if started is None or not ((folder / MEASURED).is_file() and (folder / MEASURED_AFTER).is_file()):
         raise DataError("The request was not carried out.", where=request.id, remedy="carry it out first")
-    read_record(folder / MEASURED_AFTER, what="Measurements")
     job = Job(ledger, request, recorded_config(started.content["config"]), folder, started.content["before"])
     rows = [row for row in ledger.rows() if row.id in request.rows]
     if not rows:

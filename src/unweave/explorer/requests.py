@@ -16,7 +16,6 @@ from unweave.explorer.workspace import Workspace
 from unweave.files import write_text
 from unweave.ledger.config import AddConfig, RunConfig, UndoConfig, VerifyConfig
 from unweave.ledger.job import recorded_config
-from unweave.ledger.ledger import FILE as LEDGER_FILE
 from unweave.ledger.ledger import Ledger
 from unweave.ledger.request import Request
 from unweave.ledger.states import CANCEL, ROLL_BACK, after
@@ -67,18 +66,6 @@ def how_choices() -> dict[str, Any]:
     }
 
 
-def has_ledger(workspace: Workspace) -> bool:
-    """Whether there is a ledger yet.
-
-    Args:
-        workspace: What is explored.
-
-    Returns:
-        The answer.
-    """
-    return (workspace.ledger / LEDGER_FILE).is_file()
-
-
 def model_to_change(workspace: Workspace) -> str:
     """The model that forgets: the store's, or the final one where the store is of an early checkpoint; with earlier requests the ledger's.
 
@@ -88,7 +75,7 @@ def model_to_change(workspace: Workspace) -> str:
     Returns:
         Its folder or name.
     """
-    return Ledger(workspace.ledger).model() if has_ledger(workspace) else _origin(workspace)
+    return Ledger(workspace.ledger).model() if workspace.has_ledger else _origin(workspace)
 
 
 def _origin(workspace: Workspace) -> str:
@@ -128,7 +115,7 @@ def start_forgetting(workspace: Workspace, row_ids: Sequence[str], asked: Asked)
         ConfigError: When there is no row, or not as many as were seen; no data file; or a name or a method is none.
         BusyError: When another run is at work.
     """
-    there, ledger = has_ledger(workspace), workspace.ledger.resolve()
+    there, ledger = workspace.has_ledger, workspace.ledger.resolve()
     if not row_ids:
         raise ConfigError("There is no row to forget.", where="the review list", remedy="tick rows first")
     if asked.count not in (None, len(row_ids)):

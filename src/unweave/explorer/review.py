@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 
 from unweave.errors import ConfigError
 from unweave.explorer import requests
-from unweave.explorer.pages import page, workspace_of
+from unweave.explorer.pages import go_to, page, workspace_of
 from unweave.explorer.reckoned import COST, REST, cost_of, last_of, rest_of
 from unweave.explorer.workspace import Workspace
 from unweave.ledger.ledger import Ledger
@@ -24,8 +24,7 @@ def show(request: Request) -> HTMLResponse:
     workspace = workspace_of(request)
     why, texts = workspace.reviewed.why(), workspace.texts()
     there = [row_id for row_id in why if row_id in texts]
-    has_ledger = requests.has_ledger(workspace)
-    taken = list(Ledger(workspace.ledger).requests()) if has_ledger else []
+    taken = list(Ledger(workspace.ledger).requests()) if workspace.has_ledger else []
     return page(
         request,
         "review.html",
@@ -37,7 +36,7 @@ def show(request: Request) -> HTMLResponse:
         **requests.how_choices(),
         model=requests.model_to_change(workspace),
         data=workspace.data,
-        can_forget=workspace.data is not None or has_ledger,
+        can_forget=workspace.data is not None or workspace.has_ledger,
         ledger=workspace.ledger,
         store=workspace.place,
         new_name=requests.new_name(taken),
@@ -104,7 +103,7 @@ def tick(
     workspace = workspace_of(request)
     if not ticked:
         return {"count": workspace.reviewed.remove(rows)}
-    return {"count": workspace.reviewed.add({workspace.row(row).id: why for row in rows})}
+    return {"count": workspace.reviewed.add({row.id: why for row in workspace.rows(rows)})}
 
 
 @router.post("/review/rest")
@@ -147,7 +146,7 @@ def tick_all_like_these(request: Request) -> HTMLResponse:
         raise ConfigError("The store has changed since.", where="the proposals", remedy="find them again")
     there = workspace.texts()
     workspace.reviewed.add({one["row"]: one["why"]["words"] for one in found["proposals"] if one["row"] in there})
-    return HTMLResponse("", headers={"HX-Redirect": "/review"})
+    return go_to("/review")
 
 
 @router.post("/review/clear")
@@ -162,7 +161,7 @@ def clear(request: Request) -> HTMLResponse:
     """
     reviewed = workspace_of(request).reviewed
     reviewed.remove(reviewed.ids())
-    return HTMLResponse("", headers={"HX-Redirect": "/review"})
+    return go_to("/review")
 
 
 @router.post("/review/cost")

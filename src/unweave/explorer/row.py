@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeGuard
-from urllib.parse import urlencode
 
 import numpy as np
 from fastapi import APIRouter, Body, Request
@@ -19,12 +18,12 @@ from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.data.pieces import pieces_of
 from unweave.data.rows import Row
 from unweave.errors import UnweaveError
-from unweave.explorer.pages import page, workspace_of
+from unweave.explorer.asked import FOLDER
+from unweave.explorer.pages import link_of, page, workspace_of
 from unweave.explorer.rows import matching_places, shown_number
 from unweave.explorer.table import Search
 from unweave.explorer.workspace import Workspace
 from unweave.gradients.scoring import row_losses
-from unweave.ledger.ledger import FILE as LEDGER_FILE
 from unweave.ledger.ledger import Ledger
 from unweave.models.loading import load
 from unweave.store.texts import stored_rows
@@ -180,20 +179,6 @@ def losses(request: Request, id: Annotated[str, Body(embed=True)]) -> HTMLRespon
     return page(request, "row_losses.html", measured=model_losses(workspace, workspace.row(id)))
 
 
-def link_of(row_id: str, listed: str = "", **more: str) -> str:
-    """A row's page.
-
-    Args:
-        row_id: Its id.
-        listed: The list that it is opened from, as it stands in an address of `/rows`.
-        **more: What else its address says.
-
-    Returns:
-        The address.
-    """
-    return "/row?" + urlencode({"id": row_id, **({"list": listed} if listed else {}), **more})
-
-
 def neighbours(workspace: Workspace, row_id: str, listed: str) -> tuple[str | None, str | None, int, int]:
     """The rows before and after a row.
 
@@ -264,7 +249,7 @@ def answers_of_row(folder: Path, row_id: str) -> list[Drives]:
         Them, the strongest influence first; those whose file can't be read are passed over.
     """
     found = []
-    for record in _answers(folder / "answers"):
+    for record in _answers(folder / FOLDER):
         for hit in record.get("hits", []):
             if isinstance(hit, dict) and hit.get("row") == row_id and _is_number(hit.get("influence")):
                 level = hit.get("level")
@@ -305,7 +290,7 @@ def unlearned(workspace: Workspace) -> list[tuple[str, Path]]:
     Returns:
         Name of each request that was carried out, and its adapter, in the order in which they were done.
     """
-    if not (workspace.ledger / LEDGER_FILE).is_file():
+    if not workspace.has_ledger:
         return []
     ledger = Ledger(workspace.ledger)
     places = [(request.id, ledger.request_folder(request.id) / ADAPTER) for request in ledger.carried_out()]

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 import numpy as np
 from fastapi import APIRouter, Body, Request
@@ -12,7 +11,7 @@ from jaxtyping import Bool, Int
 
 from unweave.arguments import shown
 from unweave.errors import ConfigError, UnweaveError
-from unweave.explorer.pages import page, workspace_of
+from unweave.explorer.pages import link_of, page, workspace_of
 from unweave.explorer.sql import Answer
 from unweave.explorer.table import FIELD, RowTable, Search
 from unweave.explorer.workspace import Workspace
@@ -165,7 +164,7 @@ def _found(workspace: Workspace, table: RowTable, search: Search) -> dict[str, A
             "lines": lines,
             "matches": len(ids),
             "reviewed_ids": reviewed,
-            "link": lambda row_id: _link(row_id, search),
+            "link": lambda row_id: link_of(row_id, search.query(page=1)),
         }
     found = table.search(search, _inside(workspace, table, search))
     values = table.field_values(search.field) if search.field else None
@@ -218,7 +217,7 @@ def _line(table: RowTable, place: int, search: Search, values: list[str | None] 
     source, line = text["source"] or "", text["line"]
     return Line(
         id=row_id,
-        link=_link(row_id, search),
+        link=link_of(row_id, search.query(page=1)),
         name=f"{source.replace(chr(92), '/').rpartition('/')[2]}:{line}",
         place=f"{source}:{line}",
         prompt=_cut(text["prompt"]),
@@ -226,11 +225,6 @@ def _line(table: RowTable, place: int, search: Search, values: list[str | None] 
         numbers=[shown_number(float(column.values[place])) for column in table.columns],
         field=_cut((values[place] if values else None) or ""),
     )
-
-
-def _link(row_id: str, search: Search) -> str:
-    query = search.query(page=1)
-    return "/row?" + urlencode({"id": row_id, **({"list": query} if query else {})})
 
 
 def _cut(text: str) -> str:

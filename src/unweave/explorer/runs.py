@@ -9,7 +9,6 @@ from fastapi.responses import HTMLResponse
 from unweave.explorer.loss_chart import chart_of
 from unweave.explorer.pages import Id, page, workspace_of
 from unweave.explorer.processes import Run
-from unweave.explorer.requests import has_ledger
 from unweave.ledger.ledger import Ledger
 
 router = APIRouter()
@@ -112,7 +111,7 @@ def _page(request: Request, template: str, run: Run) -> HTMLResponse:
 def _outcome(request: Request, run: Run) -> str:
     """The state of the request that a run has carried out; empty where it has not."""
     name, workspace = run.about.get("request"), workspace_of(request)
-    if run.is_running or run.about.get("kind") != "forget" or name is None or not has_ledger(workspace):
+    if run.is_running or run.about.get("kind") != "forget" or name is None or not workspace.has_ledger:
         return ""
     found = Ledger(workspace.ledger).requests().get(name)
     return found.state if found else ""

@@ -1,5 +1,6 @@
 """Tracing for the screens: whole answers, parts and contrasts, with what was computed last kept in memory."""
 
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from unweave.attribution.index import GradientIndex
 from unweave.attribution.queries import Query, make_queries
 from unweave.attribution.spans import row_detail, span_concentration
 from unweave.attribution.tracing import trace_queries
-from unweave.explorer.asked import Asked, AskedAnswers, AskedHit
+from unweave.explorer.asked import FOLDER, Asked, AskedAnswers, AskedHit
 from unweave.explorer.workspace import Workspace
 
 TOP = 12
@@ -50,7 +51,7 @@ class Tracer:
 
     def __init__(self, workspace: Workspace):
         self.workspace = workspace
-        self.answers = AskedAnswers(workspace.folder / "answers")
+        self.answers = AskedAnswers(workspace.folder / FOLDER)
         self._kept: OrderedDict[Any, Any] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -139,8 +140,6 @@ def spans_of(answer: str, *, words: int = SPAN_WORDS) -> list[tuple[int, int]]:
     Returns:
         Where each begins and ends, in characters.
     """
-    import re
-
     found = [match.span() for match in re.finditer(r"\S+", answer)]
     groups = [found[start : start + words] for start in range(0, len(found), words)]
     return [(group[0][0], group[-1][1]) for group in groups]

@@ -82,6 +82,11 @@ class Workspace:
         return self.config.ledger or (found[0] if found else self.folder / "ledger")
 
     @property
+    def has_ledger(self) -> bool:
+        """Whether there is a ledger yet."""
+        return (self.ledger / LEDGER_FILE).is_file()
+
+    @property
     def data(self) -> Path | None:
         """The rows that the model was trained on; `None` where that is not one file that is there."""
         if self.config.data is not None:
@@ -182,11 +187,26 @@ class Workspace:
         Raises:
             DataError: When the store has none of that id.
         """
-        if row_id not in self.texts():
+        return self.rows([row_id])[0]
+
+    def rows(self, row_ids: Sequence[str]) -> list[Row]:
+        """Some rows.
+
+        Args:
+            row_ids: Their ids.
+
+        Returns:
+            The rows, in the order of `row_ids`.
+
+        Raises:
+            DataError: When the store has none of such an id.
+        """
+        texts = self.texts()
+        if missing := [row_id for row_id in row_ids if row_id not in texts]:
             raise DataError(
-                "There is no such row in the store.", where=row_id, remedy="it may have been forgotten since"
+                "There is no such row in the store.", where=missing[0], remedy="it may have been forgotten since"
             )
-        return stored_rows(self.texts(), [row_id], where=str(self.place))[0]
+        return stored_rows(texts, row_ids, where=str(self.place))
 
     def _texts(self) -> tuple[Any, dict[str, dict[str, Any]], list[str]]:
         with self._reading:

@@ -8,7 +8,7 @@ from typing import Any
 
 from unweave.data.config import read_own
 from unweave.data.rows import Row
-from unweave.files import file_digest, read_json, write_json
+from unweave.files import file_digest, read_json, read_record, write_json
 from unweave.ledger.job import Job
 from unweave.ledger.measure import measure
 from unweave.ledger.price import recipe_of
@@ -95,7 +95,7 @@ def side_by_side(job: Job, rows: Sequence[Row] | None = None) -> list[dict[str, 
         never saw it answer.
     """
     rows = work_sets(job)["forget"] if rows is None else rows
-    left = set(read_json(job.folder / MEASURED_AFTER, what="Measurements")["sets"]["forget"]["begins"])
+    left = set(read_record(job.folder / MEASURED_AFTER, what="Measurements")["sets"]["forget"]["begins"])
     chosen = sorted(rows, key=lambda row: row.id not in left)[:SHOWN]
     found = [{"row": row.id, "question": row.instruction} for row in chosen]
 

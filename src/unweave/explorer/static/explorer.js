@@ -16,14 +16,14 @@ export async function post(place, value, { signal } = {}) {
     body: JSON.stringify(value),
     signal,
   });
-  if (!response.ok) throw new Error(await sentence(response));
+  if (!response.ok) throw new Error(sentence(await response.text()));
   return response;
 }
 
 /** Get something as JSON. */
 export async function get(place, { signal } = {}) {
   const response = await fetch(place, { headers: { "x-part": "1" }, signal });
-  if (!response.ok) throw new Error(await sentence(response));
+  if (!response.ok) throw new Error(sentence(await response.text()));
   return response.json();
 }
 
@@ -33,16 +33,13 @@ export function place(element, html) {
   if (window.htmx) window.htmx.process(element);
 }
 
-async function sentence(response) {
-  const text = await response.text();
+/** What an answer of the server says is wrong: the error in its page, or all of it. */
+function sentence(text) {
   const found = new DOMParser().parseFromString(text, "text/html").querySelector(".error");
   return (found ?? { textContent: text }).textContent.replace(/\s+/g, " ").trim();
 }
 
-document.addEventListener("htmx:responseError", async (event) => {
-  const found = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html").querySelector(".error");
-  say((found ?? { textContent: event.detail.xhr.responseText }).textContent.replace(/\s+/g, " ").trim(), { seconds: 15 });
-});
+document.addEventListener("htmx:responseError", (event) => say(sentence(event.detail.xhr.responseText), { seconds: 15 }));
 document.addEventListener("htmx:sendError", () => say("The server does not answer. What was started goes on without it."));
 
 // A checkbox of class `tick` puts its row on the review list, wherever it stands.
