@@ -15,7 +15,7 @@ from unweave.data.rows import Row
 from unweave.explorer import row as screen
 from unweave.explorer.pages import link_of
 from unweave.explorer.row import answers_of_row, model_losses, near_copies, neighbours, seen_text
-from unweave.explorer.table import Search
+from unweave.explorer.search import Search
 from unweave.gradients.scoring import row_losses
 from unweave.models.model import Model
 

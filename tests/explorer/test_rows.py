@@ -8,8 +8,9 @@ import pytest
 
 from tests.explorer.rowstore import HOSTILE, add_rows, client_of, make_rows, make_store, workspace_on
 from unweave.errors import ConfigError, DataError
+from unweave.explorer.search import Search
 from unweave.explorer.sql import is_whole
-from unweave.explorer.table import PAGE_ROWS, Search
+from unweave.explorer.table import PAGE_ROWS
 from unweave.store.store import GradientStore
 from unweave.valuation.table import write_table
 

@@ -8,17 +8,16 @@ It renders with transformers' own function: texts are the same as there.
 import atexit
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from unweave.data.renderer import receive, send
+from unweave.data.child import answer_of, start_child
+from unweave.data.renderer import send
 from unweave.errors import ModelError
 
 
@@ -83,9 +82,10 @@ class Renderer:
         """
         with self._lock:
             self._begin()
+            assert self._process is not None
             try:
                 if not self._ready:
-                    answer = self._read(START)
+                    answer = answer_of(self._process, START)
                     self._ready = answer is not None
                     if not self._ready:
                         raise ModelError(
@@ -93,10 +93,9 @@ class Renderer:
                             where=sys.executable,
                             remedy="free some memory, or choose `template` alpaca, dolly, plain or none",
                         )
-                assert self._process is not None
                 assert self._process.stdin is not None
                 send(self._process.stdin, {**request, "limits": asdict(limits)})
-                answer = self._read(WAIT)
+                answer = answer_of(self._process, WAIT)
             except OSError:
                 # It ended before it had read everything.
                 answer = None
@@ -121,28 +120,8 @@ class Renderer:
         if self._process is not None and self._process.poll() is None:
             return
         self._end()
-        path = os.pathsep.join(place or os.getcwd() for place in sys.path)  # noqa: PTH109
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "HF_HUB_OFFLINE"), "1")
-        # -P: nothing is imported from wherever the command was typed. A session of its own: it ends with this process, and not at a key.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from unweave.data.renderer import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path, **one},
-            start_new_session=True,
-        )
-
-    def _read(self, seconds: float) -> dict[str, Any] | None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        poll, end = select.poll(), time.monotonic() + seconds
-        poll.register(self._process.stdout, select.POLLIN)
-        # An answer that has begun is written without a pause.
-        if not poll.poll(1000 * max(0.0, end - time.monotonic())):
-            self._process.kill()
-            return None
-        return receive(self._process.stdout)
+        self._process = start_child("unweave.data.renderer", **one)
 
     def _end(self) -> int | None:
         process, self._process, self._ready = self._process, None, False

@@ -21,7 +21,7 @@ from unweave.errors import UnweaveError
 from unweave.explorer.asked import FOLDER
 from unweave.explorer.pages import link_of, page, workspace_of
 from unweave.explorer.rows import matching_places, shown_number
-from unweave.explorer.table import Search
+from unweave.explorer.search import Search
 from unweave.explorer.workspace import Workspace
 from unweave.gradients.scoring import row_losses
 from unweave.ledger.ledger import Ledger

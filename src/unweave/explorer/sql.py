@@ -5,14 +5,10 @@ DuckDB reads no file and writes nothing here, but a single call of a function ca
 
 import base64
 import contextlib
-import os
 import re
-import select
 import struct
 import subprocess
-import sys
 import threading
-import time
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +16,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from unweave.data.renderer import receive, send
+from unweave.data.child import answer_of, start_child
+from unweave.data.renderer import send
 from unweave.errors import ConfigError, MissingExtraError
 from unweave.explorer.sql_worker import SECONDS, TABLE
 
@@ -127,7 +124,7 @@ class Sandbox:
                 assert self._process is not None
                 assert self._process.stdin is not None
                 send(self._process.stdin, {"sql": sql, "whole": whole, "rows": self._table.num_rows})
-                answer = self._read(SECONDS + MORE)
+                answer = answer_of(self._process, SECONDS + MORE)
             except (OSError, struct.error, ValueError):
                 answer = None
             if answer is None:
@@ -153,16 +150,7 @@ class Sandbox:
             import duckdb  # noqa: F401
         except ImportError as error:
             raise MissingExtraError("duckdb", extra="explorer", purpose="SQL over the rows") from error
-        path = os.pathsep.join(place or os.getcwd() for place in sys.path)  # noqa: PTH109
-        # -P: nothing is imported from wherever the command was typed. A session of its own: it ends with this process, and not at a key.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from unweave.explorer.sql_worker import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            start_new_session=True,
-        )
+        self._process = start_child("unweave.explorer.sql_worker", OMP_NUM_THREADS="1")
         self._closer = weakref.finalize(self, _end, self._process)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, self._table.schema) as writer:
@@ -172,7 +160,7 @@ class Sandbox:
         assert self._process.stdin is not None
         # Until the table is there no query's seconds are counted.
         send(self._process.stdin, {"sql": "SELECT 1", "whole": True})
-        if self._read(START) is None:
+        if answer_of(self._process, START) is None:
             raise OSError("the process did not start")
 
     def _give(self, name: str, content: Any) -> None:
@@ -181,16 +169,6 @@ class Sandbox:
         send(self._process.stdin, {name: len(content)})
         self._process.stdin.write(content)
         self._process.stdin.flush()
-
-    def _read(self, seconds: float) -> dict[str, Any] | None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        poll, end = select.poll(), time.monotonic() + seconds
-        poll.register(self._process.stdout, select.POLLIN)
-        if not poll.poll(1000 * max(0.0, end - time.monotonic())):
-            self._process.kill()
-            return None
-        return receive(self._process.stdout)
 
     def _end(self) -> None:
         if self._closer is not None:
