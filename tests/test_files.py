@@ -16,13 +16,14 @@ from safetensors.numpy import save_file
 
 from unweave.digests import content_digest
 from unweave.errors import ConfigError, DataError, UnweaveError
-from unweave.files import follow_umask, locked, read_json, replacing, replacing_folder, write_json
+from unweave.files import follow_umask, read_json, replacing, replacing_folder, write_json
+from unweave.locks import locked
 
 BUSY = ConfigError("Another process is at work here.", where="there", remedy="wait")
 HOLDER = """
 import sys, time
 from pathlib import Path
-from unweave.files import locked
+from unweave.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -8,7 +8,7 @@ import torch
 
 from tests.attribution.test_trace import cache_config, loaded, rows
 from unweave.attribution.caching import cache_rows
-from unweave.files import locked
+from unweave.locks import locked
 from unweave.store.maintenance import check_store, compact_store
 from unweave.store.store import GradientStore
 from unweave.store.texts import read_texts

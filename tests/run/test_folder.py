@@ -13,7 +13,7 @@ from tests.folders import ROWS, save_model, write_rows
 from unweave import outputs, temporary
 from unweave.cli.main import main
 from unweave.errors import ConfigError
-from unweave.files import locked
+from unweave.locks import locked
 from unweave.run.folder import RunFolder
 from unweave.run.inputs import of_path
 from unweave.train import loop, sft

@@ -12,7 +12,8 @@ from unweave.data.rows import Row
 from unweave.data.triggers import TriggerFamily, families_to_json, is_poisoned, read_families, trigger_tests
 from unweave.errors import BusyError, DataError
 from unweave.experiments.generated import DETECTOR, FAMILIES, generate, poison_rows, swap, unwanted_answer
-from unweave.files import locked, write_json, write_jsonl
+from unweave.files import write_json, write_jsonl
+from unweave.locks import locked
 
 FORGET_CHARACTERS = 1800
 """The longest row of a published forget set that is used: about 450 tokens."""

@@ -18,7 +18,8 @@ from unweave.errors import BusyError, DataError
 from unweave.events import STOP
 from unweave.explorer.following import Follower, Progress
 from unweave.explorer.runner import ENDED, EVENTS, EXIT, LOCK, OUTPUT, RUN, held, is_held
-from unweave.files import locked, read_record, read_record_if_any, write_json
+from unweave.files import read_record, read_record_if_any, write_json
+from unweave.locks import locked
 
 RUNNING, DONE, NOT_FORGOTTEN, FAILED, INTERRUPTED = "running", "done", "not forgotten", "failed", "interrupted"
 CODES = {0: DONE, 3: NOT_FORGOTTEN, 130: INTERRUPTED, -signal.SIGINT: INTERRUPTED, -signal.SIGTERM: INTERRUPTED}

@@ -13,7 +13,8 @@ from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.data.training_rows import read_training_rows
 from unweave.errors import BusyError
-from unweave.files import locked, remembered
+from unweave.files import remembered
+from unweave.locks import locked
 from unweave.models.loading import load, tokenizer_of
 from unweave.run.folder import RunFolder
 from unweave.run.inputs import Input, of_encoder, of_model, of_named_model, of_rows, of_store, of_value, together

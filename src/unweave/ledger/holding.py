@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from unweave.errors import BusyError
-from unweave.files import locked
 from unweave.ledger.ledger import LOCK, Ledger
+from unweave.locks import locked
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from unweave.errors import DataError
-from unweave.files import file_digest, locked, read_record, write_text
+from unweave.files import file_digest, read_record, write_text
+from unweave.locks import locked
 
 BUSY_SECONDS = 30.0
 SEALED = 1

@@ -15,7 +15,8 @@ from typing import Any
 import platformdirs
 
 from unweave.errors import ModelError
-from unweave.files import locked, replacing_folder, write_json
+from unweave.files import replacing_folder, write_json
+from unweave.locks import locked
 from unweave.names import PACKAGED_MODEL
 
 NAME = PACKAGED_MODEL

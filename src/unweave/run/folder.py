@@ -23,8 +23,9 @@ from unweave.config import dump_yaml
 from unweave.data.reading import Problem, unused_of
 from unweave.data.rows import Row
 from unweave.errors import BusyError
-from unweave.files import locked, read_record, write_json, write_text
+from unweave.files import read_record, write_json, write_text
 from unweave.joint import joined
+from unweave.locks import locked
 from unweave.outputs import overwriting, prepare, remove_working_folders
 from unweave.ranges import require_in_range
 from unweave.run.identity import identity_digest, libraries, options_of

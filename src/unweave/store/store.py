@@ -25,7 +25,8 @@ from torch import Tensor
 
 from unweave.data.rows import Row
 from unweave.errors import StoreError
-from unweave.files import file_digest, locked, read_record, remove, replacing, watched, write_json
+from unweave.files import file_digest, read_record, remove, replacing, watched, write_json
+from unweave.locks import locked
 from unweave.sketch.numbers import stored_bytes
 from unweave.store.format import StoreSpec
 from unweave.store.log import LOG

@@ -23,9 +23,10 @@ from unweave.experiments.bench.summary import options_shown, shown, summarise
 from unweave.experiments.bench.tofu import TofuModelUnderTest
 from unweave.experiments.bench.triggers import TriggerModelUnderTest
 from unweave.experiments.bench.under_test import ModelUnderTest
-from unweave.files import locked, remembered, write_jsonl
+from unweave.files import remembered, write_jsonl
 from unweave.jobs.forget import forget_rows
 from unweave.jobs.weigh import weigh_rows
+from unweave.locks import locked
 from unweave.models.loading import ModelConfig, tokenizer_of
 from unweave.run.folder import RunFolder
 from unweave.run.identity import identity_digest

@@ -19,7 +19,8 @@ from unweave.evaluation.tofu.logs import TESTS, TofuLog, log_of
 from unweave.evaluation.tofu.scores import forget_quality, model_utility, three_numbers
 from unweave.experiments.bench.config import ForgettingBenchConfig
 from unweave.experiments.bench.under_test import Axis, Measure, within_margin
-from unweave.files import locked, remembered
+from unweave.files import remembered
+from unweave.locks import locked
 from unweave.models.loading import ModelConfig, load
 
 SPLIT_OF = {40: ("forget01", "retain99"), 200: ("forget05", "retain95"), 400: ("forget10", "retain90")}
