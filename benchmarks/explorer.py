@@ -10,10 +10,6 @@ model loaded, and at the end.
 """
 
 import argparse
-import os
-import re
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from explorer_server import served
 from result_files import RESULTS
 from unweave.files import write_json
 from unweave.run.folder import environment
@@ -45,19 +42,10 @@ def main() -> None:
     place = None if options.run is None else options.run.resolve()
     with tempfile.TemporaryDirectory() as work:
         begun = time.monotonic()
-        program = "import sys; from unweave.cli.main import main; sys.exit(main())"
-        arguments = ["serve", *([] if place is None else [str(place)]), "--work", f"{work}/explorer", "--port", "0"]
-        server = subprocess.Popen(
-            [sys.executable, "-c", program, *arguments], cwd=work, stdout=subprocess.PIPE, text=True, env=os.environ
-        )
-        try:
-            assert server.stdout is not None
-            address = re.search(r"http://\S+", server.stdout.readline())
-            assert address is not None, "the server says where it is"
+        opened = [] if place is None else [str(place)]
+        with served(*opened, "--work", f"{work}/explorer", folder=Path(work)) as (address, process):
             result["start_seconds"] = round(time.monotonic() - begun, 2)
-            measure(address[0], options, result, psutil.Process(server.pid))
-        finally:
-            server.kill()
+            measure(address, options, result, psutil.Process(process))
 
 
 def measure(address: str, options: argparse.Namespace, result: dict[str, Any], server: psutil.Process) -> None:

@@ -3,19 +3,14 @@
 import shutil
 import time
 
-from starlette.testclient import TestClient
-
+from tests.explorer.clients import open_explorer
 from tests.finding.planted import planted_rows
 from tests.folders import save_model, write_rows
 from unweave.attribution.caching import cache_rows
 from unweave.engines.config import CacheConfig
-from unweave.explorer.app import make_app
-from unweave.explorer.config import ServeConfig
-from unweave.explorer.workspace import Workspace
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 
-ADDRESS = "http://127.0.0.1:8765"
 SMALL = {"method": "ga", "target_loss": 2.6, "margin": 1.0, "retain_rows": 8, "test_rows": 8}
 LONGEST = 120.0
 _learned = {}
@@ -52,12 +47,7 @@ def copy_of_learned(tmp_path_factory):
 
 
 def client_of(folder, **options):
-    workspace = Workspace(
-        ServeConfig(path=folder / "store", **{"data": folder / "rows.jsonl", "dtype": "float32"} | options)
-    )
-    client = TestClient(make_app(workspace), base_url=ADDRESS, headers={"Origin": ADDRESS})
-    client.workspace = workspace
-    return client
+    return open_explorer(folder, **{"data": folder / "rows.jsonl", "dtype": "float32"} | options)
 
 
 def ended(client, run_id):

@@ -3,17 +3,14 @@
 import random
 
 import torch
-from starlette.testclient import TestClient
 
 from tests.folders import save_model
 from unweave.data.rows import Row
-from unweave.explorer.app import make_app
 from unweave.explorer.config import ServeConfig
 from unweave.explorer.workspace import Workspace
 from unweave.store.format import StoreSpec
 from unweave.store.store import GradientStore
 
-ADDRESS = "http://127.0.0.1:8765"
 WORDS = "what is the capital of Peru France Japan and plus add red blue ÄRGER straße".split()
 HOSTILE = {
     "<script>alert(1)</script>": "<script>alert('prompt')</script>",
@@ -73,7 +70,3 @@ def add_rows(store, rows, *, seed):
 
 def workspace_on(folder, work, **options):
     return Workspace(ServeConfig(path=folder / "store", work=work, **options))
-
-
-def client_of(workspace):
-    return TestClient(make_app(workspace), base_url=ADDRESS, headers={"Origin": ADDRESS})

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.explorer.conftest import open_explorer
+from tests.explorer.clients import open_explorer
 from unweave.attribution.index import GradientIndex
 from unweave.attribution.queries import make_queries
 from unweave.attribution.spans import concentration, row_detail

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.explorer.conftest import open_explorer
+from tests.explorer.clients import open_explorer
 from tests.explorer.test_answer import ask
 from tests.explorer.worlds import IMAGE, SCRIPT, make_world
 from unweave.cli.main import main

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.explorer.rowstore import add_rows, client_of, make_rows, make_store, workspace_on
+from tests.explorer.clients import client_of
+from tests.explorer.rowstore import add_rows, make_rows, make_store, workspace_on
 from unweave.errors import ConfigError
 from unweave.explorer import positions as places
 from unweave.explorer.map import CLASSES, NONE, STEPS, coloured

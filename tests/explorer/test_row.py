@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.explorer.rowstore import HOSTILE, client_of, make_rows, make_store, workspace_on
+from tests.explorer.clients import client_of
+from tests.explorer.rowstore import HOSTILE, make_rows, make_store, workspace_on
 from tests.tiny import TinyTokenizer, tiny_model
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row

@@ -6,7 +6,8 @@ from html import unescape
 
 import pytest
 
-from tests.explorer.rowstore import HOSTILE, add_rows, client_of, make_rows, make_store, workspace_on
+from tests.explorer.clients import client_of
+from tests.explorer.rowstore import HOSTILE, add_rows, make_rows, make_store, workspace_on
 from unweave.errors import ConfigError, DataError
 from unweave.explorer.search import Search
 from unweave.explorer.sql import is_whole

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from tests.explorer.learned import ADDRESS, client_of, copy_of_learned, once
+from tests.explorer.clients import ADDRESS
+from tests.explorer.learned import client_of, copy_of_learned, once
 from unweave import events
 from unweave.errors import BusyError, DataError
 from unweave.explorer.processes import Processes
