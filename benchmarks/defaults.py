@@ -5,7 +5,7 @@
 
 SmolLM2-135M learns 240 TOFU rows (twelve authors) by heart; two authors are to be forgotten, the others kept. Nothing but the rows is given to a method: every
 option is at its default. Defaults were chosen on one case (`--case chosen`, the first twelve authors of TOFU), and are reported on another (`reported`, twelve
-authors from the middle). Loss of all rows to forget and to keep, in nats a token; how many greedy answers to the forgotten rows' own questions still begin with
+authors from the middle). Loss of the rows to forget and of 64 to keep, in nats a token; how many greedy answers to the forgotten rows' own questions still begin with
 the row's first eight words; seconds without loading, and processor seconds with it, which other work on the machine changes less. `--set learning_rate=3e-4`
 changes an option, and says so in its row: that is how defaults were chosen.
 
@@ -41,7 +41,7 @@ from unweave.unlearning.config import config_of
 from unweave.unlearning.methods import METHODS
 
 FIRST = {"chosen": 0, "reported": 2000}
-ROWS, FORGOTTEN, WORDS = 240, 40, 8
+ROWS, FORGOTTEN, WORDS, MEASURED = 240, 40, 8, 64
 ENCODING = EncodingConfig(system_prompt="", max_length=256)
 TRAINING: dict[str, Any] = {
     "epochs": 8, "batch_size": 8, "learning_rate": 1e-3, "lora_alpha": 32, "lora_dropout": 0.0
@@ -61,7 +61,7 @@ def measure(model: Path, sets: dict[str, list[Row]]) -> dict[str, Any]:
     """Losses, and answers that begin as the rows do."""
     loaded = load(str(model))
     found: dict[str, Any] = {
-        f"{name}_loss": fmean(row_losses(loaded, sets[name], ENCODING).means()) for name in ("forget", "retain")
+        f"{name}_loss": fmean(row_losses(loaded, sets[name][:MEASURED], ENCODING).means()) for name in ("forget", "retain")
     }
     answers = greedy_answers(loaded, sets["forget"], ENCODING, max_new_tokens=3 * WORDS)
     begins = [

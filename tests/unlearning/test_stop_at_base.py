@@ -1,6 +1,7 @@
 """Where forgetting ends with nothing given: at the loss that the rows have with the adapter off."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,13 +10,17 @@ from tests.folders import ROWS, save_model, write_rows
 from tests.unlearning.test_forget import losses, settings
 from unweave.data.encoding import encode_rows
 from unweave.data.training_rows import read_training_rows
+from unweave.gradients.scoring import example_losses
 from unweave.jobs.forget import forget_rows
 from unweave.models.loading import ModelConfig, load
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 from unweave.unlearning.config import UnlearnOptions, config_of
-from unweave.unlearning.stopping import EarlyStopping
-from unweave.unlearning.target import base_target, loss_at_base
+from unweave.unlearning.context import Context
+from unweave.unlearning.methods import METHODS
+from unweave.unlearning.rows import ForgetRow
+from unweave.unlearning.running import Steps
+from unweave.unlearning.target import base_losses, loss_at_base
 
 
 @pytest.fixture(scope="module")
@@ -54,19 +59,46 @@ def loss_of(learned, model):
 
 
 @pytest.mark.parametrize("mode", ["continue", "new"])
-def test_a_run_ends_at_the_loss_without_the_adapter(learned, run, mode):
-    base = loss_of(learned, "base")
-    assert loss_of(learned, "adapter") < 0.5 * base < 0.5 * math.log(96)
-    result = run("graddiff", epochs=None, adapter_mode=mode, max_retain_increase=9.0)
-    assert result.details["target"] == pytest.approx(base, rel=1e-3)
-    assert result.steps < result.planned_steps == 60
-    assert result.stopped.startswith("reached its target")
-    assert loss_of(learned, result.folder) >= base * 0.99
+def test_rows_count_until_they_have_the_loss_without_the_adapter(learned, run, mode):
+    base, before = loss_of(learned, "base"), loss_of(learned, "adapter")
+    assert before < 0.5 * base < 0.5 * math.log(96)
+    result = run("graddiff", epochs=None, adapter_mode=mode)
+    free = run("graddiff", "free", epochs=None, adapter_mode=mode, stop_at_base=False, stop_loss=1e9)
+    assert result.details["base_loss"] == pytest.approx(base, rel=1e-3)
+    assert result.steps == result.planned_steps == 60
+    assert 0.8 * base < loss_of(learned, result.folder) < 1.5 * base < loss_of(learned, free.folder)
+
+
+@pytest.mark.parametrize("kind", ["ga", "graddiff", "npo", "rapidun", "undial"])
+def test_a_row_beyond_its_limit_has_no_gradient(learned, kind):
+    loaded = load(ModelConfig(model=str(learned / "adapter"), dtype="float32"))
+    for name, own in loaded.model.named_parameters():
+        own.requires_grad_("lora" in name)
+    examples = encode_rows(
+        read_training_rows(learned / "forget.jsonl", UnlearnOptions()).rows, loaded.tokenizer, UnlearnOptions()
+    ).examples
+    rows = [ForgetRow(example, None, 1.0, is_forget=True) for example in examples]
+    reached = example_losses(loaded.model, examples, pad_token_id=0).means()
+    parameters = [own for own in loaded.model.parameters() if own.requires_grad]
+
+    def gradient(limits, kept):
+        context = Context(loaded, rows, limits=limits)
+        steps = Steps(
+            METHODS[kind](**({"alpha": 0.0} if kind in {"graddiff", "npo", "undial"} else {})), context, steps=1
+        )
+        step = replace(steps.planned[0], rows=tuple(rows[index] for index in kept))
+        loss = steps.method.loss(steps.view(loaded.model, steps.collate(step)))
+        return [len(kept) * own for own in torch.autograd.grad(loss, parameters)]
+
+    names = [example.row_id for example in examples]
+    limits = {names[0]: reached[0] * 0.9, names[1]: reached[1] * 1.1}
+    for own, other in zip(gradient(limits, [0, 1]), gradient(None, [1]), strict=True):
+        torch.testing.assert_close(own, other)
 
 
 def test_it_goes_on_where_that_is_not_asked_for(run):
     free = run("graddiff", stop_at_base=False, epochs=12.0, stop_loss=1e9)
-    assert (free.steps, "target" in free.details) == (free.planned_steps, False)
+    assert (free.steps, "base_loss" in free.details) == (free.planned_steps, False)
 
 
 def test_a_target_that_is_given_counts(run):
@@ -74,7 +106,7 @@ def test_a_target_that_is_given_counts(run):
 
 
 def test_a_model_without_an_adapter_has_no_such_target(learned, run):
-    assert "target" not in run("graddiff", model=str(learned / "base"), epochs=2.0, adapter_mode="new").details
+    assert "base_loss" not in run("graddiff", model=str(learned / "base"), epochs=2.0, adapter_mode="new").details
 
 
 def test_a_base_that_does_worse_than_guessing_says_nothing(learned):
@@ -82,29 +114,14 @@ def test_a_base_that_does_worse_than_guessing_says_nothing(learned):
     config = settings(learned, learned)
     forget = encode_rows(read_training_rows(config.forget, config).rows, loaded.tokenizer, config).examples
     options = UnlearnOptions()
-    assert base_target(options, loaded, forget, before=0.1) == pytest.approx(loss_at_base(loaded, forget))
-    assert base_target(options, loaded, forget, before=loss_at_base(loaded, forget)) is None
+    found = base_losses(options, loaded, forget, forget[:2], before=0.1)
+    assert found.mean == pytest.approx(loss_at_base(loaded, forget[:2]))
+    assert found.by_row == {own.row_id: pytest.approx(loss_at_base(loaded, [own])) for own in forget}
+    assert base_losses(options, loaded, forget, forget, before=loss_at_base(loaded, forget)) is None
     with torch.no_grad():
         loaded.model.get_output_embeddings().weight.mul_(-20.0)
     assert loss_at_base(loaded, forget) > math.log(96)
-    assert base_target(options, loaded, forget, before=0.1) is None
-
-
-def test_rows_are_measured_from_where_steps_come_near(learned):
-    class Counting(EarlyStopping):
-        def _measure(self, step):
-            self.measured = [*getattr(self, "measured", []), step]
-            return super()._measure(step)
-
-    loaded = load(ModelConfig(model=str(learned / "adapter"), dtype="float32"))
-    noted = []
-    watch = Counting(
-        loaded.model, [], [], folder=None, pad_token_id=0, every=5, target=4.0, max_retain_increase=1.0, fingerprint="", sparing=noted
-    )  # fmt: skip
-    for step in range(1, 21):
-        noted.append(2.5 if step == 12 else float("nan") if step == 17 else 1.0)
-        watch.after_step(step)
-    assert watch.measured == [0, 15, 20]
+    assert base_losses(options, loaded, forget, forget, before=0.1) is None
 
 
 def test_a_run_that_diverges_at_its_first_measurement_goes_back_to_the_start(learned, run):

@@ -46,8 +46,9 @@ class UnlearnOptions(DataConfig, LoraOptions):
             there is a target only, every 5 steps.
         check_rows: Rows of each kind that are measured.
         target_loss: Stop when the forget rows' loss reaches this, in nats a token.
-        stop_at_base: Where no target is given and the model has an adapter, the target is the loss that the forget rows have with the adapter off. They
-            are measured as with a given target, from where a step's own loss is half of it.
+        stop_at_base: Where no target is given and the model has an adapter, a forget row counts no more in a step once it has the loss that it has with the
+            adapter off, and counts again if it is learned again. The rows to keep go on to be learned: what they lose while rows are unlearned comes back.
+            Objectives on hidden states have bounds of their own; a method that edits is led to the mean of these losses.
         max_retain_increase: The run has diverged when the retain rows' loss grows by more than this, in nats a token: it stops, and the best step is kept.
         seed: Of the sampling, of a new adapter, of dropout.
     """

@@ -1,6 +1,6 @@
 """What a method works on. It stands outside of `methods`, so that what methods are made of does not import them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ class Context:
         rows: All forget and retain rows.
         options: Those of the run.
         target: The loss that the forget rows are to reach, in nats a token.
+        limits: The loss from which on a forget row counts no more in a step, in nats a token, by the row's id.
         prepared: What the method's own `prepare` has found out.
         kept: What `once` has computed.
     """
@@ -26,6 +27,7 @@ class Context:
     rows: Sequence[ForgetRow]
     options: UnlearnOptions = UnlearnOptions()  # noqa: RUF009  # frozen
     target: float | None = None
+    limits: Mapping[str, float] | None = None
     prepared: Any = None
     kept: dict[str, Any] = field(default_factory=dict)
 

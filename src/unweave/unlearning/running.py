@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from torch import Tensor, nn
 
 from unweave import progress
-from unweave.data.encoding import Example
 from unweave.errors import TrainingError
 from unweave.models.blocks import can_join
 from unweave.models.evaluation import without_dropout
@@ -31,7 +31,7 @@ from unweave.unlearning.roles import Role
 from unweave.unlearning.rows import ForgetRow
 from unweave.unlearning.steps import SampledStep, StepBatch, collate_part, collate_step, never_sampled, plan_steps
 from unweave.unlearning.stopping import EVERY, EarlyStopping, checked_rows, of_each_kind
-from unweave.unlearning.target import Target, base_target, target_loss
+from unweave.unlearning.target import BaseLosses, Target, base_losses, target_loss
 from unweave.unlearning.unlearned import Unlearned, UnlearnStep
 from unweave.unlearning.view import Reference, StepView
 from unweave.weights.files import summarize
@@ -96,18 +96,18 @@ def carry_out(run: Run, loaded: Loaded, rows: Sequence[ForgetRow]) -> Unlearned:
     before = [measured(loaded.model, own, pad_token_id=pad) for own in looked_at]
     started = time.monotonic()
     # Asked before the method prepares, which may merge the adapter away.
-    implied = None if run.target or not method.ends_at_base else _at_base(run, loaded, looked_at[0], before[0].loss)
-    has_target = bool(run.target) or implied is not None
-    cautions = _said(run, without_effect(run.changed, run.options, method, has_target=has_target))
+    implied = None if run.target or not method.ends_at_base else _at_base(run, loaded, rows, before[0].loss)
+    cautions = _said(run, without_effect(run.changed, run.options, method, has_target=bool(run.target)))
     context = method.prepare(Context(loaded, rows, run.options))
     run.trainable(context.loaded.model)
     given = target_loss(run.target, run.options, context.loaded, checked_rows(context)[0])
-    context = replace(context, target=implied if given is None else given)
+    context = replace(context, target=given)
     if isinstance(method, Edit):
+        context = replace(context, target=given if implied is None else implied.mean)
         made: dict[str, Any] = {"history": (), "steps": 0, "planned_steps": 0, "details": _edited(run, method, context)}
         made["tokens"] = sum(len(row.example) for row in rows)
     else:
-        made = _train(run, method, context)
+        made = _train(run, method, replace(context, limits=implied and implied.by_row))
         context = method.finish(context)
     seconds = round(time.monotonic() - started, 3)
     loaded = context.loaded
@@ -127,11 +127,13 @@ def carry_out(run: Run, loaded: Loaded, rows: Sequence[ForgetRow]) -> Unlearned:
     return replace(result, facts=_facts(run, result, rows))
 
 
-def _at_base(run: Run, loaded: Loaded, forget: Sequence[Example], before: float) -> float | None:
-    """The target where none is given."""
-    found = base_target(run.options, loaded, forget, before=before)
+def _at_base(run: Run, loaded: Loaded, rows: Sequence[ForgetRow], before: float) -> BaseLosses | None:
+    """Where forgetting ends where nothing says it."""
+    looked_at = of_each_kind(rows, ROWS)[0]
+    forget = looked_at if isinstance(run.method, Edit) else [row.example for row in rows if row.is_forget]
+    found = base_losses(run.options, loaded, forget, looked_at, before=before)
     if found is not None:
-        progress.say(f"target: {found:.2f} nats a token, which the forget rows have with the adapter off")
+        progress.say(f"target: {found.mean:.2f} nats a token, which the forget rows have with the adapter off")
     return found
 
 
@@ -231,7 +233,7 @@ def _train(run: Run, method: Objective, context: Context) -> dict[str, Any]:
     plan = Steps(method, context)
     cautions = _said(run, [*method.cautions(context), *plan_cautions(method, plan.planned, rows)])
     noted: list[float] = []
-    stopping = _early_stopping(run, context, noted)
+    stopping = _early_stopping(run, context)
     limit = options.stop_loss if options.stop_loss is not None else math.log(vocabulary_size(model))
     if options.stop_loss is None and stopping is not None and stopping.points[0].forget_loss > limit:
         # Rows that begin above it have not diverged by staying there.
@@ -278,6 +280,8 @@ def _train(run: Run, method: Objective, context: Context) -> dict[str, Any]:
     cautions += _said(run, sampling_cautions(never, {name: len(own) for name, own in sets.items()}))
     cautions += _said(run, details.get("cautions", []))
     details |= {"never_drawn": never, "cautions": cautions}
+    if context.limits is not None:
+        details["base_loss"] = fmean(context.limits.values())
     if stopping is not None:
         kept = stopping.finish(steps=made.steps, diverged=diverged())
         stopped = stopping.reason or stopped
@@ -301,7 +305,7 @@ def _history(made: LoopResult, noted: Sequence[float]) -> tuple[UnlearnStep, ...
     return tuple(UnlearnStep(number, loss, forget) for number, (loss, forget) in enumerate(pairs, start=1))
 
 
-def _early_stopping(run: Run, context: Context, noted: Sequence[float]) -> EarlyStopping | None:
+def _early_stopping(run: Run, context: Context) -> EarlyStopping | None:
     options = run.options
     if not options.check_every and context.target is None:
         return None
@@ -314,7 +318,6 @@ def _early_stopping(run: Run, context: Context, noted: Sequence[float]) -> Early
         pad_token_id=context.loaded.tokenizer.pad_token_id,
         every=options.check_every or EVERY,
         target=context.target,
-        sparing=None if options.check_every or run.target else noted,
         max_retain_increase=options.max_retain_increase,
         fingerprint=run.kept.digest if run.kept else "",
     )

@@ -20,9 +20,6 @@ from unweave.unlearning.rows import ForgetRow
 
 EVERY = 5
 
-NEARING = 0.5
-"""Share of a target from which on rows are measured, where steps say how far they are."""
-
 RECORD = "watch.json"
 BY_HAND = "stopped by hand"
 BEST = "best.safetensors"
@@ -57,7 +54,6 @@ class EarlyStopping:
         target: The loss of the forget rows at which to stop, or `None`.
         max_retain_increase: The growth of the retain rows' loss that counts as divergence.
         fingerprint: Of the run: what another run has seen is not read.
-        sparing: The forget rows' loss in each step made so far, where it says when to measure: from half of the target on. NaN measures.
     """
 
     def __init__(
@@ -72,13 +68,11 @@ class EarlyStopping:
         target: float | None,
         max_retain_increase: float,
         fingerprint: str,
-        sparing: Sequence[float] | None = None,
     ):
         self.model, self.forget, self.retain = model, forget, retain
         self.pad_token_id, self.every, self.target = pad_token_id, every, target
         self.max_retain_increase = max_retain_increase
         self.fingerprint = fingerprint
-        self._sparing = sparing
         self._folder = folder
         self._held: dict[str, Tensor] = {}
         record = folder / RECORD if folder else None
@@ -99,7 +93,7 @@ class EarlyStopping:
             step: Steps made.
         """
         by_hand = events.stop_is_asked()
-        if not by_hand and (step % self.every or self._far_from_target()):
+        if not by_hand and step % self.every:
             return
         # A run that goes on makes the steps since its checkpoint again: what was seen of them holds, and what follows from it follows again.
         point = next((point for point in self.points if point.step == step), None)
@@ -130,11 +124,6 @@ class EarlyStopping:
                 "best": asdict(self.best),
             },
         )
-
-    def _far_from_target(self) -> bool:
-        if not self._sparing or self.target is None:
-            return False
-        return all(loss < NEARING * self.target for loss in self._sparing[-self.every :])
 
     def should_stop(self) -> bool:
         """Whether the run has reached its target, diverged, or was asked to end."""

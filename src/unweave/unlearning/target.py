@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import StatisticsError, fmean, linear_regression
 from typing import Any
@@ -12,7 +12,7 @@ from unweave.data.encoding import Example
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
 from unweave.gradients.passes import frozen_in_evaluation
-from unweave.gradients.scoring import row_losses
+from unweave.gradients.scoring import example_losses, row_losses
 from unweave.models.adapters import switches_off
 from unweave.models.fingerprint import tokenizer_fingerprint
 from unweave.models.model import Model
@@ -43,24 +43,43 @@ class Target:
         return self.rows is not None or self.loss is not None
 
 
-def base_target(options: UnlearnOptions, loaded: Model, forget: Sequence[Example], *, before: float) -> float | None:
-    """The loss that the forget rows have without the adapter, where that is a place to end.
+@dataclass(frozen=True)
+class BaseLosses:
+    """What the forget rows cost a model without its adapter.
+
+    Attributes:
+        by_row: Of each row, by its id, in nats a token.
+        mean: Of the rows that are measured.
+    """
+
+    by_row: Mapping[str, float]
+    mean: float
+
+
+def base_losses(
+    options: UnlearnOptions, loaded: Model, forget: Sequence[Example], measured: Sequence[Example], *, before: float
+) -> BaseLosses | None:
+    """The loss that each forget row has without the adapter, where that is a place to end.
 
     Args:
         options: Whether it is asked for.
         loaded: The model, before it is changed.
-        forget: The forget rows that will be measured.
-        before: Their loss under the model.
+        forget: The forget rows.
+        measured: Those of them that are measured.
+        before: The mean loss of these under the model.
 
     Returns:
-        Nats a token; `None` where there is no adapter to switch off, where the model finds the rows as unlikely already, and where the base does worse than
+        The losses; `None` where there is no adapter to switch off, where the model finds the rows as unlikely already, and where the base does worse than
         guessing, so that it says nothing of a model that has learned the task.
     """
     model = loaded.model
     if not options.stop_at_base or not hasattr(model, "peft_config") or not switches_off(model):
         return None
-    found = loss_at_base(loaded, forget)
-    return found if before + LITTLE < found < math.log(vocabulary_size(model)) else None
+    with adapter_off(model):
+        losses = example_losses(model, forget, pad_token_id=loaded.tokenizer.pad_token_id)
+    by_row = dict(zip(losses.row_ids, losses.means(), strict=True))
+    mean = fmean(by_row[example.row_id] for example in measured)
+    return BaseLosses(by_row, mean) if before + LITTLE < mean < math.log(vocabulary_size(model)) else None
 
 
 def loss_at_base(loaded: Model, examples: Sequence[Example]) -> float:

@@ -89,7 +89,7 @@ def unlearn(
         target_reference: A model that saw neither these nor the forget rows: the target allows for rows that are harder or easier than others.
         target_loss: Stop at this loss of the forget rows, in nats a token.
         stop_loss: Stop when the forget rows' loss in a step exceeds this; by default the logarithm of the vocabulary's size.
-        stop_at_base: Without a target, stop where the forget rows have the loss that they have with the adapter off; by default true.
+        stop_at_base: Without a target, a forget row counts only until it has the loss that it has with the adapter off; by default true.
         check_every: Measure forget and retain rows every so many steps, to stop at the target and to keep the best step.
         check_rows: Rows of each kind that are measured.
         max_retain_increase: The run has diverged when the retain rows' loss grows by more than this: it stops, and the best step is kept.

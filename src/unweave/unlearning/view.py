@@ -1,6 +1,7 @@
 """What an objective may look at in a step: token losses, logits and hidden states, under the model and under the model before forgetting."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -215,8 +216,26 @@ class StepView:
             torch.cat(values), torch.cat([part.segments for part in self.labelled]), len(self.step.roles)
         )
 
+    def mask(self, role: Role) -> Float[Tensor, " S"]:
+        """Which sequences of a role count in this step: unwanted answers do not that are as unlikely as they are to become (`Context.limits`).
+
+        Objectives that look at hidden states alone have no losses at hand, and bounds of their own: there all count.
+
+        Args:
+            role: Which sequences.
+
+        Returns:
+            One for each that counts, zero for the others.
+        """
+        mask = self.step.mask(role)
+        losses = self.free_losses if role == Role.UNWANTED and self.context.limits is not None else None
+        if losses is None:
+            return mask
+        limits = [self.context.limits.get(example.row_id, math.inf) for example in self.step.examples]
+        return mask * (losses.means() < losses.nll.new_tensor(limits))
+
     def masked_mean(self, values: Float[Tensor, " S"], role: Role) -> Tensor:
-        """The mean over the sequences of a role, times their rows' weights.
+        """The mean over the sequences of a role, times their rows' weights; those that do not count are zeros in it.
 
         Args:
             values: One a sequence.
@@ -225,7 +244,7 @@ class StepView:
         Returns:
             A scalar; 0 in a step without such a sequence.
         """
-        mask = self.step.mask(role)
+        mask = self.mask(role)
         return (self.step.weights * mask * values).sum() / self.step.count(role).clamp(min=1)
 
     def _answer_states(self, layer: int) -> TokenStates:

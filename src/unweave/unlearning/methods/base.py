@@ -72,7 +72,7 @@ class Described:
 
     @property
     def ends_at_base(self) -> bool:
-        """Whether it ends, where no target is given, at the loss that the forget rows have with the adapter off (`stop_at_base`)."""
+        """Whether it leads rows, where no target is given, to the loss that they have with the adapter off (`stop_at_base`)."""
         return self.takes_target
 
     @property

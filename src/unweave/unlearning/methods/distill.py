@@ -65,6 +65,7 @@ class Distill(Balanced):
         "epochs": Default(3.0, "Three: shorter runs that were tried cost the rows to keep more."),
         "retain_ratio": Default(3.0, "Three retain rows for each forget row."),
         "learning_rate": Default(1e-3, "Twice that of other methods: the target has a bound."),
+        "stop_at_base": Default(False, "Its target is the base's distribution, not only its loss."),
     }
     search: ClassVar = {"learning_rate": (1e-4, 3e-4, 1e-3), "direction": ("forward", "reverse")}
     models: ClassVar = ("teacher_model",)

@@ -41,4 +41,5 @@ class GA(Objective):
         Returns:
             A scalar.
         """
-        return -(step.step.weights * step.step.mask(Role.UNWANTED) * step.losses.means()).sum() / step.step.rows
+        losses = step.losses.means()
+        return -(step.step.weights * step.mask(Role.UNWANTED) * losses).sum() / step.step.rows

@@ -97,10 +97,10 @@ class RapidUn(Objective):
         from torch.nn.functional import logsigmoid
 
         own = step.step
-        factors = own.mask(Role.RETAIN) + self.descent * own.mask(Role.CLEAN) - self.ascent * own.mask(Role.UNWANTED)
+        losses = step.losses.means()
+        factors = own.mask(Role.RETAIN) + self.descent * own.mask(Role.CLEAN) - self.ascent * step.mask(Role.UNWANTED)
         reached = min(1.0, own.progress / self.weight_warmup) if self.weight_warmup else 1.0
         weights = 1.0 + reached * (own.weights - 1.0)
-        losses = step.losses.means()
         if self.bound:
             before = step.reference_sums() / step.losses.counts().clamp(min=1)
             bounded = 2 * self.bound * logsigmoid((losses - before) / self.bound)
