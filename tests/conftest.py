@@ -1,6 +1,8 @@
 """Tiny models with fixed weights, and a tokenizer that needs no download."""
 
+import gc
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -16,9 +18,22 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 THREADS = int(os.environ.get("UNWEAVE_TEST_THREADS", "1"))
 os.environ["OMP_NUM_THREADS"] = str(THREADS)
 
+# A run starts many processes, which would each compile the package.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # The same examples everywhere, with no time limit and no folder of their own, which the tree may not be writable for.
 hypothesis.settings.register_profile("unweave", database=None, derandomize=True, deadline=None)
 hypothesis.settings.load_profile("unweave")
+
+# What is imported under jaxtyping's hook is compiled anew, whatever module it is. These are the large ones: here they are read as they were compiled.
+import beartype.claw  # noqa: E402, F401
+import peft  # noqa: E402, F401
+import scipy.stats  # noqa: E402, F401
+import sympy  # noqa: E402, F401
+import torch  # noqa: E402
+import torch.distributed.tensor  # noqa: E402, F401
+import transformers.models.llama.modeling_llama  # noqa: E402, F401
 
 SKETCH = Path(__file__).parents[1] / "src/unweave/sketch"
 
@@ -37,8 +52,6 @@ jaxtyping.install_import_hook(
     ],
     "beartype.beartype",
 ).__enter__()
-
-import torch  # noqa: E402
 
 from tests.forks import Forks  # noqa: E402
 from tests.tiny import TinyTokenizer, tiny_model  # noqa: E402
@@ -79,6 +92,12 @@ def pytest_collection_modifyitems(config, items):
         items.reverse()
     else:
         items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("real_model", "long")])
+
+
+def pytest_collection_finish():
+    """What is imported stays: a collection of garbage, which merging an adapter asks for, need not go through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

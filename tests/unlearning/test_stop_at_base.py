@@ -17,7 +17,7 @@ from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 from unweave.unlearning.config import UnlearnOptions, config_of
 from unweave.unlearning.context import Context
-from unweave.unlearning.methods import METHODS
+from unweave.unlearning.methods import get_method
 from unweave.unlearning.rows import ForgetRow
 from unweave.unlearning.running import Steps
 from unweave.unlearning.target import base_losses, loss_at_base
@@ -84,7 +84,7 @@ def test_a_row_beyond_its_limit_has_no_gradient(learned, kind):
     def gradient(limits, kept):
         context = Context(loaded, rows, limits=limits)
         steps = Steps(
-            METHODS[kind](**({"alpha": 0.0} if kind in {"graddiff", "npo", "undial"} else {})), context, steps=1
+            get_method(kind)(**({"alpha": 0.0} if kind in {"graddiff", "npo", "undial"} else {})), context, steps=1
         )
         step = replace(steps.planned[0], rows=tuple(rows[index] for index in kept))
         loss = steps.method.loss(steps.view(loaded.model, steps.collate(step)))
