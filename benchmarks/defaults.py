@@ -5,7 +5,7 @@
 
 SmolLM2-135M learns 240 TOFU rows (twelve authors) by heart; two authors are to be forgotten, the others kept. Nothing but the rows is given to a method: every
 option is at its default. Defaults were chosen on one case (`--case chosen`, the first twelve authors of TOFU), and are reported on another (`reported`, twelve
-authors from the middle). Loss of the rows to forget and of 64 to keep, in nats a token; how many greedy answers to the forgotten rows' own questions still begin with
+authors from the middle). Loss of the rows to forget and of 64 to keep, in nats a token; how many greedy answers to their questions still begin with
 the row's first eight words; seconds without loading, and processor seconds with it, which other work on the machine changes less. `--set learning_rate=3e-4`
 changes an option, and says so in its row: that is how defaults were chosen.
 

@@ -91,7 +91,7 @@ def run(name: str, kind: str, folder: Path, *, gradients: Gradients | None = Non
 
 
 def outcome(check: Callable[[], str | None]) -> str:
-    """What a check gives, its errors told apart: those with a remedy are refusals, all others are faults.
+    """What a check gives, its errors separated: those with a remedy are refusals, all others are faults.
 
     Args:
         check: The check.

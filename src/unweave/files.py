@@ -22,39 +22,39 @@ from unweave.temporary import TEMPORARY_PREFIX, new_mode, remove_stale, temporar
 
 T = TypeVar("T")
 
-Watcher = Callable[[Path, Path | None], contextlib.AbstractContextManager[None]]
+Observer = Callable[[Path, Path | None], contextlib.AbstractContextManager[None]]
 """Gets a file and its new content, `None` where it is removed; it is entered around the change."""
 
-_watchers: dict[Path, Watcher] = {}
+_observers: dict[Path, Observer] = {}
 
 
 @contextlib.contextmanager
-def watched(folder: Path, watcher: Watcher) -> Iterator[None]:
-    """Let something take note of every file that this process replaces or removes in a folder; what watches it already goes on.
+def observed(folder: Path, observer: Observer) -> Iterator[None]:
+    """Let something take note of every file that this process replaces or removes in a folder; what observes it already goes on.
 
     Args:
         folder: The folder.
-        watcher: Entered around each change.
+        observer: Entered around each change.
 
     Yields:
         Nothing.
     """
-    if folder in _watchers:
+    if folder in _observers:
         yield
         return
-    _watchers[folder] = watcher
+    _observers[folder] = observer
     try:
         yield
     finally:
-        del _watchers[folder]
+        del _observers[folder]
 
 
 @contextlib.contextmanager
 def _changing(path: Path, content: Path | None) -> Iterator[None]:
-    with contextlib.ExitStack() as watchers:
-        for folder, watcher in _watchers.items():
+    with contextlib.ExitStack() as observers:
+        for folder, observer in _observers.items():
             if folder in path.parents:
-                watchers.enter_context(watcher(path, content))
+                observers.enter_context(observer(path, content))
         yield
         sync_folder(path.parent)
 

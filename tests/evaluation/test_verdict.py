@@ -110,7 +110,7 @@ def test_models_are_ranked_by_their_distance_from_the_retrained_one():
 def test_without_a_retrained_model_less_is_claimed():
     found = verdict(evidence(unwanted=2.0, seed=80), retrained=None)
     assert found.conclusion == "the behaviour is gone, and no damage was found"
-    assert "can't be told apart" in found.warnings[0]
+    assert "can't be distinguished" in found.warnings[0]
     assert found.distance is None
     assert verdict(BEFORE, retrained=None).conclusion == "not forgotten"
     assert verdict(evidence(clean=3.0, seed=90), retrained=None).conclusion == "damaged"

@@ -66,7 +66,8 @@ def test_rows_count_until_they_have_the_loss_without_the_adapter(learned, run, m
     free = run("graddiff", "free", epochs=None, adapter_mode=mode, stop_at_base=False, stop_loss=1e9)
     assert result.details["base_loss"] == pytest.approx(base, rel=1e-3)
     assert result.steps == result.planned_steps == 60
-    assert 0.8 * base < loss_of(learned, result.folder) < 1.5 * base < loss_of(learned, free.folder)
+    # Momentum carries a row beyond its limit for some steps.
+    assert 0.8 * base < loss_of(learned, result.folder) < 2 * base < 0.5 * loss_of(learned, free.folder)
 
 
 @pytest.mark.parametrize("kind", ["ga", "graddiff", "npo", "rapidun", "undial"])

@@ -92,7 +92,7 @@ def judge_rows(
             # What still comes out is not held back.
             findings = [(NOT_FORGOTTEN, reason) for _, reason in findings]
         findings += _damaged(comparisons)
-        warnings.append("without a reference model, forgotten and over-forgotten can't be told apart")
+        warnings.append("without a reference model, forgotten and over-forgotten can't be distinguished")
         warnings += [
             f"{leak}: without a reference model it is not known how much of that can be guessed"
             for leak in attack_leaks(attacks or {}, model=label, most=LEFT)

@@ -93,7 +93,7 @@ def judge(
     if retrained is None:
         comparisons = as_family([*_forgetting(before, evidence, margins), *_utility(before, evidence, margins)])
         findings = _without_reference(comparisons)
-        warnings = ["without a retrained model, forgotten, suppressed and over-forgotten can't be told apart"]
+        warnings = ["without a retrained model, forgotten, suppressed and over-forgotten can't be distinguished"]
         distance = leak = None
     else:
         comparisons = as_family([*_forgetting(retrained, evidence, margins), *_utility(retrained, evidence, margins)])

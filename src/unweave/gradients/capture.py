@@ -75,7 +75,7 @@ class Collector:
             self._complete(self._parts.pop(item.name))
 
     def begin_backward(self) -> None:
-        """The forward pass is over: all calls are known."""
+        """The forward pass is over: all calls have been seen."""
         self._in_backward = True
 
     def finish(self) -> None:
@@ -143,7 +143,7 @@ def captured(
 
 
 @contextlib.contextmanager
-def watched(
+def observed(
     parameters: Sequence[SelectedParameter], took: Callable[[SelectedParameter, Tensor], None]
 ) -> Iterator[None]:
     """Let autograd differentiate parameters, and hand their gradients on instead of keeping them.

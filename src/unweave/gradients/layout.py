@@ -52,7 +52,7 @@ class ExampleLayout:
             of_head: Whether it belongs to the output head, which sees labelled positions only, as [1, N, ...]: they are put back where they came from.
 
         Returns:
-            The tensor, or `None` where its rows can't be told apart.
+            The tensor, or `None` where its rows can't be separated.
         """
         rows, width = self._shape
         if of_head:

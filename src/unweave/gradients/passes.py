@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unweave.data.batches import Batch
-from unweave.gradients.capture import Collector, Consumer, captured, watched
+from unweave.gradients.capture import Collector, Consumer, captured, observed
 from unweave.gradients.layout import ExampleLayout
 from unweave.gradients.loss import TokenLosses, token_losses
 from unweave.models.evaluation import evaluating
@@ -57,7 +57,7 @@ class Pass:
         """
         head = self.model.get_output_embeddings()  # type: ignore[operator]
         layout = ExampleLayout(self.batch)
-        with captured(hooked, layout, head, collector), watched(differentiated, took), torch.enable_grad():
+        with captured(hooked, layout, head, collector), observed(differentiated, took), torch.enable_grad():
             losses = token_losses(self.model, self.batch)
             values = losses.means() if self.reduction == "mean" else losses.sums()
             if self.reduction == "root":

@@ -73,10 +73,10 @@ def per_sample_gradients(
 
         run = Pass(model, batch, reduction)
         collector = Collector(consume, intercept=intercept, piece=gradient_piece)
-        watched = [item for item in idle if item.parameter.is_floating_point()]
-        losses = run.run(hooked, collector, differentiated=[*watched, *(alone if single else ())], took=differentiated)
+        observed = [item for item in idle if item.parameter.is_floating_point()]
+        losses = run.run(hooked, collector, differentiated=[*observed, *(alone if single else ())], took=differentiated)
         unseen = [item for item in hooked if item.name not in collector.done]
-        unseen += [item for item in watched if item.name in took]
+        unseen += [item for item in observed if item.name in took]
         if unseen:
             send_alone(model, unseen)
         again = [item for item in [*unseen, *alone] if not (single and item.name in took)]

@@ -60,7 +60,7 @@ _VERDICTS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 
 
 def find_routes(model: nn.Module, batch: Batch, parameters: Sequence[SelectedParameter]) -> dict[str, Route]:
-    """The routes of parameters, by a trial where they are not known.
+    """The routes of parameters, by a trial where there is no verdict yet.
 
     Args:
         model: The model, in `frozen_in_evaluation`.
@@ -70,14 +70,14 @@ def find_routes(model: nn.Module, batch: Batch, parameters: Sequence[SelectedPar
     Returns:
         Parameter's name to route.
     """
-    known = _VERDICTS.setdefault(model, WeakIdKeyDictionary())
-    unproven = [item for item in parameters if item.parameter not in known or known[item.parameter].trials]
+    verdicts = _VERDICTS.setdefault(model, WeakIdKeyDictionary())
+    unproven = [item for item in parameters if item.parameter not in verdicts or verdicts[item.parameter].trials]
     if unproven:
         alone, idle = [], []
         for item, route, proven in _try(model, batch, unproven):
-            before = known.get(item.parameter)
+            before = verdicts.get(item.parameter)
             left = 0 if proven else (before.trials if before else TRIALS) - 1
-            known[item.parameter] = _Verdict(route, left)
+            verdicts[item.parameter] = _Verdict(route, left)
             if route is Route.ALONE and (before is None or before.route is not route):
                 alone.append(item.name)
             if route is Route.IDLE and item.of_group:
@@ -87,7 +87,7 @@ def find_routes(model: nn.Module, batch: Batch, parameters: Sequence[SelectedPar
             progress.say(
                 f"gradients: {len(idle)} of the chosen parameters ({_shown(idle)}) take no part in the loss of text: their gradient is zero"
             )
-    return {item.name: known[item.parameter].route for item in parameters}
+    return {item.name: verdicts[item.parameter].route for item in parameters}
 
 
 def send_alone(model: nn.Module, items: Iterable[SelectedParameter]) -> None:
@@ -120,7 +120,7 @@ def _try(
     model: nn.Module, batch: Batch, items: Sequence[SelectedParameter]
 ) -> list[tuple[SelectedParameter, Route, bool]]:
     """Each parameter with its route, and whether that is proven."""
-    # Quantised weights can't be differentiated; their layers are known, and what can't be seen of them is refused in the batch.
+    # Quantised weights can't be differentiated; their layers are of kinds that have a formula, and what can't be seen of them is refused in the batch.
     trusted = [item for item in items if not item.parameter.is_floating_point()]
     tried = [item for item in items if item.parameter.is_floating_point()]
     sample = _sample(batch)

@@ -162,7 +162,7 @@ class RunFolder:
             rows: The rows, for theirs.
             problems: What happened to rows on the way.
             extra: More to record.
-            fingerprints: Of model and tokenizer, where they are known already.
+            fingerprints: Of model and tokenizer, where they are there already.
         """
         reads = [path for one in self.inputs.values() for path in one.files]
         prepare(self.folder, self.command, self.digest, reads=reads)

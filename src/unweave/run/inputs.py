@@ -186,12 +186,12 @@ def of_adapter(folder: Path) -> Input:
         The input.
     """
     own = of_base(str(folder))
-    settings = dict(read_json(folder / ADAPTER, what="The adapter's config"))
+    options = dict(read_json(folder / ADAPTER, what="The adapter's config"))
     for place in ("base_model_name_or_path", "revision"):
-        settings.pop(place, None)
+        options.pop(place, None)
     # PEFT writes its sets of modules in any order.
-    settings = {key: sorted(value) if _is_words(value) else value for key, value in settings.items()}
-    return Input({"files": own.content, "config": settings}, (*own.files, folder / ADAPTER))
+    options = {key: sorted(value) if _is_words(value) else value for key, value in options.items()}
+    return Input({"files": own.content, "config": options}, (*own.files, folder / ADAPTER))
 
 
 ADAPTER = "adapter_config.json"

@@ -232,7 +232,7 @@ class Store(ABC):
             norms: Euclidean norm of each row's whole gradient, before normalisation.
             losses: l(z) of each row in nats a token.
             unit: The number of this unit of work, from `next_unit` on, where several processes commit: scans go in the order of units.
-            contents: A digest of what each row is, by which it is known when it changes under its id.
+            contents: A digest of what each row is, by which a change under its id is seen.
 
         Raises:
             StoreError: When a row is there already, or was deleted and not compacted away, or a sketch is not finite.

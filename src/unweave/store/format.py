@@ -34,7 +34,7 @@ class StoreSpec:
         reduction: Loss of a row: `mean` or `sum` over its completion tokens.
         number_format: How sketches are stored: `float16`, `int8` or `sign`, with a float32 scale a row, or `float32`.
         sign: What a positive influence means.
-        loading: How the model was held: `revision`, `quantization`, `dtype`. Not compared, since the fingerprint tells; empty in a store of before.
+        loading: How the model was held: `revision`, `quantization`, `dtype`. Not compared, since the fingerprint says it; empty in a store of before.
     """
 
     model: str
@@ -81,14 +81,14 @@ class StoreSpec:
                 where=where,
                 remedy="cache the rows anew",
             )
-        known = {field.name: field.type for field in fields(cls)}
+        kinds = {field.name: field.type for field in fields(cls)}
         # Stores of before say nothing of how their model was held.
         value = {"loading": {}, **value}
-        if lacking := [name for name in known if name not in value]:
+        if lacking := [name for name in kinds if name not in value]:
             raise StoreError(
                 f"The store's description lacks '{lacking[0]}'.", where=where, remedy="cache the rows anew"
             )
-        for name, kind in known.items():
+        for name, kind in kinds.items():
             if not _is(value[name], kind):
                 raise StoreError(
                     f"The store's description says {value[name]!r} for '{name}'.",
@@ -109,7 +109,7 @@ class StoreSpec:
                     where=where,
                     remedy="restore it, or use the version of unweave that made the store",
                 )
-        return cls(**{name: value[name] for name in known})
+        return cls(**{name: value[name] for name in kinds})
 
     def require(self, other: "StoreSpec", *, where: str) -> None:
         """Refuse to go on with sketches that were made in another way.

@@ -114,7 +114,7 @@ def repair_store(store: GradientStore) -> list[str]:
         store: The store.
 
     Returns:
-        The ids of the rows to cache anew, as far as they are known.
+        The ids of the rows to cache anew, as far as they can be named.
     """
     with store.writing(repairing=True):
         faults = find_faults(store)
@@ -133,7 +133,7 @@ def repair_store(store: GradientStore) -> list[str]:
 
 
 def mends(fault: Fault) -> bool:
-    """Whether repairing takes care of a fault.
+    """Whether repairing mends a fault.
 
     Args:
         fault: The fault.
@@ -145,7 +145,7 @@ def mends(fault: Fault) -> bool:
 
 
 def _mended(store: GradientStore, fault: Fault) -> list[str]:
-    """Take away what is damaged; the rows that go with it, where they are known."""
+    """Take away what is damaged; the rows that go with it, where they can be named."""
     lost: list[str] = []
     kind, _, name = fault.file.rpartition("/")
     if kind in ("shards", "commits"):

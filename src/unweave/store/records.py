@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unweave.errors import DataError, StoreError
-from unweave.files import read_record, remove, watched, write_json
+from unweave.files import observed, read_record, remove, write_json
 from unweave.store.base import Store
 from unweave.store.log import LOG, Log
 from unweave.store.pinned import Pinned
@@ -68,25 +68,25 @@ class Records(Store):
         Raises:
             DataError: When a record is broken.
         """
-        known: dict[Path, Commit] = {}
+        cached: dict[Path, Commit] = {}
         for left in range(ATTEMPTS, -1, -1):
             try:
                 gone = self.deletions()
                 deleted = {row_id for path in gone for row_id in read_deletion(path)}
                 listed = self.committed()
-                denied = self._denied([*gone, *(path for path in listed if path not in known)])
-                known = {path: known.get(path) or read_commit(path) for path in listed}
+                denied = self._denied([*gone, *(path for path in listed if path not in cached)])
+                cached = {path: cached.get(path) or read_commit(path) for path in listed}
             except DataError as error:
                 if left and isinstance(error.__cause__, FileNotFoundError):
                     continue
                 raise
             if denied is not None:
                 if left and (gone, listed) != (self.deletions(), self.committed()):
-                    known = {}
+                    cached = {}
                     continue
                 error = not_vouched(self.folder, denied)
                 raise error
-            commits = without_superseded(list(known.values()))
+            commits = without_superseded(list(cached.values()))
             absent = self.pinned.take(commits, self.folder / "shards")
             withdrawn = any(not self.commit_path(commit.name).is_file() for commit in absent)
             self._deleted, self._commits = deleted, commits
@@ -143,7 +143,7 @@ class Records(Store):
     def noting(self) -> contextlib.AbstractContextManager[None]:
         """Let the store's log vouch for what is written in the block."""
         # A store of before gets its log from the next writer that holds it, whole.
-        return watched(self.folder, self.log.noting) if self.log.exists() else contextlib.nullcontext()
+        return observed(self.folder, self.log.noting) if self.log.exists() else contextlib.nullcontext()
 
     def shard_path(self, name: str) -> Path:
         """The file of a shard.
@@ -217,7 +217,7 @@ def not_vouched(folder: Path, name: str) -> StoreError:
         The error.
     """
     return StoreError(
-        f"'{name}' is not what the store's log says: what this store tells can't be trusted.",
+        f"'{name}' is not what the store's log says: what this store says can't be trusted.",
         where=str(folder),
         remedy="run `unweave store check`, which says what is wrong and what to do",
     )
@@ -268,7 +268,7 @@ def read_deletion(path: Path) -> tuple[str, ...]:
         return _row_ids(value)
     except (KeyError, TypeError) as error:
         raise StoreError(
-            f"A deletion of the store is broken: {error}. Which rows were taken out is not known.",
+            f"A deletion of the store is broken: {error}. Which rows were taken out can't be read.",
             where=str(path),
             remedy="restore it from a backup, or cache the rows that are to stay into a new store",
         ) from error

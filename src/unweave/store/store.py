@@ -25,7 +25,7 @@ from torch import Tensor
 
 from unweave.data.rows import Row
 from unweave.errors import StoreError
-from unweave.files import file_digest, read_record, remove, replacing, watched, write_json
+from unweave.files import file_digest, observed, read_record, remove, replacing, write_json
 from unweave.locks import locked
 from unweave.sketch.numbers import stored_bytes
 from unweave.store.format import StoreSpec
@@ -77,7 +77,7 @@ class GradientStore(Records):
         (folder / "commits").mkdir(exist_ok=True)
         (folder / "deletions").mkdir(exist_ok=True)
         store = cls(folder, spec)
-        with watched(folder, store.log.noting):
+        with observed(folder, store.log.noting):
             write_json(folder / "store.json", {**spec.to_json(), "log": LOG})
         return store
 
@@ -256,7 +256,7 @@ class GradientStore(Records):
             row_ids: The rows.
         """
         self.drop_index()
-        # Texts first: a sketch without a text is known for what it is when a kill comes in between, a text without a sketch is not.
+        # Texts first: a sketch without a text can be recognised when a kill comes in between, a text without a sketch is not.
         remove_texts(self.folder, row_ids)
         self.rewrite(
             {

@@ -23,10 +23,10 @@ def write_texts(folder: Path, rows: Sequence[Row], contents: Mapping[str, str] |
         rows: The rows.
         contents: Row id to the digest of what it is, as its commit has it.
     """
-    known = contents or {}
+    digests = contents or {}
     kept = {_key(text): text for text in read_texts(folder)}
     for row in rows:
-        new = text_of(row, known.get(row.id))
+        new = text_of(row, digests.get(row.id))
         before = kept.get((row.id, None))
         if before is not None and same_text(before, row):
             del kept[(row.id, None)]
@@ -154,10 +154,10 @@ def texts_by_id(folder: Path, contents: Mapping[str, str | None] | None = None) 
     Raises:
         StoreError: When a row's sketch is of a text that is gone: the store was compacted since it was opened.
     """
-    known = contents or {}
-    found = {row_id: _chosen(own, known.get(row_id)) for row_id, own in _by_id(read_texts(folder)).items()}
+    digests = contents or {}
+    found = {row_id: _chosen(own, digests.get(row_id)) for row_id, own in _by_id(read_texts(folder)).items()}
     for row_id, text in found.items():
-        wanted, own = known.get(row_id), text.get("content")
+        wanted, own = digests.get(row_id), text.get("content")
         if wanted is not None and own is not None and wanted != own:
             raise StoreError(
                 f"The row '{row_id}' has changed while the store was being read.",
