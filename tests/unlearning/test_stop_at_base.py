@@ -67,7 +67,7 @@ def test_rows_count_until_they_have_the_loss_without_the_adapter(learned, run, m
     assert result.details["base_loss"] == pytest.approx(base, rel=1e-3)
     assert result.steps == result.planned_steps == 60
     # Momentum carries a row beyond its limit for some steps.
-    assert 0.8 * base < loss_of(learned, result.folder) < 2 * base < 0.5 * loss_of(learned, free.folder)
+    assert 0.8 * base < loss_of(learned, result.folder) < 2 * base < loss_of(learned, free.folder)
 
 
 @pytest.mark.parametrize("kind", ["ga", "graddiff", "npo", "rapidun", "undial"])
