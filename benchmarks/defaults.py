@@ -61,7 +61,8 @@ def measure(model: Path, sets: dict[str, list[Row]]) -> dict[str, Any]:
     """Losses, and answers that begin as the rows do."""
     loaded = load(str(model))
     found: dict[str, Any] = {
-        f"{name}_loss": fmean(row_losses(loaded, sets[name][:MEASURED], ENCODING).means()) for name in ("forget", "retain")
+        f"{name}_loss": fmean(row_losses(loaded, sets[name][:MEASURED], ENCODING).means())
+        for name in ("forget", "retain")
     }
     answers = greedy_answers(loaded, sets["forget"], ENCODING, max_new_tokens=3 * WORDS)
     begins = [

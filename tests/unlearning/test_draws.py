@@ -56,6 +56,14 @@ def test_no_forget_row_is_left_out_at_the_defaults(method):
             assert all(len({row.is_forget for row in step.rows}) == 2 for step in steps[:-1])
 
 
+def test_few_rows_get_so_many_steps_and_many_rows_an_epoch():
+    plan = {"retain_ratio": 3.0, "batch_size": 8, "epochs": None, "seed": 0}
+    few, many = sets(2, 6), sets(200, 600)
+    assert [len(plan_steps(*few, **plan)), len(plan_steps(*few, **plan, least=90))] == [60, 90]
+    assert [len(plan_steps(*many, **plan)), len(plan_steps(*many, **plan, least=90))] == [100, 100]
+    assert get_method("distill").least_steps == 90
+
+
 def test_a_row_comes_again_when_all_have_come():
     forget, retain = sets(5, 7)
     steps = plan_steps(forget, retain, retain_ratio=1.0, batch_size=4, epochs=3.0, seed=1)

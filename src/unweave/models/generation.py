@@ -41,7 +41,8 @@ def greedy_answers(
         streamer: Gets the tokens of a single prompt's answer as they come, as `transformers` hands them out.
 
     Returns:
-        The answers, without special tokens and outer spaces, in the order of the rows.
+        The answers, without special tokens and outer spaces, in the order of the rows. Where a row has no prompt, the text begins after BOS, or after
+        EOS where the tokenizer has no BOS.
     """
     limit = _Limit(max_new_tokens, total_tokens)
     streaming = {} if streamer is None else {"streamer": streamer}
@@ -136,7 +137,8 @@ def _answers(
     description: str,
     options: dict[str, Any],
 ) -> list[str]:
-    prompts = [encode_prompt(row, loaded.tokenizer, encoding) for row in rows]
+    start = _start_of_text(loaded.tokenizer)
+    prompts = [encode_prompt(row, loaded.tokenizer, encoding) or start for row in rows]
     asked = [Example(row.id, prompt, len(prompt)) for row, prompt in zip(rows, prompts, strict=True)]
     require_tokens(loaded.model, asked, tokenizer=loaded.tokenizer)
     stop = _Stop.of(loaded.tokenizer, encoding)
@@ -158,6 +160,12 @@ def _answers(
                 answers[index] = stop.answer(ids[: limit.after(prompts[index])].tolist(), loaded.tokenizer)
             advance(len(chosen))
     return answers
+
+
+def _start_of_text(tokenizer: Any) -> tuple[int, ...]:
+    """What stands before the first token of a text without a prompt: BOS, or the EOS of the text before, as lm-evaluation-harness has it too."""
+    token = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    return () if token is None else (token,)
 
 
 def _generate(

@@ -30,7 +30,7 @@ class UnlearnOptions(DataConfig, LoraOptions):
         adapter_mode: `continue` trains the model's own adapter on; `new` merges it into the base, saves that as `base/`, and trains a
             fresh adapter on it. A model without an adapter gets a new one.
         epochs: An epoch samples as many rows as there are forget and retain rows together; where only one kind is sampled, as there are of it. By default one,
-            or as many as make 60 steps where rows are few.
+            or as many as make 60 steps where rows are few (`distill`: 90).
         batch_size: Rows a step.
         retain_ratio: Retain rows sampled for each forget row.
         sampling: `cycle`: each set in a random order, and none of its rows a second time before all have come. `replacement`: each one from the whole set,

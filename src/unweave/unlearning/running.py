@@ -176,6 +176,7 @@ class Steps:
             epochs=options.epochs,
             seed=options.seed,
             sampling=options.sampling,
+            least=method.least_steps,
             steps=steps,
         )
         self.reference = Reference(context.loaded.model)

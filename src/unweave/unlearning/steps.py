@@ -13,12 +13,9 @@ from unweave.data.batches import BLOCK_OVERHEAD, PASS_OVERHEAD, Batch, collate, 
 from unweave.data.encoding import Example
 from unweave.errors import ConfigError
 from unweave.unlearning.config import Sampling
-from unweave.unlearning.methods.base import Described
+from unweave.unlearning.methods.base import LEAST_STEPS, Described
 from unweave.unlearning.roles import Role
 from unweave.unlearning.rows import ForgetRow
-
-LEAST_STEPS = 60
-"""Steps of a run without a number of epochs: of few rows, one epoch would be too few steps to move anything."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +134,7 @@ def plan_steps(
     epochs: float | None,
     seed: int,
     sampling: Sampling = "cycle",
+    least: int = LEAST_STEPS,
     steps: int | None = None,
 ) -> list[SampledStep]:
     """Sample the rows of all steps, `retain_ratio` retain rows for each forget row.
@@ -149,9 +147,10 @@ def plan_steps(
         retain: Retain rows; may be empty when the ratio is 0.
         retain_ratio: Retain rows for each forget row.
         batch_size: Rows a step.
-        epochs: An epoch samples as many rows as both sets have, or as the one that is sampled from. `None`: one, or as many as make `LEAST_STEPS` steps.
+        epochs: An epoch samples as many rows as both sets have, or as the one that is sampled from. `None`: one, or as many as make `least` steps.
         seed: Of the sampling.
         sampling: `cycle`, or `replacement`.
+        least: Steps of a run without a number of epochs.
         steps: How many steps, whatever the epochs.
 
     Returns:
@@ -169,7 +168,7 @@ def plan_steps(
     rng = random.Random(seed)
     share = _forget_share(len(retain), retain_ratio)
     size = rows_of_epoch(len(forget), len(retain), retain_ratio)
-    total = max(1, round(epochs * size)) if epochs is not None else max(size, LEAST_STEPS * batch_size)
+    total = max(1, round(epochs * size)) if epochs is not None else max(size, least * batch_size)
     total = total if steps is None else steps * batch_size
     # Error diffusion spreads the forget rows evenly; the phase is random, so that batches do not all begin alike.
     phase = rng.random()

@@ -20,6 +20,10 @@ ALL_REQUESTS: tuple[RequestKind, ...] = ("removal", "modification", "correction"
 """What a method with a loss on retain rows can express: new rows and new answers are learned beside the rows that are kept."""
 
 
+LEAST_STEPS = 60
+"""Steps of a run without a number of epochs."""
+
+
 @dataclass(frozen=True)
 class Default:
     """A method's own default of an option of the run.
@@ -129,11 +133,13 @@ class Objective(InPlace, ABC):
         own_adapter: Whether it makes the adapter that it trains in its own way, whatever adapter is there.
         narrows: Whether it trains no more than `lora_targets` of an adapter that is there, too.
         weighs: Whether it weighs the forget rows by itself.
+        least_steps: Steps of a run without a number of epochs, at least: of few rows, one epoch would be too few steps to move anything.
     """
 
     own_adapter: ClassVar[bool] = False
     narrows: ClassVar[bool] = False
     weighs: ClassVar[bool] = False
+    least_steps: ClassVar[int] = LEAST_STEPS
 
     @abstractmethod
     def loss(self, step: "StepView") -> "Tensor":

@@ -57,12 +57,12 @@ class Distill(Balanced):
     )
     requests: ClassVar = ALL_REQUESTS
     uses_clean: ClassVar = True
+    least_steps: ClassVar = 90
     defaults: ClassVar = {
         "adapter_mode": Default(
             "continue",
             "The adapter that learned the rows is led back; `new` forgot less in as many steps, and cost the others less.",
         ),
-        "epochs": Default(3.0, "Three: shorter runs that were tried cost the rows to keep more."),
         "retain_ratio": Default(3.0, "Three retain rows for each forget row."),
         "learning_rate": Default(1e-3, "Twice that of other methods: the target has a bound."),
         "stop_at_base": Default(False, "Its target is the base's distribution, not only its loss."),
