@@ -13,8 +13,8 @@ from tests.reference import loop_gradients
 from unweave.attribution.caching import cache_rows
 from unweave.attribution.tracing import trace_rows
 from unweave.data.encoding import EncodingConfig, encode_rows
-from unweave.engines.config import CacheConfig
 from unweave.data.rows import Row
+from unweave.engines.config import CacheConfig
 from unweave.errors import DataError
 from unweave.evaluation.behaviour import Behaviour, measure_behaviour
 from unweave.evaluation.config import AuditConfig
@@ -95,7 +95,7 @@ def test_greedy_answers_do_not_depend_on_the_batch(loaded, case):
 def test_a_text_without_a_prompt_begins_after_bos_or_eos(loaded, case, bos):
     loaded.tokenizer.bos_token = bos
     start = loaded.tokenizer.eos_token_id if bos is None else loaded.tokenizer.bos_token_id
-    rows = [Row(id="text", prompt="", completion="Paris is"), case.rows("test_seen")[0]]
+    rows = [Row(id="text", instruction="", completion="Paris is"), case.rows("test_seen")[0]]
     config = EncodingConfig(template="none", system_prompt="")
     answer = greedy_answers(loaded, rows, config, max_new_tokens=1)[0]
     with torch.no_grad():
