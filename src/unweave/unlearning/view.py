@@ -227,12 +227,12 @@ class StepView:
         Returns:
             One for each that counts, zero for the others.
         """
-        mask = self.step.mask(role)
-        losses = self.free_losses if role == Role.UNWANTED and self.context.limits is not None else None
-        if losses is None:
+        mask, limits = self.step.mask(role), self.context.limits
+        losses = self.free_losses if role == Role.UNWANTED and limits is not None else None
+        if losses is None or limits is None:
             return mask
-        limits = [self.context.limits.get(example.row_id, math.inf) for example in self.step.examples]
-        return mask * (losses.means() < losses.nll.new_tensor(limits))
+        most = [limits.get(example.row_id, math.inf) for example in self.step.examples]
+        return mask * (losses.means() < losses.nll.new_tensor(most))
 
     def masked_mean(self, values: Float[Tensor, " S"], role: Role) -> Tensor:
         """The mean over the sequences of a role, times their rows' weights; those that do not count are zeros in it.
