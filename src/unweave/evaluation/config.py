@@ -61,6 +61,13 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
     Attributes:
         before: The model with the unwanted behaviour: anything that `--model` takes.
         after: The unlearned model.
+        endpoint: An OpenAI-compatible server, such as http://localhost:8000/v1: `before`, `after` and `retrained` are then what it calls its models, and only
+            `after` must be there. What its answers say is judged, and where it gives log-probabilities of a prompt's tokens, the rows' losses. Answers are
+            kept, so that an audit that was interrupted goes on; the server's models are known by name alone.
+        api_key_variable: The environment variable with the server's key, where it wants one.
+        tokenizer: The served models' tokenizer, as for `--model`; without it there are no log-probabilities.
+        request_timeout: Seconds without an answer after which a request is made again.
+        parallel_requests: Requests to the server at a time.
         forget: The rows that it should have forgotten.
         like: Rows like them that no model was trained on, for membership inference and the level that the rows' loss should reach.
         retain: Rows that it should still know.
@@ -81,8 +88,13 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
         seed: Of the bootstrap and of the attacks.
     """
 
-    before: str
+    before: str | None = None
     after: str
+    endpoint: str | None = None
+    api_key_variable: str = "UNWEAVE_API_KEY"
+    tokenizer: str | None = None
+    request_timeout: float = 120.0
+    parallel_requests: int = 4
     forget: Path | None = None
     like: Path | None = None
     retain: Path | None = None
@@ -105,6 +117,12 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
 
 OF_ROWS = "like", "retain", "detector", "probes", "probe_rows", "probe_model", *ReadingConfig.__dataclass_fields__
 """Options of an audit from rows alone."""
+
+OF_WEIGHTS = "case", "store", "others", "probe_model"
+"""Options of an audit that has the weights."""
+
+OF_A_SERVER = "api_key_variable", "tokenizer", "request_timeout", "parallel_requests"
+"""Options of an audit of a server's models alone."""
 
 OF_A_CASE = "store", "trace_queries"
 """Options of an audit of a case alone."""
@@ -130,6 +148,20 @@ def require_tests(config: AuditConfig) -> None:
             "The audit has two sets of tests.", where="`forget`, `case`", remedy="leave one of `forget` and `case` out"
         )
     default = {field.name: field.default for field in fields(config)}
+    if config.endpoint is None and config.before is None:
+        raise ConfigError(
+            "There is no model to compare with.", where="`before`", remedy="give the model that was to forget"
+        )
+    served = config.endpoint is not None
+    kind, names = ("models behind a server", OF_WEIGHTS) if served else ("models at hand", OF_A_SERVER)
+    if odd := [name for name in names if getattr(config, name) != default[name]]:
+        raise ConfigError(
+            f"An audit of {kind} has no use for {', '.join(odd)}.", where=quoted(*odd), remedy="leave them out"
+        )
+    if served and not config.max_new_tokens:
+        raise ConfigError(
+            "Of models behind a server answers are judged.", where="`max_new_tokens`", remedy="give a number above 0"
+        )
     kind, names = ("a case", OF_ROWS) if config.forget is None else ("rows", OF_A_CASE)
     if odd := [name for name in names if getattr(config, name) != default[name]]:
         raise ConfigError(
