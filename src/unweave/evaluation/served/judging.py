@@ -17,7 +17,7 @@ NOTHING_CAME = "nothing came out by asking; what is held back was not measured"
 GIVEN_AWAY = "answers that give a row to forget away"
 TEXT_ONLY = (
     "losses, membership inference, choices and damage in nats: the server gave texts and no log-probabilities of given answers; these need a server that "
-    "has them (vLLM's completions) and the model's tokenizer (`--tokenizer`)"
+    "has them (vLLM's completions) and the model's tokenizer (`tokenizer`)"
 )
 FEWEST = 2
 
