@@ -62,7 +62,7 @@ WRITES: dict[str, Writes] = {
     "value predict": Writes(("values*.parquet", "problems.jsonl"), folders=(".parts",)),
     "value curve": Writes(("curve.json",), ("runs/*.json",)),
     "audit": Writes(
-        ("metrics.json", "audit.html", "retrained_logits.bin"), ("evidence.*.json", "attacks.*.json", "paraphrases.json", "answers.*.jsonl")
+        ("metrics.json", "audit.html", "retrained_logits.bin"), ("evidence.*.json", "attacks.*.json", "paraphrases.json", "answers.*.jsonl", "lm_eval.*.json")
     ),
     "fix": Writes(
         (

@@ -75,6 +75,9 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
         probes: Families of other questions through which the rows' answers may come out (`unweave list probes`). `--probes` without a name makes none.
         probe_rows: The most rows that a family probes, one probe a row.
         probe_model: A model that writes paraphrases of the rows' questions, in place of templates: anything that `--model` takes.
+        lm_eval: Tasks of lm-evaluation-harness on which the models' utility is compared (extra `lm-eval`).
+        lm_eval_include: A folder with tasks of one's own, in the harness's YAML.
+        lm_eval_limit: The first documents of each task that are asked.
         case: A case folder, in place of rows: its tests have triggers and a detector.
         others: More models to judge and rank, such as those of other methods; each is called by its folder's name.
         retrained: The model trained without the forget rows: what forgetting should have given.
@@ -102,6 +105,9 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
     probes: tuple[Annotated[str, OneOf(PROBES)], ...] = PROBE_DEFAULTS
     probe_rows: int = 16
     probe_model: str | None = None
+    lm_eval: tuple[str, ...] = ()
+    lm_eval_include: Path | None = None
+    lm_eval_limit: int | None = None
     case: Path | None = None
     output_dir: Path = Path("audit")
     others: tuple[str, ...] = ()
@@ -115,10 +121,22 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
     seed: int = 0
 
 
-OF_ROWS = "like", "retain", "detector", "probes", "probe_rows", "probe_model", *ReadingConfig.__dataclass_fields__
+OF_HARNESS = "lm_eval", "lm_eval_include", "lm_eval_limit"
+"""Options of the tasks of a harness."""
+
+OF_ROWS = (
+    "like",
+    "retain",
+    "detector",
+    "probes",
+    "probe_rows",
+    "probe_model",
+    *OF_HARNESS,
+    *ReadingConfig.__dataclass_fields__,
+)
 """Options of an audit from rows alone."""
 
-OF_WEIGHTS = "case", "store", "others", "probe_model"
+OF_WEIGHTS = "case", "store", "others", "probe_model", *OF_HARNESS
 """Options of an audit that has the weights."""
 
 OF_A_SERVER = "api_key_variable", "tokenizer", "request_timeout", "parallel_requests"
@@ -169,6 +187,8 @@ def require_tests(config: AuditConfig) -> None:
         )
     if config.probe_model is not None:
         require_paraphrases(config.probes)
+    if not config.lm_eval and (odd := [name for name in OF_HARNESS if getattr(config, name) != default[name]]):
+        raise ConfigError("There are no tasks of the harness.", where=quoted(*odd), remedy="name some with `lm_eval`")
 
 
 def require_paraphrases(probes: Sequence[str]) -> None:

@@ -32,6 +32,7 @@ from unweave.run.inputs import (
     of_case,
     of_loaded,
     of_named_model,
+    of_path,
     of_rows,
     of_store,
     of_value,
@@ -110,6 +111,7 @@ def audit_inputs(config: AuditConfig) -> dict[str, Input]:
             for name in ("before", "after", "retrained")
         },
         **{name: of_named_model(getattr(config, name)) for name in ("probe_model", "tokenizer")},
+        "lm_eval_include": of_path(config.lm_eval_include),
         "others": together({Path(name).name: of_named_model(name) for name in config.others}),
         "store": of_store(config.store),
     }
