@@ -48,12 +48,20 @@ def harness_scores(
         ConfigError: When it has no such task, or a task has no metric of single documents.
     """
     require_harness()
-    from lm_eval import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
+    import lm_eval
+    import lm_eval.models.huggingface
+    import lm_eval.tasks
+
+    # Its decorators hide from a type checker what these take.
+    simple_evaluate: Any = lm_eval.simple_evaluate
+    HFLM: Any = lm_eval.models.huggingface.HFLM
+    TaskManager: Any = lm_eval.tasks.TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    manager = TaskManager(include_path=None if include is None else str(include))
+    manager: Any = None if include is None else TaskManager(include_path=str(include), include_defaults=False)
+    if manager is None or not set(tasks) <= set(manager.all_tasks):
+        # Thousands of tasks come with the harness, and reading what they are called takes it a minute.
+        manager = TaskManager(include_path=None if include is None else str(include))
     if unknown := [name for name in tasks if name not in manager.all_tasks]:
         raise ConfigError(
             f"The harness has no task '{unknown[0]}'.",
@@ -61,7 +69,7 @@ def harness_scores(
             remedy="`lm_eval ls tasks` lists them; a folder with others goes into `lm_eval_include`",
         )
     with quiet_transformers():
-        wrapped = HFLM(pretrained=model.model, tokenizer=model.tokenizer, batch_size=batch_size)
+        wrapped: Any = HFLM(pretrained=model.model, tokenizer=model.tokenizer, batch_size=batch_size)
         found = simple_evaluate(
             model=wrapped, tasks=list(tasks), task_manager=manager, limit=limit, log_samples=True, bootstrap_iters=0, **dict.fromkeys(SEEDS, seed)
         )  # fmt: skip
