@@ -45,5 +45,5 @@ def test_a_gated_model_is_explained_by_whoever_asks_for_it_first(monkeypatch):
         raise OSError("You are trying to access a gated repo.")
 
     monkeypatch.setattr(pretrained, "read_pretrained", gated)
-    with pytest.raises(ModelError, match="huggingface.co/meta/llama, then log in"):
-        load_tokenizer("meta/llama")
+    with pytest.raises(ModelError, match=r"huggingface\.co/meta/llama, then log in"):
+        load_tokenizer("meta/llama", revision=None, adapter=None)
