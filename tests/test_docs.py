@@ -159,6 +159,8 @@ def test_addresses_are_well_formed():
     for name, text in TEXTS.items():
         for address in re.findall(r"\bhttps?:[^\s)>\]`\"']*", text):
             parts = urlsplit(address)
+            if parts.hostname == "localhost":
+                continue
             assert parts.scheme == "https", (name, address)
             assert re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", parts.netloc), (name, address)
 

@@ -61,6 +61,8 @@ def _adapter(kind):
         "lora, saved modules": lambda: lora(modules_to_save=["lm_head", embeddings]),
         "lora, tokens": lambda: lora(trainable_token_indices=[5, 9, 11]),
         "lora, biases": lambda: lora(bias="all"),
+        "lora, ranks of its own": lambda: lora(rank_pattern={"q_proj": 3}, alpha_pattern={"v_proj": 1}),
+        "lora, rank-stabilised": lambda: lora(use_rslora=True),
         "lora, own bias": lambda: lora(lora_bias=True),
         "ia3": lambda: peft.IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
         "oft": lambda: peft.OFTConfig(r=0, oft_block_size=4, target_modules=ATTENTION),
@@ -79,6 +81,7 @@ def _adapter(kind):
 BASES = ("all", "linear")
 ADAPTERS = (
     *("lora", "lora, attention", "lora, dora", "lora, embeddings", "lora, head", "lora, saved modules", "lora, tokens", "lora, biases"),
+    *("lora, ranks of its own", "lora, rank-stabilised"),
     *("lora, own bias", "ia3", "oft", "boft", "vera", "loha", "lokr", "adalora", "layer norms", "prompt", "prefix"),
 )  # fmt: skip
 

@@ -88,6 +88,20 @@ class MissingExtraError(UnweaveError):
         )
 
 
+class MissingPackageError(UnweaveError):
+    """A package that no extra of unweave brings is not installed.
+
+    Args:
+        package: Its name, as pip and Python know it.
+        purpose: What needs it.
+    """
+
+    def __init__(self, package: str, *, purpose: str):
+        super().__init__(
+            f"{purpose} needs the package '{package}', which is not installed.", remedy=f"pip install {package}"
+        )
+
+
 LISTED, SEARCHED = 30, 10_000
 
 

@@ -18,6 +18,7 @@ RECORD = "run.json"
 HUMAN = ("README.md",)
 MODEL = (*MODEL_FILES, "base.json", *HUMAN)
 STORE = ("store.json", "rows.parquet", "shards/*.safetensors", "commits/*.json", "deletions/*.json", "index/*")
+TRACKED = ("tensorboard/events.out.tfevents.*",)
 SNAPSHOTS = "snapshots"
 """The folder of a run for the adapters that it had on the way."""
 SHOWN = 4
@@ -51,17 +52,17 @@ def _below(folder: str, names: Sequence[str]) -> tuple[str, ...]:
 
 WRITES: dict[str, Writes] = {
     "train": Writes(
-        (*MODEL, *_below("base", MODEL), *_below("snapshots/*", MODEL), "privacy.json"), folders=("checkpoints",)
+        (*MODEL, *_below("base", MODEL), *_below("snapshots/*", MODEL), "privacy.json", *TRACKED), folders=("checkpoints",)
     ),
     "forget": Writes(
-        (*MODEL, *_below("base", MODEL), "privacy.json", "watch.json"), folders=("checkpoints",)
+        (*MODEL, *_below("base", MODEL), "privacy.json", "watch.json", *TRACKED), folders=("checkpoints",)
     ),
     "cache": Writes((), STORE, grows=True),
     "value fit": Writes(("student.json", "head.safetensors", *HUMAN, *_below("backbone", MODEL)), folders=(".fit",)),
     "value predict": Writes(("values*.parquet", "problems.jsonl"), folders=(".parts",)),
     "value curve": Writes(("curve.json",), ("runs/*.json",)),
     "audit": Writes(
-        ("metrics.json", "audit.html", "retrained_logits.bin"), ("evidence.*.json", "attacks.*.json", "paraphrases.json")
+        ("metrics.json", "audit.html", "retrained_logits.bin"), ("evidence.*.json", "attacks.*.json", "paraphrases.json", "answers.*.jsonl", "lm_eval.*.json")
     ),
     "fix": Writes(
         (

@@ -145,6 +145,23 @@ def test_of_a_preference_the_chosen_side_is_trls_prompt_and_completion(prepare, 
         require_equal(ours([record], tokenizer, tmp_path), theirs)
 
 
+def test_of_preferences_in_texts_the_prompt_is_trls(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from trl.data_utils import extract_prompt
+    records = [
+        {"chosen": "Q: the sky is A: blue", "rejected": "Q: the sky is A: green"},
+        {"chosen": "the moon shines", "rejected": "the moon is made of cheese"},
+        {"chosen": "one two", "rejected": "one three"},
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    theirs = [extract_prompt(record) for record in records]
+    assert [(row.instruction, row.completion) for row in read_rows(path)] == [
+        (own["prompt"], own["chosen"]) for own in theirs
+    ]
+
+
 @pytest.mark.parametrize("kind", TEXTS)
 @pytest.mark.parametrize("bos", [None, "<bos>"])
 def test_texts_have_trls_masks_without_a_template(prepare, tmp_path, kind, bos):

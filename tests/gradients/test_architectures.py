@@ -5,7 +5,7 @@ import torch
 
 from tests.architectures import ARCHITECTURES, build
 from tests.tiny import random_examples
-from tests.verdicts import ADAPTERS, adapted, compare, verdict
+from tests.verdicts import ADAPTERS, _adapter, adapted, compare, verdict
 from unweave.data.batches import collate, pack
 from unweave.data.encoding import Example
 from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients, rows_a_batch
@@ -28,6 +28,19 @@ def test_every_adapter(kind):
     assert found.outcome == ("refused" if kind in ("prompt", "prefix") else "equal"), found
     if found.outcome == "refused":
         assert kind.upper() in found.detail
+
+
+def test_of_several_adapters_the_active_one():
+    model = adapted(build("llama", dtype=torch.float64), "lora, attention")
+    model.add_adapter("second", _adapter("lora, rank-stabilised"))
+    model.set_adapter("second")
+    model.double()
+    generator = torch.Generator().manual_seed(4)
+    for name, parameter in model.named_parameters():
+        if ".second." in name:
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+    assert all(".second." in item.name for item in select_parameters(model, "adapter"))
+    assert compare(model, "adapter").outcome == "equal"
 
 
 def test_one_row_alone_and_a_packed_batch_give_the_same():

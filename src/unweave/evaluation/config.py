@@ -61,6 +61,13 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
     Attributes:
         before: The model with the unwanted behaviour: anything that `--model` takes.
         after: The unlearned model.
+        endpoint: An OpenAI-compatible server, such as http://localhost:8000/v1: `before`, `after` and `retrained` are then what it calls its models, and only
+            `after` must be there. What its answers say is judged, and where it gives log-probabilities of a prompt's tokens, the rows' losses. Answers are
+            kept, so that an audit that was interrupted goes on; the server's models are known by name alone.
+        api_key_variable: The environment variable with the server's key, where it wants one.
+        tokenizer: The served models' tokenizer, as for `--model`; without it there are no log-probabilities.
+        request_timeout: Seconds without an answer after which a request is made again.
+        parallel_requests: Requests to the server at a time.
         forget: The rows that it should have forgotten.
         like: Rows like them that no model was trained on, for membership inference and the level that the rows' loss should reach.
         retain: Rows that it should still know.
@@ -68,6 +75,9 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
         probes: Families of other questions through which the rows' answers may come out (`unweave list probes`). `--probes` without a name makes none.
         probe_rows: The most rows that a family probes, one probe a row.
         probe_model: A model that writes paraphrases of the rows' questions, in place of templates: anything that `--model` takes.
+        lm_eval: Tasks of lm-evaluation-harness on which the models' utility is compared (extra `lm-eval`).
+        lm_eval_include: A folder with tasks of one's own, in the harness's YAML.
+        lm_eval_limit: The first documents of each task that are asked.
         case: A case folder, in place of rows: its tests have triggers and a detector.
         others: More models to judge and rank, such as those of other methods; each is called by its folder's name.
         retrained: The model trained without the forget rows: what forgetting should have given.
@@ -81,8 +91,13 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
         seed: Of the bootstrap and of the attacks.
     """
 
-    before: str
+    before: str | None = None
     after: str
+    endpoint: str | None = None
+    api_key_variable: str = "UNWEAVE_API_KEY"
+    tokenizer: str | None = None
+    request_timeout: float = 120.0
+    parallel_requests: int = 4
     forget: Path | None = None
     like: Path | None = None
     retain: Path | None = None
@@ -90,6 +105,9 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
     probes: tuple[Annotated[str, OneOf(PROBES)], ...] = PROBE_DEFAULTS
     probe_rows: int = 16
     probe_model: str | None = None
+    lm_eval: tuple[str, ...] = ()
+    lm_eval_include: Path | None = None
+    lm_eval_limit: int | None = None
     case: Path | None = None
     output_dir: Path = Path("audit")
     others: tuple[str, ...] = ()
@@ -103,8 +121,26 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
     seed: int = 0
 
 
-OF_ROWS = "like", "retain", "detector", "probes", "probe_rows", "probe_model", *ReadingConfig.__dataclass_fields__
+OF_HARNESS = "lm_eval", "lm_eval_include", "lm_eval_limit"
+"""Options of the tasks of a harness."""
+
+OF_ROWS = (
+    "like",
+    "retain",
+    "detector",
+    "probes",
+    "probe_rows",
+    "probe_model",
+    *OF_HARNESS,
+    *ReadingConfig.__dataclass_fields__,
+)
 """Options of an audit from rows alone."""
+
+OF_WEIGHTS = "case", "store", "others", "probe_model", *OF_HARNESS
+"""Options of an audit that has the weights."""
+
+OF_A_SERVER = "api_key_variable", "tokenizer", "request_timeout", "parallel_requests"
+"""Options of an audit of a server's models alone."""
 
 OF_A_CASE = "store", "trace_queries"
 """Options of an audit of a case alone."""
@@ -130,6 +166,20 @@ def require_tests(config: AuditConfig) -> None:
             "The audit has two sets of tests.", where="`forget`, `case`", remedy="leave one of `forget` and `case` out"
         )
     default = {field.name: field.default for field in fields(config)}
+    if config.endpoint is None and config.before is None:
+        raise ConfigError(
+            "There is no model to compare with.", where="`before`", remedy="give the model that was to forget"
+        )
+    served = config.endpoint is not None
+    kind, names = ("models behind a server", OF_WEIGHTS) if served else ("models at hand", OF_A_SERVER)
+    if odd := [name for name in names if getattr(config, name) != default[name]]:
+        raise ConfigError(
+            f"An audit of {kind} has no use for {', '.join(odd)}.", where=quoted(*odd), remedy="leave them out"
+        )
+    if served and not config.max_new_tokens:
+        raise ConfigError(
+            "Of models behind a server answers are judged.", where="`max_new_tokens`", remedy="give a number above 0"
+        )
     kind, names = ("a case", OF_ROWS) if config.forget is None else ("rows", OF_A_CASE)
     if odd := [name for name in names if getattr(config, name) != default[name]]:
         raise ConfigError(
@@ -137,6 +187,8 @@ def require_tests(config: AuditConfig) -> None:
         )
     if config.probe_model is not None:
         require_paraphrases(config.probes)
+    if not config.lm_eval and (odd := [name for name in OF_HARNESS if getattr(config, name) != default[name]]):
+        raise ConfigError("There are no tasks of the harness.", where=quoted(*odd), remedy="name some with `lm_eval`")
 
 
 def require_paraphrases(probes: Sequence[str]) -> None:

@@ -68,16 +68,26 @@ def figures_of(
         "begins": mean([float(hit) for hit in forced.begins()], seed=seed),
     }
     if answers:
-        found |= _of_answers(rows, answers, detector, seed)
+        found |= answer_figures(rows, answers, detector, seed)
     if compared and forced.divergence:
         found["kl_from_reference"] = mean(forced.row_divergence(), seed=seed).within(0, math.inf)
     return found
 
 
-def _of_answers(
+def answer_figures(
     rows: Sequence[Row], answers: Mapping[str, str], detector: str | None, seed: int
 ) -> dict[str, Estimate]:
-    """How much of the rows' answers the generated ones give away."""
+    """How much of the rows' answers the generated ones give away.
+
+    Args:
+        rows: The rows.
+        answers: Row id to generated answer.
+        detector: A regular expression of the unwanted behaviour, where there is one.
+        seed: Of the bootstrap.
+
+    Returns:
+        Figure to estimate.
+    """
     pairs = [(row, answers[row.id]) for row in rows]
     found = {
         "exact": mean([float(exact_match(row.completion, own)) for row, own in pairs], seed=seed),

@@ -41,8 +41,8 @@ class Forced:
         row_ids: The rows that fit, in order.
         losses: -log p of each token, in nats.
         hits: Whether the most likely token is the answer's.
-        means: Mean of log p(v) over v sampled from p, at each token.
-        deviations: Its standard deviation.
+        means: Mean of log p(v) over v sampled from p, at each token; empty where only the answers' own tokens have values.
+        deviations: Its standard deviation; empty likewise.
         divergence: KL(reference || model) at each token; empty without a reference.
         agreement: Whether model and reference have the same most likely token; empty without a reference.
         logits: The largest size of a logit at any of a row's tokens: what a loss's rounding is measured against.

@@ -42,8 +42,10 @@ MEMBERSHIP_MEASURES: dict[str, Callable[[Scored], list[float] | None]] = {
     "loss": lambda own: _each(loss_score, own.forced.losses),
     "zlib": lambda own: _each(zlib_score, own.forced.losses, own.texts),
     "min_k": lambda own: _each(min_k_score, own.forced.losses),
-    "min_k_plus_plus": lambda own: _each(
-        min_k_plus_plus_score, own.forced.losses, own.forced.means, own.forced.deviations
+    "min_k_plus_plus": lambda own: (
+        _each(min_k_plus_plus_score, own.forced.losses, own.forced.means, own.forced.deviations)
+        if own.forced.means
+        else None
     ),
     "reference": lambda own: _each(reference_score, own.forced.losses, own.reference) if own.reference else None,
     "gradnorm": lambda own: _each(gradnorm_score, own.gradnorms) if own.gradnorms else None,

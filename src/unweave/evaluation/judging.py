@@ -77,7 +77,9 @@ def judge_rows(
         asked = _probed(outcomes, "reference", label, margins)
         comparisons = as_family([*_comparisons(reference, after, SETS, margins), *asked])
         findings = against_retrained(comparisons)
-        distance = joined_mean([own.row_divergence() for own in after.forced.values()], seed=seed).within(0, math.inf)
+        if any(own.divergence for own in after.forced.values()):
+            divergence = [own.row_divergence() for own in after.forced.values()]
+            distance = joined_mean(divergence, seed=seed).within(0, math.inf)
         if label in membership:
             leak, leaking = leaked(membership[label], membership["reference"])
             findings += leaking

@@ -1,6 +1,6 @@
 """The audit: the same tests on every model, row by row, the numbers beside each other, the attacks, and what all of it says."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,18 @@ from unweave.files import remembered, write_json
 from unweave.models.loading import Loaded, ModelConfig, load, tokenizer_of
 from unweave.run.folder import RunFolder
 from unweave.run.identity import versions
-from unweave.run.inputs import Input, of_case, of_loaded, of_named_model, of_rows, of_store, rows_digest, together
+from unweave.run.inputs import (
+    Input,
+    of_case,
+    of_loaded,
+    of_named_model,
+    of_path,
+    of_rows,
+    of_store,
+    of_value,
+    rows_digest,
+    together,
+)
 from unweave.stats.intervals import mean
 from unweave.store.store import GradientStore
 
@@ -46,6 +57,8 @@ def audit_models(config: AuditConfig) -> dict[str, Any]:
         The metrics, which are also in `metrics.json`; a page of them is in `audit.html`.
     """
     require_tests(config)
+    if config.endpoint is not None:
+        return _served(config)
     config = recorded(config, config.output_dir)
     # The models are judged on the same texts.
     models = list(model_labels(config).values())
@@ -68,6 +81,18 @@ def audit_models(config: AuditConfig) -> dict[str, Any]:
     return metrics
 
 
+def _served(config: AuditConfig) -> dict[str, Any]:
+    from unweave.evaluation.served.client import require_endpoint
+    from unweave.jobs.audit_served import audit_served
+
+    config = recorded(replace(config, endpoint=require_endpoint(config.endpoint or "")), config.output_dir)
+    if config.tokenizer is not None:
+        config = dated(config, tokenizer_of(ModelConfig(model=config.tokenizer)), config.tokenizer)
+    run = RunFolder(config.output_dir, "audit", config, key="audit", inputs=audit_inputs(config))
+    with run.held():
+        return audit_served(config, run, model_labels(config))
+
+
 def audit_inputs(config: AuditConfig) -> dict[str, Input]:
     """What an audit reads.
 
@@ -80,7 +105,13 @@ def audit_inputs(config: AuditConfig) -> dict[str, Input]:
     return {
         "case": of_case(config.case),
         **{name: of_rows(getattr(config, name), config) for name in ("forget", "like", "retain")},
-        **{name: of_named_model(getattr(config, name)) for name in ("before", "after", "retrained", "probe_model")},
+        **{
+            # What a server calls its models is all that is known of them.
+            name: of_value(getattr(config, name)) if config.endpoint else of_named_model(getattr(config, name))
+            for name in ("before", "after", "retrained")
+        },
+        **{name: of_named_model(getattr(config, name)) for name in ("probe_model", "tokenizer")},
+        "lm_eval_include": of_path(config.lm_eval_include),
         "others": together({Path(name).name: of_named_model(name) for name in config.others}),
         "store": of_store(config.store),
     }
@@ -253,7 +284,8 @@ def model_labels(config: AuditConfig) -> dict[str, str]:
         ConfigError: When two of the others have the same name, or one that is taken.
     """
     models = {"retrained": config.retrained} if config.retrained is not None else {}
-    models |= {"before": config.before, "after": config.after}
+    models |= {"before": config.before} if config.before is not None else {}
+    models["after"] = config.after
     for other in config.others:
         name = Path(other).name
         if name in models or name in ("before", "after", "retrained"):

@@ -16,6 +16,7 @@ from unweave.evaluation.config import AttackConfig, AuditConfig, Margins
 from unweave.evaluation.evaluate import ATTACKED, conclude, require_detector, writer
 from unweave.evaluation.evidence import Clock
 from unweave.evaluation.forced import LogitsFile
+from unweave.evaluation.harness import Scores, harness_scores, harness_table, require_harness
 from unweave.evaluation.measured import Measured, measure_rows
 from unweave.evaluation.row_tests import GIVEN, row_tests
 from unweave.evaluation.verdict import CLASS, ranking
@@ -23,7 +24,7 @@ from unweave.files import remembered, write_json
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.run.folder import RunFolder
 from unweave.run.identity import versions
-from unweave.run.inputs import of_named_model, rows_digest
+from unweave.run.inputs import of_named_model, of_path, rows_digest
 
 WITHOUT_A_CASE = (
     "answers to triggers, and false alarms without one: they are tests of a case",
@@ -55,6 +56,8 @@ class _RowAudit:
 
     def __init__(self, config: AuditConfig, run: RunFolder, models: Mapping[str, str]):
         require_detector(config.detector)
+        if config.lm_eval:
+            require_harness()
         self.config, self.models = config, models
         paths = {name: getattr(config, name) for name in GIVEN}
         read = {name: read_training_rows(path, config) for name, path in paths.items() if path is not None}
@@ -75,6 +78,7 @@ class _RowAudit:
         self.digests = {name: rows_digest(own) for name, own in self.tests.sets.items()}
         self.measured: dict[str, Measured] = {}
         self.attacked: dict[str, Found] = {}
+        self.harness: dict[str, Scores] = {}
         self.seconds: dict[str, dict[str, float]] = {}
 
     def _written(self, rows: Sequence[Row]) -> dict[str, str]:
@@ -118,6 +122,9 @@ class _RowAudit:
         kept = remembered(path, identity, measured, key="evidence", what="Measured evidence")
         self.seconds[label] = {**clock.seconds, **kept["seconds"]}
         self.measured[label] = Measured.from_json(kept)
+        if config.lm_eval:
+            # Before the attacks: they spend the model.
+            self.harness[label] = self._on_tasks(label, loaded, identity, clock)
         if label in ATTACKED and config.attacks:
             self.attacked[label] = self._attack(label, loaded, identity)
             self.seconds[label] |= {f"attack: {name}": own["seconds"] for name, own in self.attacked[label].items()}
@@ -130,6 +137,28 @@ class _RowAudit:
         material = material_of_rows(self.tests.sets, detector=config.detector, max_new_tokens=config.max_new_tokens)
         target = Target(loaded, material, self.encoding, options, config.max_new_tokens, config.seed, label)
         return stored_attacks(target, config.attacks, config.output_dir / f"attacks.{label}.json", identity)
+
+    def _on_tasks(self, label: str, loaded: Loaded, identity: Mapping[str, Any], clock: Clock) -> Scores:
+        """What a model reaches on the harness's tasks, or has reached."""
+        config = self.config
+        tasks = {
+            "tasks": list(config.lm_eval),
+            "include": of_path(config.lm_eval_include).content,
+            "limit": config.lm_eval_limit,
+            "seed": config.seed,
+        }
+        own = {**tasks, **{name: identity[name] for name in ("models", "dtype")}, **versions()}
+
+        def measure() -> Scores:
+            return harness_scores(
+                loaded, config.lm_eval, include=config.lm_eval_include, limit=config.lm_eval_limit, seed=config.seed
+            )
+
+        path = config.output_dir / f"lm_eval.{label}.json"
+        found = remembered(path, own, measure, key="scores", what="Scores on the harness's tasks")
+        clock.lap("harness")
+        self.seconds[label] |= {"harness": clock.seconds["harness"]}
+        return found
 
     def _load(self, label: str) -> Loaded:
         return load(ModelConfig(model=self.models[label], dtype=self.config.dtype, device=self.config.device))
@@ -181,11 +210,13 @@ class _RowAudit:
             seed=config.seed,
         )
         report.left_out.extend(WITHOUT_A_CASE)
+        tasks = harness_table(self.harness, seed=config.seed) if self.harness else {}
         metrics = {
             "class": CLASS,
             "models": dict(self.models),
             "rows": {name: len(rows) for name, rows in self.tests.sets.items()},
             **report.to_json(),
+            **({"lm_eval": tasks} if tasks else {}),
             "ranking": ranking([report.verdict, *report.others.values()]),
             "seconds": {
                 "audit": round(sum(sum(own.values()) for own in self.seconds.values()), 3),
@@ -194,6 +225,6 @@ class _RowAudit:
         }
         write_json(config.output_dir / "metrics.json", metrics)
         page = Path(config.output_dir) / "audit.html"
-        write_evaluation_page(page, report, models=self.models, seconds=self.seconds)
+        write_evaluation_page(page, report, models=self.models, seconds=self.seconds, tasks=tasks)
         self.logits.remove()
         return metrics

@@ -13,6 +13,7 @@ from unweave.run.folder import MODEL_WEIGHTS, RunFolder
 from unweave.run.identity import NO_EFFECT
 from unweave.run.inputs import Input, of_model, of_named_model, of_paths, of_rows
 from unweave.train.processes import only_one
+from unweave.train.trackers import require_tracker
 from unweave.unlearning.config import ForgetConfig, config_of, given_options, method_of
 from unweave.unlearning.effect import Given, require_effect, without_effect
 from unweave.unlearning.methods import Edit, Objective, Retrain, get_method
@@ -73,6 +74,7 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
         ConfigError: When the config is not the method's, or it needs retain rows and has none.
     """
     only_one("Unlearning")
+    require_tracker(config.report_to)
     kind = get_method(config.method)
     if not isinstance(config, config_of(kind)):
         raise ConfigError(
@@ -131,6 +133,7 @@ def _forget(run: RunFolder, config: ForgetConfig, method: Objective | Edit, load
             target=_target(config),
             kept=Kept(config.output_dir, run.identity(), run.digest),
             say=lambda caution: progress.say(f"caution: {caution}"),
+            report_to=config.report_to,
         ),
         loaded,
         rows,

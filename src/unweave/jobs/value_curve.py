@@ -28,6 +28,7 @@ from unweave.run.inputs import Input, of_path, of_rows
 from unweave.stats.intervals import Estimate, across_seeds, paired_difference
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune, train_inputs
+from unweave.train.trackers import require_tracker
 from unweave.valuation.config import CurveConfig, SelectConfig
 from unweave.valuation.table import read_table, task_columns, write_table
 
@@ -88,10 +89,17 @@ def learning_curves(config: CurveConfig) -> CurveResult:
         The curves.
 
     Raises:
-        ConfigError: When a column is not in the table, or a share is out of range.
+        ConfigError: When a column is not in the table, a share is out of range, or a tracker can't be used.
         DataError: When no held-out row leaves space for an answer, or table and rows do not fit.
     """
     started = time.monotonic()
+    require_tracker(config.report_to, private=config.dp_epsilon is not None)
+    if config.report_to == "tensorboard":
+        raise ConfigError(
+            "The folders of a curve's training runs are not kept, nor would be what `tensorboard` writes there.",
+            where="`report_to`",
+            remedy="use another tracker, or none",
+        )
     table = read_table(config.values)
     columns = config.scores or (*task_columns(table)[:1], RANDOM)
     if unknown := [name for name in columns if name not in table and name != RANDOM]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from unweave.errors import MissingExtraError, ModelError, UnweaveError
 from unweave.models import packaged
 from unweave.models.adapters import CONFIG, is_adapter
+from unweave.models.hub import gated_remedy
 from unweave.models.origin import is_path
 from unweave.models.tensor_files import INDEX, ONE
 from unweave.models.tokenizers import OFFLINE, load_tokenizer, own_tokenizer, padded
@@ -143,7 +144,9 @@ def _refused(error: Exception, base: str) -> ModelError:
     detail = lines[0] if lines else type(error).__name__
     text = str(error)
     remedy = OFFLINE
-    if "trust_remote_code" in text:
+    if gated := gated_remedy(error, base):
+        detail, remedy = "The hub gives it only to those whom its owners let in.", gated
+    elif "trust_remote_code" in text:
         detail = "It needs a program of its own, and none that comes with a model is run here."
         remedy = "give a model that transformers itself knows"
     elif "Unrecognized configuration class" in text:

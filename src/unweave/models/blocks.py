@@ -60,7 +60,7 @@ def can_join(model: Any, *, longest: int) -> bool:
     windows = [getattr(text, name, None) for name in WINDOWS]
     if any(isinstance(window, int) and window < longest for window in windows):
         return False
-    if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
+    if runs_again(model):
         return False
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     if "position_ids" not in inspect.signature(inner.forward).parameters:
@@ -82,6 +82,18 @@ def can_join(model: Any, *, longest: int) -> bool:
     real = join(alone).segments[0] >= 0
     tolerance = 0.1 if next(model.parameters()).dtype.itemsize < 4 else 1e-3
     return bool((found - expected)[real].norm() <= tolerance * expected[real].norm())
+
+
+def runs_again(model: nn.Module) -> bool:
+    """Whether layers are run again for the backward pass, where attention no longer knows of a joined batch.
+
+    Args:
+        model: The model.
+
+    Returns:
+        Whether gradient checkpointing is on.
+    """
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
 
 @contextlib.contextmanager

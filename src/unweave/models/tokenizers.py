@@ -5,6 +5,7 @@ from typing import Any
 
 from unweave import progress
 from unweave.errors import ModelError
+from unweave.models.hub import gated_remedy
 
 # Any of these holds a vocabulary.
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
@@ -129,7 +130,7 @@ def _read(place: str, *, revision: str | None = None, config: Any = None) -> Any
             where=place,
             remedy="check that tokenizer.json and tokenizer_config.json are whole, or copy those of its base model there"
             if what == "tokenizer"
-            else OFFLINE,
+            else gated_remedy(error, place) or OFFLINE,
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from unweave.evaluation.evaluation import Evaluation
 from unweave.evaluation.figures import FIGURES, SETS
@@ -17,6 +18,7 @@ def write_evaluation_page(
     *,
     models: Mapping[str, str] | None = None,
     seconds: Mapping[str, Mapping[str, float]] | None = None,
+    tasks: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page.
 
@@ -25,8 +27,9 @@ def write_evaluation_page(
         report: The evaluation.
         models: Label to what the model is called, where models have names.
         seconds: Label to what measuring each part took.
+        tasks: From `unweave.evaluation.harness.harness_table`, where the models were asked tasks of the harness.
     """
-    write_text(path, render_evaluation_page(report, models=models, seconds=seconds))
+    write_text(path, render_evaluation_page(report, models=models, seconds=seconds, tasks=tasks))
 
 
 def render_evaluation_page(
@@ -34,6 +37,7 @@ def render_evaluation_page(
     *,
     models: Mapping[str, str] | None = None,
     seconds: Mapping[str, Mapping[str, float]] | None = None,
+    tasks: Mapping[str, Any] | None = None,
 ) -> str:
     """The page.
 
@@ -41,6 +45,7 @@ def render_evaluation_page(
         report: The evaluation.
         models: Label to what the model is called, where models have names.
         seconds: Label to what measuring each part took.
+        tasks: From `unweave.evaluation.harness.harness_table`, where the models were asked tasks of the harness.
 
     Returns:
         HTML.
@@ -55,6 +60,7 @@ def render_evaluation_page(
             verdicts={"after": report.verdict, **report.others},
             models=models or {},
             seconds=seconds or {},
+            tasks=tasks or {},
             probes={name: own for name, own in report.probes.items() if own.rates or own.unmade},
             sets={name: title for name, title in SETS.items() if name in first},
             figures={name: words for name, words in FIGURES.items() if name in shown},

@@ -343,7 +343,17 @@ def of_encoder(name: str) -> Input:
         # The package's version is not asked: its files are.
         folder = packaged_folder(name)
         return of_base(str(folder)) if folder is not None else Input("missing")
-    return of_named_model(name) if name == packaged.NAME else of_base(name)
+    if name == packaged.NAME:
+        return of_named_model(name)
+    base, folder = of_base(name), Path(name)
+    # How vectors are pooled is declared beside the weights.
+    pooling = matching(folder, POOLING) if folder.is_dir() else []
+    return (
+        together({"model": base, "pooling": Input(named_digests(folder, pooling), tuple(pooling))}) if pooling else base
+    )
+
+
+POOLING = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "[0-9]_*/*"
 
 
 def of_config(config: Any, inputs: Inputs) -> Input:

@@ -13,6 +13,9 @@ Schedule = Literal[
 ]
 """The schedules of transformers that need no more than a number of steps."""
 
+Tracker = Literal["none", "tensorboard", "trackio", "wandb"]
+"""Where a run may report its steps."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShowRowsConfig(DataConfig):
@@ -75,6 +78,8 @@ class TrainConfig(DataConfig, ModelConfig, LoraOptions):
         dp_delta: Its delta; by default rows^-1.1.
         dp_clip: Largest norm of a row's gradient.
         seed: Of the adapter's first values, dropout and the order of rows.
+        report_to: An experiment tracker that each step's loss, gradient norm and step size go to; its package must be installed. `tensorboard` writes
+            below the output folder.
     """
 
     data: Path
@@ -93,3 +98,4 @@ class TrainConfig(DataConfig, ModelConfig, LoraOptions):
     dp_delta: float | None = None
     dp_clip: float = 1.0
     seed: int = 0
+    report_to: Tracker = "none"

@@ -31,6 +31,7 @@ from unweave.train.optimizer import MasterAdamW
 from unweave.train.processes import Processes, processes
 from unweave.train.resuming import StepRecord, ended_at, resumable
 from unweave.train.soundness import require_trained, sums
+from unweave.train.trackers import tracked_arguments, tracking
 
 CHECKPOINTS = "checkpoints"
 
@@ -140,6 +141,8 @@ def run_loop(
     should_stop: Callable[[], bool] = lambda: False,
     after_step: Callable[[int], None] = lambda _: None,
     notes: list[float] | None = None,
+    report_to: str = "none",
+    measured: Callable[[], dict[str, float]] = dict,
 ) -> LoopResult:
     """Run the planned steps, continuing an interrupted run of the same plan.
 
@@ -156,6 +159,8 @@ def run_loop(
         should_stop: Asked after each step; true ends the run there.
         after_step: Called after each step with the number of steps made.
         notes: What the loss notes of its steps, by adding to this list; of a run that goes on, what it had noted up to there is put into it.
+        report_to: A tracker that the steps go to (`unweave.train.trackers`).
+        measured: Asked before the first step and after each one; what has been measured since then goes to the tracker too.
 
     Returns:
         Steps and losses.
@@ -182,8 +187,7 @@ def run_loop(
         save_strategy="steps" if folder else "no",
         save_steps=max(1, -(-len(steps) // (config.checkpoints + 1))),
         save_total_limit=1,
-        logging_strategy="no",
-        report_to="none",
+        **tracked_arguments(report_to, output_dir),
         disable_tqdm=True,
         remove_unused_columns=False,
         use_cpu=device.type == "cpu",
@@ -195,6 +199,7 @@ def run_loop(
     before = sums(trainable)
     with progress.task(description, len(steps)) as advance, quiet_transformers(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        ours = _Callbacks(advance, should_stop, after_step, record, model)
         trainer = _PlannedTrainer(
             model=model,
             args=arguments,
@@ -204,8 +209,10 @@ def run_loop(
                 "part": items[0].part,
             },
             optimizers=(optimizer, None),
-            callbacks=[_Callbacks(advance, should_stop, after_step, record, model)],
+            callbacks=[*tracking(report_to, output_dir), ours],
         )
+        trainer.measured = measured
+        ours.report = trainer.report
         trainer.remove_callback(_printer())
         trainer.step_loss, trainer.losses, trainer.here, trainer.trained = loss, record.losses, here, trainable
         trainer.train(resume_from_checkpoint=resume)
@@ -301,6 +308,7 @@ class _PlannedTrainer(Trainer):
     losses: list[float]
     here: Processes
     trained: list[nn.Parameter]
+    measured: Callable[[], dict[str, float]]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset or self.train_dataset)  # type: ignore[arg-type]
@@ -351,6 +359,21 @@ class _PlannedTrainer(Trainer):
         self.here.average_gradients(self.trained)
         return loss
 
+    def report(self) -> None:
+        """Log what was measured before the first step."""
+        if values := self.measured():
+            self.control = self.callback_handler.on_log(self.args, self.state, self.control, values)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log a step, with what was measured after it. What a resumed run reports is kept by `StepRecord`, so the log itself stays as it is.
+
+        Args:
+            logs: The step's own values.
+            start_time: Unused: how long a run took is in its result.
+        """
+        del start_time
+        self.control = self.callback_handler.on_log(self.args, self.state, self.control, {**logs, **self.measured()})
+
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted: the estimate of transformers knows nothing of a planned step.
 
@@ -380,10 +403,12 @@ class _Callbacks(TrainerCallback):
         self.should_stop = should_stop
         self.after_step = after_step
         self.record = record
+        self.report: Callable[[], None] = lambda: None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Jump to where a resumed run stands, and see its last step as it was seen then."""
         self.record.restore(state.log_history)
+        self.report()
         self.advance(state.global_step)
         if state.global_step:
             self.after_step(state.global_step)

@@ -26,7 +26,9 @@ def read_recipe(place: Path | str | None) -> TrainConfig:
             if candidate.is_file():
                 recipe = load_yaml(TrainConfig, candidate, command="train")
                 # Runs from before conversations had several answers learned the last one.
-                return recipe if read_value(candidate, "loss") else replace(recipe, loss="last-turn")
+                recipe = recipe if read_value(candidate, "loss") else replace(recipe, loss="last-turn")
+                # Who followed that run has not asked to follow another.
+                return replace(recipe, report_to="none")
     raise ConfigError(
         "How the model was trained is not known, so it can't be trained again.",
         where=str(place),

@@ -29,6 +29,7 @@ from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_pri
 from unweave.train.processes import Processes, only_one, processes
 from unweave.train.snapshots import due_steps, require_shares, save_snapshot, snapshot_folder
 from unweave.train.soundness import require_outputs
+from unweave.train.trackers import require_tracker
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
     Returns:
         Where the result is, and what it took.
     """
+    require_tracker(config.report_to, private=config.dp_epsilon is not None)
     here = processes()
     config = recorded(config, config.output_dir)
     run = RunFolder(config.output_dir, "train", config, inputs=train_inputs(config, loaded, processes=here.count))
@@ -127,6 +129,7 @@ def _fine_tune(run: RunFolder, config: TrainConfig, loaded: Loaded, here: Proces
         identity=run.identity(),
         description=f"train {config.output_dir.name}",
         after_step=_snapshots(config, model, loaded, total=len(steps)) if here.is_first else lambda _: None,
+        report_to=config.report_to,
     )
     seconds = time.monotonic() - started
     losses = done_loop.losses
@@ -217,6 +220,7 @@ def tune(
     identity: dict[str, Any] | None = None,
     description: str = "",
     after_step: Callable[[int], None] = lambda _: None,
+    report_to: str = "none",
 ) -> LoopResult:
     """Train a model by a plan.
 
@@ -229,6 +233,7 @@ def tune(
         identity: What makes it the same run.
         description: For the progress bar.
         after_step: Called after each step with the number of steps made.
+        report_to: A tracker that the steps go to.
 
     Returns:
         Steps and losses.
@@ -244,6 +249,7 @@ def tune(
         description=description,
         size=lambda example: example.completion_length,
         after_step=after_step,
+        report_to=report_to,
     )
     require_outputs(model)
     return done

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 from unweave.config import part_of
 from unweave.data.config import DataConfig
 from unweave.models.loading import ModelConfig
-from unweave.train.config import LoraOptions, Schedule
+from unweave.train.config import LoraOptions, Schedule, Tracker
 
 if TYPE_CHECKING:
     from unweave.unlearning.methods import Method
@@ -89,6 +89,8 @@ class ForgetConfig(UnlearnOptions, ModelConfig):
         target_reference: A model that saw neither these nor the forget rows, such as the base model: the target allows for forget rows that are harder or
             easier than the held-out ones.
         target_loss: The same as a number, in nats a token.
+        report_to: An experiment tracker that each step goes to, and what is measured of forget and retain rows on the way; its package must be installed.
+            `tensorboard` writes below the output folder.
     """
 
     forget: Path
@@ -100,6 +102,7 @@ class ForgetConfig(UnlearnOptions, ModelConfig):
     target: Path | None = None
     target_reference: str | None = None
     target_loss: float | None = None
+    report_to: Tracker = "none"
 
 
 def config_of(method: Any) -> type[ForgetConfig]:

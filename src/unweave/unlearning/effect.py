@@ -14,7 +14,7 @@ FACTORS = ("gamma", "alpha", "ascent", "descent")
 
 STEPS = (
     "epochs", "batch_size", "retain_ratio", "sampling", "learning_rate", "lr_scheduler", "warmup_ratio", "weight_decay", "max_grad_norm", "stop_loss",
-    "check_every",
+    "check_every", "report_to",
 )  # fmt: skip
 """Options of methods that make steps."""
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from unweave.data.encoding import EncodingConfig
 from unweave.data.reading import Problem
+from unweave.models.blocks import runs_again
 from unweave.models.evaluation import without_dropout
 from unweave.models.model import IN_MEMORY, Model
 from unweave.randomness import undisturbed
@@ -122,4 +123,6 @@ class UnlearnSteps:
         # A loss that compares the model with the one before takes both without dropout, while its steps are made.
         with without_dropout(model) if self.method.compares else contextlib.nullcontext():
             for step in self._plan.planned:
+                # Another trainer may have switched gradient checkpointing on since the steps were planned; TRL's do by default.
+                self._plan.joined = self._plan.joined and not runs_again(model)
                 yield self._plan.view(model, self._plan.collate(step))

@@ -67,6 +67,7 @@ class Run:
         say: Called with each caution as soon as it is known.
         advance: Called with the number of steps just made.
         trainable: Called with the model as soon as it is known what of it will change.
+        report_to: A tracker that the steps of a method that trains go to.
     """
 
     method: Objective | Edit
@@ -77,6 +78,7 @@ class Run:
     say: Say = lambda _: None
     advance: Callable[[int], None] = lambda _: None
     trainable: Callable[[nn.Module], None] = lambda _: None
+    report_to: str = "none"
 
 
 def carry_out(run: Run, loaded: Loaded, rows: Sequence[ForgetRow]) -> Unlearned:
@@ -273,6 +275,8 @@ def _train(run: Run, method: Objective, context: Context) -> dict[str, Any]:
             should_stop=lambda: diverged() or (stopping is not None and stopping.should_stop()),
             after_step=after_step,
             notes=noted,
+            report_to=run.report_to,
+            measured=dict if stopping is None else stopping.unreported,
         )
     stopped = f"the forget rows' loss passed {limit:.2f} nats a token" if diverged() else None
     kept, details = made.steps, method.details(context)

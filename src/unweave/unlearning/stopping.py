@@ -75,6 +75,7 @@ class EarlyStopping:
         self.fingerprint = fingerprint
         self._folder = folder
         self._held: dict[str, Tensor] = {}
+        self._reported = 0
         record = folder / RECORD if folder else None
         kept = read_json(record, what="What the run has seen") if record and record.is_file() else {}
         own = kept.get("fingerprint") == fingerprint
@@ -148,6 +149,19 @@ class EarlyStopping:
             for name, parameter in self._trained():
                 parameter.copy_(held[name])
         return self.best.step
+
+    def unreported(self) -> dict[str, float]:
+        """The last measurement, where it was not asked for before.
+
+        Returns:
+            Names, as a tracker shows them, to values; nothing where nothing new was measured.
+        """
+        fresh, self._reported = len(self.points) > self._reported, len(self.points)
+        if not fresh:
+            return {}
+        point = self.points[-1]
+        values = {"forget_loss": point.forget_loss, "retain_loss": point.retain_loss, "target": self.target}
+        return {name: value for name, value in values.items() if value is not None and value == value}
 
     def _publish(self, point: Point) -> None:
         """Say what was measured to whoever follows the run."""

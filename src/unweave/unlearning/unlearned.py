@@ -137,5 +137,6 @@ class Unlearned:
 
         Raises:
             ConfigError: When a base is named for weights that are the run's own.
+            ModelError: When the hub refuses it; with what can be done about it.
         """
         return push(self, repo_id, base=base, private=private, token=token, commit_message=commit_message)

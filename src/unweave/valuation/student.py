@@ -127,7 +127,7 @@ class ValueStudent(nn.Module):
                 model.layers = model.layers[: max(1, round(DEPTH * len(model.layers)))]
                 model.config.num_hidden_layers = len(model.layers)
         else:
-            encoder = load_encoder(name, device="cpu", max_length=max_length)
+            encoder = load_encoder(name, device="cpu", max_length=max_length, only_body=True)
             model, tokenizer, pooling = encoder.model, encoder.tokenizer, "mean"
         spec = StudentSpec(name, pooling, tuple(tasks), max_length, kernel=kernel)
         place = pick_device(options.device)

@@ -18,6 +18,7 @@ def print_evaluation(metrics: dict[str, Any]) -> None:
     _print_figures(metrics)
     _print_probes(metrics["probes"])
     _print_attacks(metrics["attacks"])
+    _print_tasks(metrics.get("lm_eval", {}), list(metrics["figures"]))
     if metrics["left_out"]:
         terminal.line("left out:")
         print_sentences(metrics["left_out"], label="  - ")
@@ -48,6 +49,22 @@ def _print_figures(metrics: dict[str, Any]) -> None:
         shown = [figure for figure in FIGURES if any(figure in one for one in own.values())]
         lines = [[FIGURES[figure], *(_cell(own[label].get(figure)) for label in models)] for figure in shown]
         terminal.print_table(f"{title}: {metrics['rows'][name]}", ["", *models], lines)
+
+
+def _print_tasks(tasks: dict[str, Any], models: list[str]) -> None:
+    if not tasks:
+        return
+    lines = [
+        [task, metric, str(own["count"]), *(_cell(own.get(label)) for label in models), _cell(own.get("change"))]
+        for task, metrics in tasks.items()
+        for metric, own in metrics.items()
+    ]
+    terminal.print_table(
+        "tasks of the harness",
+        ["task", "metric", "documents", *models, "after − before"],
+        lines,
+        text_columns=["task", "metric"],
+    )
 
 
 def _print_probes(probes: dict[str, Any]) -> None:

@@ -1,0 +1,61 @@
+"""What the hub's refusals mean, and what can be done about them."""
+
+import contextlib
+from collections.abc import Iterator
+
+from unweave.errors import ModelError
+
+
+def gated_remedy(error: BaseException, name: str) -> str | None:
+    """What to do about a model that the hub gives only to those whom its owners let in.
+
+    Args:
+        error: Of the hub, or of transformers because of it.
+        name: The model's id.
+
+    Returns:
+        The remedy; `None` where it is about something else.
+    """
+    from huggingface_hub.errors import GatedRepoError
+
+    own: BaseException | None = error
+    while own is not None:
+        if isinstance(own, GatedRepoError) or "gated repo" in str(own):
+            return (
+                f"ask for access on https://huggingface.co/{name}, then log in here with `hf auth login` as who was let in, or put a token into the "
+                "environment variable HF_TOKEN"
+            )
+        own = own.__cause__ or own.__context__
+    return None
+
+
+@contextlib.contextmanager
+def writing_to(name: str) -> Iterator[None]:
+    """Say what a refusal means while something is put on the hub.
+
+    Args:
+        name: The repository, `owner/name`.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ModelError: When the hub refuses, or is not there.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        yield
+    except HFValidationError as error:
+        raise ModelError("The hub has no repository of such a name.", where=name, remedy="give owner/name") from error
+    except HfHubHTTPError as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status in (401, 403):
+            raise ModelError(
+                f"The hub does not let this token write here (status {status}).",
+                where=name,
+                remedy="log in with `hf auth login` and a token that may write, and check the owner's name",
+            ) from error
+        raise ModelError(
+            f"The hub refuses it (status {status}).", where=name, remedy="try again later, or see status.huggingface.co"
+        ) from error
