@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unweave.attribution.adding import Addition, content_of, do_unit, open_store, sketcher_for
+from unweave.attribution.adding import Addition, do_unit, open_store, sketcher_for
 from unweave.attribution.config import RetrievalConfig
 from unweave.attribution.hits import Hits
 from unweave.attribution.model import store_model
@@ -18,7 +18,7 @@ from unweave.attribution.queries import make_queries, query_row
 from unweave.attribution.retrieval import influence_scores, influences
 from unweave.attribution.tracing import trace_queries
 from unweave.data.dates import dated
-from unweave.data.encoding import EncodingConfig, Example, encode_rows
+from unweave.data.encoding import EncodingConfig, Example, content_of, encode_rows
 from unweave.data.reading import Problem, load_rows
 from unweave.data.rows import Row
 from unweave.models.loading import load

@@ -29,6 +29,7 @@ from unweave.run.folder import identity_digest
 from unweave.train.config import Schedule
 from unweave.train.optimizer import MasterAdamW
 from unweave.train.processes import Processes, processes
+from unweave.train.record import Recorder, step_seed
 from unweave.train.resuming import StepRecord, ended_at, resumable
 from unweave.train.soundness import require_trained, sums
 
@@ -140,6 +141,7 @@ def run_loop(
     should_stop: Callable[[], bool] = lambda: False,
     after_step: Callable[[int], None] = lambda _: None,
     notes: list[float] | None = None,
+    recorder: Recorder | None = None,
 ) -> LoopResult:
     """Run the planned steps, continuing an interrupted run of the same plan.
 
@@ -156,6 +158,7 @@ def run_loop(
         should_stop: Asked after each step; true ends the run there.
         after_step: Called after each step with the number of steps made.
         notes: What the loss notes of its steps, by adding to this list; of a run that goes on, what it had noted up to there is put into it.
+        recorder: Keeps what the run can be repeated from; dropout is then seeded at each step.
 
     Returns:
         Steps and losses.
@@ -191,7 +194,10 @@ def run_loop(
     )
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = MasterAdamW(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
-    record = StepRecord([], [] if notes is None else notes)
+    kept = (recorder.rates, recorder.norms) if recorder is not None else ()
+    record = StepRecord([], [] if notes is None else notes, *kept)
+    if recorder is not None:
+        recorder.begin(model, optimizer, resumed=resume is not None)
     before = sums(trainable)
     with progress.task(description, len(steps)) as advance, quiet_transformers(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -204,10 +210,11 @@ def run_loop(
                 "part": items[0].part,
             },
             optimizers=(optimizer, None),
-            callbacks=[_Callbacks(advance, should_stop, after_step, record, model)],
+            callbacks=[_Callbacks(advance, should_stop, after_step, record, model, _recording(recorder, optimizer))],
         )
         trainer.remove_callback(_printer())
         trainer.step_loss, trainer.losses, trainer.here, trainer.trained = loss, record.losses, here, trainable
+        trainer.recorder = recorder
         trainer.train(resume_from_checkpoint=resume)
     if sums(trainable) == before:
         if optimizer.moved is False:
@@ -218,6 +225,8 @@ def run_loop(
         progress.say(
             f"{description}: no step changed a weight; the step size is below what the weights' precision can add"
         )
+    if recorder is not None:
+        recorder.finish(record.losses, optimizer)
     model.eval()
     here.wait()
     return LoopResult(trainer.state.global_step, record.losses)
@@ -249,6 +258,11 @@ def _require_options(config: LoopConfig) -> None:
             where="`lr_scheduler`",
             remedy=nearest(config.lr_scheduler, get_args(Schedule)),
         )
+
+
+def _recording(recorder: Recorder | None, optimizer: MasterAdamW) -> Callable[[int], None]:
+    """What is recorded of a step."""
+    return lambda step: None if recorder is None else recorder.after_step(step, optimizer)
 
 
 def _printer() -> Any:
@@ -301,6 +315,7 @@ class _PlannedTrainer(Trainer):
     losses: list[float]
     here: Processes
     trained: list[nn.Parameter]
+    recorder: Recorder | None
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset or self.train_dataset)  # type: ignore[arg-type]
@@ -325,6 +340,8 @@ class _PlannedTrainer(Trainer):
         del num_items_in_batch
         # Of several processes' model accelerate makes one that averages gradients after its own forward pass; steps run parts of the model themselves.
         inner, part = self.accelerator.unwrap_model(model), inputs["part"]
+        if self.recorder is not None:
+            torch.manual_seed(step_seed(self.recorder.seed, self.state.global_step))
         if part:
             loss = self.step_loss(inner, inputs["batch"]) * (part * self.here.count)
         else:
@@ -349,6 +366,8 @@ class _PlannedTrainer(Trainer):
         """
         loss = super().training_step(*args, **kwargs)
         self.here.average_gradients(self.trained)
+        if self.recorder is not None:
+            self.recorder.measure(self.trained)
         return loss
 
     def floating_point_ops(self, inputs: Any) -> int:
@@ -374,8 +393,10 @@ class _Callbacks(TrainerCallback):
         after_step: Callable[[int], None],
         record: StepRecord,
         model: nn.Module,
+        recording: Callable[[int], None],
     ):
         self.model = model
+        self.recording = recording
         self.advance = advance
         self.should_stop = should_stop
         self.after_step = after_step
@@ -392,6 +413,7 @@ class _Callbacks(TrainerCallback):
         """One more step is done: before it is measured, or saved in a checkpoint."""
         require_trained(self.model, what=f"Step {state.global_step}")
         self.advance(1)
+        self.recording(state.global_step)
         self.after_step(state.global_step)
         stopped = self.should_stop()
         self.record.keep(state.log_history, stopped=stopped)

@@ -27,6 +27,7 @@ from unweave.train.config import TrainConfig
 from unweave.train.loop import LoopConfig, LoopResult, StepLoss, plan_epochs, run_loop, warmup_steps
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, write_privacy
 from unweave.train.processes import Processes, only_one, processes
+from unweave.train.record import Recorder, state_steps
 from unweave.train.snapshots import due_steps, require_shares, save_snapshot, snapshot_folder
 from unweave.train.soundness import require_outputs
 
@@ -127,6 +128,7 @@ def _fine_tune(run: RunFolder, config: TrainConfig, loaded: Loaded, here: Proces
         identity=run.identity(),
         description=f"train {config.output_dir.name}",
         after_step=_snapshots(config, model, loaded, total=len(steps)) if here.is_first else lambda _: None,
+        recorder=_recorder(config, examples, plan) if config.record else None,
     )
     seconds = time.monotonic() - started
     losses = done_loop.losses
@@ -217,6 +219,7 @@ def tune(
     identity: dict[str, Any] | None = None,
     description: str = "",
     after_step: Callable[[int], None] = lambda _: None,
+    recorder: Recorder | None = None,
 ) -> LoopResult:
     """Train a model by a plan.
 
@@ -229,6 +232,7 @@ def tune(
         identity: What makes it the same run.
         description: For the progress bar.
         after_step: Called after each step with the number of steps made.
+        recorder: Keeps what the run can be repeated from.
 
     Returns:
         Steps and losses.
@@ -244,6 +248,7 @@ def tune(
         description=description,
         size=lambda example: example.completion_length,
         after_step=after_step,
+        recorder=recorder,
     )
     require_outputs(model)
     return done
@@ -275,6 +280,38 @@ def _snapshots(config: TrainConfig, model: Any, loaded: Loaded, *, total: int) -
             save_snapshot(model, loaded.tokenizer, place, base=loaded.base, revision=loaded.revision)
 
     return after_step
+
+
+def recorded_steps(config: TrainConfig, total: int) -> list[int]:
+    """After which steps a recorded run keeps its optimizer's state.
+
+    Args:
+        config: The run.
+        total: Its steps.
+
+    Returns:
+        Numbers of steps made, from 0.
+    """
+    due = due_steps(config.snapshots, total, warms_up=warmup_steps(config.warmup_ratio, total) > 0)
+    return state_steps(total, config.record_states, sorted(due))
+
+
+def _recorder(config: TrainConfig, examples: Sequence[Example], plan: TuningPlan) -> Recorder:
+    only_one("A recorded training")
+    if plan.privacy is not None:
+        raise ConfigError(
+            "What a private training did at each step must not be kept.",
+            where="`record`, `dp_epsilon`",
+            remedy="leave one of them out",
+        )
+    return Recorder(
+        config.output_dir,
+        examples,
+        plan.steps,
+        states=recorded_steps(config, len(plan.steps)),
+        seed=config.seed,
+        max_grad_norm=plan.loop.max_grad_norm,
+    )
 
 
 def mean_token_loss(model: nn.Module, batch: Any) -> Tensor:
