@@ -54,20 +54,19 @@ def retrained(run, weights, target, denominator):
         return float(target(model))
 
 
-def differences(run, target, rows, denominator, *, width=2e-3):
-    """Minus the derivative by each row's weight: central differences at three widths, with their errors of the second and fourth order taken out (Richardson)."""
+def differences(run, target, rows, denominator, *, width=1e-3):
+    """Minus the derivative by each row's weight: central differences at two widths, with the error of the second order taken out (Richardson)."""
     found = []
     for row in rows:
         estimates = []
-        for size in (width, width / 2, width / 4):
+        for size in (width, width / 2):
             ends = []
             for sign in (1, -1):
                 weights = torch.ones(len(run.examples), dtype=torch.float64)
                 weights[row] += sign * size
                 ends.append(retrained(run, weights, target, denominator))
             estimates.append((ends[0] - ends[1]) / (2 * size))
-        once = [(4 * fine - coarse) / 3 for coarse, fine in zip(estimates, estimates[1:], strict=False)]
-        found.append(-(16 * once[1] - once[0]) / 15)
+        found.append(-(4 * estimates[1] - estimates[0]) / 3)
     return torch.tensor(found, dtype=torch.float64)
 
 
@@ -79,10 +78,9 @@ def test_unrolled_is_the_derivative_of_retraining(mean, denominator, changes):
     run = make(mean, **changes)
     target = AnswerLoss(random_examples([8], seed=5)[0], 0)
     found = unrolled(run, [target], denominator=denominator)[0]
-    rows = [0, 3, 4]
+    rows = [0, 4]
     expected = differences(run, target, rows, denominator)
-    assert (found[rows] - expected).abs().max() <= 1e-6 * expected.abs().max(), (found[rows], expected)
-    assert (found[rows] / expected - 1).abs().max() < 1e-6
+    assert (found[rows] / expected - 1).abs().max() < 1e-7, (found[rows], expected)
 
 
 def test_little_memory_gives_the_same_numbers():

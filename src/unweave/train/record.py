@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from unweave.data.encoding import Example, content_of
 from unweave.errors import DataError, ModelError
 from unweave.files import read_record, replacing, write_json
-from unweave.train.states import State, of_optimizer, read_state, write_state
+from unweave.train.states import PARTS, State, of_optimizer, read_state, write_state
 
 RECORD = "record"
 FORMAT = 1
@@ -227,7 +227,10 @@ class TrainingRecord:
         Returns:
             The state, on the CPU.
         """
-        return read_state(state_path(self.folder, step))
+        state = read_state(state_path(self.folder, step))
+        # Files hold tensors by name; the norm that clipping takes is a sum in the model's order.
+        parts = ({name: getattr(state, part)[name] for name in self.parameters} for part in PARTS)
+        return State(state.step, *parts)
 
     def require_rows(self, examples: Sequence[Example]) -> None:
         """Refuse other rows than the run was trained on.
