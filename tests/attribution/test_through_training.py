@@ -41,7 +41,9 @@ def retrained(run, weights, target, denominator):
         torch.manual_seed(step_seed(options.seed, number))
         losses = differentiable_losses(model, collate([run.examples[index] for index in step], pad_token_id=0))
         own = weights[step]
-        parts, counts = (losses.sums(), losses.counts()) if run.mean == "tokens" else (losses.means(), torch.ones(len(step)))
+        parts, counts = (
+            (losses.sums(), losses.counts()) if run.mean == "tokens" else (losses.means(), torch.ones(len(step)))
+        )
         below = (own * counts).sum() if denominator == "weighted" else counts.sum()
         optimizer.zero_grad()
         ((own * parts).sum() / below).backward()
@@ -106,4 +108,9 @@ def test_targets_are_what_they_say():
     found = unrolled(run, targets)
     apart = unrolled(run, [AnswerLoss(first, 0), AnswerLoss(second, 0)])
     torch.testing.assert_close(found[0], apart[0] - apart[1], rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(found[1:, 3], torch.stack([differences(run, own, [3], "fixed")[0] for own in targets[1:]]), rtol=1e-6, atol=1e-10)
+    torch.testing.assert_close(
+        found[1:, 3],
+        torch.stack([differences(run, own, [3], "fixed")[0] for own in targets[1:]]),
+        rtol=1e-6,
+        atol=1e-10,
+    )

@@ -29,7 +29,10 @@ def gradients(run, function):
 def row_gradients(run, state):
     run.load(state)
     return torch.stack(
-        [gradients(run, lambda model, own=own: differentiable_losses(model, one(own)).sums().sum()) for own in run.examples]
+        [
+            gradients(run, lambda model, own=own: differentiable_losses(model, one(own)).sums().sum())
+            for own in run.examples
+        ]
     )
 
 
@@ -53,7 +56,9 @@ def test_a_gradients_effect_in_all_is_what_adamw_makes_of_it():
     expected = [-end([float(step == place) for step in range(4)]) for place in range(4)]
     torch.testing.assert_close(effective_rates(rates, options), torch.tensor(expected, dtype=torch.float64))
     clipped = effective_rates(rates, Options(max_grad_norm=1.0), norms=[4.0, 0.5, 2.0, 1.0])
-    assert torch.allclose(clipped / effective_rates(rates, Options()), torch.tensor([0.25, 1, 0.5, 1], dtype=torch.float64), atol=1e-5)
+    assert torch.allclose(
+        clipped / effective_rates(rates, Options()), torch.tensor([0.25, 1, 0.5, 1], dtype=torch.float64), atol=1e-5
+    )
 
 
 def test_trajectory_is_the_sum_over_steps():
@@ -61,7 +66,9 @@ def test_trajectory_is_the_sum_over_steps():
     target = AnswerLoss(random_examples([8], seed=5)[0], 0)
     states, rates = states_of(run), effective_rates(run.rates, run.options)
     assert nearest(5, PLACES) == [0, 0, 0, 0, 1]
-    found = {at: trajectory(run, [target], states, factors_of(run, PLACES, rates), at=at)[0] for at in ("snapshot", "end")}
+    found = {
+        at: trajectory(run, [target], states, factors_of(run, PLACES, rates), at=at)[0] for at in ("snapshot", "end")
+    }
     expected = {at: torch.zeros(len(run.examples), dtype=torch.float64) for at in found}
     for step, place in enumerate(nearest(5, PLACES)):
         rows, scale = row_gradients(run, states[place]), preconditioner(run, states[place])
@@ -127,7 +134,7 @@ def test_segments_of_a_model_are_those_of_its_dense_matrices():
     target = AnswerLoss(random_examples([8], seed=5)[0], 0)
     states, rates = states_of(run), effective_rates(run.rates, run.options)
     factors = factors_of(run, PLACES, rates)
-    parts = make_segments(run, states, factors, torch.tensor([rates[:4].sum(), rates[4:].sum()]))
+    parts = make_segments(states, factors, torch.tensor([rates[:4].sum(), rates[4:].sum()]))
     tiny = [Segment(part.state, part.time * 1e-9, part.shares) for part in parts]
     first_order = trajectory(run, [target], states, factors * 1e-9, at="end")
     torch.testing.assert_close(segments(run, [target], tiny), first_order, rtol=1e-4, atol=1e-20)

@@ -1,10 +1,11 @@
 """A recorded run can be repeated to the last bit, dropout and interruptions included, and says what it kept."""
 
+from collections import OrderedDict
 from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.folders import ROWS, save_model, write_rows
 from unweave.errors import ConfigError, DataError, ModelError
@@ -14,7 +15,7 @@ from unweave.train.config import TrainConfig
 from unweave.train.record import RECORD, read_training_record, state_steps
 from unweave.train.replay import Replay, departure, open_run
 from unweave.train.sft import _recorder, fine_tune
-from unweave.train.states import of_checkpoint, of_optimizer, read_state
+from unweave.train.states import of_checkpoint, of_optimizer, read_snapshot, read_state, snapshot_of, write_snapshot
 
 
 def config(tmp_path, **changes):
@@ -29,12 +30,16 @@ def config(tmp_path, **changes):
     return TrainConfig(**{**values, **changes})
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a kill."""
 
 
 def files_of(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in (folder / RECORD).rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in (folder / RECORD).rglob("*")
+        if path.is_file()
+    }
 
 
 def test_a_run_that_was_killed_leaves_the_same_record_which_repeats_it_bit_by_bit(tmp_path, monkeypatch):
@@ -65,12 +70,12 @@ def test_a_run_that_was_killed_leaves_the_same_record_which_repeats_it_bit_by_bi
     def killed(self, step, optimizer):
         real(self, step, optimizer)
         if step == 5:
-            raise Killed
+            raise KilledError
 
     real = loop.Recorder.after_step
     again = config(tmp_path, output_dir=tmp_path / "again")
     monkeypatch.setattr(loop.Recorder, "after_step", killed)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fine_tune(again)
     assert not (again.output_dir / RECORD / "record.json").exists(), "half a record is none"
     monkeypatch.setattr(loop.Recorder, "after_step", real)
@@ -99,18 +104,31 @@ def test_other_rows_and_no_record_are_refused(tmp_path):
 
 
 def test_the_optimizer_of_a_checkpoint_is_read_as_tensors_alone(tmp_path):
-    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
+    model = torch.nn.Sequential(OrderedDict(linear=torch.nn.Linear(3, 2), norm=torch.nn.LayerNorm(2)))
     optimizer = torch.optim.AdamW(
-        [{"params": [model[0].weight], "weight_decay": 0.1}, {"params": [model[0].bias, model[1].weight, model[1].bias]}], lr=1e-2
+        [
+            {"params": [model[0].weight], "weight_decay": 0.1},
+            {"params": [model[0].bias, model[1].weight, model[1].bias]},
+        ],
+        lr=1e-2,
     )
     for _ in range(3):
         model(torch.randn(4, 3)).square().sum().backward()
         optimizer.step()
     torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
-    found = of_checkpoint(tmp_path, model)
-    assert found.step == 3
-    for name, own in model.named_parameters():
-        assert torch.equal(found.second[name], optimizer.state[own]["exp_avg_sq"]), name
+    save_file({name: own.detach() for name, own in model.named_parameters()}, tmp_path / "model.safetensors")
+    parameters = dict(model.named_parameters())
+    found = of_checkpoint(tmp_path, parameters)
+    assert (found.state.step, found.rate, found.weight_decay) == (3, 1e-2, 0.1)
+    for name, own in parameters.items():
+        assert torch.equal(found.state.second[name], optimizer.state[own]["exp_avg_sq"]), name
+        assert torch.equal(found.state.parameters[name], own)
+    write_snapshot(tmp_path / "own.safetensors", snapshot_of(optimizer, model, step=3))
+    again = read_snapshot(tmp_path / "own.safetensors")
+    assert (again.state.step, again.rate, again.epsilon, again.beta2) == (3, 1e-2, 1e-8, 0.999)
+    assert all(
+        torch.equal(again.state.first[name], optimizer.state[own]["exp_avg"]) for name, own in parameters.items()
+    )
 
     class Evil:
         def __reduce__(self):
@@ -118,11 +136,11 @@ def test_the_optimizer_of_a_checkpoint_is_read_as_tensors_alone(tmp_path):
 
     torch.save({"state": {0: Evil()}}, tmp_path / "optimizer.pt")
     with pytest.raises(ModelError, match="more than tensors"):
-        of_checkpoint(tmp_path, model)
+        of_checkpoint(tmp_path, parameters)
     assert not (tmp_path / "ran").exists()
     (tmp_path / "optimizer.pt").unlink()
     with pytest.raises(ModelError, match="holds no optimizer"):
-        of_checkpoint(tmp_path, model)
+        of_checkpoint(tmp_path, parameters)
 
 
 def test_a_state_before_the_first_step_has_no_moments():

@@ -6,9 +6,10 @@ In a segment of steps with the sizes e_t (`unweave.attribution.visits`), T their
     and a row's share in it is worth        <P phi(H P) q, g>,                 phi(s) = (1 - exp(-T s)) / s,
 
 so that directions which training has settled count as influence functions have them, and those it has not as single steps do: T takes the place of damping.
-The paper has plain gradient descent and EK-FAC; here P is AdamW's own, and H is made of the gradients f of rows under labels sampled from the model, of which H is the
-covariance: with S = P^(1/2) H P^(1/2) = sum_j s_j s_j^T, s_j = P^(1/2) f_j, every function of it needs but the inner products of the s_j. These are of whole
-gradients where they fit in memory, and of their sketches where not. What rows' labels have not shown lies in S's null space, where a step is a step.
+
+The paper has plain gradient descent and EK-FAC. Here P is AdamW's own, and H is made of the gradients f of rows under labels sampled from the model, of which H
+is the covariance: with S = P^(1/2) H P^(1/2) = sum_j s_j s_j^T, s_j = P^(1/2) f_j, every function of it needs but the inner products of the s_j. These are of
+whole gradients where they fit in memory, and of their sketches where not. What sampled labels have not shown is S's null space, where a step is a step.
 """
 
 import math
@@ -19,7 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unweave import progress
 from unweave.attribution.targets import Target, target_gradients
+from unweave.attribution.trained import Trained
 from unweave.attribution.visits import visit_rows
 from unweave.curvature.ekfac import sampled_labels
 from unweave.sketch.config import SketchConfig
@@ -45,11 +48,12 @@ class Segment:
     shares: Float[Tensor, " n"]
 
 
-def make_segments(run: Run, snapshots: Sequence[State], factors: Float[Tensor, "s n"], rates: Float[Tensor, " s"]) -> list[Segment]:
+def make_segments(
+    snapshots: Sequence[State], factors: Float[Tensor, "s n"], rates: Float[Tensor, " s"]
+) -> list[Segment]:
     """A segment around each snapshot.
 
     Args:
-        run: The run.
         snapshots: States after at least one step, in their order.
         factors: As for `trajectory`.
         rates: The sum of the effective step sizes for which each snapshot stands.
@@ -100,7 +104,9 @@ def segments(
         forward = curvature.combined(inside, {name: own * part.time for name, own in gradients.items()})
         wanted = {name: (own * curvature.preconditioner[name].to(own)).flatten(1) for name, own in forward.items()}
 
-        def consume(places: list[int], name: str, piece: Tensor, wanted: Tensors = wanted, part: Segment = part) -> None:
+        def consume(
+            places: list[int], name: str, piece: Tensor, wanted: Tensors = wanted, part: Segment = part
+        ) -> None:
             products = (wanted[name].to(piece) @ piece.T).double().cpu()
             found.index_add_(1, torch.tensor(places), products * part.shares[places])
 
@@ -110,10 +116,28 @@ def segments(
     return found
 
 
+def estimate(trained: Trained, targets: Sequence[Target]) -> Float[Tensor, "q n"]:
+    """`segments`, of what a training left: one around each snapshot.
+
+    Args:
+        trained: What it left.
+        targets: Functions of the model.
+
+    Returns:
+        Scores of the run's rows.
+    """
+    parts = make_segments(trained.snapshots, trained.factors, trained.times)
+    options = {"memory_gib": trained.memory_gib, "fit_rows": trained.fit_rows, "seed": trained.seed}
+    with progress.task("segments", len(parts)) as advance:
+        return segments(trained.run, targets, parts, advance=advance, **options)
+
+
 def coefficients(
     gram: Float[Tensor, "m m"], products: Float[Tensor, "m q"], time: float
 ) -> tuple[Float[Tensor, "m q"], Float[Tensor, "m q"]]:
-    """What the curvature adds to a target's gradient q, as combinations of the fitted gradients f: exp(-T H P) q = q + sum_j a_j f_j, phi(H P) q = T q + sum_j b_j f_j.
+    """What the curvature adds to a target's gradient q, as combinations of the fitted gradients f.
+
+    exp(-T H P) q = q + sum_j a_j f_j,     phi(H P) q = T q + sum_j b_j f_j.
 
     Args:
         gram: <f_j, P f_k>.

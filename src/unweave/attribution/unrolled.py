@@ -1,17 +1,18 @@
-"""Differentiation through training (MAGIC; Ilyas and Engstrom, arXiv 2504.16430): the exact derivative of what a run's end gives by the weight of each of its rows.
+"""Differentiation through training (MAGIC; Ilyas and Engstrom, arXiv 2504.16430): the derivative of what a run's end gives by the weight of each row.
 
 The run is repeated from its record, and then gone through backwards, from the last step to the first. With a step's gradient g, clipped to c g, and
 
     m' = b1 m + (1 - b1) c g,   v' = b2 v + (1 - b2) (c g)^2,   x' = (1 - lr wd) x - lr / (1 - b1^t) m' / (sqrt(v' / (1 - b2^t)) + eps)
 
-the adjoints of (x', m', v') give those of (x, m, v) and of g; the adjoint u of g meets the batch's loss in one double backward pass, which gives H u, and <u, g_i> for
-each of its rows at once. Nothing is approximated: what is left is rounding, and that a derivative is no difference (`fixed`, below, and how far a row's absence is
-from a small change of its weight).
+the adjoints of (x', m', v') give those of (x, m, v) and of g; the adjoint u of g meets the batch's loss in one double backward pass, which gives H u, and
+<u, g_i> for each of its rows at once. Nothing is approximated but by rounding. What a derivative can't say is how far a row's absence is from a small change of
+its weight.
 
 Of the backward way's states only as many are held as the memory allows; those between are made again, piece by piece, and pieces of pieces where they are long.
 
 Left open by the paper, and chosen here: a row's weight multiplies its share of each step's loss and leaves the number that the loss is divided by as it is
-(`fixed`); with `weighted` that number is weighted too, so that what counts is a row against its batch. Clipping and weight decay are differentiated as they are.
+(`fixed`); with `weighted` that number is weighted too, so that what counts is a row against its batch. Clipping and weight decay are differentiated as
+they are.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,14 +23,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from unweave import progress
 from unweave.attribution.targets import Target, target_gradients
+from unweave.attribution.trained import Trained
+from unweave.errors import ConfigError
 from unweave.gradients.loss import differentiable_losses
-from unweave.train.replay import Replay, Run, departure
+from unweave.train.replay import CLIP_EPSILON, Replay, Run, departure
 from unweave.train.states import State, Tensors
 
 GIB = 2**30
-CLIP_EPSILON = 1e-6
-"""What torch adds to the norm in `clip_grad_norm_`."""
 HELD = 4
 """Tensors of each parameter that a held step takes: parameters, two moments, gradient."""
 ADJOINTS = 5
@@ -74,6 +76,35 @@ def unrolled(
             found[some] -= back.step(state, gradient)
             advance(1)
     run.load(end)
+    return found
+
+
+def estimate(trained: Trained, targets: Sequence[Target]) -> Float[Tensor, "q n"]:
+    """`unrolled`, of what a training left.
+
+    Args:
+        trained: What it left.
+        targets: Functions of the model.
+
+    Returns:
+        Scores of the run's rows.
+
+    Raises:
+        ConfigError: When it left no record.
+    """
+    if not trained.recorded:
+        raise ConfigError(
+            "Unrolling repeats each step of a training, and this one left no record of them.",
+            where="`estimator`",
+            remedy="train with `record`; or use `estimator` segments or trajectory, which take checkpoints",
+        )
+    apart: list[float] = []
+    with progress.task("unrolled", len(trained.run.steps)) as advance:
+        found = unrolled(trained.run, targets, memory_gib=trained.memory_gib, note=apart.append, advance=advance)
+    if apart[0] > 0:
+        progress.say(
+            f"unrolled: the repeated training ended up to {apart[0]:.1e} from the recorded one: another machine, or other versions"
+        )
     return found
 
 
@@ -173,7 +204,9 @@ class _Backward:
             loss = (sums * shares.to(sums) * weights).sum()
             gradients = torch.autograd.grad(loss, own, create_graph=True)
             for index in range(count):
-                seeds = [by_gradient[name][index].to(gradient.dtype) for name, gradient in zip(names, gradients, strict=True)]
+                seeds = [
+                    by_gradient[name][index].to(gradient.dtype) for name, gradient in zip(names, gradients, strict=True)
+                ]
                 *second, rows = torch.autograd.grad(
                     gradients, [*own, weights], grad_outputs=seeds, retain_graph=index + 1 < count, allow_unused=True
                 )
@@ -199,7 +232,9 @@ def _through_clipping(by_clipped: Tensors, gradient: Tensors, scale: float, norm
     """From the adjoint of the clipped gradient to that of the gradient itself."""
     if scale == 1.0:
         return by_clipped
-    inner = torch.stack([(own * gradient[name]).flatten(1).double().sum(dim=1) for name, own in by_clipped.items()]).sum(dim=0)
+    inner = torch.stack(
+        [(own * gradient[name]).flatten(1).double().sum(dim=1) for name, own in by_clipped.items()]
+    ).sum(dim=0)
     factor = inner * (most / ((norm + CLIP_EPSILON) ** 2 * norm))
     return {
         name: scale * own - factor.to(own).view(-1, *[1] * gradient[name].ndim) * gradient[name]

@@ -14,19 +14,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unweave.attribution.unrolled import CLIP_EPSILON
 from unweave.data.batches import Batch
 from unweave.gradients.passes import frozen_in_evaluation
 from unweave.gradients.source import GradientSource
 from unweave.models.selection import select_parameters
 from unweave.train.record import Options
-from unweave.train.replay import Run
+from unweave.train.replay import CLIP_EPSILON, Run
 from unweave.train.states import State
 
 TOKEN_BUDGET = 2048
 
 
-def effective_rates(rates: Sequence[float], options: Options, *, norms: Sequence[float] = ()) -> Float[Tensor, " steps"]:
+def effective_rates(
+    rates: Sequence[float], options: Options, *, norms: Sequence[float] = ()
+) -> Float[Tensor, " steps"]:
     """What the gradient of each step is multiplied with in all.
 
     Args:
@@ -59,7 +60,9 @@ def nearest(steps: int, places: Sequence[int]) -> list[int]:
     Returns:
         For each step the index of the snapshot that is nearest to the parameters that it began with; the earlier of two.
     """
-    return [min(range(len(places)), key=lambda index: (abs(places[index] - step), places[index])) for step in range(steps)]
+    return [
+        min(range(len(places)), key=lambda index: (abs(places[index] - step), places[index])) for step in range(steps)
+    ]
 
 
 def factors_of(run: Run, places: Sequence[int], rates: Float[Tensor, " steps"]) -> Float[Tensor, "s n"]:

@@ -2,10 +2,8 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from unweave.curvature.base import Problem
 from unweave.curvature.cg import conjugate_gradients

@@ -330,5 +330,3 @@ def read_training_record(folder: Path) -> TrainingRecord:
         raise ModelError(
             f"The record is damaged: {error}.", where=str(place), remedy="train again with `record`"
         ) from error
-
-

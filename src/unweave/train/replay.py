@@ -26,6 +26,9 @@ from unweave.train.recipe import read_recipe
 from unweave.train.record import Options, TrainingRecord, read_training_record, step_seed
 from unweave.train.states import State, Tensors, of_optimizer
 
+CLIP_EPSILON = 1e-6
+"""What torch adds to the norm in `clip_grad_norm_`."""
+
 Mean = Literal["tokens", "rows"]
 """A step's loss: the mean over all labelled tokens of its batch (`unweave train`), or over rows of the mean over each row's."""
 
@@ -83,7 +86,9 @@ class Run:
         Returns:
             One over the tokens of the batch; or one over its rows and the row's own tokens.
         """
-        counts = torch.tensor([self.examples[index].completion_length for index in self.steps[step]], dtype=torch.float64)
+        counts = torch.tensor(
+            [self.examples[index].completion_length for index in self.steps[step]], dtype=torch.float64
+        )
         if self.mean == "tokens":
             return torch.full_like(counts, 1 / float(counts.sum()))
         return 1 / (len(counts) * counts.clamp(min=1))
