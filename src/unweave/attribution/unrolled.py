@@ -45,6 +45,7 @@ def unrolled(
     targets: Sequence[Target],
     *,
     denominator: Denominator = "fixed",
+    smoothing: float = 0.0,
     memory_gib: float = 1.0,
     note: Callable[[float], None] = lambda _: None,
     advance: Callable[[int], None] = lambda _: None,
@@ -55,6 +56,8 @@ def unrolled(
         run: The run; its model stands at the end of training afterwards.
         targets: Functions of the model, evaluated with dropout off.
         denominator: What a step's loss is divided by: a `fixed` number, or the `weighted` one.
+        smoothing: What is added to the root of the second moments on the way back, relative to each tensor's mean root. 0 gives the derivative itself, which
+            for numbers whose gradients are near zero is steep and holds no further than they are: AdamW steps by their signs.
         memory_gib: For states and adjoints together; one step and one target are held in any case.
         note: Called with how far the repeated run ended from the recorded one, the largest difference of a parameter.
         advance: Called with 1 for each step gone back.
@@ -71,7 +74,7 @@ def unrolled(
     for first in range(0, len(targets), at_once):
         some = slice(first, first + at_once)
         run.load(end)
-        back = _Backward(run, target_gradients(run.model, run.parameters, targets[some]), denominator)
+        back = _Backward(run, target_gradients(run.model, run.parameters, targets[some]), denominator, smoothing)
         for state, gradient in _reversed(run, list(starts), len(run.steps), slots):
             found[some] -= back.step(state, gradient)
             advance(1)
@@ -142,10 +145,11 @@ class _Backward:
         run: The run.
         gradients: Of the targets at its end.
         denominator: As in `unrolled`.
+        smoothing: As in `unrolled`.
     """
 
-    def __init__(self, run: Run, gradients: Tensors, denominator: Denominator):
-        self.run, self.denominator = run, denominator
+    def __init__(self, run: Run, gradients: Tensors, denominator: Denominator, smoothing: float):
+        self.run, self.denominator, self.smoothing = run, denominator, smoothing
         self.by_parameters = gradients
         self.by_first = {name: torch.zeros_like(own) for name, own in gradients.items()}
         self.by_second = {name: torch.zeros_like(own) for name, own in gradients.items()}
@@ -170,7 +174,7 @@ class _Backward:
             mean = state.first[name].lerp(own, 1 - options.beta1)
             square = options.beta2 * state.second[name] + (1 - options.beta2) * own * own
             root = (square / second_share).sqrt()
-            below = root + options.epsilon
+            below = root + (options.epsilon + self.smoothing * float(root.mean()))
             pull = self.by_parameters[name] * (rate / first_share)
             # Where no gradient ever was, the root's slope is infinite and what it multiplies is zero.
             slope = torch.where(root > 0, 0.5 / (second_share * root.clamp(min=torch.finfo(root.dtype).tiny)), 0.0)
