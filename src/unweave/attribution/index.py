@@ -182,6 +182,8 @@ class GradientIndex:
         similarity: Literal["dot", "cosine"] = "dot",
         learning_rate: float = 1.0,
         scorer: str = "influence",
+        estimator: str = "store",
+        training: str | Path | None = None,
         preconditioner: str = "none",
         damping: float | None = None,
         fit_rows: int = 1024,
@@ -201,6 +203,8 @@ class GradientIndex:
             similarity: `dot`, or `cosine` of the sketches.
             learning_rate: Factor of the influence.
             scorer: `influence`, or a baseline: `bm25`, `embedding`, `gradnorm`, `random`.
+            estimator: `store`; or through training `unrolled`, `trajectory`, `segments`, or `auto`, from what `training` kept.
+            training: The folder of the training; by default that of the model.
             preconditioner: Curvature between answer and row: `none`, or one that `unweave list preconditioners` names.
             damping: Of the preconditioner; by default its own.
             fit_rows: Rows that its curvature is estimated from.
@@ -218,6 +222,8 @@ class GradientIndex:
             similarity=similarity,
             learning_rate=learning_rate,
             scorer=scorer,
+            estimator=estimator,
+            training=None if training is None else Path(training),
             preconditioner=preconditioner,
             damping=damping,
             fit_rows=fit_rows,
