@@ -183,7 +183,7 @@ Whether they say more than plain gradients is [measured on small models](results
 {preconditioners}
 
 Estimators that go through the training (`unweave trace --estimator NAME`), from what `unweave train --record` or another trainer's checkpoints kept.
-`auto` unrolls a recorded training of up to 300,000 tokens, sums over snapshots otherwise, and compares the store's sketches where nothing was kept:
+`auto` takes `segments`, and compares the store's sketches where nothing was kept:
 
 {estimators}
 

@@ -13,8 +13,9 @@ from unweave.attribution.caching import cache_rows
 from unweave.attribution.config import RetrievalConfig
 from unweave.attribution.registry import ESTIMATORS
 from unweave.attribution.tracing import trace_rows
-from unweave.attribution.trained import Estimator, of_checkpoints, of_record
+from unweave.attribution.trained import AUTO, Estimator, of_checkpoints, of_record
 from unweave.attribution.trajectory import self_influence
+from unweave.attribution.unrolled import estimate
 from unweave.cli.main import main
 from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.data.rows import Row
@@ -47,15 +48,15 @@ def world(tmp_path_factory):
     return folder
 
 
-def test_estimators_agree_and_auto_takes_the_exact_one(world, capsys):
+def test_estimators_agree_and_auto_takes_one_of_them(world, capsys):
     store, loaded = GradientStore.open(world / "store"), load(ModelConfig(model=str(world / "out"), dtype="float32"))
     query = Row("q", "what is the capital of Japan ?", "Tokyo")
     scores = {
         name: trace_rows(store, loaded, [query], RetrievalConfig(estimator=name)).scores[0].numpy()
         for name in ("unrolled", "trajectory", "segments", "auto")
     }
-    assert "estimator: unrolled" in capsys.readouterr().err
-    assert np.array_equal(scores["auto"], scores["unrolled"])
+    assert f"estimator: {AUTO}" in capsys.readouterr().err
+    assert np.array_equal(scores["auto"], scores[AUTO])
     place = store.row_ids().index(max(store.row_ids(), key=lambda own: "Tokyo" in store.texts()[own]["completion"]))
     for name, own in scores.items():
         assert own.argmax() == place, name
@@ -122,6 +123,6 @@ def test_checkpoints_of_another_trainer(tmp_path):
             assert torch.equal(trained.snapshots[-1].parameters[name], parameter)
     assert trained.factors.shape == (3, len(examples))
     with pytest.raises(ConfigError, match="left no record"):
-        __import__("unweave.attribution.unrolled", fromlist=["estimate"]).estimate(trained, [])
+        estimate(trained, [])
     with pytest.raises(ConfigError, match="neither a record nor checkpoints"):
         of_checkpoints(tmp_path, loaded, examples)

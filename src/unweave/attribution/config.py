@@ -66,7 +66,7 @@ class RetrievalConfig:
         preconditioner: Curvature between query and row: `none` (RapidIn), `adam` (LESS), `trak` (an empirical Fisher in sketch space, in the form of
             TRAK's kernel), `datainf`, `ekfac`, or `cg` on the Gauss-Newton product (small models).
         damping: Of the preconditioner, relative to the mean eigenvalue of its curvature (`trak`, `cg`: over the directions that rows span); by default its
-            own.
+            own. Of `estimator` unrolled, relative to the mean root of the second moments on the way back; by default none, which is exact.
         fit_rows: Rows that the preconditioner's curvature is estimated from.
         rerank: Score the best so many rows of each side again, exactly, from the factors of their gradients, and show which tokens matter.
         index: `faiss` searches an approximate index of the store, made on first use, and scores what it finds from the store.

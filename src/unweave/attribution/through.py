@@ -32,7 +32,7 @@ def scores_through_training(
     """Score all rows of a store.
 
     Args:
-        name: The estimator, or `auto`.
+        name: The estimator.
         folder: What the training left.
         store: The store.
         loaded: Its model.
@@ -51,10 +51,11 @@ def scores_through_training(
     rows = stored_rows(dict(texts), row_ids, where=store.place)
     examples = encode_rows(rows, loaded.tokenizer, EncodingConfig(**store.spec.encoding)).examples
     trained = open_trained(folder, loaded, examples)
-    trained = with_options(trained, memory_gib=config.memory_gib, fit_rows=config.fit_rows, seed=config.seed)
+    options = {"memory_gib": config.memory_gib, "fit_rows": config.fit_rows, "seed": config.seed}
+    trained = with_options(trained, **options, damping=config.damping)
     place = {row_id: index for index, row_id in enumerate(row_ids)}
     known = _known(trained, store, place)
-    name, estimate = estimator(name, trained)
+    estimate = estimator(name)
     if config.estimator == "auto":
         progress.say(f"estimator: {name}")
     pad = loaded.tokenizer.pad_token_id

@@ -23,8 +23,8 @@ from unweave.train.replay import Run, open_run
 from unweave.train.snapshots import OPTIMIZER
 from unweave.train.states import Snapshot, State, of_checkpoint, read_snapshot
 
-UNROLLED_TOKENS = 300_000
-"""`auto` unrolls a training that saw no more tokens: some minutes on two cores for a model of 135 M parameters."""
+AUTO = "segments"
+"""What `auto` is where a training left something: to be set to what `benchmarks/through_training.py` finds best."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,7 @@ class Trained:
         memory_gib: For whatever an estimator holds.
         fit_rows: Rows that a curvature is made of.
         seed: Of sampled labels and of which rows these are.
+        damping: What an estimator damps with, relative; by default its own.
     """
 
     run: Run
@@ -50,11 +51,7 @@ class Trained:
     memory_gib: float = 1.0
     fit_rows: int = 1024
     seed: int = 0
-
-    @property
-    def tokens(self) -> int:
-        """That the training saw, padding apart; 0 where its steps are not recorded."""
-        return sum(len(self.run.examples[index]) for step in self.run.steps for index in step)
+    damping: float | None = None
 
 
 @runtime_checkable
@@ -204,41 +201,38 @@ def open_trained(folder: Path | None, loaded: Loaded, examples: Sequence[Example
 
 
 def chosen_estimator(name: str, folder: Path | None) -> str:
-    """An estimator with `auto` decided, as far as the files say.
+    """An estimator with `auto` decided.
 
     Args:
         name: What was asked for.
         folder: From `training_folder`.
 
     Returns:
-        Its name; `auto` where it depends on the size of a record (`estimator`).
+        Its name: of `auto` the store's sketches, where the training left nothing.
     """
     if name != "auto":
         return name
-    if folder is None:
-        return "store"
-    return "auto" if has_record(folder) else "trajectory"
+    return "store" if folder is None else AUTO
 
 
-def estimator(name: str, trained: Trained) -> tuple[str, Estimator]:
+def estimator(name: str) -> Estimator:
     """An estimator by its name.
 
     Args:
-        name: In `ESTIMATORS`, or `auto`.
-        trained: What it will be given: `auto` unrolls what is small, and sums over snapshots otherwise.
+        name: In `ESTIMATORS`.
 
     Returns:
-        Its name, and the estimator.
+        The estimator.
 
     Raises:
         ConfigError: When there is none of that name.
     """
-    if name == "auto":
-        name = "unrolled" if trained.recorded and trained.tokens <= UNROLLED_TOKENS else "trajectory"
-    return name, entry(ESTIMATORS, name, option="estimator", others=NOT_THROUGH_TRAINING)
+    return entry(ESTIMATORS, name, option="estimator", others=NOT_THROUGH_TRAINING)
 
 
-def with_options(trained: Trained, *, memory_gib: float, fit_rows: int, seed: int) -> Trained:
+def with_options(
+    trained: Trained, *, memory_gib: float, fit_rows: int, seed: int, damping: float | None = None
+) -> Trained:
     """The same with options of estimators.
 
     Args:
@@ -246,8 +240,9 @@ def with_options(trained: Trained, *, memory_gib: float, fit_rows: int, seed: in
         memory_gib: For whatever an estimator holds.
         fit_rows: Rows that a curvature is made of.
         seed: Of sampled labels.
+        damping: Relative; by default the estimator's own.
 
     Returns:
         A copy.
     """
-    return replace(trained, memory_gib=memory_gib, fit_rows=fit_rows, seed=seed)
+    return replace(trained, memory_gib=memory_gib, fit_rows=fit_rows, seed=seed, damping=damping)

@@ -103,7 +103,14 @@ def estimate(trained: Trained, targets: Sequence[Target]) -> Float[Tensor, "q n"
         )
     apart: list[float] = []
     with progress.task("unrolled", len(trained.run.steps)) as advance:
-        found = unrolled(trained.run, targets, memory_gib=trained.memory_gib, note=apart.append, advance=advance)
+        found = unrolled(
+            trained.run,
+            targets,
+            smoothing=trained.damping or 0.0,
+            memory_gib=trained.memory_gib,
+            note=apart.append,
+            advance=advance,
+        )
     if apart[0] > 0:
         progress.say(
             f"unrolled: the repeated training ended up to {apart[0]:.1e} from the recorded one: another machine, or other versions"
