@@ -137,7 +137,7 @@ def of_checkpoints(folder: Path, loaded: Loaded, examples: Sequence[Example]) ->
         raise ConfigError(
             "The training left neither a record nor checkpoints with its optimizer's state.",
             where="`training`",
-            remedy="train with `record`, save checkpoints whole, or give SnapshotCallback `optimizer`",
+            remedy="train with `record`, save checkpoints whole, or give SnapshotCallback optimizer=True",
         )
     last = found[-1]
     options = Options(last.beta1, last.beta2, last.epsilon, last.weight_decay)

@@ -235,7 +235,7 @@ def snapshot_of(optimizer: Any, model: Any, *, step: int) -> Snapshot:
     if not parts[0]:
         raise ModelError(
             f"{type(inner).__name__} keeps no moments as Adam does.",
-            remedy="train with AdamW, or leave out `optimizer`",
+            remedy="train with AdamW, or without optimizer=True",
         )
     return Snapshot.of_group(State(step, *parts), inner.param_groups[0])
 
@@ -267,7 +267,7 @@ def of_checkpoint(folder: Path, parameters: Mapping[str, Tensor]) -> Snapshot:
         plain = dict.fromkeys(order)
     except FileNotFoundError as error:
         raise ModelError(
-            "The checkpoint holds no optimizer.", where=str(path), remedy="save checkpoints without `save_only_model`"
+            "The checkpoint holds no optimizer.", where=str(path), remedy="save checkpoints whole, not the model alone"
         ) from error
     except Exception as error:
         # What torch raises on a file that is no archive, or holds more than tensors, is of many kinds.
