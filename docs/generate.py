@@ -182,6 +182,11 @@ Whether they say more than plain gradients is [measured on small models](results
 
 {preconditioners}
 
+Estimators that go through the training (`unweave trace --estimator NAME`), from what `unweave train --record` or another trainer's checkpoints kept.
+`auto` takes `segments`, and compares the store's sketches where nothing was kept:
+
+{estimators}
+
 Baselines on the same rows (`unweave trace --scorer NAME`). Influence that does not beat them is not worth its price:
 
 {scorers}
@@ -241,7 +246,7 @@ Compare with random rows first (`unweave value curve`): on short lists of real r
 
 def choosing_page() -> str:
     """Which of what there is for which question, with what the registries say of each."""
-    kinds = ("preconditioners", "scorers", "sketches", "weights", "probes", "attacks")
+    kinds = ("preconditioners", "estimators", "scorers", "sketches", "weights", "probes", "attacks")
     tables = {kind: _listed(kind) for kind in kinds}
     groups: dict[tuple[str, ...], list[str]] = {}
     for one in describe_methods():

@@ -75,7 +75,7 @@ class Writing:
 
 WRITING = {
     "case": Writing("case --output-dir case --clean-rows 30 --poisoned-rows 9 --test-rows 8 --clean-test-rows 18 --retain-rows 12"),
-    "train": Writing(f"train --model {{world}}/base {ROWS} --output-dir out --epochs 1 --batch-size 8 --lora-r 2 --snapshots 0.4 {TINY}"),
+    "train": Writing(f"train --model {{world}}/base {ROWS} --output-dir out --epochs 1 --batch-size 8 --lora-r 2 --snapshots 0.4 --record {TINY}"),
     "train full": Writing(f"train {ADAPTED} {ROWS} --output-dir out --epochs 0.5 --batch-size 8 --tuning full {TINY}"),
     "train anew": Writing(
         f"train {ADAPTED} {ROWS} --output-dir out --epochs 0.5 --batch-size 8 --lora-r 2 --seed 1", (("adapter", "out"),)

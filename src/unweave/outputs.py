@@ -52,7 +52,11 @@ def _below(folder: str, names: Sequence[str]) -> tuple[str, ...]:
 
 WRITES: dict[str, Writes] = {
     "train": Writes(
-        (*MODEL, *_below("base", MODEL), *_below("snapshots/*", MODEL), "privacy.json", *TRACKED), folders=("checkpoints",)
+        (
+            *MODEL, *_below("base", MODEL), *_below("snapshots/*", MODEL), "privacy.json",
+            *_below("record", ("record.json", "steps.safetensors", "states/*.safetensors")), *TRACKED,
+        ),
+        folders=("checkpoints",),
     ),
     "forget": Writes(
         (*MODEL, *_below("base", MODEL), "privacy.json", "watch.json", *TRACKED), folders=("checkpoints",)

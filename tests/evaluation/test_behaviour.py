@@ -103,7 +103,6 @@ def test_a_text_without_a_prompt_begins_after_bos_or_eos(loaded, case, bos):
     assert answer == loaded.tokenizer.decode([int(token)], skip_special_tokens=True)
 
 
-
 def test_behaviour_counts_what_the_detector_flags(loaded, case):
     found = measure_behaviour(loaded, case, EncodingConfig(max_length=64), max_new_tokens=4)
     for test, answers in found.answers.items():

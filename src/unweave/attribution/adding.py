@@ -4,8 +4,6 @@ The work is cut into *units*: rows of like length, one commit each, numbered fro
 what is committed already is skipped.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +11,7 @@ from pathlib import Path
 
 from unweave import progress
 from unweave.attribution.model import loading_record
-from unweave.data.encoding import EncodingConfig, Example
+from unweave.data.encoding import EncodingConfig, Example, content_of
 from unweave.data.rows import Row
 from unweave.models.fingerprint import model_fingerprint, tokenizer_fingerprint
 from unweave.models.model import Model
@@ -145,19 +143,6 @@ def do_unit(sketcher: Sketcher, store: Store, unit: Unit, *, advance: Callable[[
         return
     done = sketcher.sketch_all(unit.examples, advance=advance)
     store.commit(ids, done.sketches, done.norms, done.losses, unit=unit.number, contents=contents)
-
-
-def content_of(example: Example) -> str:
-    """What a row's gradient depends on, beside the model: its tokens, and which of them carry loss.
-
-    Args:
-        example: The row, encoded.
-
-    Returns:
-        24 hexadecimal digits.
-    """
-    text = json.dumps([list(example.input_ids), list(example.label_positions)])
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def open_store(

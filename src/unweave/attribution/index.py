@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unweave.attribution.adding import Addition, content_of, do_unit, open_store, sketcher_for
+from unweave.attribution.adding import Addition, do_unit, open_store, sketcher_for
 from unweave.attribution.config import RetrievalConfig
 from unweave.attribution.hits import Hits
 from unweave.attribution.model import store_model
@@ -18,7 +18,7 @@ from unweave.attribution.queries import make_queries, query_row
 from unweave.attribution.retrieval import influence_scores, influences
 from unweave.attribution.tracing import trace_queries
 from unweave.data.dates import dated
-from unweave.data.encoding import EncodingConfig, Example, encode_rows
+from unweave.data.encoding import EncodingConfig, Example, content_of, encode_rows
 from unweave.data.reading import Problem, load_rows
 from unweave.data.rows import Row
 from unweave.models.loading import load
@@ -182,6 +182,8 @@ class GradientIndex:
         similarity: Literal["dot", "cosine"] = "dot",
         learning_rate: float = 1.0,
         scorer: str = "influence",
+        estimator: str = "store",
+        training: str | Path | None = None,
         preconditioner: str = "none",
         damping: float | None = None,
         fit_rows: int = 1024,
@@ -201,6 +203,8 @@ class GradientIndex:
             similarity: `dot`, or `cosine` of the sketches.
             learning_rate: Factor of the influence.
             scorer: `influence`, or a baseline: `bm25`, `embedding`, `gradnorm`, `random`.
+            estimator: `store`; or through training `unrolled`, `trajectory`, `segments`, or `auto`, from what `training` kept.
+            training: The folder of the training; by default that of the model.
             preconditioner: Curvature between answer and row: `none`, or one that `unweave list preconditioners` names.
             damping: Of the preconditioner; by default its own.
             fit_rows: Rows that its curvature is estimated from.
@@ -218,6 +222,8 @@ class GradientIndex:
             similarity=similarity,
             learning_rate=learning_rate,
             scorer=scorer,
+            estimator=estimator,
+            training=None if training is None else Path(training),
             preconditioner=preconditioner,
             damping=damping,
             fit_rows=fit_rows,

@@ -21,5 +21,15 @@ SCORERS: dict[str, Any] = {
 }
 """Name to a `Scorer` that knows nothing of gradients' directions, or where it is; a new one is one function and one line here."""
 
+ESTIMATORS: dict[str, Any] = {
+    "unrolled": "unweave.attribution.unrolled:estimate",
+    "trajectory": "unweave.attribution.trajectory:estimate",
+    "segments": "unweave.attribution.segments:estimate",
+}
+"""Name to an `Estimator` of attribution through training, or where it is; a new one is one file and one line here."""
+
+NOT_THROUGH_TRAINING = ("store", "auto")
+"""Choices beside them: the sketches of one checkpoint, and whichever fits what is there."""
+
 INFLUENCE = "influence"
 """The scorer that they are compared with."""

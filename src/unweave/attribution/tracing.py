@@ -16,6 +16,8 @@ from unweave.attribution.result import TraceResult
 from unweave.attribution.retrieval import influence_scores, influences, rank, search
 from unweave.attribution.scale import TOP, make_scale, sample_places
 from unweave.attribution.scorers import Corpus, baseline_scores, documents_of
+from unweave.attribution.through import scores_through_training
+from unweave.attribution.trained import chosen_estimator, training_folder
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
@@ -80,6 +82,7 @@ def trace_queries(
     row_ids, details, exact = store.row_ids(), [], []
     sampled: tuple[list[str], torch.Tensor] | None = None
     tops: list[list[float]] | None = None
+    folder = None if config.estimator == "store" else training_folder(config.training, store.spec.adapter)
     if config.scorer != "influence":
         if any(query.against is not None for query in queries):
             raise ConfigError(
@@ -87,6 +90,9 @@ def trace_queries(
             )
         corpus = Corpus(store, row_ids, documents_of(texts, row_ids), config.encoder, config.seed)
         scores = baseline_scores(config.scorer, corpus, [query.row for query in queries])
+        rankings = [rank(row_ids, own, top_k=config.top_k) for own in scores]
+    elif (name := chosen_estimator(config.estimator, folder)) != "store":
+        scores = scores_through_training(name, folder, store, loaded, queries, config, texts)
         rankings = [rank(row_ids, own, top_k=config.top_k) for own in scores]
     else:
         require_tokens(loaded.model, [query.example for query in queries], tokenizer=loaded.tokenizer)
@@ -167,6 +173,14 @@ def _require_possible(config: RetrievalConfig) -> None:
             f"The scorer '{config.scorer}' knows no gradients to rerank, precondition or index.",
             where="`scorer`",
             remedy="leave out `rerank`, `preconditioner` and `index`",
+        )
+    if config.estimator != "store" and (
+        config.rerank or config.preconditioner != "none" or config.index != "none" or config.scorer != "influence"
+    ):
+        raise ConfigError(
+            f"The estimator '{config.estimator}' looks at a training, not at the store's sketches.",
+            where="`estimator`",
+            remedy="leave out `rerank`, `preconditioner`, `index` and `scorer`",
         )
     if config.rerank and config.preconditioner != "none":
         raise ConfigError(

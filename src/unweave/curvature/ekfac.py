@@ -15,6 +15,7 @@ linear weights get the diagonal alone.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -96,7 +97,7 @@ def fit_ekfac(problem: Problem, *, empirical: bool = False) -> Ekfac:
     """
     damping = DAMPING if problem.damping is None else problem.damping
     generator = torch.Generator(device=problem.sketcher.device).manual_seed(problem.seed)
-    relabel = (lambda batch: batch) if empirical else _sampled_labels(problem, generator)
+    relabel = (lambda batch: batch) if empirical else sampled_labels(problem.sketcher.model, generator)
     given = problem.sketcher.config.reduction
     reduction: Reduction = "root" if given == "mean" and not empirical else given
     covariances = _covariances(problem, relabel, reduction)
@@ -152,13 +153,21 @@ def _eigenvectors(matrix: Tensor) -> Tensor:
     return torch.linalg.eigh(matrix.double())[1].to(matrix.dtype)
 
 
-def _sampled_labels(problem: Problem, generator: torch.Generator) -> Callable[[Batch], Batch]:
-    """Labels sampled from the model's own prediction."""
+def sampled_labels(model: Any, generator: torch.Generator) -> Callable[[Batch], Batch]:
+    """Labels sampled from the model's own prediction: gradients of a loss with them have the Gauss-Newton matrix of cross-entropy as their covariance.
+
+    Args:
+        model: The model.
+        generator: Of the samples, on its device.
+
+    Returns:
+        Batch to the same batch with other labels.
+    """
 
     def relabel(batch: Batch) -> Batch:
         positions, _, _ = predicting_positions(batch)
-        with torch.no_grad(), head_sees_only(problem.sketcher.model, positions):
-            logits = problem.sketcher.model(**batch.model_inputs(), use_cache=False).logits
+        with torch.no_grad(), head_sees_only(model, positions):
+            logits = model(**batch.model_inputs(), use_cache=False).logits
         chances = torch.softmax(logits.reshape(-1, logits.shape[-1]).float(), dim=-1)
         sampled = torch.multinomial(chances, 1, generator=generator).flatten()
         labels = batch.labels.clone()

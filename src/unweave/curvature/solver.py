@@ -2,17 +2,14 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from unweave.curvature.base import Problem
 from unweave.curvature.cg import conjugate_gradients
 from unweave.curvature.ekfac import fit_ekfac
 from unweave.curvature.gauss_newton import Vectors
-from unweave.gradients.loss import TokenLosses, labelled_logits
+from unweave.gradients.loss import differentiable_losses
 
 Product = Callable[[Vectors], Vectors]
 
@@ -80,7 +77,7 @@ def hessian(problem: Problem) -> Product:
             parameter.requires_grad_(True)
         with torch.enable_grad():
             for batch in problem.batches():
-                losses, weights = _differentiable_losses(model, batch), problem.weights_of(batch)
+                losses, weights = differentiable_losses(model, batch).means(), problem.weights_of(batch)
                 loss = (losses if weights is None else losses * weights.to(losses)).sum() / problem.total
                 gradients = torch.autograd.grad(loss, parameters, create_graph=True)
                 for index in range(stack):
@@ -96,14 +93,6 @@ def hessian(problem: Problem) -> Product:
         return total
 
     return product
-
-
-def _differentiable_losses(model: Any, batch: Any) -> Tensor:
-    """l(z) of each row, twice differentiable: the chunked cross-entropy of training is so once only."""
-    logits, targets, segments = labelled_logits(model, batch)
-    wide = torch.promote_types(logits.dtype, torch.float32)
-    nll = functional.cross_entropy(logits.to(wide), targets, reduction="none")
-    return TokenLosses(nll, segments, len(batch)).means()
 
 
 def solve_with_cg(

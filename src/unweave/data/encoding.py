@@ -1,6 +1,8 @@
 """From rows to token ids with a loss mask: loss on answers only, the end of each learned, one BOS."""
 
+import hashlib
 import itertools
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -265,3 +267,16 @@ def _with_bos(ids: list[int], tokenizer: Any) -> list[int]:
     while ids[:1] == [bos]:
         ids = ids[1:]
     return [bos, *ids]
+
+
+def content_of(example: Example) -> str:
+    """What a row's gradient depends on, beside the model: its tokens, and which of them carry loss.
+
+    Args:
+        example: The row, encoded.
+
+    Returns:
+        24 hexadecimal digits.
+    """
+    text = json.dumps([list(example.input_ids), list(example.label_positions)])
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

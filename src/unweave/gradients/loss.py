@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from unweave.data.batches import IGNORE, Batch
 from unweave.errors import ModelError
@@ -62,6 +63,22 @@ def token_losses(model: nn.Module, batch: Batch) -> TokenLosses:
     """
     logits, targets, segments = labelled_logits(model, batch)
     return TokenLosses(cross_entropies(logits, targets, first=batch.row_ids[0]), segments, len(batch))
+
+
+def differentiable_losses(model: nn.Module, batch: Batch) -> TokenLosses:
+    """Token losses that can be differentiated twice; the chunked cross-entropy of training can be once.
+
+    Args:
+        model: The model.
+        batch: The batch.
+
+    Returns:
+        The losses, attached to the graph.
+    """
+    logits, targets, segments = labelled_logits(model, batch)
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    nll = functional.cross_entropy(logits.to(wide), targets, reduction="none")
+    return TokenLosses(nll, segments, len(batch))
 
 
 def cross_entropies(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"], *, first: str) -> Float[Tensor, " N"]:

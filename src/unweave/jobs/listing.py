@@ -14,7 +14,16 @@ import tyro
 from unweave.lazy import resolve
 
 Kind = Literal[
-    "methods", "sketches", "attacks", "probes", "preconditioners", "scorers", "layouts", "engines", "weights"
+    "methods",
+    "sketches",
+    "attacks",
+    "probes",
+    "preconditioners",
+    "estimators",
+    "scorers",
+    "layouts",
+    "engines",
+    "weights",
 ]
 
 REGISTRIES = {
@@ -22,6 +31,7 @@ REGISTRIES = {
     "attacks": "unweave.evaluation.attacks.registry:ATTACKS",
     "probes": "unweave.evaluation.probes.registry:PROBES",
     "preconditioners": "unweave.attribution.registry:PRECONDITIONERS",
+    "estimators": "unweave.attribution.registry:ESTIMATORS",
     "scorers": "unweave.attribution.registry:SCORERS",
     "engines": "unweave.engines.registry:ENGINES",
 }
@@ -33,6 +43,7 @@ OPTIONS = {
     "attacks": "unweave audit --attacks",
     "probes": "unweave audit --probes",
     "preconditioners": "unweave trace --preconditioner",
+    "estimators": "unweave trace --estimator",
     "scorers": "unweave trace --scorer",
     "engines": "unweave cache --engine",
     "weights": "unweave weigh --method",

@@ -29,18 +29,24 @@ def train(config: TrainConfig) -> Plan:
         Its plan.
     """
     from unweave.train.loop import plan_epochs
+    from unweave.train.record import record_bytes
+    from unweave.train.sft import recorded_steps
 
     rows = read_training_rows(config.data, config, without=config.without)
     (examples,), notes = encoded(config, rows)
     lengths = [len(example) for example in examples]
     steps = plan_epochs(lengths, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
     parameters = parameters_of(config, part_of(LoraOptions, config) if config.tuning == "lora" else None)
+    record = {}
+    if config.record and parameters:
+        states = len(recorded_steps(config, len(steps)))
+        record = {"record": record_bytes(steps, states, trained=parameters["trained"], rows=len(examples))}
     return Plan(
         rows={"to train on": len(examples)},
         tokens=sum(lengths[index] for step in steps for index in step),
         steps=len(steps),
         parameters=parameters,
-        bytes=_saved(parameters, times=1 + len(config.snapshots)),
+        bytes=_saved(parameters, times=1 + len(config.snapshots)) | record,
         notes=notes,
     )
 

@@ -66,6 +66,9 @@ class TrainConfig(DataConfig, ModelConfig, LoraOptions):
         without: Rows to leave out, by id: a file of rows. With the forget rows it makes the retrained reference.
         snapshots: Shares of the run after which the adapter is saved in `snapshots/`, for tracing: at the end of training the gradients of
             what was learned vanish or cancel, early ones still tell which rows taught it.
+        record: Keep in `record/` what the run can be repeated and differentiated from, for attribution through training: the order of rows, each step's step
+            size and gradient norm, and the optimizer's state at a few places. Dropout is seeded anew at each step then.
+        record_states: At how many places, evenly spaced, beside the start and the snapshots; each holds three float32 numbers a trained parameter.
         tuning: `lora` trains an adapter, `full` all weights.
         epochs: Passes over the rows; may be a fraction.
         batch_size: Rows a step; with several processes (`accelerate launch`), of each.
@@ -86,6 +89,8 @@ class TrainConfig(DataConfig, ModelConfig, LoraOptions):
     output_dir: Path
     without: Path | None = None
     snapshots: tuple[float, ...] = ()
+    record: bool = False
+    record_states: int = 4
     tuning: Literal["lora", "full"] = "lora"
     epochs: float = 3.0
     batch_size: int = 16

@@ -29,6 +29,7 @@ from unweave.run.folder import identity_digest
 from unweave.train.config import Schedule
 from unweave.train.optimizer import MasterAdamW
 from unweave.train.processes import Processes, processes
+from unweave.train.record import Recorder, step_seed
 from unweave.train.resuming import StepRecord, ended_at, resumable
 from unweave.train.soundness import require_trained, sums
 from unweave.train.trackers import tracked_arguments, tracking
@@ -143,6 +144,7 @@ def run_loop(
     notes: list[float] | None = None,
     report_to: str = "none",
     measured: Callable[[], dict[str, float]] = dict,
+    recorder: Recorder | None = None,
 ) -> LoopResult:
     """Run the planned steps, continuing an interrupted run of the same plan.
 
@@ -161,6 +163,7 @@ def run_loop(
         notes: What the loss notes of its steps, by adding to this list; of a run that goes on, what it had noted up to there is put into it.
         report_to: A tracker that the steps go to (`unweave.train.trackers`).
         measured: Asked before the first step and after each one; what has been measured since then goes to the tracker too.
+        recorder: Keeps what the run can be repeated from; dropout is then seeded at each step.
 
     Returns:
         Steps and losses.
@@ -195,11 +198,14 @@ def run_loop(
     )
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = MasterAdamW(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
-    record = StepRecord([], [] if notes is None else notes)
+    kept = (recorder.rates, recorder.norms) if recorder is not None else ()
+    record = StepRecord([], [] if notes is None else notes, *kept)
+    if recorder is not None:
+        recorder.begin(model, optimizer, resumed=resume is not None)
     before = sums(trainable)
     with progress.task(description, len(steps)) as advance, quiet_transformers(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ours = _Callbacks(advance, should_stop, after_step, record, model)
+        ours = _Callbacks(advance, should_stop, after_step, record, model, _recording(recorder, optimizer))
         trainer = _PlannedTrainer(
             model=model,
             args=arguments,
@@ -215,6 +221,7 @@ def run_loop(
         ours.report = trainer.report
         trainer.remove_callback(_printer())
         trainer.step_loss, trainer.losses, trainer.here, trainer.trained = loss, record.losses, here, trainable
+        trainer.recorder = recorder
         trainer.train(resume_from_checkpoint=resume)
     if sums(trainable) == before:
         if optimizer.moved is False:
@@ -225,6 +232,8 @@ def run_loop(
         progress.say(
             f"{description}: no step changed a weight; the step size is below what the weights' precision can add"
         )
+    if recorder is not None:
+        recorder.finish(record.losses, optimizer)
     model.eval()
     here.wait()
     return LoopResult(trainer.state.global_step, record.losses)
@@ -256,6 +265,11 @@ def _require_options(config: LoopConfig) -> None:
             where="`lr_scheduler`",
             remedy=nearest(config.lr_scheduler, get_args(Schedule)),
         )
+
+
+def _recording(recorder: Recorder | None, optimizer: MasterAdamW) -> Callable[[int], None]:
+    """What is recorded of a step."""
+    return lambda step: None if recorder is None else recorder.after_step(step, optimizer)
 
 
 def _printer() -> Any:
@@ -309,6 +323,7 @@ class _PlannedTrainer(Trainer):
     here: Processes
     trained: list[nn.Parameter]
     measured: Callable[[], dict[str, float]]
+    recorder: Recorder | None
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset or self.train_dataset)  # type: ignore[arg-type]
@@ -333,6 +348,8 @@ class _PlannedTrainer(Trainer):
         del num_items_in_batch
         # Of several processes' model accelerate makes one that averages gradients after its own forward pass; steps run parts of the model themselves.
         inner, part = self.accelerator.unwrap_model(model), inputs["part"]
+        if self.recorder is not None:
+            torch.manual_seed(step_seed(self.recorder.seed, self.state.global_step))
         if part:
             loss = self.step_loss(inner, inputs["batch"]) * (part * self.here.count)
         else:
@@ -357,6 +374,8 @@ class _PlannedTrainer(Trainer):
         """
         loss = super().training_step(*args, **kwargs)
         self.here.average_gradients(self.trained)
+        if self.recorder is not None:
+            self.recorder.measure(self.trained)
         return loss
 
     def report(self) -> None:
@@ -397,8 +416,10 @@ class _Callbacks(TrainerCallback):
         after_step: Callable[[int], None],
         record: StepRecord,
         model: nn.Module,
+        recording: Callable[[int], None],
     ):
         self.model = model
+        self.recording = recording
         self.advance = advance
         self.should_stop = should_stop
         self.after_step = after_step
@@ -417,6 +438,7 @@ class _Callbacks(TrainerCallback):
         """One more step is done: before it is measured, or saved in a checkpoint."""
         require_trained(self.model, what=f"Step {state.global_step}")
         self.advance(1)
+        self.recording(state.global_step)
         self.after_step(state.global_step)
         stopped = self.should_stop()
         self.record.keep(state.log_history, stopped=stopped)

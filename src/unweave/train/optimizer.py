@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class MasterAdamW(torch.optim.AdamW):
-    """AdamW that steps float32 copies of its parameters and writes the rounded result back.
+    """AdamW that steps float32 copies of its parameters (float64 ones of float64 parameters) and writes the rounded result back.
 
     Args:
         parameters: The model's trainable parameters.
@@ -21,12 +21,14 @@ class MasterAdamW(torch.optim.AdamW):
 
     Attributes:
         moved: Whether a step of this process had a gradient other than zero; `None` before one is made.
+        rate: Step size of the last step.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float = 0.0):
         self.model_parameters = list(parameters)
         self.moved: bool | None = None
-        self.masters = [nn.Parameter(parameter.detach().float().clone()) for parameter in self.model_parameters]
+        self.rate = lr
+        self.masters = [nn.Parameter(_wide(parameter).detach().clone()) for parameter in self.model_parameters]
         super().__init__(self.masters, lr=lr, weight_decay=weight_decay)
 
     @torch.no_grad()
@@ -40,9 +42,10 @@ class MasterAdamW(torch.optim.AdamW):
             The closure's value, or `None`.
         """
         for parameter, master in zip(self.model_parameters, self.masters, strict=True):
-            master.grad = None if parameter.grad is None else parameter.grad.float()
+            master.grad = None if parameter.grad is None else _wide(parameter.grad)
         # Asked until it was so once.
         self.moved = self.moved or any(bool(master.grad.any()) for master in self.masters if master.grad is not None)
+        self.rate = float(self.param_groups[0]["lr"])
         value = super().step(closure)  # type: ignore[arg-type]
         for parameter, master in zip(self.model_parameters, self.masters, strict=True):
             parameter.copy_(master)
@@ -77,3 +80,8 @@ class MasterAdamW(torch.optim.AdamW):
         with torch.no_grad():
             for master, saved in zip(self.masters, masters, strict=True):
                 master.copy_(saved)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """In float32, or in float64 where it is so already."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -9,7 +9,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from unweave.files import read_json
 
-STEP_LOSS, STEP_NOTES, STOPPED = "step_loss", "step_notes", "stopped"
+STEP_LOSS, STEP_NOTES, STOPPED, RECORDED = "step_loss", "step_notes", "stopped", "recorded"
 
 
 class StepRecord:
@@ -18,10 +18,11 @@ class StepRecord:
     Args:
         losses: The loss of each step.
         notes: What else was noted; a step may note nothing, or several values.
+        *recorded: What is recorded of the run for attribution, one number of each step in each.
     """
 
-    def __init__(self, losses: list[float], notes: list[float]):
-        self.losses, self.notes, self._kept = losses, notes, 0
+    def __init__(self, losses: list[float], notes: list[float], *recorded: list[float]):
+        self.losses, self.notes, self.recorded, self._kept = losses, notes, recorded, 0
 
     def keep(self, log: list[dict[str, Any]], *, stopped: bool) -> None:
         """Add a step to the log of a run.
@@ -30,7 +31,8 @@ class StepRecord:
             log: The log.
             stopped: Whether the run ends with it, before its plan does.
         """
-        log.append({STEP_LOSS: self.losses[-1], STEP_NOTES: self.notes[self._kept :], STOPPED: stopped})
+        own = {RECORDED: [values[-1] for values in self.recorded]} if self.recorded else {}
+        log.append({STEP_LOSS: self.losses[-1], STEP_NOTES: self.notes[self._kept :], STOPPED: stopped, **own})
         self._kept = len(self.notes)
 
     def restore(self, log: list[dict[str, Any]]) -> None:
@@ -42,6 +44,8 @@ class StepRecord:
         kept = [entry for entry in log if STEP_LOSS in entry]
         self.losses[:] = [entry[STEP_LOSS] for entry in kept]
         self.notes[:] = [note for entry in kept for note in entry[STEP_NOTES]]
+        for place, values in enumerate(self.recorded):
+            values[:] = [entry[RECORDED][place] for entry in kept]
         self._kept = len(self.notes)
 
 

@@ -27,6 +27,7 @@ from unweave.train.config import TrainConfig
 from unweave.train.loop import LoopConfig, LoopResult, StepLoss, plan_epochs, run_loop, warmup_steps
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, write_privacy
 from unweave.train.processes import Processes, only_one, processes
+from unweave.train.record import Recorder, state_steps
 from unweave.train.snapshots import due_steps, require_shares, save_snapshot, snapshot_folder
 from unweave.train.soundness import require_outputs
 from unweave.train.trackers import require_tracker
@@ -130,6 +131,7 @@ def _fine_tune(run: RunFolder, config: TrainConfig, loaded: Loaded, here: Proces
         description=f"train {config.output_dir.name}",
         after_step=_snapshots(config, model, loaded, total=len(steps)) if here.is_first else lambda _: None,
         report_to=config.report_to,
+        recorder=_recorder(config, examples, plan) if config.record else None,
     )
     seconds = time.monotonic() - started
     losses = done_loop.losses
@@ -221,6 +223,7 @@ def tune(
     description: str = "",
     after_step: Callable[[int], None] = lambda _: None,
     report_to: str = "none",
+    recorder: Recorder | None = None,
 ) -> LoopResult:
     """Train a model by a plan.
 
@@ -234,6 +237,7 @@ def tune(
         description: For the progress bar.
         after_step: Called after each step with the number of steps made.
         report_to: A tracker that the steps go to.
+        recorder: Keeps what the run can be repeated from.
 
     Returns:
         Steps and losses.
@@ -250,6 +254,7 @@ def tune(
         size=lambda example: example.completion_length,
         after_step=after_step,
         report_to=report_to,
+        recorder=recorder,
     )
     require_outputs(model)
     return done
@@ -281,6 +286,38 @@ def _snapshots(config: TrainConfig, model: Any, loaded: Loaded, *, total: int) -
             save_snapshot(model, loaded.tokenizer, place, base=loaded.base, revision=loaded.revision)
 
     return after_step
+
+
+def recorded_steps(config: TrainConfig, total: int) -> list[int]:
+    """After which steps a recorded run keeps its optimizer's state.
+
+    Args:
+        config: The run.
+        total: Its steps.
+
+    Returns:
+        Numbers of steps made, from 0.
+    """
+    due = due_steps(config.snapshots, total, warms_up=warmup_steps(config.warmup_ratio, total) > 0)
+    return state_steps(total, config.record_states, sorted(due))
+
+
+def _recorder(config: TrainConfig, examples: Sequence[Example], plan: TuningPlan) -> Recorder:
+    only_one("A recorded training")
+    if plan.privacy is not None:
+        raise ConfigError(
+            "What a private training did at each step must not be kept.",
+            where="`record`, `dp_epsilon`",
+            remedy="leave one of them out",
+        )
+    return Recorder(
+        config.output_dir,
+        examples,
+        plan.steps,
+        states=recorded_steps(config, len(plan.steps)),
+        seed=config.seed,
+        max_grad_norm=plan.loop.max_grad_norm,
+    )
 
 
 def mean_token_loss(model: nn.Module, batch: Any) -> Tensor:

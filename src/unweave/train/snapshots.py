@@ -12,6 +12,10 @@ from unweave.models.quiet import quiet_transformers
 from unweave.models.saving import save_model
 from unweave.outputs import SNAPSHOTS
 from unweave.train.adapters import save_adapter
+from unweave.train.states import snapshot_of, write_snapshot
+
+OPTIMIZER = "optimizer.safetensors"
+"""AdamW's state beside a snapshot."""
 
 
 class SnapshotCallback(TrainerCallback):
@@ -22,6 +26,8 @@ class SnapshotCallback(TrainerCallback):
 
     Args:
         at: Shares of all steps, above 0 and up to 1.
+        optimizer: Keep AdamW's state beside each adapter, in `optimizer.safetensors`, for `trace --estimator trajectory` or `segments`: three float32 numbers a
+            trained parameter.
 
     Raises:
         ConfigError: When a share is out of range.
@@ -38,8 +44,8 @@ class SnapshotCallback(TrainerCallback):
         'trained/snapshots/05'
     """
 
-    def __init__(self, at: Sequence[float] = (0.05, 0.1)):
-        self.at = require_shares(at, where="`at`")
+    def __init__(self, at: Sequence[float] = (0.05, 0.1), *, optimizer: bool = False):
+        self.at, self.optimizer = require_shares(at, where="`at`"), optimizer
         self._due: dict[int, list[float]] = {}
 
     def on_train_begin(
@@ -71,6 +77,9 @@ class SnapshotCallback(TrainerCallback):
             for share in shares:
                 folder = snapshot_folder(Path(args.output_dir or ""), share)
                 save_snapshot(kwargs["model"], kwargs.get("processing_class"), folder)
+                if self.optimizer:
+                    found = snapshot_of(kwargs["optimizer"], kwargs["model"], step=state.global_step)
+                    write_snapshot(folder / OPTIMIZER, found)
 
 
 def require_shares(shares: Sequence[float], *, where: str) -> tuple[float, ...]:

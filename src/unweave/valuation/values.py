@@ -7,9 +7,9 @@ from typing import Any, Literal
 import torch
 
 from unweave import progress
-from unweave.attribution.adding import content_of, sketcher_for
+from unweave.attribution.adding import sketcher_for
 from unweave.attribution.config import ENCODER
-from unweave.data.encoding import EncodingConfig, Example, encode_rows
+from unweave.data.encoding import EncodingConfig, Example, content_of, encode_rows
 from unweave.data.reading import load_rows
 from unweave.errors import ConfigError
 from unweave.models.model import Model

@@ -1,0 +1,332 @@
+"""What a run leaves behind so that it can be repeated step by step, and differentiated: `record/` in its folder.
+
+    record.json                 rows and their contents, options of the optimizer, names of the trained parameters, places of the states; written last
+    steps.safetensors           for each step: rows, step size, norm of the gradient before it was clipped, loss
+    states/NNNNNN.safetensors   parameters and both moments after NNNNNN steps (`unweave.train.states`); of the start the parameters alone
+
+Rows are kept as ids with a digest of their tokens, never as texts.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unweave.data.encoding import Example, content_of
+from unweave.errors import DataError, ModelError
+from unweave.files import read_record, replacing, write_json
+from unweave.train.states import PARTS, State, of_optimizer, read_state, write_state
+
+RECORD = "record"
+FORMAT = 1
+A_STATE = 3
+"""Tensors of each trained parameter in a state."""
+
+
+def step_seed(seed: int, step: int) -> int:
+    """The seed of one step's dropout, so that the step can be repeated without those before it.
+
+    Args:
+        seed: The run's.
+        step: Steps made before.
+
+    Returns:
+        A seed below 2^63.
+    """
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{step}".encode(), digest_size=8).digest()) >> 1
+
+
+def state_steps(total: int, states: int, snapshots: Sequence[int] = ()) -> list[int]:
+    """After which steps the optimizer's state is kept.
+
+    Args:
+        total: Steps of the run.
+        states: How many places, evenly spaced, the last step among them.
+        snapshots: Further ones.
+
+    Returns:
+        The numbers of steps made, the start (0) first, sorted.
+    """
+    even = {round(total * number / states) for number in range(1, states + 1)}
+    return sorted({0, *even, *(step for step in snapshots if step <= total), total})
+
+
+def record_bytes(steps: Sequence[Sequence[int]], states: int, *, trained: int, rows: int) -> int:
+    """What a record takes on the disk.
+
+    Args:
+        steps: The plan.
+        states: How many are kept, the start among them.
+        trained: Numbers that are trained.
+        rows: Rows.
+
+    Returns:
+        Bytes; headers and names within some per cent.
+    """
+    tensors = 4 * trained * (1 + A_STATE * (states - 1))
+    return tensors + 4 * sum(map(len, steps)) + 28 * len(steps) + 64 * rows
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of the optimizer, as they were.
+
+    Attributes:
+        beta1: Of the mean gradient.
+        beta2: Of the mean squared gradient.
+        epsilon: Added to the root of the second moment.
+        weight_decay: Decoupled, times the step size.
+        max_grad_norm: The norm to which a step's gradient is clipped; 0 for none.
+        seed: Of each step's dropout (`step_seed`); `None` where nothing is seeded.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    max_grad_norm: float = 0.0
+    seed: int | None = None
+
+
+class Recorder:
+    """Writes the record of a run while it goes on.
+
+    Args:
+        folder: The run's folder.
+        examples: The rows.
+        steps: The plan: places of rows, a list a step.
+        states: After how many steps a state is kept.
+        seed: Of the steps' dropout.
+        max_grad_norm: As in the loop.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        examples: Sequence[Example],
+        steps: Sequence[Sequence[int]],
+        *,
+        states: Sequence[int],
+        seed: int,
+        max_grad_norm: float,
+    ):
+        self.folder, self.examples, self.steps = folder / RECORD, examples, steps
+        self.states, self.seed, self.max_grad_norm = sorted(states), seed, max_grad_norm
+        self.rates: list[float] = []
+        self.norms: list[float] = []
+        self._names: list[str] = []
+
+    def begin(self, model: nn.Module, optimizer: Any, *, resumed: bool) -> None:
+        """Keep the parameters as they are before the first step.
+
+        Args:
+            model: The model.
+            optimizer: Its optimizer.
+            resumed: Whether the run goes on from a checkpoint: its start is kept already.
+        """
+        self._names = [name for name, own in model.named_parameters() if own.requires_grad]
+        if not resumed:
+            write_state(state_path(self.folder, 0), of_optimizer(optimizer, self._names, step=0))
+
+    def measure(self, trained: Sequence[nn.Parameter]) -> None:
+        """Take the norm of a step's gradient, as clipping will.
+
+        Args:
+            trained: The parameters.
+        """
+        # Clipped to infinity: nothing is changed, and the norm is computed by the same instructions.
+        self.norms.append(float(nn.utils.clip_grad_norm_(trained, float("inf"))))
+
+    def after_step(self, step: int, optimizer: Any) -> None:
+        """Take a step's size, and the state where it is to be kept.
+
+        Args:
+            step: Steps made.
+            optimizer: The optimizer.
+        """
+        self.rates.append(optimizer.rate)
+        if step in self.states:
+            write_state(state_path(self.folder, step), of_optimizer(optimizer, self._names, step=step))
+
+    def finish(self, losses: Sequence[float], optimizer: Any) -> None:
+        """Write what makes the record complete.
+
+        Args:
+            losses: Of each step.
+            optimizer: The optimizer.
+        """
+        from safetensors.torch import save_file
+
+        group = optimizer.param_groups[0]
+        arrays = {
+            "rows": torch.tensor([index for step in self.steps for index in step], dtype=torch.int32),
+            "sizes": torch.tensor([len(step) for step in self.steps], dtype=torch.int32),
+            "rates": torch.tensor(self.rates, dtype=torch.float64),
+            "norms": torch.tensor(self.norms, dtype=torch.float64),
+            "losses": torch.tensor(losses, dtype=torch.float64),
+        }
+        with replacing(self.folder / "steps.safetensors") as temporary:
+            save_file(arrays, temporary)
+        described = {
+            "format": FORMAT,
+            "row_ids": [example.row_id for example in self.examples],
+            "contents": [content_of(example) for example in self.examples],
+            "optimizer": {
+                "name": "AdamW",
+                "beta1": group["betas"][0],
+                "beta2": group["betas"][1],
+                "epsilon": group["eps"],
+                "weight_decay": group["weight_decay"],
+                "max_grad_norm": self.max_grad_norm,
+                "seed": self.seed,
+            },
+            "parameters": self._names,
+            "states": self.states,
+        }
+        write_json(self.folder / "record.json", described)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRecord:
+    """A record that was read.
+
+    Attributes:
+        folder: Its folder.
+        row_ids: The rows.
+        contents: Digests of their tokens.
+        steps: Places of rows, a list a step.
+        rates: Step size of each step.
+        norms: Norm of each step's gradient, before it was clipped.
+        losses: Of each step.
+        options: Of the optimizer.
+        parameters: Names of the trained ones.
+        states: After how many steps a state was kept.
+    """
+
+    folder: Path
+    row_ids: list[str]
+    contents: list[str]
+    steps: list[list[int]]
+    rates: list[float]
+    norms: list[float]
+    losses: list[float]
+    options: Options
+    parameters: list[str]
+    states: list[int]
+
+    def state(self, step: int) -> State:
+        """A state that was kept.
+
+        Args:
+            step: Steps made, one of `states`.
+
+        Returns:
+            The state, on the CPU.
+        """
+        state = read_state(state_path(self.folder, step))
+        # Files hold tensors by name; the norm that clipping takes is a sum in the model's order.
+        parts = ({name: getattr(state, part)[name] for name in self.parameters} for part in PARTS)
+        return State(state.step, *parts)
+
+    def require_rows(self, examples: Sequence[Example]) -> None:
+        """Refuse other rows than the run was trained on.
+
+        Args:
+            examples: The rows, encoded.
+
+        Raises:
+            DataError: When they are others, or have other tokens.
+        """
+        if [example.row_id for example in examples] != self.row_ids:
+            raise DataError(
+                f"The run was trained on {len(self.row_ids)} row(s), and these are {len(examples)} others.",
+                where=str(self.folder),
+                remedy="give the file that it was trained on, unchanged",
+            )
+        changed = [
+            example.row_id for example, own in zip(examples, self.contents, strict=True) if content_of(example) != own
+        ]
+        if changed:
+            raise DataError(
+                f"{len(changed)} row(s) have other tokens than the run was trained on, the first '{changed[0]}'.",
+                where=str(self.folder),
+                remedy="give the rows and the tokenizer that it was trained with",
+            )
+
+
+def state_path(folder: Path, step: int) -> Path:
+    """Where a state lies.
+
+    Args:
+        folder: The folder of the record.
+        step: Steps made.
+
+    Returns:
+        The file.
+    """
+    return folder / "states" / f"{step:06d}.safetensors"
+
+
+def has_record(folder: Path) -> bool:
+    """Whether a run has left a complete record.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        The answer.
+    """
+    return (folder / RECORD / "record.json").is_file()
+
+
+def read_training_record(folder: Path) -> TrainingRecord:
+    """Read the record of a run.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        The record; states are read when they are asked for.
+
+    Raises:
+        ModelError: When there is none, or it is damaged or of another format.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    place = folder / RECORD
+    if not has_record(folder):
+        raise ModelError(
+            "The training left no record.", where=str(folder), remedy="train with `record`, which keeps one"
+        )
+    described = read_record(place / "record.json", what="The record of the training")
+    if described.get("format") != FORMAT:
+        raise ModelError(
+            f"The record has format {described.get('format')}, and this version reads {FORMAT}.",
+            where=str(place),
+            remedy="train again with `record`",
+        )
+    try:
+        arrays: dict[str, Tensor] = load_file(place / "steps.safetensors")
+        sizes: list[int] = arrays["sizes"].tolist()
+        optimizer = {key: value for key, value in described["optimizer"].items() if key != "name"}
+        return TrainingRecord(
+            place,
+            described["row_ids"],
+            described["contents"],
+            [part.tolist() for part in arrays["rows"].split(sizes)],
+            arrays["rates"].tolist(),
+            arrays["norms"].tolist(),
+            arrays["losses"].tolist(),
+            Options(**optimizer),
+            described["parameters"],
+            described["states"],
+        )
+    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(
+            f"The record is damaged: {error}.", where=str(place), remedy="train again with `record`"
+        ) from error
