@@ -16,7 +16,7 @@ from unweave.errors import ConfigError
 from unweave.locks import locked
 from unweave.run.folder import RunFolder
 from unweave.run.inputs import of_path
-from unweave.train import loop, sft
+from unweave.train import planned, sft
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 
@@ -79,7 +79,7 @@ def test_an_interrupted_run_of_other_rows_is_not_continued(settings, monkeypatch
     write_rows(settings.data, ROWS[:-1])
     fresh = fine_tune(dataclasses.replace(settings, output_dir=settings.output_dir.parent / "fresh"))
     write_rows(settings.data)
-    original = loop._PlannedTrainer.compute_loss
+    original = planned.PlannedTrainer.compute_loss
 
     def dies(self, *args, **options):
         if self.state.global_step == 5:
@@ -87,7 +87,7 @@ def test_an_interrupted_run_of_other_rows_is_not_continued(settings, monkeypatch
         return original(self, *args, **options)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(loop._PlannedTrainer, "compute_loss", dies)
+        patched.setattr(planned.PlannedTrainer, "compute_loss", dies)
         fine_tune(settings)
     assert list(settings.output_dir.glob("checkpoints/checkpoint-*"))
     assert list(settings.output_dir.glob("snapshots/*"))
@@ -208,7 +208,7 @@ def test_a_run_that_is_killed_after_its_training_does_not_train_again(settings, 
         with pytest.raises(KeyboardInterrupt):
             fine_tune(settings)
     with monkeypatch.context() as patch:
-        patch.setattr(loop._PlannedTrainer, "compute_loss", dies)
+        patch.setattr(planned.PlannedTrainer, "compute_loss", dies)
         patch.setattr(temporary.shutil, "rmtree", dies)
         with pytest.raises(KeyboardInterrupt):
             fine_tune(settings)

@@ -16,7 +16,7 @@ from unweave.errors import ConfigError, DataError
 from unweave.files import write_json
 from unweave.gradients.scoring import row_losses
 from unweave.models.loading import ModelConfig, load
-from unweave.train import loop
+from unweave.train import planned
 from unweave.train.config import TrainConfig
 from unweave.train.loop import plan_epochs
 from unweave.train.optimizer import MasterAdamW
@@ -77,8 +77,10 @@ def test_a_complete_run_is_not_repeated_and_a_changed_one_is(tmp_path, base, mon
     settings = config(tmp_path, base, epochs=1.0)
     first = fine_tune(settings)
     calls = []
-    original = loop.Trainer.train
-    monkeypatch.setattr(loop.Trainer, "train", lambda *args, **options: calls.append(1) or original(*args, **options))
+    original = planned.Trainer.train
+    monkeypatch.setattr(
+        planned.Trainer, "train", lambda *args, **options: calls.append(1) or original(*args, **options)
+    )
     assert fine_tune(settings) == first
     assert not calls
     (settings.output_dir / "adapter_model.safetensors").unlink()
@@ -93,14 +95,14 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, base,
     settings = config(tmp_path, base, epochs=6.0)
     whole = fine_tune(config(tmp_path, base, epochs=6.0, output_dir=tmp_path / "whole"))
     assert whole.steps == 12
-    original = loop._PlannedTrainer.compute_loss
+    original = planned.PlannedTrainer.compute_loss
 
     def dies(self, *args, **options):
         if self.state.global_step == 7:
             raise KeyboardInterrupt
         return original(self, *args, **options)
 
-    monkeypatch.setattr(loop._PlannedTrainer, "compute_loss", dies)
+    monkeypatch.setattr(planned.PlannedTrainer, "compute_loss", dies)
     with pytest.raises(KeyboardInterrupt):
         fine_tune(settings)
     assert list((tmp_path / "out/checkpoints").glob("checkpoint-*"))
@@ -110,7 +112,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, base,
         seen.append(self.state.global_step)
         return original(self, *args, **options)
 
-    monkeypatch.setattr(loop._PlannedTrainer, "compute_loss", counts)
+    monkeypatch.setattr(planned.PlannedTrainer, "compute_loss", counts)
     resumed = fine_tune(settings)
     assert resumed.steps == 12
     assert resumed.final_loss == pytest.approx(whole.final_loss, rel=1e-4)

@@ -15,10 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
-from torch import Tensor, nn
-from torch.utils.data import SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainingArguments
 
 from unweave import progress
 from unweave.errors import ConfigError, TrainingError, nearest
@@ -28,10 +25,11 @@ from unweave.ranges import require_in_range
 from unweave.run.folder import identity_digest
 from unweave.train.config import Schedule
 from unweave.train.optimizer import MasterAdamW
+from unweave.train.planned import Callbacks, PlannedSteps, PlannedTrainer, Step, StepLoss
 from unweave.train.processes import Processes, processes
-from unweave.train.record import Recorder, step_seed
+from unweave.train.record import Recorder
 from unweave.train.resuming import StepRecord, ended_at, resumable
-from unweave.train.soundness import require_trained, sums
+from unweave.train.soundness import sums
 from unweave.train.trackers import tracked_arguments, tracking
 
 CHECKPOINTS = "checkpoints"
@@ -71,10 +69,6 @@ class LoopResult:
 
     steps: int
     losses: list[float]
-
-
-Step = list[Any]
-StepLoss = Callable[[nn.Module, Any], Tensor]
 
 
 def plan_epochs(lengths: Sequence[int], *, batch_size: int, epochs: float, seed: int) -> list[list[int]]:
@@ -205,11 +199,11 @@ def run_loop(
     before = sums(trainable)
     with progress.task(description, len(steps)) as advance, quiet_transformers(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ours = _Callbacks(advance, should_stop, after_step, record, model, _recording(recorder, optimizer))
-        trainer = _PlannedTrainer(
+        ours = Callbacks(advance, should_stop, after_step, record, model, _recording(recorder, optimizer))
+        trainer = PlannedTrainer(
             model=model,
             args=arguments,
-            train_dataset=_Steps(steps, here.count, size),  # type: ignore[arg-type]
+            train_dataset=PlannedSteps(steps, here.count, size),  # type: ignore[arg-type]
             data_collator=lambda items: {
                 "batch": collate(items[0].examples) if items[0].part else None,
                 "part": items[0].part,
@@ -276,170 +270,3 @@ def _printer() -> Any:
     from transformers.trainer_callback import PrinterCallback
 
     return PrinterCallback
-
-
-@dataclass(frozen=True)
-class _Share:
-    """What a process does of a step.
-
-    Attributes:
-        examples: Its examples; neighbours, which are of like length, go to different processes.
-        part: What they count of the whole step, in [0, 1].
-    """
-
-    examples: Step
-    part: float
-
-
-class _Steps(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    """The plan as a data set: a step has one item for each process, in their order, as accelerate deals them out.
-
-    Args:
-        steps: The plan.
-        count: Processes.
-        size: What an example counts.
-    """
-
-    def __init__(self, steps: Sequence[Step], count: int, size: Callable[[Any], float]):
-        self.steps, self.count, self.size = steps, count, size
-
-    def __len__(self) -> int:
-        return len(self.steps) * self.count
-
-    def __getitem__(self, index: int) -> _Share:
-        number, rank = divmod(index, self.count)
-        step = self.steps[number]
-        if self.count == 1:
-            return _Share(step, 1.0)
-        own = step[rank :: self.count]
-        return _Share(own, sum(map(self.size, own)) / sum(map(self.size, step)))
-
-
-class _PlannedTrainer(Trainer):
-    """A Trainer that takes the steps in their order and the loss from outside."""
-
-    step_loss: StepLoss
-    losses: list[float]
-    here: Processes
-    trained: list[nn.Parameter]
-    measured: Callable[[], dict[str, float]]
-    recorder: Recorder | None
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        return SequentialSampler(train_dataset or self.train_dataset)  # type: ignore[arg-type]
-
-    def compute_loss(
-        self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """The loss of a planned step.
-
-        Args:
-            model: The model.
-            inputs: The collated step.
-            return_outputs: Whether to return a pair.
-            num_items_in_batch: Unused: the loss is a mean over rows already.
-
-        Returns:
-            The loss.
-
-        Raises:
-            TrainingError: When it is not finite.
-        """
-        del num_items_in_batch
-        # Of several processes' model accelerate makes one that averages gradients after its own forward pass; steps run parts of the model themselves.
-        inner, part = self.accelerator.unwrap_model(model), inputs["part"]
-        if self.recorder is not None:
-            torch.manual_seed(step_seed(self.recorder.seed, self.state.global_step))
-        if part:
-            loss = self.step_loss(inner, inputs["batch"]) * (part * self.here.count)
-        else:
-            loss = sum((parameter.sum() * 0.0 for parameter in self.trained), torch.zeros(()))
-        value = self.here.average(float(loss.detach()))
-        if value != value or abs(value) == float("inf"):
-            raise TrainingError(
-                f"The loss is {value} at step {self.state.global_step}.", remedy="lower `learning_rate`"
-            )
-        self.losses.append(value)
-        return (loss, None) if return_outputs else loss
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """A step's forward and backward pass, and the mean of the gradients over processes.
-
-        Args:
-            args: As in `Trainer`.
-            kwargs: As in `Trainer`.
-
-        Returns:
-            The loss.
-        """
-        loss = super().training_step(*args, **kwargs)
-        self.here.average_gradients(self.trained)
-        if self.recorder is not None:
-            self.recorder.measure(self.trained)
-        return loss
-
-    def report(self) -> None:
-        """Log what was measured before the first step."""
-        if values := self.measured():
-            self.control = self.callback_handler.on_log(self.args, self.state, self.control, values)
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log a step, with what was measured after it. What a resumed run reports is kept by `StepRecord`, so the log itself stays as it is.
-
-        Args:
-            logs: The step's own values.
-            start_time: Unused: how long a run took is in its result.
-        """
-        del start_time
-        self.control = self.callback_handler.on_log(self.args, self.state, self.control, {**logs, **self.measured()})
-
-    def floating_point_ops(self, inputs: Any) -> int:
-        """Not counted: the estimate of transformers knows nothing of a planned step.
-
-        Args:
-            inputs: The collated step.
-
-        Returns:
-            0.
-        """
-        del inputs
-        return 0
-
-
-class _Callbacks(TrainerCallback):
-    """Moves the progress bar, looks at what a step did, and ends a run that has nothing more to do."""
-
-    def __init__(
-        self,
-        advance: progress.Advance,
-        should_stop: Callable[[], bool],
-        after_step: Callable[[int], None],
-        record: StepRecord,
-        model: nn.Module,
-        recording: Callable[[int], None],
-    ):
-        self.model = model
-        self.recording = recording
-        self.advance = advance
-        self.should_stop = should_stop
-        self.after_step = after_step
-        self.record = record
-        self.report: Callable[[], None] = lambda: None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Jump to where a resumed run stands, and see its last step as it was seen then."""
-        self.record.restore(state.log_history)
-        self.report()
-        self.advance(state.global_step)
-        if state.global_step:
-            self.after_step(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """One more step is done: before it is measured, or saved in a checkpoint."""
-        require_trained(self.model, what=f"Step {state.global_step}")
-        self.advance(1)
-        self.recording(state.global_step)
-        self.after_step(state.global_step)
-        stopped = self.should_stop()
-        self.record.keep(state.log_history, stopped=stopped)
-        control.should_training_stop |= stopped

@@ -144,9 +144,9 @@ class TestQuickDemo:
         assert "&lt;img" in page
 
     def test_a_rerun_does_nothing_new(self, config, quick, monkeypatch):
-        from unweave.train import loop
+        from unweave.train import planned
 
-        monkeypatch.setattr(loop.Trainer, "train", lambda *_, **__: pytest.fail("a complete run was trained again"))
+        monkeypatch.setattr(planned.Trainer, "train", lambda *_, **__: pytest.fail("a complete run was trained again"))
         before = json.loads((quick / "metrics.json").read_text())
         metrics = run_demo(config).metrics
         assert metrics["seconds"] == before["seconds"]
