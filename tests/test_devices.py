@@ -1,7 +1,10 @@
 """What a device has left: what this process has freed counts as free."""
 
 import ctypes
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -30,3 +33,18 @@ def test_what_tensors_have_freed_is_given_back():
     free_memory("cpu")
     assert full - resident() > 0.8 * 4_000 * 24_000 * 4 * 0.9
     assert len(kept) == 40
+
+
+def test_nothing_mixes_a_devices_tensors_with_the_cpus():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.elsewhere"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "UNWEAVE_KERNELS": "torch"},
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == [
+        "sketches lora fold True", "sketches all tensorsketch True", "trace Lima", "unlearn 1", "reference 6", "model 6",
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Part 5: the large model on a smaller card: what fits, and at what speed."""
 
+import warnings
 from typing import Any
 
 import torch
@@ -50,8 +51,15 @@ def _plain(session: Session) -> Any:
 
 def _checkpointed(session: Session) -> Any:
     model = adapted_model(session)
+    return _with_checkpoints(model)
+
+
+def _with_checkpoints(model: Any) -> Any:
     trainable(model)
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    with warnings.catch_warnings():
+        # The name changes with transformers 6.
+        warnings.simplefilter("ignore")
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model
 
 
@@ -102,6 +110,4 @@ def _offloaded(session: Session) -> Any:
         "base_model.model.lm_head": 0,
     }
     model = dispatch_model(model, devices, main_device=0, force_hooks=True)
-    trainable(model)
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return model
+    return _with_checkpoints(model)
