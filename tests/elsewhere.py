@@ -1,3 +1,4 @@
+# ruff: noqa: T201  # what it prints is what its test reads
 """A device of its own, made of the CPU: what mixes its tensors with the CPU's fails as it would on a GPU.
 
 A tensor that is *elsewhere* holds one of the CPU's, says that it is on another device, and lets every operator run on what it holds, once it is sure that all
@@ -190,7 +191,7 @@ def main():
         print("trace", hits[0].row.completion)
         print("unlearn", uw.unlearn(model, rows[:2], rows[2:], method="npo", epochs=1).steps)
         with tempfile.TemporaryDirectory() as folder:
-            file = LogitsFile(Path(folder) / "logits")
+            file = LogitsFile(Path(folder) / "logits", {})
             for who in ("reference", "model"):
                 sets = {"rows": uw.load_rows(rows).rows}
                 found = forced_pass(fresh(), sets, EncodingConfig(), compared=["rows"], logits_file=file)
