@@ -136,11 +136,13 @@ def _run(func, args, kwargs):
 
 
 def moved(model):
-    """A model's parameters and buffers, elsewhere."""
+    """A model's parameters and buffers, elsewhere; what was tied stays so."""
+    made = {}
     for module in model.modules():
         for name, own in list(module._parameters.items()):
             if own is not None and not isinstance(own.data, Elsewhere):
-                module._parameters[name] = torch.nn.Parameter(Elsewhere(own.detach()), requires_grad=own.requires_grad)
+                new = torch.nn.Parameter(Elsewhere(own.detach()), requires_grad=own.requires_grad)
+                module._parameters[name] = made.setdefault(id(own), new)
         for name, own in list(module._buffers.items()):
             if own is not None:
                 module._buffers[name] = Elsewhere(own)

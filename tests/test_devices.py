@@ -63,7 +63,7 @@ model = tiny_model("llama", dtype=torch.float32, lora=True)
 examples = random_examples([200] * 96)
 small = Sketcher(model, pad_token_id=0, config=GradientConfig(dimension=64, token_budget=800)).sketch_all(examples)
 large = Sketcher(model, pad_token_id=0, config=GradientConfig(dimension=64, token_budget=96 * 200))
-limit = psutil.Process().memory_info().vms + (400 << 20)
+limit = psutil.Process().memory_info().vms + (200 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 steps = []
 found = large.sketch_all(examples, advance=steps.append)

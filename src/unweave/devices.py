@@ -153,9 +153,8 @@ def _groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cg
         )
         # In a container the path is often the host's, and the group's files are at the top.
         place = top / path.lstrip("/")
-        for folder in dict.fromkeys((place, *place.parents)):
-            if folder.is_relative_to(top) and (folder / limit).is_file():
-                found.append((folder / limit, folder / used))
+        around = [folder for folder in (place, *place.parents) if folder.is_relative_to(top)]
+        found += [(folder / limit, folder / used) for folder in around if (folder / limit).is_file()]
     return found
 
 
