@@ -38,7 +38,8 @@ class CachePlan:
         tokens_per_second: Measured on the first, the middle and the last batch.
         seconds: Estimated time, without loading.
         warnings: What will go wrong.
-        peak_bytes: The most memory of the whole process, or of the GPU, that planning took, with the model, its libraries and the largest batch: what the run takes.
+        peak_bytes: The most memory of the whole process that the run takes, or of the GPU: what planning took, with the model, its libraries and the largest batch,
+            and on the CPU the rows of one commit. `None` where nothing measures it.
     """
 
     rows: int
@@ -139,7 +140,7 @@ def plan_cache(config: CachingConfig, *, loaded: Loaded | None = None) -> CacheP
         rate * tokens / sum(padded),
         sum(padded) / rate,
         tuple(warnings),
-        _peak_bytes(loaded),
+        _with_commit(loaded, min(len(examples), config.commit_rows), 8 * sketcher.sketch.dimension + row_bytes),
     )
 
 
@@ -148,6 +149,12 @@ def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+def _with_commit(loaded: Loaded, rows: int, row_bytes: int) -> int | None:
+    """The peak with the sketches of a commit: as they come, scaled, and as they are stored, all in the CPU's memory."""
+    peak = _peak_bytes(loaded)
+    return peak + rows * row_bytes if peak is not None and loaded.device.type == "cpu" else peak
 
 
 def _peak_bytes(loaded: Loaded) -> int | None:
