@@ -77,7 +77,8 @@ def main() -> None:
         if left < 15:
             note(file, part, {"status": "skipped: the minutes were over"})
             continue
-        seconds = min(left, PARTS[part][1])
+        # A dry run shows whether everything runs, however busy the machine is.
+        seconds = left if options.dry_run else min(left, PARTS[part][1])
         started = time.monotonic()
         if options.dry_run:
             run_part(part, file, dry=True, seconds=seconds, seed=options.seed)

@@ -18,7 +18,7 @@ def gpu(monkeypatch):
 
 def test_every_part_runs_dry_on_the_cpu(gpu, monkeypatch, tmp_path):
     file = tmp_path / "gpu.json"
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "--dry-run", "--output", str(file)])
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--dry-run", "--output", str(file), "--minutes", "60"])
     gpu.main()
     results = json.loads(file.read_text())
     assert list(results["parts"]) == list(gpu.PARTS)

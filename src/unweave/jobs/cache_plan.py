@@ -38,8 +38,8 @@ class CachePlan:
         tokens_per_second: Measured on the first, the middle and the last batch.
         seconds: Estimated time, without loading.
         warnings: What will go wrong.
-        peak_bytes: The most memory of the whole process that the run takes, or of the GPU: what planning took, with the model, its libraries and the largest batch,
-            and on the CPU the rows of one commit. `None` where nothing measures it.
+        peak_bytes: The most memory of the whole process that the run takes, or of the GPU: what planning took, with the model, its libraries and the
+            largest batch, and on the CPU the rows of one commit. `None` where nothing measures it.
     """
 
     rows: int
