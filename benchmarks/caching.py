@@ -30,16 +30,15 @@ from typing import Any
 import torch
 
 from figures import spread
+from floors import bare_passes
 from sketch_variance import published_tables, shuffled_sketch
-from unweave.data.batches import collate, plan_batches
+from unweave.data.batches import collate
 from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.experiments.generated import generate
 from unweave.files import write_json, write_jsonl
 from unweave.gradients.loss import token_losses
-from unweave.gradients.per_sample import frozen_in_evaluation
 from unweave.models.loading import Loaded, load
 from unweave.models.packaged import converted_folder
-from unweave.models.selection import select_parameters
 from unweave.run.folder import environment
 from unweave.sketch.config import GradientConfig
 from unweave.sketch.sketcher import Sketcher
@@ -59,19 +58,8 @@ def tokens_per_second(work: Callable[[], object], examples: list[Example]) -> fl
 
 
 def floor(model: Any, examples: list[Example], which: str) -> None:
-    """Forward and activations-only backward: the graph begins at the first chosen modules' outputs, no weight gradient is made."""
-
-    def begin(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
-        return output if output.requires_grad else output.detach().requires_grad_()
-
-    modules = {use.module for item in select_parameters(model, which) for use in item.uses}
-    handles = [module.register_forward_hook(begin) for module in modules]
-    with frozen_in_evaluation(model):
-        for chosen in plan_batches([len(example) for example in examples], token_budget=BUDGET):
-            batch = collate([examples[index] for index in chosen], pad_token_id=2)
-            token_losses(model, batch).means().sum().backward()
-    for handle in handles:
-        handle.remove()
+    """On the very batches that caching uses."""
+    bare_passes(model, examples, which, token_budget=BUDGET, pad_token_id=2)
 
 
 def loop(model: Any, examples: list[Example], tables: Any, folder: Path) -> None:

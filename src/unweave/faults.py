@@ -18,7 +18,13 @@ NO_SPACE_TEXTS = (
     "PytorchStreamWriter failed",
     "unexpected pos",
 )
-NO_MEMORY_TEXTS = ("can't allocate memory", "out of memory", "Unable to allocate", "Cannot allocate memory")
+NO_MEMORY_TEXTS = (
+    "can't allocate memory",
+    "out of memory",
+    "Unable to allocate",
+    "Cannot allocate memory",
+    "std::bad_alloc",
+)
 REMEDIES = {
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "a part of this path is a file: give another folder",
@@ -52,9 +58,7 @@ def explained(error: BaseException) -> UnweaveError | None:
                 where=_place(one),
                 remedy="free some space and run the same command again",
             )
-        if isinstance(one, MemoryError) or (
-            isinstance(one, RuntimeError) and any(part in text for part in NO_MEMORY_TEXTS)
-        ):
+        if ran_out(one):
             return UnweaveError(
                 "There is not enough memory.",
                 remedy="use a smaller model, smaller batches or shorter rows (`unweave plan cache` says what caching needs)",
@@ -73,6 +77,20 @@ def explained(error: BaseException) -> UnweaveError | None:
             remedy=REMEDIES.get(error.errno or 0, "check the path, and that it can be read and written"),
         )
     return None
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that the CPU's memory ran out.
+
+    Args:
+        error: The error.
+
+    Returns:
+        True for Python's own, and for what torch raises in its place.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in NO_MEMORY_TEXTS)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -237,14 +237,16 @@ def forced_pass(
                 remedy="use `dtype` float32, and check the weights for NaN",
             )
         own: list[dict[str, list[Any]]] = []
+        here = segments.cpu()
         for slot, index in enumerate(chosen):
-            mine = segments == slot
+            mine = here == slot
             own.append({name: column[mine].tolist() for name, column in columns.items()})
             if stored is not None and is_compared[index]:
                 span = slice(places[index].start, places[index].stop)
+                kept = logits[segments == slot]
                 if record:
-                    stored[span] = logits[mine].cpu()
-                own[-1] |= _against(stored[span], logits[mine])
+                    stored[span] = kept.cpu()
+                own[-1] |= _against(stored[span], kept)
         return own
 
     source = GradientSource(loaded.model, loaded.tokenizer.pad_token_id, token_budget=token_budget)

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from unweave.devices import is_out_of_memory
 from unweave.gradients.layout import ExampleLayout
 from unweave.gradients.pieces import gradient_piece
 from unweave.models.selection import SelectedParameter, Use, is_linear, is_linear_weight
@@ -104,9 +105,9 @@ class Collector:
         """The gradient of a part; `None` where a module is not of the form that it is taken for, so that it can't be computed."""
         try:
             return self._piece(use, values, grads)
-        except torch.OutOfMemoryError:
-            raise
-        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
+            if is_out_of_memory(error):
+                raise
             self.lose([(item, use)])
             return None
 

@@ -1,9 +1,10 @@
 """Whose gradients of which loss, in which batches: the one loop that losses, norms, sketches, curvature and exact products share.
 
 It plans batches of like length by a budget of tokens, pads them, moves them to the model's device, and cuts a batch in halves when the device's memory
-runs out.
+runs out: a GPU's, or the CPU's, before the system ends the process.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from unweave.data.batches import Batch, collate, plan_batches
 from unweave.data.encoding import Example
+from unweave.devices import is_out_of_memory, release, within_memory
 from unweave.errors import ModelError
 from unweave.gradients.capture import Consumer, Interceptor
 from unweave.gradients.loss import TokenLosses
@@ -105,9 +107,14 @@ class GradientSource:
         advance: Callable[[int], None],
     ) -> Iterator[tuple[list[int], T]]:
         done: list[T] = []
+        # A single row is tried whatever is left: others may have taken the memory.
+        guard = within_memory(self.device) if len(places) > 1 else contextlib.nullcontext()
         try:
-            done.append(work(places, self.batch([examples[place] for place in places])))
-        except torch.OutOfMemoryError:
+            with guard:
+                done.append(work(places, self.batch([examples[place] for place in places])))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             if len(places) == 1:
                 example = examples[places[0]]
                 raise ModelError(
@@ -118,7 +125,7 @@ class GradientSource:
             advance(len(places))
             yield places, done[0]
             return
-        torch.cuda.empty_cache()
+        release(self.device)
         for half in (places[: len(places) // 2], places[len(places) // 2 :]):
             yield from self._halving(examples, half, work, advance)
 

@@ -1,6 +1,7 @@
 """Knowing before caching: what a run will take in memory, disk and time, from its own config and a short measurement."""
 
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ class CachePlan:
         tokens_per_second: Measured on the first, the middle and the last batch.
         seconds: Estimated time, without loading.
         warnings: What will go wrong.
+        peak_bytes: The most memory of the whole process that the run takes, or of the GPU: what planning took, with the model, its libraries and the
+            largest batch, and on the CPU the rows of one commit. `None` where nothing measures it.
     """
 
     rows: int
@@ -55,6 +58,7 @@ class CachePlan:
     tokens_per_second: float
     seconds: float
     warnings: tuple[str, ...]
+    peak_bytes: int | None = None
 
     def lines(self) -> dict[str, str]:
         """The plan in words.
@@ -69,7 +73,8 @@ class CachePlan:
             "gradient": f"{self.parameters:,} coordinates in {self.tensors} tensors, stored {self.compression:,.0f} times smaller",
             "store": f"{self.store_bytes / gib:.2f} GiB, {self.free_disk_bytes / gib:.1f} GiB free",
             "memory": f"model {self.model_bytes / gib:.2f} GiB"
-            + ("" if self.batch_bytes is None else f", largest batch {self.batch_bytes / gib:.2f} GiB more"),
+            + ("" if self.batch_bytes is None else f", largest batch {self.batch_bytes / gib:.2f} GiB more")
+            + ("" if self.peak_bytes is None else f", {self.peak_bytes / gib:.2f} GiB in all"),
             "time": f"{self.seconds / 60:.1f} min at {self.tokens_per_second:,.0f} tokens/s (measured on {min(self.batches, SAMPLE_BATCHES)} batches)",
         } | {f"warning {number}": text for number, text in enumerate(self.warnings, start=1)}
 
@@ -135,6 +140,7 @@ def plan_cache(config: CachingConfig, *, loaded: Loaded | None = None) -> CacheP
         rate * tokens / sum(padded),
         sum(padded) / rate,
         tuple(warnings),
+        _with_commit(loaded, min(len(examples), config.commit_rows), 8 * sketcher.sketch.dimension + row_bytes),
     )
 
 
@@ -145,6 +151,12 @@ def _existing(path: Path) -> Path:
     return path
 
 
+def _with_commit(loaded: Loaded, rows: int, row_bytes: int) -> int | None:
+    """The peak with the sketches of a commit: as they come, scaled, and as they are stored, all in the CPU's memory."""
+    peak = _peak_bytes(loaded)
+    return peak + rows * row_bytes if peak is not None and loaded.device.type == "cpu" else peak
+
+
 def _peak_bytes(loaded: Loaded) -> int | None:
     """The most memory used so far: of the GPU, or of this process."""
     if loaded.device.type == "cuda":
@@ -153,4 +165,5 @@ def _peak_bytes(loaded: Loaded) -> int | None:
         import resource
     except ImportError:
         return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Linux counts in KiB, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

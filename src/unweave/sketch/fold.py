@@ -76,7 +76,8 @@ class Fold:
         """
         key = tensor_key(self.seed, tensor)
         chunks = -(-piece.shape[1] // self.dimension)
-        kernel("fold_add", piece.device)(out, piece, scale, key, offsets(key, chunks, self.dimension))
+        shifts = offsets(key, chunks, self.dimension, device=piece.device)
+        kernel("fold_add", piece.device)(out, piece, scale, key, shifts)
 
 
 def fold_matrix(sketch: Fold, sizes: Sizes) -> Float[Tensor, "K D"]:

@@ -62,19 +62,20 @@ def signs(key: int, start: int, count: int, *, device: torch.device | str = "cpu
 
 
 @functools.lru_cache(maxsize=4096)
-def offsets(key: int, chunks: int, size: int) -> Int[Tensor, " chunks"]:
+def offsets(key: int, chunks: int, size: int, *, device: torch.device | str = "cpu") -> Int[Tensor, " chunks"]:
     """Hashed offsets in [0, size), one a chunk.
 
     Args:
         key: The tensor's key.
         chunks: How many chunks the tensor has.
         size: The number of possible offsets.
+        device: Where to make them: a copy to a GPU in every batch would have it wait.
 
     Returns:
         The offsets; do not change them, they are kept for the next call.
     """
     # Offsets use another key than signs, or a chunk's offset would be made of its own signs' bits.
-    return hash_words(key ^ 0x5BD1E995, torch.arange(chunks)) * size >> 32
+    return hash_words(key ^ 0x5BD1E995, torch.arange(chunks, device=device)) * size >> 32
 
 
 def _mix(words: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ class Kronecker:
 
     def _side(self, tensor: str, side: str, factor: Tensor) -> Tensor:
         key = tensor_key(self.seed, f"{tensor}:{side}")
-        shifts = offsets(key, -(-factor.shape[-1] // self.side), self.side)
+        shifts = offsets(key, -(-factor.shape[-1] // self.side), self.side, device=factor.device)
         folded = kernel("fold_many", factor.device)(factor.flatten(0, 1), key, shifts, self.side)
         # In the model's own bfloat16 the product of the sides is three times faster.
         dtype = torch.bfloat16 if factor.dtype == torch.bfloat16 else torch.float32

@@ -81,7 +81,9 @@ class TensorSketch:
         if len(shape) != 2:
             Fold(self.dimension, self.seed).add(out, tensor, piece, scale)
             return
-        sides = [self._side(tensor, side, size) for side, size in zip(("left", "right"), shape, strict=True)]
+        sides = [
+            self._side(tensor, side, size, piece.device) for side, size in zip(("left", "right"), shape, strict=True)
+        ]
         bins, signs = zip(*sides, strict=True)
         kernel("outer_add", piece.device)(out, piece, scale, bins, signs)
 
@@ -133,12 +135,12 @@ class TensorSketch:
         return squares
 
     def _count_sketch(self, tensor: str, side: str, factor: Float[Tensor, "T n"]) -> Float[Tensor, "T K"]:
-        bins, signs = self._side(tensor, side, factor.shape[1])
+        bins, signs = self._side(tensor, side, factor.shape[1], factor.device)
         out = torch.zeros(len(factor), self.dimension, device=factor.device)
-        return out.index_add_(1, bins.to(factor.device), factor * signs.to(factor.device))
+        return out.index_add_(1, bins, factor * signs)
 
-    def _side(self, tensor: str, side: str, size: int) -> tuple[Tensor, Tensor]:
+    def _side(self, tensor: str, side: str, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
         key = tensor_key(self.seed, f"{tensor}:{side}")
-        words = hash_words(key, torch.arange(size))
+        words = hash_words(key, torch.arange(size, device=device))
         # Bins by multiplication take the upper bits, signs the lowest.
         return words * self.dimension >> 32, ((words & 1) * 2 - 1).float()

@@ -171,7 +171,7 @@ def run_loop(
     resume = None if folder is None else _resumed(folder, identity_digest(identity or {}), here)
     steps = steps[: ended_at(resume)]
     device = next(model.parameters()).device
-    arguments = (TrainingArguments if folder else _NothingWritten)(
+    arguments = (_WhereItIs if folder else _NothingWritten)(
         output_dir=str(folder) if folder else None,
         per_device_train_batch_size=1,
         max_steps=len(steps),
@@ -190,6 +190,9 @@ def run_loop(
         use_cpu=device.type == "cpu",
         dataloader_pin_memory=False,
     )
+    # Trainer would take every GPU that it sees, and copy the model to each.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    arguments.held = device if here.count == 1 else None
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = MasterAdamW(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
     kept = (recorder.rates, recorder.norms) if recorder is not None else ()
@@ -214,6 +217,8 @@ def run_loop(
         trainer.measured = measured
         ours.report = trainer.report
         trainer.remove_callback(_printer())
+        if here.count == 1:
+            trainer.accelerator.device_placement = False
         trainer.step_loss, trainer.losses, trainer.here, trainer.trained = loss, record.losses, here, trainable
         trainer.recorder = recorder
         trainer.train(resume_from_checkpoint=resume)
@@ -233,7 +238,27 @@ def run_loop(
     return LoopResult(trainer.state.global_step, record.losses)
 
 
-class _NothingWritten(TrainingArguments):
+class _WhereItIs(TrainingArguments):
+    """Arguments of a run whose model stays on its device: Trainer's own choice is the first GPU.
+
+    Attributes:
+        held: The device; `None` where several processes have one each, as their launcher gave them.
+    """
+
+    held: torch.device | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.held or super().device
+
+    @property
+    def place_model_on_device(self) -> bool | None:
+        """Only where a launcher says where."""
+        return super().place_model_on_device if self.held is None else False
+
+
+class _NothingWritten(_WhereItIs):
     """Arguments of a run that has no folder."""
 
     @property

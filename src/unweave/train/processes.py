@@ -73,7 +73,9 @@ class Processes:
         """
         if self.count == 1:
             return value
-        total = torch.tensor(value, dtype=torch.float64)
+        # NCCL moves nothing that is not on a GPU: the one that the launcher gave this process.
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        total = torch.tensor(value, dtype=torch.float64, device=device)
         dist.all_reduce(total)
         return float(total) / self.count
 

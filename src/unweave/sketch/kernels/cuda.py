@@ -15,6 +15,7 @@ from torch import Tensor
 from unweave.sketch.kernels import reference
 
 BLOCK = 1024
+"""The most bins, or coordinates, of one program."""
 
 
 @triton.jit
@@ -24,7 +25,8 @@ def _mix(word):
     return word ^ (word >> 16)
 
 
-@triton.jit
+# Keys and numbers of chunks differ from tensor to tensor: a kernel of its own for each kind of them would be compiled in the first batch.
+@triton.jit(do_not_specialize=["key", "chunks"])
 def _fold(out, pieces, scales, offsets, key, size, coordinates, chunks, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     bins = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -49,8 +51,9 @@ def _fold(out, pieces, scales, offsets, key, size, coordinates, chunks, BLOCK: t
 
 @triton.jit
 def _table(out, pieces, scales, bins, signs, size, coordinates, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
-    index = tl.program_id(1).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    # The second axis of a grid ends at 65,535, which the blocks of a large output head exceed.
+    row = tl.program_id(1).to(tl.int64)
+    index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = index < coordinates
     value = tl.load(pieces + row * coordinates + index, mask=inside, other=0.0).to(tl.float32)
     plus = (tl.load(signs + (index >> 5), mask=inside, other=0) >> (index & 31).to(tl.int32)) & 1
@@ -70,9 +73,16 @@ def fold_add(out: Tensor, piece: Tensor, scale: Tensor, key: int, offsets: Tenso
         offsets: The offset of each chunk.
     """
     piece, size = piece.contiguous(), out.shape[1]
-    grid = (len(piece), triton.cdiv(size, BLOCK))
+    block = min(BLOCK, triton.next_power_of_2(size))
+    grid = (len(piece), triton.cdiv(size, block))
     launch: Any = _fold
-    launch[grid](out, piece, scale, offsets.to(piece.device), key, size, piece.shape[1], len(offsets), BLOCK=BLOCK)
+    # A key with its highest bit set would be a 64-bit argument, and another kernel: the same bits as a signed number are not.
+    signed = key - (1 << 32) if key >> 31 else key
+    # Triton launches on the current device, which need not be the tensors'.
+    with torch.cuda.device(piece.device):
+        launch[grid](
+            out, piece, scale, offsets.to(piece.device), signed, size, piece.shape[1], len(offsets), BLOCK=block
+        )
 
 
 def table_add(out: Tensor, piece: Tensor, scale: Tensor, bins: Tensor, signs: Tensor) -> None:
@@ -88,9 +98,10 @@ def table_add(out: Tensor, piece: Tensor, scale: Tensor, bins: Tensor, signs: Te
     piece, bins = piece.contiguous(), bins.to(piece.device)
     if bins.dtype == torch.uint16:
         bins = bins.to(torch.int32)
-    grid = (len(piece), triton.cdiv(piece.shape[1], BLOCK))
+    grid = (triton.cdiv(piece.shape[1], BLOCK), len(piece))
     launch: Any = _table
-    launch[grid](out, piece, scale, bins, signs.to(piece.device), out.shape[1], piece.shape[1], BLOCK=BLOCK)
+    with torch.cuda.device(piece.device):
+        launch[grid](out, piece, scale, bins, signs.to(piece.device), out.shape[1], piece.shape[1], BLOCK=BLOCK)
 
 
 fold_many = partial(reference.fold_many, add=fold_add)

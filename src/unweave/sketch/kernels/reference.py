@@ -75,9 +75,10 @@ def outer_add(
         bins: The bin of each row and column.
         signs: The sign of each row and column.
     """
-    (left, right), (left_signs, right_signs) = bins, signs
-    places = ((left[:, None] + right[None, :]) % out.shape[1]).reshape(-1).to(piece.device)
-    flips = (left_signs[:, None] * right_signs[None, :]).reshape(-1).to(piece.device)
+    # Moved first: their products are as large as the matrix.
+    (left, right), (left_signs, right_signs) = ([side.to(piece.device) for side in own] for own in (bins, signs))
+    places = ((left[:, None] + right[None, :]) % out.shape[1]).reshape(-1)
+    flips = (left_signs[:, None] * right_signs[None, :]).reshape(-1)
     out.index_add_(1, places, piece.float() * flips * scale[:, None])
 
 
