@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
 from transformers import TrainingArguments
 
 from unweave import progress
