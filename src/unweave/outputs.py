@@ -20,6 +20,9 @@ MODEL = (*MODEL_FILES, "base.json", *HUMAN)
 STORE = ("store.json", "rows.parquet", "shards/*.safetensors", "commits/*.json", "deletions/*.json", "index/*")
 SNAPSHOTS = "snapshots"
 """The folder of a run for the adapters that it had on the way."""
+
+SHARDS, STAGE = "shards", "stage.json"
+"""The folder of a run for the adapters of its stages, a folder a shard with one a slice in it; and the file there that says what a stage is of."""
 SHOWN = 4
 
 
@@ -51,7 +54,8 @@ def _below(folder: str, names: Sequence[str]) -> tuple[str, ...]:
 
 WRITES: dict[str, Writes] = {
     "train": Writes(
-        (*MODEL, *_below("base", MODEL), *_below("snapshots/*", MODEL), "privacy.json"), folders=("checkpoints",)
+        (*MODEL, *_below("base", MODEL), *_below("snapshots/*", MODEL), *_below(f"{SHARDS}/*/*", (*MODEL, STAGE)), "privacy.json"),
+        folders=("checkpoints",),
     ),
     "forget": Writes(
         (*MODEL, *_below("base", MODEL), "privacy.json", "watch.json"), folders=("checkpoints",)
