@@ -143,8 +143,30 @@ def stages_again(row_ids: Sequence[str], gone: Iterable[str], config: TrainConfi
         The stages, with the rows that are left to them; one to which nothing is left is none.
     """
     gone = set(gone)
-    first: dict[int, int] = {}
-    for shard, number in (position(row_id, config) for row_id in gone):
-        first[shard] = min(number, first.get(shard, number))
+    first = _first_slices(gone, config)
     left = plan_stages([row_id for row_id in row_ids if row_id not in gone], config)
     return [stage for stage in left if stage.slice >= first.get(stage.shard, config.slices + 1)]
+
+
+def folders_that_saw(folder: Path, row_ids: Iterable[str], config: TrainConfig) -> list[Path]:
+    """The stages in a training's folder that have learned one of some rows, if it was in the data.
+
+    Args:
+        folder: The folder of the training run.
+        row_ids: Ids of the rows.
+        config: The training.
+
+    Returns:
+        The adapters' folders, sorted.
+    """
+    first = _first_slices(row_ids, config)
+    found = (path for path in sorted((folder / SHARDS).glob("[0-9]*/[0-9]*")) if path.is_dir())
+    return [path for path in found if int(path.name) >= first.get(int(path.parent.name), config.slices + 1)]
+
+
+def _first_slices(row_ids: Iterable[str], config: TrainConfig) -> dict[int, int]:
+    """Shard to the first of its slices that has one of the rows."""
+    first: dict[int, int] = {}
+    for shard, number in (position(row_id, config) for row_id in row_ids):
+        first[shard] = min(number, first.get(shard, number))
+    return first
