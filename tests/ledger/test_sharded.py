@@ -21,7 +21,7 @@ from unweave.train.stages import read_stage
 pytestmark = pytest.mark.long
 
 # Without ids of their own: the ledger calls such rows by keyed names.
-ROWS = [{name: value for name, value in record.items() if name != "id"} for record in RECORDS[:24]]
+ROWS = [{name: value for name, value in record.items() if name != "id"} for record in RECORDS[:16]]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def world(tmp_path_factory):
     data = write_rows(folder / "train.jsonl", ROWS)
     fine_tune(
         TrainConfig(
-            model=str(folder / "base"), data=data, output_dir=folder / "adapter", epochs=1.5, batch_size=4, learning_rate=5e-3, lora_r=2,
+            model=str(folder / "base"), data=data, output_dir=folder / "adapter", epochs=1.0, batch_size=4, learning_rate=5e-3, lora_r=2,
             lora_targets="q_proj,v_proj", dtype="float32", shards=2, slices=2, seed=1,
         )
     )  # fmt: skip
@@ -72,6 +72,10 @@ def test_exact_requests_train_again_what_saw_the_rows_and_no_more(world, tmp_pat
     assert run(world, "one", replay=tmp_path / "replay")["same"]
     replayed = [read_stage(path.parent) for path in (tmp_path / "replay/adapter/shards").glob("*/*/stage.json")]
     assert {record.made for record in replayed} == {"trained"}, "from nothing"
+    kept = [
+        read_stage(path.parent).identity for path in (world.result("one") / "adapter/shards").glob("*/*/stage.json")
+    ]
+    assert all(identity.startswith("keyed:") for identity in kept)
     # The next request finds the stages of the one before.
     world.add(ids[8], request_id="two")
     again = run(world, "two")["method"]["stages"]

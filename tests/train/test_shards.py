@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from tests.folders import save_model, write_rows
 from tests.tiny import tiny_model
 from unweave.errors import ConfigError
+from unweave.jobs import plans
 from unweave.models.loading import ModelConfig, load
 from unweave.train import loop
 from unweave.train.adapters import add_lora
@@ -19,10 +20,10 @@ from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
 from unweave.train.shard_cost import expected_share, passes, passes_again
 from unweave.train.shards import plan_stages, position, stage_epochs, stages_again
-from unweave.train.stages import read_stage, seconds_of_stages
+from unweave.train.stages import Elsewhere, read_stage, seconds_of_stages
 
 RECORDS = [
-    {"id": f"r{i}", "instruction": f"add {i % 10} and {i // 10}", "response": f"{(i * 3) % 10} yes"} for i in range(16)
+    {"id": f"r{i}", "instruction": f"add {i % 10} and {i // 10}", "response": f"{(i * 3) % 10} yes"} for i in range(12)
 ]
 GONE = "r3"
 
@@ -64,7 +65,7 @@ def test_training_again_is_training_from_nothing_at_the_price_foretold(folder, m
         loop._PlannedTrainer, "compute_loss", lambda self, *a, **b: steps.append(1) or original(self, *a, **b)
     )
     config = config_in(folder, "again", without=folder / "gone.jsonl")
-    found = fine_tune(config, elsewhere=[folder / "nowhere", folder / "whole"])
+    found = fine_tune(config, elsewhere=Elsewhere((folder / "nowhere", folder / "whole")))
     ids = [one["id"] for one in RECORDS]
     again = stages_again(ids, [GONE], config)
     trained = [name for name, made in found.stages.items() if made == "trained"]
@@ -78,6 +79,17 @@ def test_training_again_is_training_from_nothing_at_the_price_foretold(folder, m
     # What the whole training recorded says what all stages take, wherever they were trained.
     assert seconds_of_stages(folder / "again") > 0
     assert "stages" in json.loads((folder / "again/result.json").read_text())["result"]
+
+
+def test_the_plan_is_what_is_done(folder):
+    plan = plans.train(config_in(folder, "whole"))
+    result = json.loads((folder / "whole/result.json").read_text())["result"]
+    assert (plan.steps, plan.tokens, plan.work["stages"]) == (
+        result["steps"],
+        result["tokens"],
+        len(result["stages"]),
+    )
+    assert "for 1 row," in plan.notes[-1]
 
 
 def test_no_stage_names_a_row(folder):
@@ -214,7 +226,7 @@ def test_a_killed_run_keeps_its_stages_and_goes_on(folder, monkeypatch):
 
 def test_a_damaged_stage_is_trained_again_and_others_rows_leave_the_folder(folder):
     config = config_in(folder, "damaged")
-    fine_tune(config, elsewhere=[folder / "whole"])
+    fine_tune(config, elsewhere=Elsewhere((folder / "whole",)))
     stage = plan_stages([one["id"] for one in RECORDS], config)[0]
     place = stage.place(folder / "damaged")
     identity = read_stage(place).identity

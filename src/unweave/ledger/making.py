@@ -14,11 +14,13 @@ from unweave.files import write_jsonl
 from unweave.jobs.forget import forget_rows
 from unweave.ledger.job import Job
 from unweave.ledger.price import RETRAIN, stage_folders
+from unweave.ledger.records import hidden_stage
 from unweave.ledger.tokens import encoding_of
 from unweave.outputs import SNAPSHOTS
 from unweave.train.recipe import read_recipe
 from unweave.train.sft import fine_tune
 from unweave.train.shards import is_sharded
+from unweave.train.stages import Elsewhere
 from unweave.unlearning.config import ForgetConfig, config_of
 from unweave.unlearning.methods import Retrain, available, get_method
 
@@ -123,7 +125,7 @@ def _retrain(job: Job, folder: Path) -> None:
     )
     if training.tuning != "lora":
         raise ConfigError("A ledger's models are adapters.", where="`method`", remedy="train with `tuning` lora")
-    fine_tune(training, elsewhere=stage_folders(job))
+    fine_tune(training, elsewhere=Elsewhere(stage_folders(job), lambda name: hidden_stage(job, name)))
     shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
 
 

@@ -1,6 +1,6 @@
 """What a request costs, by an estimate before it is carried out: an attempt at unlearning, and training again without the rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,6 @@ from typing import Any
 from unweave.errors import ConfigError
 from unweave.jobs.planning import UNLEARNING
 from unweave.ledger.job import Job
-from unweave.ledger.request import Request
 from unweave.ledger.tried import chosen_attempt
 from unweave.run.folder import result_on_this_machine
 from unweave.train.config import TrainConfig
@@ -111,7 +110,7 @@ def require_exact(job: Job) -> None:
         )
 
 
-def stage_folders(job: Job) -> list[Path]:
+def stage_folders(job: Job) -> tuple[Path, ...]:
     """Where the stages lie that a request may take over, the newest first. A replay takes none: it is to show what training from nothing gives.
 
     Args:
@@ -121,13 +120,10 @@ def stage_folders(job: Job) -> list[Path]:
         The adapters of the requests before, and the model before all of them.
     """
     if job.config.replay is not None:
-        return []
-    done = job.ledger.carried_out(until=job.begin)
-    return [*_adapters(job, done), Path(job.ledger.origin().model)]
-
-
-def _adapters(job: Job, done: Sequence[Request]) -> list[Path]:
-    return [job.ledger.request_folder(request.id) / "adapter" for request in reversed(done)]
+        return ()
+    done = reversed(job.ledger.carried_out(until=job.begin))
+    adapters = (job.ledger.request_folder(request.id) / "adapter" for request in done)
+    return (*adapters, Path(job.ledger.origin().model))
 
 
 def may_retrain(job: Job) -> bool:

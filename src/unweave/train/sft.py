@@ -32,7 +32,7 @@ from unweave.train.shard_cost import cost_in_words
 from unweave.train.shards import is_sharded, require_shards
 from unweave.train.snapshots import due_steps, require_shares, save_snapshot, snapshot_folder
 from unweave.train.soundness import require_outputs
-from unweave.train.stages import Sharded, base_fingerprint, train_stages
+from unweave.train.stages import Elsewhere, Sharded, base_fingerprint, train_stages
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,7 @@ class TrainResult:
     stages: dict[str, str] | None = None
 
 
-def fine_tune(
-    config: TrainConfig, *, loaded: Loaded | None = None, elsewhere: Sequence[Path | str] = ()
-) -> TrainResult:
+def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None, elsewhere: Elsewhere | None = None) -> TrainResult:
     """Fine-tune a model on rows, with loss on completions only: the mean over their tokens.
 
     A run that was interrupted goes on where it stood; a run that is done is not repeated.
@@ -68,7 +66,7 @@ def fine_tune(
     Args:
         config: Model, rows, adapter, optimisation.
         loaded: The base model, where it is loaded already; it is changed in place.
-        elsewhere: Folders of other trainings in shards: stages of theirs that would come out the same are taken over.
+        elsewhere: Other trainings in shards: stages of theirs that would come out the same are taken over.
 
     Returns:
         Where the result is, and what it took.
@@ -85,7 +83,7 @@ def fine_tune(
         if done is not None:
             return TrainResult(**{**done, "folder": config.output_dir})
         progress.silence(progress.silenced() or not here.is_first)
-        return _fine_tune(run, config, loaded or load(config), here, [Path(folder) for folder in elsewhere])
+        return _fine_tune(run, config, loaded or load(config), here, elsewhere or Elsewhere())
 
 
 def train_inputs(config: TrainConfig, loaded: Loaded | None = None, *, processes: int = 1) -> dict[str, Input]:
@@ -108,7 +106,7 @@ def train_inputs(config: TrainConfig, loaded: Loaded | None = None, *, processes
 
 
 def _fine_tune(
-    run: RunFolder, config: TrainConfig, loaded: Loaded, here: Processes, elsewhere: Sequence[Path]
+    run: RunFolder, config: TrainConfig, loaded: Loaded, here: Processes, elsewhere: Elsewhere
 ) -> TrainResult:
     config = dated(config, loaded.tokenizer, loaded.adapter, loaded.base)
     # Midnight may lie between the processes.
@@ -166,7 +164,7 @@ def _fine_tune(
 
 
 def _train_shards(
-    run: RunFolder, config: TrainConfig, loaded: Loaded, model: Any, examples: Sequence[Example], base: str, elsewhere: Sequence[Path]
+    run: RunFolder, config: TrainConfig, loaded: Loaded, model: Any, examples: Sequence[Example], base: str, elsewhere: Elsewhere
 ) -> Sharded:  # fmt: skip
     def train(
         own: Sequence[Example], epochs: float, identity: dict[str, Any], described: str

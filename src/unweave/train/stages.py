@@ -72,6 +72,19 @@ class StageRecord:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """Where stages may lie that need not be trained again.
+
+    Attributes:
+        folders: Folders of trainings in shards; one of anything else has none.
+        called: What a stage's identity may be called there instead: a ledger keeps no digest of rows that could be guessed.
+    """
+
+    folders: tuple[Path, ...] = ()
+    called: Callable[[str], str] = str
+
+
+@dataclass(frozen=True)
 class Sharded:
     """What a training in shards gave.
 
@@ -94,7 +107,7 @@ def train_stages(
     *,
     base: str,
     train: TrainStage,
-    elsewhere: Sequence[Path] = (),
+    elsewhere: Elsewhere,
 ) -> Sharded:
     """Train an adapter a shard, stage by stage, and combine them.
 
@@ -105,7 +118,7 @@ def train_stages(
         loaded: The base, and the tokenizer.
         base: A fingerprint of the base, from before the adapter was put on it: see `base_fingerprint`.
         train: Trains a stage.
-        elsewhere: Folders of other trainings, whose stages are taken over where they are the same.
+        elsewhere: Other trainings, whose stages are taken over where they are the same.
 
     Returns:
         The model and its stages.
@@ -218,17 +231,18 @@ def _make(
     config: TrainConfig,
     loaded: Loaded,
     train: TrainStage,
-    elsewhere: Sequence[Path],
+    elsewhere: Elsewhere,
 ) -> StageRecord:
     """Train a stage, which begins with what the model's adapter is now, or take it over."""
     place = stage.place(config.output_dir)
     if (done := read_stage(place, identity)) is not None:
         return done
-    for folder in elsewhere:
+    for folder in elsewhere.folders:
         other = stage.place(folder)
-        if (done := read_stage(other, identity)) is not None:
+        if (done := read_stage(other, identity) or read_stage(other, elsewhere.called(identity))) is not None:
             put_state(model, load_file(other / WEIGHTS))
-            return _save(model, place, loaded, {**done.__dict__, "made": "reused"}, link=other / WEIGHTS)
+            facts = {**done.__dict__, "identity": identity, "made": "reused"}
+            return _save(model, place, loaded, facts, link=other / WEIGHTS)
     described = f"train {config.output_dir.name}, shard {stage.shard + 1} of {config.shards}, slice {stage.slice} of {config.slices}"
     started = time.monotonic()
     done_loop, tokens = train(
