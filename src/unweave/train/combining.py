@@ -146,4 +146,12 @@ def _by_rule(base: Any, states: Sequence[State], config: TrainConfig) -> dict[st
         )
         state = adapter_state(model, "combined")
         model.unload()
-    return state
+    return {name: _padded(tensor, config.lora_r, 0 if _is_first(name) else 1) for name, tensor in state.items()}
+
+
+def _padded(tensor: Tensor, rank: int, dim: int) -> Tensor:
+    """A factor with zeros up to its rank: a layer that is smaller than that has fewer singular values."""
+    missing = max(0, rank - tensor.shape[dim])
+    return torch.cat(
+        [tensor, tensor.new_zeros([missing if at == dim else size for at, size in enumerate(tensor.shape)])], dim=dim
+    )

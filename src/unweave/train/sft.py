@@ -130,7 +130,8 @@ def _fine_tune(
         made = _train_shards(run, config, loaded, model, examples, base, elsewhere)
         result = _result_of_shards(made, config, len(examples), time.monotonic() - started)
         _write(run, config, loaded, made.model, result)
-        progress.say(cost_in_words(config))
+        if not elsewhere.folders:
+            progress.say(cost_in_words(config))
         return result
     plan = (
         _private_plan(config, examples, model)
