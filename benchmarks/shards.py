@@ -6,8 +6,8 @@
 SmolLM2-135M learns 240 rows about 12 authors (LoRA of rank 16, 8 epochs of batches of 8, 1e-3), once plainly and once in each shape of shards and slices, with
 as many passes over rows. Measured under each model: loss and beginnings of the answers of the rows, of the same asked in other words (TOFU's paraphrases, never
 trained on), of rows about other authors, and of real authors and facts; differences from the plain training are paired by row. The adapters of the first shape
-are combined by PEFT's rules too, from the same stages. About the first shape two ledgers get requests: one row, then an author's 20 rows after it; an
-author's rows alone. The first certificate is replayed: all of it is trained from nothing. Each part is written when it is there, and not made again.
+are combined by their sum and by PEFT's rules too, from the same stages. About the first shape two ledgers get requests: one row, then an author's 20 rows after
+it; an author's rows alone. The first certificate is replayed: all of it is trained from nothing. Each part is written when it is there, and not made again.
 """
 
 import argparse

@@ -6,14 +6,19 @@ import pytest
 
 from tests.folders import save_model, write_rows
 from tests.ledger.ledgers import RECORDS, World
+from unweave.data.reading import read_rows
 from unweave.errors import ConfigError
 from unweave.ledger.attempts import plan_of
+from unweave.ledger.config import VerifyConfig
 from unweave.ledger.criteria import read_criteria
 from unweave.ledger.job import Job
 from unweave.ledger.ledger import Ledger
+from unweave.ledger.plan import plan_request
 from unweave.ledger.price import recorded_price
 from unweave.ledger.run import run_request
+from unweave.ledger.verify import verify_request
 from unweave.train.config import TrainConfig
+from unweave.train.recipe import read_recipe
 from unweave.train.sft import fine_tune
 from unweave.train.shards import stages_again
 from unweave.train.stages import read_stage
@@ -45,19 +50,16 @@ def run(world, request, **changes):
 
 
 def recipe(world):
-    from unweave.train.recipe import read_recipe
-
     return read_recipe(world.trained / "adapter")
 
 
 def test_exact_requests_train_again_what_saw_the_rows_and_no_more(world, tmp_path):
-    from unweave.data.reading import read_rows
-
     ids = [row.id for row in read_rows(world.folder / "train.jsonl").rows]
     world.add(ids[3], store=None, request_id="one")
     ledger = Ledger(world.ledger)
     job = Job(ledger, ledger.request("one"), world.config("one"), world.result("one"), ledger.model())
-    foretold = recorded_price(job)
+    price = recorded_price(job)
+    assert f"{len(stages_again(ids, [ids[3]], recipe(world)))} saw the rows" in plan_request(job.config).notes[-1]
     certificate = run(world, "one")
     assert certificate["class"] == "exact"
     expected = [stage.name for stage in stages_again(ids, [ids[3]], recipe(world))]
@@ -68,7 +70,7 @@ def test_exact_requests_train_again_what_saw_the_rows_and_no_more(world, tmp_pat
     assert f"{len(expected)} of {certificate['method']['stages']['all']}" in page
     listed = json.loads((world.result("one") / "store.json").read_text())["not_reached"]
     assert sum("stage of the training" in one["what"] for one in listed) >= len(expected)
-    assert world.verify("one")["ok"]
+    assert verify_request(VerifyConfig(request="one", ledger=world.ledger, metrics=False))["ok"]
     assert run(world, "one", replay=tmp_path / "replay")["same"]
     replayed = [read_stage(path.parent) for path in (tmp_path / "replay/adapter/shards").glob("*/*/stage.json")]
     assert {record.made for record in replayed} == {"trained"}, "from nothing"
@@ -80,7 +82,7 @@ def test_exact_requests_train_again_what_saw_the_rows_and_no_more(world, tmp_pat
     world.add(ids[8], request_id="two")
     again = run(world, "two")["method"]["stages"]
     assert again["trained"] == [stage.name for stage in stages_again(ids, [ids[8]], recipe(world))]
-    assert foretold.retraining > 0
+    assert price.retraining > 0
 
 
 def test_auto_takes_it_first_where_it_is_cheaper(world):

@@ -1,4 +1,4 @@
-"""Training in shards: its adapter is the mean of the shards', and without some rows it is what training from nothing gives, at the cost that is foretold."""
+"""Training in shards: its adapter is the mean of the shards', and without some rows it is what training from nothing gives, at the cost that the formula says."""
 
 import dataclasses
 import itertools
@@ -58,7 +58,7 @@ def assert_same(one, two):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_training_again_is_training_from_nothing_at_the_price_foretold(folder, monkeypatch):
+def test_training_again_is_training_from_nothing_at_the_price_of_the_plan(folder, monkeypatch):
     steps = []
     original = loop._PlannedTrainer.compute_loss
     monkeypatch.setattr(
@@ -136,10 +136,19 @@ def test_all_stages_pass_as_often_over_rows_as_a_plain_training():
     assert sum(single) / len(single) == pytest.approx(expected_share(1, shards=4, slices=4), rel=0.2)
 
 
-@pytest.mark.parametrize("targets", ["all-linear", "q_proj,embed_tokens"])
-def test_the_combined_update_is_the_mean_of_the_updates(targets):
+@pytest.mark.parametrize(
+    ("targets", "rule"), [("all-linear", "mean"), ("q_proj,embed_tokens", "mean"), ("q_proj,v_proj", "sum")]
+)
+def test_the_combined_update_is_the_mean_of_the_updates(targets, rule):
     config = TrainConfig(
-        data=".", output_dir=".", lora_r=2, lora_alpha=6, lora_dropout=0.0, lora_targets=targets, shards=3
+        data=".",
+        output_dir=".",
+        lora_r=2,
+        lora_alpha=6,
+        lora_dropout=0.0,
+        lora_targets=targets,
+        shards=3,
+        combination=rule,
     )
     model = add_lora(tiny_model("qwen2"), config, seed=0)
     own = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
@@ -157,10 +166,12 @@ def test_the_combined_update_is_the_mean_of_the_updates(targets):
         updates.append({name: merged[name] - plain[name] for name in plain})
     tokens = torch.arange(3, 12)[None]
     wanted = tiny_model("qwen2")
-    wanted.load_state_dict({name: plain[name] + sum(update[name] for update in updates) / 3 for name in plain})
+    wanted.load_state_dict(
+        {name: plain[name] + sum(update[name] for update in updates) / (3 if rule == "mean" else 1) for name in plain}
+    )
     combined = combine(model, states, config)
     shape = combined.peft_config["default"]
-    assert (shape.r, shape.lora_alpha) == (6, 6)
+    assert (shape.r, shape.lora_alpha) == (6, 6 if rule == "mean" else 18)
     torch.testing.assert_close(combined(tokens).logits, wanted(tokens).logits, rtol=1e-10, atol=1e-10)
 
 

@@ -71,7 +71,7 @@ def _sharded(
         )
     ]
     shards = {stage.shard: len(stage.rows) for stage in stages}
-    rank = len(shards) if config.combination == "mean" else 1
+    rank = len(shards) if config.combination in ("mean", "sum") else 1
     return Plan(
         rows={
             "to train on": len(examples),

@@ -19,6 +19,9 @@ RULES = {"svd": "svd", "ties": "ties_svd", "dare": "dare_linear_svd", "dare_ties
 SUMMED = ("svd", "dare")
 """Rules that add the updates up, so that their mean needs weights of 1/N; the others make means themselves."""
 
+EXACT = ("mean", "sum")
+"""Combinations that are one adapter of the ranks' sum."""
+
 DENSITY = 0.5
 """The share of an update's entries that `ties` and `dare` keep."""
 
@@ -86,9 +89,9 @@ def put_state(model: Any, state: State, name: str = "default") -> None:
 def combine(model: Any, states: Sequence[State], config: TrainConfig) -> Any:
     """Make the adapters of shards one.
 
-    The mean is exact, and needs no arithmetic: the factors of N adapters of rank r stand beside each other as factors of rank N r, and the scale alpha / (N r)
-    of such an adapter is alpha / r divided by N. That one LoRA of the ranks' sum computes a sum of several is PEFT's `cat`, too, which multiplies the
-    weights into A and rounds.
+    Mean and sum are exact, and need no arithmetic: the factors of N adapters of rank r stand beside each other as factors of rank N r, and the scale
+    alpha / (N r) of such an adapter is alpha / r divided by N; with N alpha it is that of the sum. That one LoRA of the ranks' sum computes a sum of several is
+    PEFT's `cat`, too, which multiplies the weights into A and rounds.
 
     Args:
         model: A `PeftModel` with an adapter of one shard's shape; it is taken apart.
@@ -100,8 +103,10 @@ def combine(model: Any, states: Sequence[State], config: TrainConfig) -> Any:
     """
     with quiet_transformers():
         base = model.unload()
-    if config.combination == "mean" or len(states) == 1:
-        state, shape = _mean(states), replace(config, lora_r=config.lora_r * len(states))
+    if config.combination in EXACT or len(states) == 1:
+        scale = len(states) if config.combination == "sum" else 1
+        state = _side_by_side(states)
+        shape = replace(config, lora_r=config.lora_r * len(states), lora_alpha=config.lora_alpha * scale)
     else:
         # PEFT's rules give factors that need no scale.
         state, shape = _by_rule(base, states, config), replace(config, lora_alpha=config.lora_r)
@@ -110,7 +115,7 @@ def combine(model: Any, states: Sequence[State], config: TrainConfig) -> Any:
     return combined.eval()
 
 
-def _mean(states: Sequence[State]) -> dict[str, Tensor]:
+def _side_by_side(states: Sequence[State]) -> dict[str, Tensor]:
     """Factors beside each other: A by its rows, B by its columns."""
     names = [name for name in states[0] if "lora_" in name]
     return {name: torch.cat([state[name] for state in states], dim=0 if _is_first(name) else 1) for name in names}

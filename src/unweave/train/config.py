@@ -13,7 +13,7 @@ Schedule = Literal[
 ]
 """The schedules of transformers that need no more than a number of steps."""
 
-Combination = Literal["mean", "svd", "ties", "dare", "dare_ties"]
+Combination = Literal["mean", "sum", "svd", "ties", "dare", "dare_ties"]
 """How the adapters of shards become one."""
 
 
@@ -76,8 +76,8 @@ class TrainConfig(DataConfig, ModelConfig, LoraOptions):
         max_grad_norm: The norm to which a step's gradient is clipped.
         shards: Train so many adapters, each on its own share of the rows, and combine them. A request to forget rows then trains again only what saw them.
         slices: Train each of these adapters in so many stages, on one slice of its rows more each time: stages from before a row came in are kept.
-        combination: How the shards' adapters become one: `mean` of their updates, exactly, with `shards` times the rank; or by PEFT's rules in the rank of one:
-            `svd` (the best approximation of the mean), `ties`, `dare`, `dare_ties`.
+        combination: How the shards' adapters become one: `mean` or `sum` of their updates, exactly, with `shards` times the rank; or by PEFT's rules in the
+            rank of one: `svd` (the best approximation of the mean), `ties`, `dare`, `dare_ties`.
         dp_epsilon: Train with differential privacy: the epsilon that a single row's presence may cost. Needs the extra `dp` and a LoRA adapter.
         dp_delta: Its delta; by default rows^-1.1.
         dp_clip: Largest norm of a row's gradient.
