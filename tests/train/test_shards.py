@@ -1,4 +1,4 @@
-"""Training in shards: its adapter is the mean of the shards', and without some rows it is what training from nothing gives, at the cost that the formula says."""
+"""Training in shards: its adapter is the mean of the shards'; without some rows it is what training from nothing gives, at the price that the formula says."""
 
 import dataclasses
 import itertools
@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import unweave as uw
 from tests.folders import save_model, write_rows
 from tests.tiny import tiny_model
 from unweave.errors import ConfigError
@@ -270,6 +271,19 @@ def test_what_can_not_be_sharded_is_refused(folder, changes, message):
         fine_tune(config_in(folder, "refused", **changes))
     assert caught.value.remedy
     assert not (folder / "refused").exists()
+
+
+def test_retraining_in_memory_is_refused(folder):
+    model = uw.load_model(folder / "whole")
+    rows = uw.load_rows(folder / "rows.jsonl")
+    with pytest.raises(ConfigError, match="keeps its stages beside the model"):
+        uw.unlearn(model, list(rows)[:2], list(rows)[2:], method=uw.methods.Retrain())
+
+
+def test_retraining_by_the_forget_command_takes_stages_over(folder):
+    made = uw.methods.Retrain().train(folder / "whole", folder / "gone.jsonl", folder / "forgotten")
+    assert "reused" in made.stages.values()
+    assert_same(folder / "forgotten", folder / "anew")
 
 
 def test_several_processes_are_refused(folder, monkeypatch):
