@@ -138,6 +138,10 @@ def train_stages(
     made = [record.made for record in records.values()]
     if taken := made.count("reused"):
         progress.say(f"{taken} of {len(made)} stages never saw what is left out, and were taken over as they are")
+    if any(record.libraries != libraries() for record in records.values()):
+        progress.say(
+            "some stages were trained with other versions of the libraries: bit for bit training anew may differ"
+        )
     losses = [records[name].loss for name in {stage.shard: stage.name for stage in stages}.values()]
     return Sharded(combine(model, list(last.values()), config), records, sum(losses) / len(losses))
 
