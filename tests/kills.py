@@ -143,6 +143,9 @@ WRITING = {
         "request sign one --ledger ledger --sign {world}/mine.pem --quiet", (("done", "ledger"), ("ledger.key", "ledger.key"), ("done-store", "store"))
     ),
     "request export": Writing("request export one --ledger {world}/done --output one.json --quiet"),
+    "train shards": Writing(
+        f"train --model {{world}}/base {ROWS} --output-dir out --epochs 0.5 --batch-size 16 --lora-r 2 --lora-targets q_proj --shards 2 {TINY}"
+    ),
 }  # fmt: skip
 """The commands; a name is that of the command, with a word more where it is another way of it."""
 

@@ -174,6 +174,21 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file that never changes another name, or where the disk has no links, copy it.
+
+    Args:
+        source: The file.
+        target: The other name; what has it is replaced.
+    """
+    with replacing(target) as temporary:
+        temporary.unlink()
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
 def write_new_for_owner(path: Path, content: bytes) -> None:
     """Write a secret: whole or not at all, readable by its owner alone, and never in the place of another file, which is an error of the system's.
 

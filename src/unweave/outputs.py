@@ -21,6 +21,9 @@ STORE = ("store.json", "rows.parquet", "shards/*.safetensors", "commits/*.json",
 TRACKED = ("tensorboard/events.out.tfevents.*",)
 SNAPSHOTS = "snapshots"
 """The folder of a run for the adapters that it had on the way."""
+
+SHARDS, STAGE = "shards", "stage.json"
+"""The folder of a run for the adapters of its stages, a folder a shard with one a slice in it; and the file there that says what a stage is of."""
 SHOWN = 4
 
 
@@ -53,7 +56,7 @@ def _below(folder: str, names: Sequence[str]) -> tuple[str, ...]:
 WRITES: dict[str, Writes] = {
     "train": Writes(
         (
-            *MODEL, *_below("base", MODEL), *_below("snapshots/*", MODEL), "privacy.json",
+            *MODEL, *_below("base", MODEL), *_below("snapshots/*", MODEL), *_below(f"{SHARDS}/*/*", (*MODEL, STAGE)), "privacy.json",
             *_below("record", ("record.json", "steps.safetensors", "states/*.safetensors")), *TRACKED,
         ),
         folders=("checkpoints",),

@@ -64,7 +64,7 @@ RANGES = {
         SEED: "seed seeds case_seed sketch_seed",
         COUNT: "batch_size block_rows commit_rows part_rows dimension fit_rows forget_batch_size forget_sizes imbalance iterations limit lora_r max_length "
         "max_new_tokens n_forget n_retain patience probes rank retain_directions covariance_rows student_length subsets token_budget top_k topk trials workers "
-        "outputs checkpoint_rows parallel_requests lm_eval_limit record_states segments",
+        "outputs checkpoint_rows parallel_requests lm_eval_limit record_states segments shards slices",
         COUNT_OR_NONE: "attack_rows check_every check_rows clean_rows clean_test_rows curvature_rows forget_families forget_rows gradnorm_rows max_queries "
         "max_rows max_test max_validation poisoned_rows relearn_rows relearn_steps rerank retain_rows rows samples steps test_rows trace_queries probe_rows "
         "training_rows validation_rows budget_rows budget_tokens probes_allowed",

@@ -1,16 +1,19 @@
 """`--dry-run` of the long jobs here: a function of the config that gives a `Plan`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from unweave.config import part_of
 from unweave.data.case import open_case
 from unweave.data.config import DataConfig, stream_configured
+from unweave.data.encoding import Example
 from unweave.data.reading import Problem, Rows
 from unweave.data.training_rows import read_training_rows
 from unweave.evaluation.config import AuditConfig, require_tests
 from unweave.jobs.planning import TESTS, UNLEARNING, Plan, encoded, parameters_of, total
 from unweave.train.config import LoraOptions, TrainConfig
+from unweave.train.shards import is_sharded
 from unweave.unlearning.config import ForgetConfig
 from unweave.valuation.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig
 from unweave.weights.config import WeighConfig
@@ -34,9 +37,11 @@ def train(config: TrainConfig) -> Plan:
 
     rows = read_training_rows(config.data, config, without=config.without)
     (examples,), notes = encoded(config, rows)
+    parameters = parameters_of(config, part_of(LoraOptions, config) if config.tuning == "lora" else None)
+    if is_sharded(config):
+        return _sharded(config, examples, parameters, notes)
     lengths = [len(example) for example in examples]
     steps = plan_epochs(lengths, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
-    parameters = parameters_of(config, part_of(LoraOptions, config) if config.tuning == "lora" else None)
     record = {}
     if config.record and parameters:
         states = len(recorded_steps(config, len(steps)))
@@ -48,6 +53,43 @@ def train(config: TrainConfig) -> Plan:
         parameters=parameters,
         bytes=_saved(parameters, times=1 + len(config.snapshots)) | record,
         notes=notes,
+    )
+
+
+def _sharded(
+    config: TrainConfig, examples: Sequence[Example], parameters: dict[str, int], notes: tuple[str, ...]
+) -> Plan:
+    """Fine-tuning in shards, and what requests will cost after it."""
+    from unweave.train.loop import plan_epochs
+    from unweave.train.shard_cost import cost_in_words
+    from unweave.train.shards import plan_stages, require_shards, stage_epochs
+
+    require_shards(config)
+    stages = plan_stages([example.row_id for example in examples], config)
+    steps = [
+        [len(examples[stage.rows[index]]) for index in step]
+        for stage in stages
+        for step in plan_epochs(
+            [len(examples[index]) for index in stage.rows],
+            batch_size=config.batch_size,
+            epochs=stage_epochs(config),
+            seed=config.seed,
+        )
+    ]
+    shards = {stage.shard: len(stage.rows) for stage in stages}
+    rank = len(shards) if config.combination in ("mean", "sum") else 1
+    return Plan(
+        rows={
+            "to train on": len(examples),
+            "in the smallest shard": min(shards.values()),
+            "in the largest": max(shards.values()),
+        },
+        tokens=sum(map(sum, steps)),
+        steps=len(steps),
+        work={"shards": len(shards), "stages": len(stages)},
+        parameters=parameters,
+        bytes=_saved(parameters, times=len(stages) + rank),
+        notes=(*notes, cost_in_words(config)),
     )
 
 

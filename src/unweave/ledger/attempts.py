@@ -23,7 +23,7 @@ from unweave.ledger.criteria import Criteria, outcomes, read_criteria, read_refe
 from unweave.ledger.job import Job
 from unweave.ledger.making import Attempt, make
 from unweave.ledger.measuring import MEASURED_AFTER, measured_by
-from unweave.ledger.price import AUTO, BATCH, RETRAIN, STEPS
+from unweave.ledger.price import AUTO, BATCH, RETRAIN, STEPS, sharded_recipe
 from unweave.ledger.records import hide_identity, is_made
 from unweave.ledger.tokens import MEASURED
 from unweave.ledger.tried import FILE, Tried, chosen_attempt, read_tried
@@ -141,6 +141,9 @@ def plan_of(job: Job, criteria: Criteria, before: Mapping[str, Any], rows: int) 
     if config.method != AUTO:
         methods, retraining = (config.method,), None
     elif retraining is not None and job.drift_is_used_up and not config.over_budget:
+        methods = ()
+    elif retraining is not None and retraining <= 60 * criteria.minutes.attempt and sharded_recipe(job) is not None:
+        # What is exact comes first where it is no dearer: few stages of a training in shards saw the rows.
         methods = ()
     else:
         methods = REMOVAL if job.request.kind == "removal" else ANEW

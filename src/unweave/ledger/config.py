@@ -112,7 +112,8 @@ class RunConfig(ReadingConfig):
         request: Its id.
         ledger: The ledger's folder.
         method: `auto` tries methods, and rates of each, until the criteria of *forgotten* are met, at last `retrain`: training again without the rows, which
-            is exact for what entered through the adapter. A method that is named is the only one tried.
+            is exact for what entered through the adapter. A method that is named is the only one tried. `exact` is `retrain` for a model that was trained
+            in shards (`unweave train --shards`): only what saw the rows is trained again. `auto` takes it first where it is no dearer than an attempt.
         forget_config: config.yaml of an `unweave forget` run, whose method and options are used, and no others tried.
         target_loss: The loss of the rows to be forgotten, in nats a token, that counts as forgotten; by default that of rows like them that were never
             trained on (`--holdout`), or that of the base model.

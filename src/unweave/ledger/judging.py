@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unweave.config import to_plain
-from unweave.files import read_record, write_json
+from unweave.files import read_record, read_record_if_any, write_json
 from unweave.ledger.criteria import Criteria, Outcome, outcomes, read_criteria, read_reference
 from unweave.ledger.history import sentences
 from unweave.ledger.job import Job
@@ -35,6 +35,11 @@ BESIDE_COPIES = (
 BESIDE_BASE = (
     "The adapter was trained again without the rows, but the model that it was trained on may know them: see the findings. The numbers below are evidence, "
     "not a guarantee."
+)
+BY_STAGES = (
+    "The stages of the adapter's training that saw the rows were trained again without them, from its base or from stages that had not seen them, and the "
+    "adapter is what training in shards from nothing gives, so nothing in it comes from the rows. This holds for what entered through the adapter; what the "
+    "base model learned elsewhere is untouched."
 )
 GUARANTEE = "epsilon", "delta", "group_epsilon", "group_delta", "noise_multiplier"
 
@@ -125,7 +130,7 @@ def _class(job: Job, method: Mapping[str, Any], copies: Sequence[Any], base: Seq
         return "empirical", CLASSES["empirical"]
     if copies:
         return "empirical", BESIDE_COPIES
-    return ("empirical", BESIDE_BASE) if base else ("exact", CLASSES["exact"])
+    return ("empirical", BESIDE_BASE) if base else ("exact", BY_STAGES if "stages" in method else CLASSES["exact"])
 
 
 def _method(job: Job) -> dict[str, Any]:
@@ -134,7 +139,11 @@ def _method(job: Job) -> dict[str, Any]:
         # As certificates of before have it.
         config = {name: value for name, value in config.items() if name not in ("probes", "probes_allowed")}
     if job.method == RETRAIN:
-        return {"name": RETRAIN, "paper": "the same training without the rows", "options": config}
+        found = {"name": RETRAIN, "paper": "the same training without the rows", "options": config}
+        record = read_record_if_any(job.adapter / RESULT, what="The result of the training run") or {}
+        stages = record.get("result", {}).get("stages") or {}
+        again = [name for name, made in stages.items() if made == "trained"]
+        return {**found, "stages": {"trained": again, "all": len(stages)}} if stages else found
     method = get_method(job.method)
     found = {"name": method.name, "paper": method.paper, "summary": method.summary, "options": config}
     details = read_record(job.adapter / RESULT, what="The result of the unlearning run")["result"]["details"]

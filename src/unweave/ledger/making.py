@@ -13,11 +13,14 @@ from unweave.errors import ConfigError
 from unweave.files import write_jsonl
 from unweave.jobs.forget import forget_rows
 from unweave.ledger.job import Job
-from unweave.ledger.price import RETRAIN
+from unweave.ledger.price import RETRAIN, stage_folders
+from unweave.ledger.records import hidden_stage
 from unweave.ledger.tokens import encoding_of
 from unweave.outputs import SNAPSHOTS
 from unweave.train.recipe import read_recipe
 from unweave.train.sft import fine_tune
+from unweave.train.shards import is_sharded
+from unweave.train.stages import Elsewhere
 from unweave.unlearning.config import ForgetConfig, config_of
 from unweave.unlearning.methods import Retrain, available, get_method
 
@@ -105,8 +108,11 @@ def _retrain(job: Job, folder: Path) -> None:
         new = {row.id: row for row in job.ledger.new_rows(other)}
         gone |= {row_id: new.get(row_id) for row_id in other.rows}
     without = {job.ledger.name_of(row.id) for row in read_beside(recipe.without, recipe)} if recipe.without else set()
-    rows = [gone.get(row.id, row) for row in job.rows if row.id not in without]
-    write_jsonl(job.work / "train.jsonl", [row.to_record() for row in rows if row is not None])
+    rows = [row for old in job.rows if old.id not in without and (row := gone.get(old.id, old)) is not None]
+    if is_sharded(recipe):
+        # Shards go by the ids of the data.
+        rows = [replace(row, id=job.ledger.own_id(row.id)) for row in rows]
+    write_jsonl(job.work / "train.jsonl", [row.to_record() for row in rows])
     training = replace(
         recipe,
         data=job.work / "train.jsonl",
@@ -119,7 +125,7 @@ def _retrain(job: Job, folder: Path) -> None:
     )
     if training.tuning != "lora":
         raise ConfigError("A ledger's models are adapters.", where="`method`", remedy="train with `tuning` lora")
-    fine_tune(training)
+    fine_tune(training, elsewhere=Elsewhere(stage_folders(job), lambda name: hidden_stage(job, name)))
     shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
 
 

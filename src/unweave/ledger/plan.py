@@ -4,7 +4,8 @@ from unweave.jobs.planning import Plan
 from unweave.ledger.config import RunConfig
 from unweave.ledger.job import Job
 from unweave.ledger.ledger import Ledger
-from unweave.ledger.price import recorded_price
+from unweave.ledger.price import recorded_price, sharded_recipe
+from unweave.train.shards import plan_stages, stages_again
 
 
 def plan_request(config: RunConfig) -> Plan:
@@ -24,4 +25,10 @@ def plan_request(config: RunConfig) -> Plan:
     notes = [f"it is {asked.state}", f"method {config.method}"]
     if price is not None:
         notes.append(price.in_words(config.max_minutes))
+    if (recipe := sharded_recipe(job)) is not None:
+        ids = [ledger.own_id(row.id) for row in job.rows]
+        again = stages_again(ids, map(ledger.own_id, asked.rows), recipe)
+        notes.append(
+            f"of {len(plan_stages(ids, recipe))} stages of the training {len(again)} saw the rows: `method` exact trains these again"
+        )
     return Plan(rows, seconds=60 * price.attempt if price is not None else None, notes=tuple(notes))

@@ -8,11 +8,17 @@ from typing import Any
 from unweave.errors import ConfigError
 from unweave.jobs.planning import UNLEARNING
 from unweave.ledger.job import Job
+from unweave.ledger.tried import chosen_attempt
 from unweave.run.folder import result_on_this_machine
 from unweave.train.config import TrainConfig
 from unweave.train.recipe import read_recipe
+from unweave.train.shard_cost import passes, passes_again
+from unweave.train.shards import is_sharded
 
 AUTO, RETRAIN = "auto", "retrain"
+
+EXACT = "exact"
+"""The name of retraining where the model was trained in shards, so that only what saw the rows is trained again."""
 
 STEPS = 60
 """Steps of an attempt."""
@@ -74,6 +80,52 @@ def recipe_of(job: Job, *, tuning: str | None = "lora") -> TrainConfig | None:
     return recipe if tuning in (None, recipe.tuning) else None
 
 
+def sharded_recipe(job: Job) -> TrainConfig | None:
+    """How the model before all requests was trained, if it was in shards.
+
+    Args:
+        job: The request.
+
+    Returns:
+        The config; `None` for any other model.
+    """
+    recipe = recipe_of(job)
+    return recipe if recipe is not None and is_sharded(recipe) else None
+
+
+def require_exact(job: Job) -> None:
+    """Refuse an exact request about a model that would have to be trained again as a whole.
+
+    Args:
+        job: The request.
+
+    Raises:
+        ConfigError: When there is no record of how it was trained, or that was not in shards.
+    """
+    if not is_sharded(read_recipe(job.ledger.origin().model)):
+        raise ConfigError(
+            "The model was not trained in shards: all of it would have to be trained again.",
+            where="`method`",
+            remedy="use `method` retrain, which does that and is exact too, or train the model with `shards` and `slices`",
+        )
+
+
+def stage_folders(job: Job) -> tuple[Path, ...]:
+    """Where the stages lie that a request may take over, the newest first. A replay takes none: it is to show what training from nothing gives.
+
+    Args:
+        job: The request.
+
+    Returns:
+        The adapters of the requests before, and the model before all of them.
+    """
+    if job.config.replay is not None:
+        return ()
+    done = reversed(job.ledger.carried_out(until=job.begin))
+    adapters = (job.ledger.request_folder(request.id) / "adapter" for request in done)
+    return (*adapters, Path(job.ledger.origin().model))
+
+
 def may_retrain(job: Job) -> bool:
     """Whether the request may be carried out by training again.
 
@@ -114,10 +166,30 @@ def recorded_price(job: Job) -> Price | None:
     recipe, trained = recipe_of(job), result_on_this_machine(Path(job.ledger.origin().model))
     if recipe is None or trained is None or trained.get("seconds") is None:
         return None
-    return _price(job, trained["seconds"] / (len(job.rows) * recipe.epochs))
+    if not is_sharded(recipe):
+        return _price(job, trained["seconds"] / (len(job.rows) * recipe.epochs))
+    from unweave.train.stages import seconds_of_stages
+
+    # Stages that were taken over took their time elsewhere.
+    seconds = seconds_of_stages(Path(job.ledger.origin().model)) or trained["seconds"]
+    return _price(job, seconds / passes([job.ledger.own_id(row.id) for row in job.rows], recipe))
 
 
 def _price(job: Job, seconds_a_row: float) -> Price:
     recipe = recipe_of(job)
-    again = None if recipe is None else seconds_a_row * len(job.rows) * recipe.epochs / 60
+    again = None if recipe is None else seconds_a_row * _passes(job, recipe) / 60
     return Price(UNLEARNING * seconds_a_row * STEPS * BATCH / 60, again)
+
+
+def _passes(job: Job, recipe: TrainConfig) -> float:
+    """Passes over a row of training again; of a model in shards, of the stages that saw rows which no retraining has taken out yet."""
+    if not is_sharded(recipe):
+        return len(job.rows) * recipe.epochs
+    gone = set(job.request.rows)
+    for request in reversed(job.ledger.carried_out(until=job.begin)):
+        tried = chosen_attempt(job.ledger.request_folder(request.id))
+        if tried is not None and tried.method == RETRAIN:
+            break
+        gone.update(request.rows)
+    ids = [job.ledger.own_id(row.id) for row in job.rows]
+    return passes_again(ids, map(job.ledger.own_id, gone), recipe)

@@ -8,11 +8,13 @@ from unweave import progress
 from unweave.data.mentions import mentioning, mentions, needles_of
 from unweave.ledger.job import Job
 from unweave.ledger.ledger import WORK
+from unweave.ledger.price import sharded_recipe
 from unweave.outputs import SNAPSHOTS
 from unweave.store.store import GradientStore
 from unweave.temporary import remove_stale
 from unweave.train.early import BESIDE_STORE
 from unweave.train.loop import CHECKPOINTS
+from unweave.train.shards import folders_that_saw
 
 MODELS = (SNAPSHOTS, CHECKPOINTS)
 """Folders of a run that hold models of the same training."""
@@ -57,6 +59,14 @@ def _not_reached(job: Job) -> list[dict[str, str]]:
     for name in MODELS:
         found += [
             {"place": str(path), "what": "a model of the same training"} for path in sorted((model / name).glob("*"))
+        ]
+    if (recipe := sharded_recipe(job)) is not None:
+        own = [job.ledger.own_id(row.id) for row in asked]
+        what = "a stage of the training in shards, which has learned a row"
+        found += [
+            {"place": str(path), "what": what}
+            for folder in earlier
+            for path in folders_that_saw(Path(folder), own, recipe)
         ]
     early = [store.with_name(f"{store.name}{BESIDE_STORE}") for store in map(Path, job.stores)]
     found += [

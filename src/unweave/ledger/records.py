@@ -6,6 +6,7 @@ from typing import Any
 
 from unweave.files import read_record, write_json
 from unweave.ledger.job import Job
+from unweave.outputs import SHARDS, STAGE
 from unweave.run.folder import RESULT
 
 RUN, EVALUATIONS = "run.json", "watch.json"
@@ -29,9 +30,27 @@ def hide_identity(job: Job) -> None:
     if (job.adapter / EVALUATIONS).is_file():
         evaluations = read_record(job.adapter / EVALUATIONS, what="The record of evaluations during unlearning")
         write_json(job.adapter / EVALUATIONS, {**evaluations, "fingerprint": mark})
+    for path in job.adapter.glob(f"{SHARDS}/*/*/{STAGE}"):
+        stage = read_record(path, what="The record of a stage")
+        write_json(path, {**stage, "identity": hidden_stage(job, stage["identity"])})
     result = _result(job.adapter)
     # Last: this is what says that it is done.
     write_json(job.adapter / RESULT, {**result, "identity": {KEYED: mark}})
+
+
+def hidden_stage(job: Job, identity: str) -> str:
+    """What a ledger calls a stage of a training in shards.
+
+    Args:
+        job: The request.
+        identity: The stage's identity, which has a digest of rows in it; or what the ledger calls it already.
+
+    Returns:
+        A name made with the ledger's key; without a key the identity.
+    """
+    if job.ledger.key is None or identity.startswith(f"{KEYED}:"):
+        return identity
+    return f"{KEYED}:{job.ledger.hidden(identity, purpose='stage')}"
 
 
 def is_made(job: Job) -> bool:

@@ -167,7 +167,8 @@ class LedgerRequest:
         """Carry it out. A request that is done is not carried out again; one that was interrupted is continued.
 
         Args:
-            method: An unlearning method, or the name of one; `auto` tries methods until the criteria of *forgotten* are met, at last training anew.
+            method: An unlearning method, or the name of one; `auto` tries methods until the criteria of *forgotten* are met, at last training anew. `exact`
+                trains again what saw the rows of a model that was trained in shards.
             options: Options of an unlearning run, such as `epochs` and `learning_rate`, for a method that is named.
             like: Rows like those to forget that were never trained on, for membership inference.
             weights: How rows are weighed; anything but `uniform` needs a store.

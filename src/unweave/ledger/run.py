@@ -39,7 +39,7 @@ from unweave.ledger.judging import VERDICT, judge_request
 from unweave.ledger.ledger import WORK, Ledger
 from unweave.ledger.making import WEIGHTS
 from unweave.ledger.measuring import side_by_side
-from unweave.ledger.price import AUTO, may_retrain
+from unweave.ledger.price import AUTO, EXACT, RETRAIN, may_retrain, require_exact
 from unweave.ledger.signing import sign_request
 from unweave.ledger.signing_keys import read_signing_key
 from unweave.ledger.states import END, FAIL, NOT_FORGOTTEN, START, STEP, after
@@ -137,6 +137,10 @@ def _run(config: RunConfig, steps: Steps | None) -> dict[str, Any]:
             )
         ledger.require_key()
         job = Job(ledger, request, config, folder, ledger.model())
+        if config.method == EXACT:
+            require_exact(job)
+            config = replace(config, method=RETRAIN)
+            job = replace(job, config=config)
         report = folder / "report.json"
         # A kill at the start of another attempt leaves the event of this one without its report: it is made again.
         if request.state == NOT_FORGOTTEN and job.is_of(request.bound.started) and report.is_file():

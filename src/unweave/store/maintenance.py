@@ -1,15 +1,13 @@
 """Looking after a store: check it against its digests, compact it after deletions, merge stores of several machines."""
 
 import contextlib
-import os
-import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from unweave.data.remembered import remember_columns, remembered_columns
 from unweave.errors import DataError, StoreError
-from unweave.files import file_digest, remove, replacing
+from unweave.files import file_digest, link_or_copy, remove
 from unweave.store.log import LOG, Fault
 from unweave.store.outputs import forget_outputs
 from unweave.store.records import INDEX, read_commit, read_deletion
@@ -229,17 +227,8 @@ def merge_stores(sources: Sequence[Path], target: Path) -> GradientStore:
                         remedy="delete it from one of them and compact that",
                     )
                 name = f"{merged.next_unit():06d}-{uuid.uuid4().hex[:8]}"
-                _link_or_copy(store.shard_path(commit.name), merged.shard_path(name))
+                link_or_copy(store.shard_path(commit.name), merged.shard_path(name))
                 merged.publish(Commit(name, commit.row_ids, commit.size, commit.digest, commit.contents))
             merge_texts(store.folder, target)
             merged.delete(sorted(store.deleted() & merged.names()))
     return merged
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    with replacing(target) as temporary:
-        temporary.unlink()
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)

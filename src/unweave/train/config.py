@@ -15,6 +15,8 @@ Schedule = Literal[
 
 Tracker = Literal["none", "tensorboard", "trackio", "wandb"]
 """Where a run may report its steps."""
+Combination = Literal["mean", "sum", "svd", "ties", "dare", "dare_ties"]
+"""How the adapters of shards become one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,10 @@ class TrainConfig(DataConfig, ModelConfig, LoraOptions):
         warmup_ratio: Share of the steps over which it grows from 0.
         weight_decay: Of AdamW.
         max_grad_norm: The norm to which a step's gradient is clipped.
+        shards: Train so many adapters, each on its own share of the rows, and combine them. A request to forget rows then trains again only what saw them.
+        slices: Train each of these adapters in so many stages, on one slice of its rows more each time: stages from before a row came in are kept.
+        combination: How the shards' adapters become one: `mean` or `sum` of their updates, exactly, with `shards` times the rank; or by PEFT's rules in the
+            rank of one: `svd` (the best approximation of the mean), `ties`, `dare`, `dare_ties`.
         dp_epsilon: Train with differential privacy: the epsilon that a single row's presence may cost. Needs the extra `dp` and a LoRA adapter.
         dp_delta: Its delta; by default rows^-1.1.
         dp_clip: Largest norm of a row's gradient.
@@ -99,6 +105,9 @@ class TrainConfig(DataConfig, ModelConfig, LoraOptions):
     warmup_ratio: float = 0.03
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    shards: int = 1
+    slices: int = 1
+    combination: Combination = "mean"
     dp_epsilon: float | None = None
     dp_delta: float | None = None
     dp_clip: float = 1.0

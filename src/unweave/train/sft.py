@@ -20,6 +20,7 @@ from unweave.models.merging import is_quantised, merged_model
 from unweave.models.quiet import quiet_transformers
 from unweave.models.saving import save_model
 from unweave.models.vocabulary import require_tokens
+from unweave.ranges import require_in_range
 from unweave.run.folder import MODEL_WEIGHTS, RunFolder
 from unweave.run.inputs import Input, of_model, of_rows, of_value
 from unweave.train.adapters import add_lora, save_adapter, write_card
@@ -28,8 +29,11 @@ from unweave.train.loop import LoopConfig, LoopResult, StepLoss, plan_epochs, ru
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, write_privacy
 from unweave.train.processes import Processes, only_one, processes
 from unweave.train.record import Recorder, state_steps
+from unweave.train.shard_cost import cost_in_words
+from unweave.train.shards import is_sharded, require_shards
 from unweave.train.snapshots import due_steps, require_shares, save_snapshot, snapshot_folder
 from unweave.train.soundness import require_outputs
+from unweave.train.stages import Elsewhere, Sharded, base_fingerprint, train_stages
 from unweave.train.trackers import require_tracker
 
 
@@ -43,7 +47,8 @@ class TrainResult:
         tokens: Their tokens, padding apart.
         steps: Optimizer steps.
         seconds: Wall time, loading apart.
-        final_loss: Mean loss of the last tenth of the steps; NaN for private training, which reports none.
+        final_loss: Mean loss of the last tenth of the steps; NaN for private training, which reports none. With shards that of each last stage, their mean.
+        stages: With shards, each stage (`shard.slice`) to `trained`, or `reused` where it was taken over from another training.
     """
 
     folder: Path
@@ -52,9 +57,10 @@ class TrainResult:
     steps: int
     seconds: float
     final_loss: float
+    stages: dict[str, str] | None = None
 
 
-def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResult:
+def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None, elsewhere: Elsewhere | None = None) -> TrainResult:
     """Fine-tune a model on rows, with loss on completions only: the mean over their tokens.
 
     A run that was interrupted goes on where it stood; a run that is done is not repeated.
@@ -62,11 +68,16 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
     Args:
         config: Model, rows, adapter, optimisation.
         loaded: The base model, where it is loaded already; it is changed in place.
+        elsewhere: Other trainings in shards: stages of theirs that would come out the same are taken over.
 
     Returns:
         Where the result is, and what it took.
     """
     require_tracker(config.report_to, private=config.dp_epsilon is not None)
+    require_in_range(config)
+    if is_sharded(config):
+        require_shards(config)
+        only_one("Training in shards")
     here = processes()
     config = recorded(config, config.output_dir)
     run = RunFolder(config.output_dir, "train", config, inputs=train_inputs(config, loaded, processes=here.count))
@@ -75,7 +86,7 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None) -> TrainResu
         if done is not None:
             return TrainResult(**{**done, "folder": config.output_dir})
         progress.silence(progress.silenced() or not here.is_first)
-        return _fine_tune(run, config, loaded or load(config), here)
+        return _fine_tune(run, config, loaded or load(config), here, elsewhere or Elsewhere())
 
 
 def train_inputs(config: TrainConfig, loaded: Loaded | None = None, *, processes: int = 1) -> dict[str, Input]:
@@ -97,7 +108,9 @@ def train_inputs(config: TrainConfig, loaded: Loaded | None = None, *, processes
     }
 
 
-def _fine_tune(run: RunFolder, config: TrainConfig, loaded: Loaded, here: Processes) -> TrainResult:
+def _fine_tune(
+    run: RunFolder, config: TrainConfig, loaded: Loaded, here: Processes, elsewhere: Elsewhere
+) -> TrainResult:
     config = dated(config, loaded.tokenizer, loaded.adapter, loaded.base)
     # Midnight may lie between the processes.
     config = run.config = replace(config, date=here.of_first(config.date))
@@ -111,10 +124,18 @@ def _fine_tune(run: RunFolder, config: TrainConfig, loaded: Loaded, here: Proces
     if loaded.adapter is not None:
         # An adapter on an adapter is no folder that PEFT could load: what was learned before becomes part of the base.
         loaded = merged_model(loaded, config.output_dir / "base", save=config.tuning == "lora" and here.is_first)
+    base = base_fingerprint(loaded) if is_sharded(config) else ""
     model = add_lora(loaded.model, config, seed=config.seed) if config.tuning == "lora" else loaded.model
     if config.tuning == "full":
         model.requires_grad_(True)
     examples = encoded.examples
+    if is_sharded(config):
+        made = _train_shards(run, config, loaded, model, examples, base, elsewhere)
+        result = _result_of_shards(made, config, len(examples), time.monotonic() - started)
+        _write(run, config, loaded, made.model, result)
+        if not elsewhere.folders:
+            progress.say(cost_in_words(config))
+        return result
     plan = (
         _private_plan(config, examples, model)
         if config.dp_epsilon is not None
@@ -142,30 +163,67 @@ def _fine_tune(run: RunFolder, config: TrainConfig, loaded: Loaded, here: Proces
     result = TrainResult(config.output_dir, len(examples), tokens, len(steps), round(seconds, 3), final)
     if not here.is_first:
         return result
+    if plan.privacy is not None:
+        write_privacy(config.output_dir, plan.privacy)
+    _write(run, config, loaded, model, result)
+    return result
+
+
+def _train_shards(
+    run: RunFolder, config: TrainConfig, loaded: Loaded, model: Any, examples: Sequence[Example], base: str, elsewhere: Elsewhere
+) -> Sharded:  # fmt: skip
+    def train(
+        own: Sequence[Example], epochs: float, identity: dict[str, Any], described: str
+    ) -> tuple[LoopResult, int]:
+        plan = plan_tuning(replace(config, epochs=epochs), own)
+        done = tune(
+            model,
+            own,
+            plan,
+            pad_token_id=loaded.tokenizer.pad_token_id,
+            output_dir=config.output_dir,
+            # Half a stage is gone on from under the same versions only.
+            identity={**identity, "run": run.identity()},
+            description=described,
+        )
+        return done, sum(len(own[index]) for step in plan.steps for index in step)
+
+    return train_stages(model, examples, config, loaded, base=base, train=train, elsewhere=elsewhere)
+
+
+def _result_of_shards(made: Sharded, config: TrainConfig, rows: int, seconds: float) -> TrainResult:
+    tokens, steps = (sum(getattr(record, name) for record in made.stages.values()) for name in ("tokens", "steps"))
+    stages = {name: str(record.made) for name, record in made.stages.items()}
+    return TrainResult(config.output_dir, rows, tokens, steps, round(seconds, 3), made.final_loss, stages)
+
+
+def _write(run: RunFolder, config: TrainConfig, loaded: Loaded, model: Any, result: TrainResult) -> None:
+    """Write what was trained, its card, and last that it is complete."""
     with quiet_transformers():
         if config.tuning == "lora":
             save_adapter(model, loaded.tokenizer, config.output_dir, base=loaded.base, revision=loaded.revision)
         else:
             save_model(model, loaded.tokenizer, config.output_dir)
-    if plan.privacy is not None:
-        write_privacy(config.output_dir, plan.privacy)
     facts = {
         "training data": config.data.name,
-        "rows": len(examples),
+        "rows": result.rows,
         "left out": config.without.name if config.without else "nothing",
         "epochs": config.epochs,
         "learning rate": config.learning_rate,
         "seed": config.seed,
+        **({"shards": config.shards, "slices": config.slices} if is_sharded(config) else {}),
     }
     write_card(
         config.output_dir,
         title=config.output_dir.name,
-        description="A fine-tuned model.",
+        description="A fine-tuned model: the adapters of several shards of its rows, combined."
+        if is_sharded(config)
+        else "A fine-tuned model.",
         base=loaded.base,
         facts=facts,
     )
-    run.finish({**result.__dict__, "folder": str(result.folder)})
-    return result
+    kept = {name: value for name, value in result.__dict__.items() if value is not None}
+    run.finish({**kept, "folder": str(result.folder)})
 
 
 def _require_trainable(config: TrainConfig, loaded: Loaded) -> None:

@@ -19,6 +19,7 @@ from unweave.train.adapters import add_lora
 from unweave.train.config import TrainConfig
 from unweave.train.recipe import read_recipe
 from unweave.train.sft import plan_tuning, tune
+from unweave.train.shards import is_sharded
 from unweave.unlearning.config import UnlearnOptions
 from unweave.unlearning.copying import own_values, working_copy
 from unweave.unlearning.effect import without_effect
@@ -132,6 +133,12 @@ def _recipe(
     if recipe.dp_epsilon is not None:
         raise ConfigError(
             "Private training leaves a record beside the model: it needs files.",
+            where="`method`",
+            remedy="use `unweave forget --method retrain`, or uw.forget_rows",
+        )
+    if is_sharded(recipe):
+        raise ConfigError(
+            "Training in shards keeps its stages beside the model: it needs files.",
             where="`method`",
             remedy="use `unweave forget --method retrain`, or uw.forget_rows",
         )

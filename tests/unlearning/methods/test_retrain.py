@@ -38,7 +38,7 @@ def test_seed_dtype_and_device_are_the_recipes_unless_given(files, tmp_path, mon
     (tmp_path / "recipe.yaml").write_text(dump_yaml("train", recipe))
     trained = []
     monkeypatch.setattr(
-        sft, "fine_tune", lambda config: trained.append(config) or TrainResult(tmp_path, 6, 1, 1, 0.0, 0.0)
+        sft, "fine_tune", lambda config, **_: trained.append(config) or TrainResult(tmp_path, 6, 1, 1, 0.0, 0.0)
     )
     forget_rows(KIND(**files, output_dir=tmp_path / "r", recipe=tmp_path / "recipe.yaml", **given))
     (made,) = trained
@@ -47,7 +47,7 @@ def test_seed_dtype_and_device_are_the_recipes_unless_given(files, tmp_path, mon
 
 
 def test_what_the_recipe_decides_is_said_and_weights_are_refused(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(sft, "fine_tune", lambda _: TrainResult(tmp_path, 6, 1, 1, 0.0, 0.0))
+    monkeypatch.setattr(sft, "fine_tune", lambda *_, **__: TrainResult(tmp_path, 6, 1, 1, 0.0, 0.0))
     result = forget_rows(KIND(**files, output_dir=tmp_path / "r", epochs=9.0, lora_r=3))
     assert result.details["cautions"] == ["No effect has `epochs`, `lora_r`: retrain trains by its recipe."]
     with pytest.raises(ConfigError, match="does not weigh these rows"):

@@ -9,7 +9,7 @@ from unweave.config import to_plain
 
 
 def print_pairs(title: str, result: Any) -> None:
-    """Print a result as lines of name and value.
+    """Print a result as lines of name and value; what has none is left out.
 
     Args:
         title: Above them.
@@ -18,7 +18,8 @@ def print_pairs(title: str, result: Any) -> None:
     pairs = to_plain(result)
     terminal.line(title)
     if isinstance(pairs, dict):
-        width = max(map(len, pairs))
+        pairs = {name: value for name, value in pairs.items() if value is not None}
+        width = max(map(len, pairs), default=0)
         for name, value in pairs.items():
             terminal.line(f"  {name:<{width}}  {value}")
 

@@ -54,8 +54,10 @@ class Retrain(Described):
         """
         from unweave.train.recipe import read_recipe
         from unweave.train.sft import fine_tune
+        from unweave.train.stages import Elsewhere
 
         changes: dict[str, Any] = {"without": forget, "output_dir": output_dir, "snapshots": ()}
         given = {"seed": self.seed, "dtype": self.dtype, "device": self.device}
         changes |= {name: value for name, value in given.items() if value is not None}
-        return fine_tune(replace(read_recipe(self.recipe or model), **changes))
+        # What never saw the rows is taken over, where the model was trained in shards.
+        return fine_tune(replace(read_recipe(self.recipe or model), **changes), elsewhere=Elsewhere((Path(model),)))
