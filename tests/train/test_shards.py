@@ -14,7 +14,7 @@ from tests.tiny import tiny_model
 from unweave.errors import ConfigError
 from unweave.jobs import plans
 from unweave.models.loading import ModelConfig, load
-from unweave.train import loop
+from unweave.train import planned
 from unweave.train.adapters import add_lora
 from unweave.train.combining import adapter_state, combine, require_combinable
 from unweave.train.config import TrainConfig
@@ -61,9 +61,9 @@ def assert_same(one, two):
 
 def test_training_again_is_training_from_nothing_at_the_price_of_the_plan(folder, monkeypatch):
     steps = []
-    original = loop._PlannedTrainer.compute_loss
+    original = planned.PlannedTrainer.compute_loss
     monkeypatch.setattr(
-        loop._PlannedTrainer, "compute_loss", lambda self, *a, **b: steps.append(1) or original(self, *a, **b)
+        planned.PlannedTrainer, "compute_loss", lambda self, *a, **b: steps.append(1) or original(self, *a, **b)
     )
     config = config_in(folder, "again", without=folder / "gone.jsonl")
     found = fine_tune(config, elsewhere=Elsewhere((folder / "nowhere", folder / "whole")))
@@ -208,7 +208,7 @@ def test_kinds_of_adapters_that_can_not_be_combined_are_named():
 
 
 def test_a_killed_run_keeps_its_stages_and_goes_on(folder, monkeypatch):
-    original, begun = loop._PlannedTrainer.compute_loss, []
+    original, begun = planned.PlannedTrainer.compute_loss, []
 
     def dies(self, *args, **options):
         begun.append(self.state.global_step)
@@ -216,7 +216,7 @@ def test_a_killed_run_keeps_its_stages_and_goes_on(folder, monkeypatch):
             raise KeyboardInterrupt
         return original(self, *args, **options)
 
-    monkeypatch.setattr(loop._PlannedTrainer, "compute_loss", dies)
+    monkeypatch.setattr(planned.PlannedTrainer, "compute_loss", dies)
     config = config_in(folder, "killed")
     with pytest.raises(KeyboardInterrupt):
         fine_tune(config)
@@ -228,7 +228,7 @@ def test_a_killed_run_keeps_its_stages_and_goes_on(folder, monkeypatch):
         begun.append(self.state.global_step)
         return original(self, *args, **options)
 
-    monkeypatch.setattr(loop._PlannedTrainer, "compute_loss", goes_on)
+    monkeypatch.setattr(planned.PlannedTrainer, "compute_loss", goes_on)
     found = fine_tune(config)
     assert begun[0] > 0, "within the stage it goes on from a checkpoint"
     assert begun.count(0) == len(found.stages) - 3
