@@ -72,8 +72,8 @@ def test_training_again_is_training_from_nothing_at_the_price_of_the_plan(folder
     trained = [name for name, made in found.stages.items() if made == "trained"]
     assert trained == [stage.name for stage in again]
     assert 0 < len(trained) < len(found.stages)
-    planned = [max(1, round(stage_epochs(config) * -(-len(stage.rows) // config.batch_size))) for stage in again]
-    assert len(steps) == sum(planned)
+    expected = [max(1, round(stage_epochs(config) * -(-len(stage.rows) // config.batch_size))) for stage in again]
+    assert len(steps) == sum(expected)
     assert_same(folder / "again", folder / "anew")
     for stage in plan_stages([name for name in ids if name != GONE], config):
         assert_same(stage.place(folder / "again"), stage.place(folder / "anew"))
