@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from result_files import load, machine
+from unweave.unlearning.methods import METHODS
 from unweave.unlearning.outcome import judged
 
 
@@ -42,7 +43,10 @@ def methods() -> str:
             _did(own, before), cautioned,
         ]  # fmt: skip
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    missing = [f"`{name}`" for name in METHODS if name not in result["methods"]]
     lines += [
+        "",
+        f"Not measured: {', '.join(missing)}." if missing else "",
         "",
         f"(SmolLM2-135M, LoRA, {result['rows']} TOFU rows by heart, {result['forget_rows']} to forget, nothing given but rows; one seed; nats a token; "
         f"answers that begin with the row's first {result['verbatim_words']} words; {machine(result)}.)",

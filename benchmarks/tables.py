@@ -9,6 +9,7 @@ import re
 import sys
 from typing import Any
 
+import defaults_tables
 import explorer_tables
 import forgetting_tables
 import hardening_tables
@@ -205,6 +206,7 @@ def main() -> int:
         "audit": audit,
         "dolly": lambda: story("dolly_triggers"),
         "speed": speed,
+        **defaults_tables.TABLES,
         **explorer_tables.TABLES,
         **forgetting_tables.TABLES,
         **influence_tables.TABLES,
