@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client.manager import AsyncKernelManager as KernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from traitlets.config import Config
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
@@ -42,10 +42,12 @@ def execute(path: Path) -> tuple[Any, float]:
     notebook = nbformat.read(path, as_version=4)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory(prefix="unweave-notebook-") as folder:
-        # Sockets of the file system: what passes between the two is nobody's business.
-        kernels = KernelManager(kernel_name="python3", transport="ipc", ip=str(Path(folder, "kernel")))
+        # Sockets of the file system: what passes between the two is nobody else's business.
+        config = Config({"KernelManager": {"transport": "ipc"}})
         resources = {"metadata": {"path": folder}}
-        client = NotebookClient(notebook, km=kernels, timeout=LONGEST, record_timing=False, resources=resources)
+        client = NotebookClient(
+            notebook, config=config, kernel_name="python3", timeout=LONGEST, record_timing=False, resources=resources
+        )
         try:
             client.execute(env={**os.environ, "PYTHONHASHSEED": "0", "TQDM_DISABLE": "1", "COLUMNS": "100"})
         except CellExecutionError as error:
