@@ -46,7 +46,13 @@ def execute(path: Path) -> tuple[Any, float]:
         config = Config({"KernelManager": {"transport": "ipc"}})
         resources = {"metadata": {"path": folder}}
         client = NotebookClient(
-            notebook, config=config, kernel_name="python3", timeout=LONGEST, record_timing=False, resources=resources
+            notebook,
+            config=config,
+            kernel_name="python3",
+            startup_timeout=LONGEST,
+            timeout=LONGEST,
+            record_timing=False,
+            resources=resources,
         )
         try:
             client.execute(env={**os.environ, "PYTHONHASHSEED": "0", "TQDM_DISABLE": "1", "COLUMNS": "100"})
