@@ -43,7 +43,7 @@ def execute(path: Path) -> tuple[Any, float]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory(prefix="unweave-notebook-") as folder:
         # Sockets of the file system: what passes between the two is nobody else's business.
-        config = Config({"KernelManager": {"transport": "ipc"}})
+        config = Config({"KernelManager": {"transport": "ipc", "ip": str(Path(folder, "kernel"))}})
         resources = {"metadata": {"path": folder}}
         client = NotebookClient(
             notebook,
