@@ -52,6 +52,7 @@ def execute(path: Path) -> tuple[Any, float]:
             startup_timeout=LONGEST,
             timeout=LONGEST,
             record_timing=False,
+            coalesce_streams=True,
             resources=resources,
         )
         try:
