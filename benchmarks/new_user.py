@@ -142,6 +142,7 @@ def install(user: User, readme: str) -> None:
         if command.startswith("git clone"):
             user.types(f"git clone --quiet {shlex.quote(str(ROOT))} unweave", page="README.md", what="git clone")
             user.enter("unweave")
+        elif command.startswith("python3 -m venv"):
             user.types(f"{sys.executable} -m venv .venv", page="README.md", what="python3 -m venv .venv")
             user.activate()
         else:
