@@ -9,7 +9,7 @@ CORES := import os; print(min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sc
 CHROMIUM := apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1
 PROCESSES ?= $(shell $(BIN)/python -c '$(CORES)')
 
-.PHONY: demo serve test lint types bench docs release clean
+.PHONY: demo serve test lint types bench docs notebooks release clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unweave needs Python 3.11 or later; try: make PYTHON=python3.12")'
@@ -63,6 +63,10 @@ docs: $(VENV)/.docs
 	$(BIN)/python benchmarks/tables.py --check
 	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/docs
 	@echo build/docs/index.html
+
+# Each notebook from top to bottom on the packaged model, in an empty folder; `.venv/bin/python notebooks/run.py --write` keeps what they print.
+notebooks: $(VENV)/.docs
+	$(BIN)/python notebooks/run.py
 
 # Wheel and sdist in dist/, and the quick demo from the wheel in an environment of its own. On a tag its name must be that of the version.
 release: $(READY)

@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from api_reference import write_reference  # noqa: E402  # it lies beside this file
+from notebook_pages import write_notebooks  # noqa: E402
 
 from unweave import __version__  # noqa: E402
 
@@ -55,6 +56,7 @@ def _inside(_app: Sphinx, _docname: str, source: list[str]) -> None:
     """Links between a page and the files of the root lead to the site's own pages, and a link whose text is a file's name shows the page's title."""
     for name, page in ROOT_PAGES.items():
         source[0] = re.sub(rf"\]\((?:\.\./)?{re.escape(name)}(#[^)]*)?\)", rf"](/{page}\1)", source[0])
+    source[0] = re.sub(r"\]\(\.\./notebooks/(\w+)\.ipynb\)", r"](/reference/notebooks/\1.md)", source[0])
     source[0] = re.sub(r"\[[\w/]+\.md\]\(", "[](", source[0].replace("](docs/", "](/"))
 
 
@@ -83,5 +85,6 @@ def setup(app: Sphinx) -> None:
     """Write the generated pages before the others are read; MathML needs no script and nothing from the network."""
     app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_block, None))
     app.connect("builder-inited", lambda _: write_reference(HERE / "reference"))
+    app.connect("builder-inited", lambda _: write_notebooks(HERE / "reference" / "notebooks"))
     app.connect("source-read", _inside)
     app.connect("include-read", _included)

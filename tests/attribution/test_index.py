@@ -14,6 +14,7 @@ from unweave.data.rows import Row
 from unweave.errors import ConfigError, StoreError
 from unweave.jobs.config import TraceConfig
 from unweave.jobs.trace import trace_answers
+from unweave.store.maintenance import find_faults
 from unweave.store.store import GradientStore
 
 OPTIONS = {"dimension": 512, "number_format": "float32"}
@@ -158,3 +159,30 @@ def test_a_model_without_an_adapter_is_traced_by_its_linear_weights():
     )
     assert index.store.spec.parameters == "linear"
     assert [(problem.action, "no space" in problem.reason) for problem in index.problems] == [("dropped", True)]
+
+
+def test_the_card_says_what_was_cached_and_no_text_of_it(tmp_path):
+    model = loaded()
+    index = GradientIndex.build(model, rows(), path=tmp_path / "secret-place" / "index", **OPTIONS)
+    card = index.card(title="rows | of Ann")
+    spec = index.store.spec
+    for said in (
+        "Gradients can reveal training rows",
+        spec.model_fingerprint,
+        spec.tokenizer_fingerprint,
+        index.store.info()["rows_fingerprint"],
+    ):
+        assert said in card
+    assert f"| rows | {len(index)} |" in card
+    assert "| sketch | fold of 512 numbers, seed 42 |" in card
+    assert f"| numbers | float32, 2048 bytes a row, {2048 * len(index)} in all |" in card
+    assert "# rows \\| of Ann" in card
+    assert str(tmp_path) not in card
+    texts = [text for row in index.rows for text in (row.prompt, row.completion) if len(text) > 12]
+    assert texts
+    assert not any(text in card for text in texts)
+    before = index.store.rows_fingerprint()
+    index.delete(index.row_ids[:1])
+    assert (index.store.rows_fingerprint() != before, f"| rows | {len(index)} |" in index.card()) == (True, True)
+    (tmp_path / "secret-place" / "index" / "README.md").write_text(card)
+    assert find_faults(GradientStore.open(tmp_path / "secret-place" / "index")) == []

@@ -7,6 +7,7 @@ import pytest
 
 from tests.evaluation.taught import taught
 from tests.folders import ROWS
+from tests.hub import Hub
 from tests.notebook import numbered
 from unweave.data.encoding import EncodingConfig
 from unweave.data.reading import load_rows
@@ -17,6 +18,7 @@ from unweave.evaluation.forced import Forced, forced_pass
 from unweave.evaluation.judging import judge_rows
 from unweave.evaluation.score import Score
 from unweave.files import finite
+from unweave.markdown import plain
 
 WORDS = "red green blue moon teapots sing".split()
 
@@ -185,3 +187,23 @@ def test_many_rows_and_like_rows_decide():
     assert judge_rows(sides, {}, Margins()).conclusion.startswith("forgotten"), "like rows give a level"
     alone = judge_rows({"after": Score({"forget": forced([3.0] * 3)})}, {}, Margins())
     assert alone.conclusion == "inconclusive on the loss (nothing to compare it with)"
+
+
+def test_on_the_hub_an_evaluation_says_what_was_measured_and_what_was_not(world, monkeypatch):
+    sets, models = world
+    hub = Hub()
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda **_: hub)
+    report = evaluate(models["before"], forget=sets["forget"], before=models["before"], max_new_tokens=0)
+    assert report.push_to_hub("owner/name") == "https://hub/owner/name/commit/c0ffee"
+    assert hub.made == [("owner/name", "dataset", True, True)], "private, unless it is asked for otherwise"
+    assert set(hub.files["owner/name"]) == {"README.md", "evaluation.json"}
+    card = hub.text("owner/name")
+    loss = report.figures["after"]["forget"]["loss"]
+    assert f"| after | forget | loss | {loss.value:.4g} | {loss.low:.4g} to {loss.high:.4g} | {loss.count} |" in card
+    assert report.verdict.conclusion in card
+    for said in report.left_out:
+        assert plain(said) in card
+    assert "| reference |" not in card, "there was none"
+    everything = card + hub.text("owner/name", "evaluation.json")
+    assert not any(row.prompt in everything or row.completion in everything for row in sets["forget"])
+    assert json.loads(hub.text("owner/name", "evaluation.json"))["losses"] == finite(report.losses)

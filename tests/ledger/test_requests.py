@@ -1,15 +1,20 @@
 """A ledger as an object: what is asked for in memory is what the commands would have written, and its folder keeps no text."""
 
+import json
+
 import pytest
 import yaml
 
+from tests.hub import Hub
 from tests.ledger.ledgers import RECORDS
 from unweave.data.reading import load_rows
 from unweave.errors import ConfigError, DataError
 from unweave.ledger.config import VerifyConfig
 from unweave.ledger.given import method_options, write_options
+from unweave.ledger.publishing import certificate_card
 from unweave.ledger.requests import Ledger
 from unweave.ledger.verify import verify_request
+from unweave.markdown import plain
 from unweave.models.model import Model
 from unweave.unlearning.methods.ga import GA
 from unweave.unlearning.methods.npo import NPO
@@ -22,7 +27,7 @@ def made(folder, trained, **changes):
     return Ledger(folder / "ledger", **{"model": trained / "adapter", "rows": load_rows(RECORDS), **changes})
 
 
-def test_from_rows_in_memory_to_a_certificate_that_holds(trained, tmp_path):
+def test_from_rows_in_memory_to_a_certificate_that_holds(trained, tmp_path, monkeypatch):
     ledger = made(tmp_path, trained)
     assert ledger.requests() == []
     request = ledger.request(ids=["r3", "r5"], reason="withdrawn", name="one")
@@ -40,6 +45,18 @@ def test_from_rows_in_memory_to_a_certificate_that_holds(trained, tmp_path):
     assert found.partly == ()
     assert verify_request(VerifyConfig(request="one", ledger=tmp_path / "ledger"))["ok"], "the command agrees"
     assert "<html" in certificate.page.read_text()
+    hub = Hub()
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda **_: hub)
+    assert certificate.push_to_hub("owner/proof", private=None) == "https://hub/owner/proof/commit/c0ffee"
+    assert hub.made == [("owner/proof", "dataset", None, True)]
+    assert set(hub.files["owner/proof"]) == {"README.md", "certificate.json", "certificate.html"}
+    assert json.loads(hub.text("owner/proof", "certificate.json")) == certificate.content
+    for said in [
+        certificate.content["meaning"],
+        *certificate.content["findings"],
+        *certificate.content["not_measured"],
+    ]:
+        assert plain(said) in hub.text("owner/proof")
     again = Ledger(tmp_path / "ledger")
     assert [one.id for one in again.requests()] == ["one"]
     assert again.model == str(tmp_path / "ledger/requests/one/adapter")
@@ -82,3 +99,18 @@ def test_refusals(trained, tmp_path):
         made(tmp_path, trained, model=Model(None, None, base="(in memory)"))
     with pytest.raises(DataError, match="nobody"):
         made(tmp_path, trained).request(ids=["nobody"])
+
+
+def test_a_report_is_no_certificate_and_a_signature_is_named():
+    content = {
+        "state": "not forgotten", "class": "empirical", "meaning": "The rows are still there.", "findings": [], "not_measured": ["attacks"],
+        "request": {"id": "a|b", "kind": "removal", "rows": {"r1": "hash"}}, "method": {"name": "ga"}, "model": {"after": {"fingerprint": "v2:1"}},
+    }  # fmt: skip
+    card = certificate_card(content, title="one", signed=False)
+    assert "it certifies nothing" in card
+    assert "`report.json`" in card
+    assert "| signed | no |" in card
+    assert "a\\|b" in card, "a name is no column of the table"
+    card = certificate_card({**content, "state": "done"}, title="one", signed=True)
+    assert "certifies nothing" not in card
+    assert "`certificate.intoto.jsonl`" in card

@@ -58,6 +58,7 @@ assert_type(table["sums"], list[float])
 student = uw.ValueStudent.fit(table, rows)
 assert_type(student, uw.ValueStudent)
 assert_type(student.predict(rows), ValueTable)
+assert_type(student.push_to_hub("owner/name"), str)
 
 assert_type(uw.SnapshotCallback(at=(0.05, 0.1)), uw.SnapshotCallback)
 
@@ -67,6 +68,9 @@ assert_type(request, LedgerRequest)
 assert_type(request.certificate, Certificate)
 assert_type(request.certificate.verify(), Verification)
 assert_type(request.certificate.verify().ok, bool)
+assert_type(request.certificate.push_to_hub("owner/name"), str)
+assert_type(report.push_to_hub("owner/name"), str)
+assert_type(index.card(), str)
 
 found = uw.find_rest(index, seeds=rows[:2])
 assert_type(found, uw.Found)

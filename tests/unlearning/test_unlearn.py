@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 import unweave as uw
 from tests.folders import ROWS, write_rows
+from tests.hub import Hub
 from tests.notebook import in_memory, numbered, write_files
 from tests.tiny import TinyTokenizer, tiny_model
 from unweave.arguments import quoted
@@ -230,21 +231,6 @@ def test_no_other_base_fits_weights_that_the_run_changed(own, tmp_path):
     assert not (tmp_path / "own").exists()
 
 
-class Hub:
-    """What the hub would be given."""
-
-    def __init__(self):
-        self.made, self.files = [], {}
-
-    def create_repo(self, name, *, private, exist_ok):
-        self.made.append((name, private, exist_ok))
-
-    def upload_folder(self, *, repo_id, folder_path, commit_message):
-        assert commit_message
-        self.files[repo_id] = {path.name: path.read_bytes() for path in folder_path.iterdir()}
-        return SimpleNamespace(oid="c0ffee", commit_url=f"https://hub/{repo_id}/commit/c0ffee")
-
-
 @pytest.mark.parametrize(("method", "options", "below"), [
     ("graddiff", {"adapter_mode": "new"}, True), ("graddiff", {"adapter_mode": "continue"}, True),
     ("graddiff", {"adapter_mode": "continue", "base": "owner/base"}, False), ("stable", {}, False),
@@ -255,7 +241,7 @@ def test_on_the_hub_an_adapter_names_a_base_that_is_there(own, monkeypatch, meth
     result = uw.unlearn(own["model"], own["forget"], own["retain"], method=method, **QUICK, **options)
     assert result.push_to_hub("owner/name", base=base, private=True) == "https://hub/owner/name/commit/c0ffee"
     assert set(hub.files) == ({"owner/name", "owner/name-base"} if below else {"owner/name"})
-    assert all(one[1:] == (True, True) for one in hub.made)
+    assert all(one[1:] == ("model", True, True) for one in hub.made)
     if method == "stable":
         assert "model.safetensors" in hub.files["owner/name"]
         return

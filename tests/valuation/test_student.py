@@ -12,6 +12,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from tests.folders import write_rows
+from tests.hub import Hub
 from tests.tiny import TinyTokenizer
 from unweave.cli.main import main
 from unweave.errors import ConfigError, DataError, ModelError
@@ -316,3 +317,29 @@ def test_refusals_and_commands(fitted, tmp_path, capsys):
         write_table(path, {"id": ["a", "b"], "line": [1, 2], "sea": [0.5, -1.0]})
         assert read_table(path)["sea"] == [0.5, -1.0]
         assert read_table(path)["id"] == ["a", "b"]
+
+
+def test_on_the_hub_a_student_brings_its_card_and_no_path_of_this_disk(fitted, tmp_path, monkeypatch):
+    _, result = fitted
+    hub = Hub()
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda **_: hub)
+    student = ValueStudent.from_pretrained(result.folder, device="cpu")
+    assert student.push_to_hub("owner/sea", private=True) == "https://hub/owner/sea/commit/c0ffee"
+    assert hub.made == [("owner/sea", "model", True, True)]
+    for name, content in hub.files["owner/sea"].items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    texts = ["go on\n" + " ".join(SEAS[:6])]
+    again = ValueStudent.from_pretrained(tmp_path, device="cpu")
+    assert again.values_of(texts)["sea"] == pytest.approx(student.values_of(texts)["sea"])
+    said = hub.text("owner/sea") + hub.text("owner/sea", "student.json")
+    assert str(result.folder.parent) not in said
+    assert 'snapshot_download("owner/sea")' in said
+    assert f"fitted on {student.spec.fitted_on} rows" in said
+
+
+def test_a_kernel_on_a_model_of_this_disk_stays_here(fitted):
+    student = ValueStudent.from_pretrained(fitted[1].folder, device="cpu")
+    student.spec = replace(student.spec, kernel=True)
+    with pytest.raises(ModelError, match="lies on this disk"):
+        student.push_to_hub("owner/sea")

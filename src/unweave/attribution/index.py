@@ -28,6 +28,7 @@ from unweave.sketch.config import GradientConfig, Normalize
 from unweave.sketch.numbers import NumberFormat
 from unweave.sketch.sketcher import Sketcher
 from unweave.store.base import Store
+from unweave.store.card import store_card
 from unweave.store.maintenance import compact_store
 from unweave.store.store import GradientStore
 from unweave.store.texts import stored_rows
@@ -283,6 +284,19 @@ class GradientIndex:
         if fresh:
             vectors[fresh] = self.sketcher.sketch_all([examples[index] for index in fresh]).sketches
         return vectors
+
+    def card(self, *, title: str = "A gradient store") -> str:
+        """A data set card of the index, for whoever is given it.
+
+        It has the number of rows, the fingerprints of model and data, how the sketches were made, and the warning that gradients can reveal training rows.
+
+        Args:
+            title: Its heading.
+
+        Returns:
+            Markdown, such as for a `README.md` in the index's folder. No text and no id of a row stands in it.
+        """
+        return store_card(self.store, title=title)
 
     @property
     def encoding(self) -> EncodingConfig:

@@ -8,6 +8,7 @@ from unweave.evaluation.attacks.table import AttackRow
 from unweave.evaluation.config import Margins
 from unweave.evaluation.measures.membership import Membership
 from unweave.evaluation.probes.outcome import ProbeRates
+from unweave.evaluation.publishing import push_evaluation
 from unweave.evaluation.verdict import Verdict
 from unweave.frames import frame
 from unweave.lazy import resolve
@@ -120,6 +121,32 @@ class Evaluation:
         """
         resolve(PAGE)(Path(path), self)
         return Path(path)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = True,
+        token: str | None = None,
+        commit_message: str = "An evaluation, made with unweave",
+    ) -> str:
+        """Put the numbers on the Hugging Face hub, as a small data set with a card: what was measured, what was not, and the verdict.
+
+        No text of a row and no generated answer goes along. Rows are named by their ids, each with its loss: look at them before the data set is public.
+
+        Args:
+            repo_id: `owner/name` of the data set; it is made where it is not there.
+            private: Whether a data set that is made is private; `None`: as the hub has it.
+            token: Of the hub; by default the one that was logged in with.
+            commit_message: Of the commit.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ModelError: When the hub refuses it; with what can be done about it.
+        """
+        return push_evaluation(self, repo_id, private=private, token=token, commit_message=commit_message)
 
     def _repr_html_(self) -> str:
         """The page of the evaluation, as a notebook shows it."""

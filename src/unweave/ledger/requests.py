@@ -15,6 +15,7 @@ from unweave.ledger.given import ROWS, as_file, method_options, name_of, write_o
 from unweave.ledger.ledger import FILE
 from unweave.ledger.ledger import Ledger as Records
 from unweave.ledger.preparing import prepare_request
+from unweave.ledger.publishing import push_certificate
 from unweave.ledger.run import run_request
 from unweave.ledger.states import NOT_FORGOTTEN
 from unweave.ledger.verify import verify_request
@@ -104,6 +105,35 @@ class Certificate:
         )
         checks = {one["check"]: one["fault"] for one in found["checks"]}
         return Verification(found["ok"], checks, tuple(found["gone"]))
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = True,
+        token: str | None = None,
+        commit_message: str = "A certificate, made with unweave",
+    ) -> str:
+        """Put the certificate on the Hugging Face hub, as a small data set: its file, its page, the signed statement where there is one, and a card.
+
+        The files go up as they are, since a signature would not hold otherwise: they name the rows by id and keyed hash, the reason that was recorded, and
+        the places of data, model and ledger on this machine. No text of a row is in them. The adapter is not among them.
+
+        Args:
+            repo_id: `owner/name` of the data set; it is made where it is not there.
+            private: Whether a data set that is made is private; `None`: as the hub has it.
+            token: Of the hub; by default the one that was logged in with.
+            commit_message: Of the commit.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ModelError: When the hub refuses it; with what can be done about it.
+        """
+        return push_certificate(
+            self.content, self.page, repo_id, private=private, token=token, commit_message=commit_message
+        )
 
 
 @dataclass(frozen=True)

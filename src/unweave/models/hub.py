@@ -1,7 +1,9 @@
-"""What the hub's refusals mean, and what can be done about them."""
+"""Putting folders on the hub, what its refusals mean, and what can be done about them."""
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
 
 from unweave.errors import ModelError
 
@@ -59,3 +61,36 @@ def writing_to(name: str) -> Iterator[None]:
         raise ModelError(
             f"The hub refuses it (status {status}).", where=name, remedy="try again later, or see status.huggingface.co"
         ) from error
+
+
+def upload_folder(
+    folder: Path,
+    name: str,
+    *,
+    kind: Literal["model", "dataset"] = "model",
+    private: bool | None,
+    token: str | None,
+    commit_message: str,
+) -> Any:
+    """Put a folder on the hub, in a repository that is made where it is not there.
+
+    Args:
+        folder: The folder; all of it goes up.
+        name: The repository, `owner/name`.
+        kind: Of the repository.
+        private: Whether a repository that is made is private; `None`: as the hub has it.
+        token: Of the hub; by default the one that was logged in with.
+        commit_message: Of the commit.
+
+    Returns:
+        What the hub says of the commit: `oid`, `commit_url`.
+
+    Raises:
+        ModelError: When the hub refuses it; with what can be done about it.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    with writing_to(name):
+        api.create_repo(name, repo_type=kind, private=private, exist_ok=True)
+        return api.upload_folder(repo_id=name, repo_type=kind, folder_path=folder, commit_message=commit_message)

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -145,6 +146,15 @@ class Store(ABC):
             for commit in self.commits()
             for place in self.kept(commit)
         }
+
+    def rows_fingerprint(self) -> str:
+        """A fingerprint of the rows: of their ids and contents, whatever their order.
+
+        Returns:
+            32 hexadecimal digits.
+        """
+        named = sorted(f"{row_id} {content}" if content else row_id for row_id, content in self.contents().items())
+        return hashlib.blake2b("\n".join(named).encode(), digest_size=16).hexdigest()
 
     def _replaced(self) -> dict[str, str]:
         """Rows that more than one commit names, with the newest of these."""

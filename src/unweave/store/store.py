@@ -12,7 +12,6 @@ the next writer. To resume is to ask for the rows that no commit names.
 """
 
 import contextlib
-import hashlib
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -212,17 +211,15 @@ class GradientStore(Records):
         Returns:
             A JSON object.
         """
-        contents = self.contents()
-        named = sorted(f"{row_id} {content}" if content else row_id for row_id, content in contents.items())
         return {
             "folder": str(self.folder),
-            "rows": len(contents),
+            "rows": len(self.names()),
             "deleted_rows": len(self.deleted()),
             "replaced_rows": self.replaced_rows(),
             "shards": len(self.commits()),
             "bytes": sum(commit.size for commit in self.commits()),
             "bytes_per_row": stored_bytes(self.spec.dimension, self.spec.number_format),
-            "rows_fingerprint": hashlib.blake2b("\n".join(named).encode(), digest_size=16).hexdigest(),
+            "rows_fingerprint": self.rows_fingerprint(),
             **self.spec.to_json(),
         }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from unweave.errors import ConfigError
-from unweave.models.hub import writing_to
+from unweave.models.hub import upload_folder
 from unweave.models.model import IN_MEMORY, Model
 from unweave.models.quiet import quiet_transformers
 from unweave.models.saving import save_model
@@ -79,15 +79,10 @@ def push(
     Returns:
         The address of the commit.
     """
-    from huggingface_hub import HfApi
-
     _require_free(result.model, base)
-    api = HfApi(token=token)
 
     def upload(folder: Path, name: str) -> Any:
-        with writing_to(name):
-            api.create_repo(name, private=private, exist_ok=True)
-            return api.upload_folder(repo_id=name, folder_path=folder, commit_message=commit_message)
+        return upload_folder(folder, name, private=private, token=token, commit_message=commit_message)
 
     with tempfile.TemporaryDirectory(prefix="unweave-") as temporary:
         folder, below = Path(temporary) / "adapter", Path(temporary) / BASE_FOLDER

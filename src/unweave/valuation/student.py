@@ -1,7 +1,8 @@
 """ALinFiK's student: a small model that reads a row's text and predicts its values (arXiv 2503.01052)."""
 
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,19 @@ from torch import Tensor, nn
 from unweave.data.reading import load_rows
 from unweave.errors import DataError, ModelError
 from unweave.files import read_json, replacing, replacing_folder, write_json, write_text
-from unweave.markdown import code, front_matter, plain
 from unweave.models.encoder import load_encoder, mean_over_tokens
+from unweave.models.hub import upload_folder
 from unweave.models.loading import load, native_dtype, pick_device
 from unweave.models.pretrained import read_pretrained, read_weights, require_finite
 from unweave.models.quiet import quiet_transformers
 from unweave.models.saving import save_model
 from unweave.models.tensor_files import read_header
+from unweave.valuation.card import student_card
 from unweave.valuation.config import FitOptions
 from unweave.valuation.kernel import KernelHead
 from unweave.valuation.spec import Calibration, StudentSpec
 from unweave.valuation.table import ValueTable
 from unweave.valuation.texts import Text, answered, prompt_and_answer
-from unweave.visible import json_text
 
 RECORD = "student.json"
 INTERVAL_LEVEL = "0.9"
@@ -259,6 +260,47 @@ class ValueStudent(nn.Module):
         Args:
             folder: Where to.
         """
+        self._save(folder, self.spec, student_card(self.spec))
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        commit_message: str = "A student of data values, made with unweave",
+    ) -> str:
+        """Put the student on the Hugging Face hub, with its card.
+
+        Args:
+            repo_id: `owner/name`; it is made where it is not there.
+            private: Whether a repository that is made is private; by default as the hub has it.
+            token: Of the hub; by default the one that was logged in with.
+            commit_message: Of the commit.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ModelError: When the student is a kernel on a model that lies on this disk alone, or the hub refuses it.
+        """
+        spec, name = self.spec, self.spec.backbone
+        if spec.kernel and Path(name).exists():
+            raise ModelError(
+                "The student is a kernel on a model that lies on this disk, and is not written with it.",
+                where=name,
+                remedy="fit it on a model that the hub or unweave has by name",
+            )
+        # The weights of a backbone that was trained go along: where it began does not matter, and a path would show this disk.
+        spec = replace(spec, backbone=Path(name).name) if Path(name).exists() else spec
+        with tempfile.TemporaryDirectory(prefix="unweave-") as temporary:
+            folder = Path(temporary)
+            self._save(folder, spec, student_card(spec, place=repo_id))
+            return str(
+                upload_folder(folder, repo_id, private=private, token=token, commit_message=commit_message).commit_url
+            )
+
+    def _save(self, folder: Path | str, spec: StudentSpec, card: str) -> None:
         require_finite(self.state_dict().items(), where="the student")
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
@@ -269,8 +311,8 @@ class ValueStudent(nn.Module):
                 save_model(self.backbone, self.tokenizer, out)
         with replacing(path / "head.safetensors") as out:
             save_file({name: own.detach().cpu().contiguous() for name, own in self.head.state_dict().items()}, out)
-        write_text(path / "README.md", _card(self.spec))
-        write_json(path / RECORD, asdict(self.spec))
+        write_text(path / "README.md", card)
+        write_json(path / RECORD, asdict(spec))
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, *, device: str = "auto", dtype: str | None = None) -> "ValueStudent":
@@ -316,28 +358,3 @@ class ValueStudent(nn.Module):
         dtype = dtype or ("auto" if spec.kernel else "float32")
         student.backbone.to(native_dtype(place) if dtype == "auto" else getattr(torch, dtype))
         return student.to(place).eval()
-
-
-def _card(spec: StudentSpec) -> str:
-    lines = [
-        front_matter({"library_name": "unweave", "tags": ["data-valuation"]}),
-        "# A student of data values (ALinFiK)",
-        "",
-        f"It began as {code(spec.backbone)}, was fitted on {spec.fitted_on} rows, and predicts from a row's text what LinFiK says of it.",
-        f"Tasks: {', '.join(map(plain, spec.tasks))}.",
-        "Values hold for the model and the tasks that they were made with.",
-        "",
-        "```python",
-        "from unweave import ValueStudent",
-        "",
-        'ValueStudent.from_pretrained("this folder").values_of([("What is 2 plus 3?", "5")])',
-        "```",
-        "",
-        "On held-out rows:",
-        "",
-        "```json",
-        json_text(spec.metrics, indent=2),
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
