@@ -23,7 +23,7 @@ from torch import Tensor
 from unweave import progress
 from unweave.attribution.targets import Target, target_gradients
 from unweave.attribution.trained import Trained
-from unweave.attribution.visits import visit_rows
+from unweave.attribution.visits import add_products, visit_rows
 from unweave.curvature.ekfac import sampled_labels
 from unweave.sketch.config import SketchConfig
 from unweave.sketch.make import make_sketch
@@ -102,15 +102,8 @@ def segments(
         inner = curvature.products(gradients)
         steps, inside = coefficients(curvature.gram, inner, part.time)
         forward = curvature.combined(inside, {name: own * part.time for name, own in gradients.items()})
-        wanted = {name: (own * curvature.preconditioner[name].to(own)).flatten(1) for name, own in forward.items()}
-
-        def consume(
-            places: list[int], name: str, piece: Tensor, wanted: Tensors = wanted, part: Segment = part
-        ) -> None:
-            products = (wanted[name].to(piece) @ piece.T).double().cpu()
-            found.index_add_(1, torch.tensor(places), products * part.shares[places])
-
-        visit_rows(run, part.state, consume, places=part.shares.nonzero().flatten().tolist())
+        wanted = {name: own * curvature.preconditioner[name].to(own) for name, own in forward.items()}
+        add_products(run, part.state, wanted, part.shares, found)
         gradients = curvature.combined(steps, gradients)
         advance(1)
     return found

@@ -18,7 +18,7 @@ from torch import Tensor
 from unweave import progress
 from unweave.attribution.targets import Target, target_gradients
 from unweave.attribution.trained import Trained
-from unweave.attribution.visits import visit_rows
+from unweave.attribution.visits import add_products, visit_rows
 from unweave.train.replay import Run
 from unweave.train.states import State, Tensors
 
@@ -56,15 +56,8 @@ def trajectory(
             run.load(state)
             own = target_gradients(run.model, run.parameters, targets)
         preconditioner = state.preconditioner(beta=run.options.beta2, epsilon=run.options.epsilon)
-        wanted = {name: (stack * preconditioner[name].to(stack)).flatten(1) for name, stack in own.items()}
-
-        def consume(
-            places: list[int], name: str, piece: Tensor, wanted: Tensors = wanted, number: int = number
-        ) -> None:
-            products = (wanted[name].to(piece) @ piece.T).double().cpu()
-            found.index_add_(1, torch.tensor(places), products * factors[number, places])
-
-        visit_rows(run, state, consume, places=factors[number].nonzero().flatten().tolist())
+        wanted = {name: stack * preconditioner[name].to(stack) for name, stack in own.items()}
+        add_products(run, state, wanted, factors[number], found)
         advance(1)
     return found
 

@@ -20,7 +20,7 @@ from unweave.gradients.source import GradientSource
 from unweave.models.selection import select_parameters
 from unweave.train.record import Options
 from unweave.train.replay import CLIP_EPSILON, Run
-from unweave.train.states import State
+from unweave.train.states import State, Tensors
 
 TOKEN_BUDGET = 2048
 
@@ -131,3 +131,28 @@ def visit_rows(
                 consume(own, name, flat.to(torch.promote_types(flat.dtype, torch.float32)))
 
             source.differentiate(relabel(source.batch([rows[index] for index in group])), take)
+
+
+def add_products(
+    run: Run,
+    state: State,
+    wanted: Tensors,
+    factors: Float[Tensor, " n"],
+    found: Float[Tensor, "q n"],
+) -> None:
+    """Add each row's factor times the inner products of its gradient at a state; rows whose factor is zero are not visited.
+
+    Args:
+        run: The run; its model is left at the state.
+        state: Where.
+        wanted: What the gradients are multiplied with: of each parameter, a stack of one a target.
+        factors: One a row.
+        found: Added to, in float64.
+    """
+    flat = {name: stack.flatten(1) for name, stack in wanted.items()}
+
+    def consume(places: list[int], name: str, piece: Tensor) -> None:
+        products = (flat[name].to(piece) @ piece.T).double().cpu()
+        found.index_add_(1, torch.tensor(places), products * factors[places])
+
+    visit_rows(run, state, consume, places=factors.nonzero().flatten().tolist())
