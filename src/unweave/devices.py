@@ -21,6 +21,9 @@ INTERVAL = 0.02
 """Seconds between two looks at the memory."""
 UNLIMITED = 1 << 60
 
+Groups = list[tuple[Path, Path]]
+"""Files of control groups: of a limit, and of what is used."""
+
 
 def free_memory(device: torch.device | str) -> int:
     """Memory that this process could still take, that included which it has freed and kept for itself.
@@ -36,7 +39,7 @@ def free_memory(device: torch.device | str) -> int:
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept
     _trim()
-    return _free()[0]
+    return _free(_groups())[0]
 
 
 @contextlib.contextmanager
@@ -55,7 +58,7 @@ def within_memory(device: torch.device) -> Iterator[None]:
     if device.type != "cpu":
         yield
         return
-    last = 0.0
+    last, groups = 0.0, _groups()
 
     def look(*_: Any) -> None:
         nonlocal last
@@ -63,10 +66,10 @@ def within_memory(device: torch.device) -> Iterator[None]:
         if now - last < INTERVAL:
             return
         last = now
-        if _short():
+        if _short(groups):
             # What glibc has kept of freed tensors may be enough.
             _trim()
-            if _short():
+            if _short(groups):
                 raise MemoryError("The memory is nearly used up.")
 
     handle = nn.modules.module.register_module_forward_pre_hook(look)
@@ -100,8 +103,8 @@ def release(device: torch.device) -> None:
         _trim()
 
 
-def _short() -> bool:
-    free, limit = _free()
+def _short(groups: Groups) -> bool:
+    free, limit = _free(groups)
     return free < max(RESERVE, RESERVED_SHARE * limit)
 
 
@@ -113,13 +116,13 @@ def _trim() -> None:
             trim(0)
 
 
-def _free() -> tuple[int, int]:
-    """Bytes that are free under the narrowest limit, and that limit."""
+def _free(groups: Groups) -> tuple[int, int]:
+    """Bytes that are free under the narrowest limit, that of control groups among them, and that limit."""
     machine = psutil.virtual_memory()
     found = [(int(machine.available), int(machine.total))]
     if (limit := _address_space()) is not None:
         found.append((limit - psutil.Process().memory_info().vms, limit))
-    for limit, used in _groups():
+    for limit, used in groups:
         if (most := _number(limit)) is not None:
             # Pages of files count as used, and are given up first.
             cached = _cached(limit.with_name("memory.stat"))
@@ -136,7 +139,7 @@ def _address_space() -> int | None:
     return None if limit == resource.RLIM_INFINITY else limit
 
 
-def _groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[tuple[Path, Path]]:
+def _groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Groups:
     """The files of limit and use of this process's control groups and of those that they are in."""
     try:
         lines = own.read_text(encoding="utf-8").splitlines()

@@ -15,7 +15,7 @@ from unweave.cli.main import main
 from unweave.errors import ConfigError, DataError, TrainingError
 from unweave.jobs.forget import forget_rows
 from unweave.models.loading import load
-from unweave.train import loop, sft
+from unweave.train import loop, tuning
 from unweave.train.config import TrainConfig
 from unweave.train.loop import LoopConfig, run_loop
 from unweave.train.sft import fine_tune
@@ -81,8 +81,8 @@ def test_a_step_size_that_is_far_too_large_ends_in_an_error(tmp_path, base):
 
 
 def test_steps_that_change_nothing_are_no_training(tmp_path, base, monkeypatch, capsys):
-    mean = sft.mean_token_loss
-    monkeypatch.setattr(sft, "mean_token_loss", lambda *args: 0 * mean(*args))
+    mean = tuning.mean_token_loss
+    monkeypatch.setattr(tuning, "mean_token_loss", lambda *args: 0 * mean(*args))
     settings = training(tmp_path, base)
     with pytest.raises(TrainingError, match=r"None of 2 step\(s\) had a gradient other than zero"):
         fine_tune(settings)

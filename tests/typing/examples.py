@@ -10,7 +10,8 @@ from unweave.data.reading import Rows
 from unweave.data.rows import Row
 from unweave.evaluation.evaluation import Evaluation
 from unweave.evaluation.verdict import Verdict
-from unweave.ledger.requests import Certificate, LedgerRequest, Verification
+from unweave.ledger.certified import Certificate, Verification
+from unweave.ledger.requests import LedgerRequest
 from unweave.valuation.table import ValueTable
 from unweave.weights.weighing import RowWeights
 

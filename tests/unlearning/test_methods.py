@@ -11,7 +11,7 @@ from unweave.cli.main import main
 from unweave.curvature.base import Problem
 from unweave.errors import ConfigError
 from unweave.jobs.forget import forget_rows
-from unweave.train.sft import loop_config
+from unweave.train.tuning import loop_config
 from unweave.unlearning import running, writing
 from unweave.unlearning.config import config_of
 from unweave.unlearning.describe import describe_methods

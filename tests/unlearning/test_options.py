@@ -20,7 +20,7 @@ from tests.unlearning.test_forget import PATHS
 from unweave.arguments import as_options
 from unweave.errors import ConfigError
 from unweave.jobs.forget import forget_rows
-from unweave.train.sft import loop_config
+from unweave.train.tuning import loop_config
 from unweave.unlearning import running, writing
 from unweave.unlearning.config import ForgetConfig, config_of, given_options, method_of
 from unweave.unlearning.effect import without_effect

@@ -1,6 +1,7 @@
 """Scores of a store's rows by an estimator of attribution through training."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from unweave import progress
 from unweave.attribution.config import RetrievalConfig
 from unweave.attribution.queries import Query
 from unweave.attribution.targets import AnswerLoss
-from unweave.attribution.trained import Trained, estimator, open_trained, with_options
+from unweave.attribution.trained import Trained, estimator, open_trained
 from unweave.data.encoding import EncodingConfig, content_of, encode_rows
 from unweave.errors import StoreError
 from unweave.models.loading import Loaded
@@ -51,8 +52,8 @@ def scores_through_training(
     rows = stored_rows(dict(texts), row_ids, where=store.place)
     examples = encode_rows(rows, loaded.tokenizer, EncodingConfig(**store.spec.encoding)).examples
     trained = open_trained(folder, loaded, examples)
-    options = {"memory_gib": config.memory_gib, "fit_rows": config.fit_rows, "seed": config.seed}
-    trained = with_options(trained, **options, damping=config.damping)
+    options = {name: getattr(config, name) for name in ("memory_gib", "fit_rows", "seed", "damping")}
+    trained = replace(trained, **options)
     place = {row_id: index for index, row_id in enumerate(row_ids)}
     known = _known(trained, store, place)
     estimate = estimator(name)

@@ -1,7 +1,7 @@
 """What a training left behind, for estimators of attribution through training: a record, or checkpoints with the optimizer's state."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -228,21 +228,3 @@ def estimator(name: str) -> Estimator:
         ConfigError: When there is none of that name.
     """
     return entry(ESTIMATORS, name, option="estimator", others=NOT_THROUGH_TRAINING)
-
-
-def with_options(
-    trained: Trained, *, memory_gib: float, fit_rows: int, seed: int, damping: float | None = None
-) -> Trained:
-    """The same with options of estimators.
-
-    Args:
-        trained: What a training left.
-        memory_gib: For whatever an estimator holds.
-        fit_rows: Rows that a curvature is made of.
-        seed: Of sampled labels.
-        damping: Relative; by default the estimator's own.
-
-    Returns:
-        A copy.
-    """
-    return replace(trained, memory_gib=memory_gib, fit_rows=fit_rows, seed=seed, damping=damping)

@@ -8,6 +8,7 @@ the step sizes standing still over these, what the gradient of step t is multipl
 with c_t what clipping left of it. That is TracIn's step size (arXiv 2002.08484) for AdamW; the sum over the momentum's tail is ours.
 """
 
+import re
 from collections.abc import Callable, Sequence
 
 import torch
@@ -117,7 +118,7 @@ def visit_rows(
         places: Of the rows; by default all.
     """
     run.load(state)
-    names = [rf"^{name.replace('.', chr(92) + '.')}$" for name in run.parameters]
+    names = [f"^{re.escape(name)}$" for name in run.parameters]
     chosen = select_parameters(run.model, names)
     source = GradientSource(run.model, run.pad_token_id, chosen, reduction="sum", token_budget=TOKEN_BUDGET)
     every = list(range(len(run.examples)) if places is None else places)

@@ -1,12 +1,11 @@
 """An evaluation on the hub: a small data set of its numbers, with a card that says what was measured and what was not, and nothing else."""
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unweave.files import finite, write_json, write_text
 from unweave.markdown import front_matter, plain
-from unweave.models.hub import upload_folder
+from unweave.models.hub import upload_made
 from unweave.stats.estimates import Estimate
 from unweave.visible import json_text
 
@@ -117,11 +116,9 @@ def push_evaluation(
     Returns:
         The address of the commit.
     """
-    with tempfile.TemporaryDirectory(prefix="unweave-") as temporary:
-        folder = Path(temporary)
+
+    def make(folder: Path) -> None:
         write_json(folder / NUMBERS, finite(report.to_json()))
         write_text(folder / "README.md", evaluation_card(report, title=repo_id.rpartition("/")[2]))
-        pushed = upload_folder(
-            folder, repo_id, kind="dataset", private=private, token=token, commit_message=commit_message
-        )
-    return str(pushed.commit_url)
+
+    return upload_made(make, repo_id, kind="dataset", private=private, token=token, commit_message=commit_message)

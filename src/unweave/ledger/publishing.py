@@ -1,7 +1,6 @@
 """A request's evidence on the hub: its certificate, or the report of one whose criteria were not met, as a small data set with a card."""
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from unweave.files import write_text
 from unweave.ledger.statement import ENVELOPE as SIGNED
 from unweave.ledger.states import NOT_FORGOTTEN
 from unweave.markdown import code, front_matter, plain
-from unweave.models.hub import upload_folder
+from unweave.models.hub import upload_made
 
 TAGS = ["machine-unlearning", "unweave"]
 NOTICE = (
@@ -94,13 +93,11 @@ def push_certificate(
     files = [page.with_suffix(".json"), page]
     if page.stem == "certificate" and (statement := page.with_name(SIGNED)).is_file():
         files.append(statement)
-    with tempfile.TemporaryDirectory(prefix="unweave-") as temporary:
-        folder = Path(temporary)
+
+    def make(folder: Path) -> None:
         for path in files:
             shutil.copyfile(path, folder / path.name)
         title = repo_id.rpartition("/")[2]
         write_text(folder / "README.md", certificate_card(content, title=title, signed=len(files) > 2))
-        pushed = upload_folder(
-            folder, repo_id, kind="dataset", private=private, token=token, commit_message=commit_message
-        )
-    return str(pushed.commit_url)
+
+    return upload_made(make, repo_id, kind="dataset", private=private, token=token, commit_message=commit_message)

@@ -1,7 +1,8 @@
 """Putting folders on the hub, what its refusals mean, and what can be done about them."""
 
 import contextlib
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,3 +95,35 @@ def upload_folder(
     with writing_to(name):
         api.create_repo(name, repo_type=kind, private=private, exist_ok=True)
         return api.upload_folder(repo_id=name, repo_type=kind, folder_path=folder, commit_message=commit_message)
+
+
+def upload_made(
+    make: Callable[[Path], None],
+    name: str,
+    *,
+    kind: Literal["model", "dataset"] = "model",
+    private: bool | None,
+    token: str | None,
+    commit_message: str,
+) -> str:
+    """Put what is written for the occasion on the hub.
+
+    Args:
+        make: Writes it into an empty folder, which is gone afterwards.
+        name: The repository, `owner/name`.
+        kind: Of the repository.
+        private: Whether a repository that is made is private; `None`: as the hub has it.
+        token: Of the hub; by default the one that was logged in with.
+        commit_message: Of the commit.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        ModelError: When the hub refuses it; with what can be done about it.
+    """
+    with tempfile.TemporaryDirectory(prefix="unweave-") as temporary:
+        folder = Path(temporary)
+        make(folder)
+        pushed = upload_folder(folder, name, kind=kind, private=private, token=token, commit_message=commit_message)
+    return str(pushed.commit_url)

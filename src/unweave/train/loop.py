@@ -71,6 +71,12 @@ class LoopResult:
     steps: int
     losses: list[float]
 
+    @property
+    def final_loss(self) -> float:
+        """The mean loss of the last tenth of the steps; NaN without any."""
+        last = self.losses[-max(1, len(self.losses) // 10) :]
+        return sum(last) / len(last) if last else math.nan
+
 
 def plan_epochs(lengths: Sequence[int], *, batch_size: int, epochs: float, seed: int) -> list[list[int]]:
     """Plan the steps of a run: every epoch shuffled, neighbours of like length together, no row twice in an epoch.

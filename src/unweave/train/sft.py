@@ -6,15 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-
 from unweave import progress
-from unweave.data.batches import collate
 from unweave.data.dates import dated, recorded
 from unweave.data.encoding import Example, encode_rows
 from unweave.data.training_rows import read_training_rows
 from unweave.errors import ConfigError
-from unweave.gradients.loss import token_losses
 from unweave.models.loading import Loaded, load
 from unweave.models.merging import is_quantised, merged_model
 from unweave.models.quiet import quiet_transformers
@@ -25,16 +21,16 @@ from unweave.run.folder import MODEL_WEIGHTS, RunFolder
 from unweave.run.inputs import Input, of_model, of_rows, of_value
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.config import TrainConfig
-from unweave.train.loop import LoopConfig, LoopResult, StepLoss, plan_epochs, run_loop, warmup_steps
-from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps, write_privacy
+from unweave.train.loop import LoopResult, warmup_steps
+from unweave.train.private import write_privacy
 from unweave.train.processes import Processes, only_one, processes
 from unweave.train.record import Recorder, state_steps
 from unweave.train.shard_cost import cost_in_words
 from unweave.train.shards import is_sharded, require_shards
 from unweave.train.snapshots import due_steps, require_shares, save_snapshot, snapshot_folder
-from unweave.train.soundness import require_outputs
 from unweave.train.stages import Elsewhere, Sharded, base_fingerprint, train_stages
 from unweave.train.trackers import require_tracker
+from unweave.train.tuning import TuningPlan, plan_private_tuning, plan_tuning, tune
 
 
 @dataclass(frozen=True)
@@ -137,11 +133,10 @@ def _fine_tune(
             progress.say(cost_in_words(config))
         return result
     plan = (
-        _private_plan(config, examples, model)
+        plan_private_tuning(config, examples, model)
         if config.dp_epsilon is not None
         else plan_tuning(config, examples, processes=here.count)
     )
-    steps = plan.steps
     done_loop = tune(
         model,
         examples,
@@ -150,17 +145,16 @@ def _fine_tune(
         output_dir=config.output_dir,
         identity=run.identity(),
         description=f"train {config.output_dir.name}",
-        after_step=_snapshots(config, model, loaded, total=len(steps)) if here.is_first else lambda _: None,
+        after_step=_snapshots(config, model, loaded, total=len(plan.steps)) if here.is_first else lambda _: None,
         report_to=config.report_to,
         recorder=_recorder(config, examples, plan) if config.record else None,
     )
     seconds = time.monotonic() - started
-    losses = done_loop.losses
-    tail = losses[-max(1, len(losses) // 10) :]
-    tokens = sum(len(examples[index]) for step in steps for index in step)
     # What a private step is worth must not be reported.
-    final = sum(tail) / len(tail) if tail and plan.privacy is None else float("nan")
-    result = TrainResult(config.output_dir, len(examples), tokens, len(steps), round(seconds, 3), final)
+    final = done_loop.final_loss if plan.privacy is None else float("nan")
+    result = TrainResult(
+        config.output_dir, len(examples), plan.tokens(examples), len(plan.steps), round(seconds, 3), final
+    )
     if not here.is_first:
         return result
     if plan.privacy is not None:
@@ -186,7 +180,7 @@ def _train_shards(
             identity={**identity, "run": run.identity()},
             description=described,
         )
-        return done, sum(len(own[index]) for step in plan.steps for index in step)
+        return done, plan.tokens(own)
 
     return train_stages(model, examples, config, loaded, base=base, train=train, elsewhere=elsewhere)
 
@@ -235,102 +229,6 @@ def _require_trainable(config: TrainConfig, loaded: Loaded) -> None:
         )
 
 
-@dataclass(frozen=True)
-class TuningPlan:
-    """What a run does in its loop.
-
-    Attributes:
-        steps: Indices of examples, a list a step.
-        collate: Makes a step's batch, or batches.
-        loss: Of a step.
-        loop: Optimisation.
-        privacy: The guarantee of a private run.
-    """
-
-    steps: list[list[int]]
-    collate: Callable[..., Any]
-    loss: StepLoss
-    loop: LoopConfig
-    privacy: Privacy | None = None
-
-
-def plan_tuning(config: TrainConfig, examples: Sequence[Example], *, processes: int = 1) -> TuningPlan:
-    """Plan a training run that is not private.
-
-    Args:
-        config: Epochs, batch size, optimisation.
-        examples: The rows.
-        processes: How many train together: a step has as many times the batch.
-
-    Returns:
-        Its steps and their loss.
-    """
-    lengths, rows = [len(example) for example in examples], config.batch_size * processes
-    steps = plan_epochs(lengths, batch_size=rows, epochs=config.epochs, seed=config.seed)
-    return TuningPlan(steps, collate, mean_token_loss, loop_config(config))
-
-
-def tune(
-    model: Any,
-    examples: Sequence[Example],
-    plan: TuningPlan,
-    *,
-    pad_token_id: int,
-    output_dir: Path | None = None,
-    identity: dict[str, Any] | None = None,
-    description: str = "",
-    after_step: Callable[[int], None] = lambda _: None,
-    report_to: str = "none",
-    recorder: Recorder | None = None,
-) -> LoopResult:
-    """Train a model by a plan.
-
-    Args:
-        model: A model whose trainable parameters require gradients.
-        examples: The rows.
-        plan: The steps.
-        pad_token_id: What to pad with.
-        output_dir: Where checkpoints go; `None` writes none.
-        identity: What makes it the same run.
-        description: For the progress bar.
-        after_step: Called after each step with the number of steps made.
-        report_to: A tracker that the steps go to.
-        recorder: Keeps what the run can be repeated from.
-
-    Returns:
-        Steps and losses.
-    """
-    done = run_loop(
-        model,
-        [[examples[index] for index in step] for step in plan.steps],
-        collate=lambda step: plan.collate(step, pad_token_id=pad_token_id),
-        loss=plan.loss,
-        config=plan.loop,
-        output_dir=output_dir,
-        identity=identity,
-        description=description,
-        size=lambda example: example.completion_length,
-        after_step=after_step,
-        report_to=report_to,
-        recorder=recorder,
-    )
-    require_outputs(model)
-    return done
-
-
-def _private_plan(config: TrainConfig, examples: Sequence[Example], model: Any) -> TuningPlan:
-    assert config.dp_epsilon is not None, "a private run has a budget"
-    only_one("Private training")
-    if config.tuning != "lora":
-        raise ConfigError("Private training is for adapters.", where="`dp_epsilon`", remedy="use `tuning` lora")
-    privacy = plan_privacy(
-        len(examples), epsilon=config.dp_epsilon, delta=config.dp_delta, clip=config.dp_clip, batch_size=config.batch_size, epochs=config.epochs
-    )  # fmt: skip
-    # The noisy gradient's norm is mostly noise: clipping it again would only make steps of one length.
-    loop = replace(loop_config(config), max_grad_norm=0.0)
-    return TuningPlan(poisson_steps(privacy), collate_groups, PrivateLoss(model, privacy), loop, privacy)
-
-
 def _snapshots(config: TrainConfig, model: Any, loaded: Loaded, *, total: int) -> Callable[[int], None]:
     """What to do after a step: save the adapter where a snapshot is asked for."""
     shares = require_shares(config.snapshots, where="`snapshots`")
@@ -376,31 +274,3 @@ def _recorder(config: TrainConfig, examples: Sequence[Example], plan: TuningPlan
         seed=config.seed,
         max_grad_norm=plan.loop.max_grad_norm,
     )
-
-
-def mean_token_loss(model: nn.Module, batch: Any) -> Tensor:
-    """The mean over all labelled tokens of a batch, as is usual in fine-tuning.
-
-    The mean over rows of l(z) would give the first token of a long answer a fraction of the weight that a short answer's has.
-
-    Args:
-        model: The model.
-        batch: A `Batch`.
-
-    Returns:
-        A scalar, in nats a token.
-    """
-    return token_losses(model, batch.to(next(model.parameters()).device)).nll.mean()
-
-
-def loop_config(config: Any) -> LoopConfig:
-    """The optimisation part of a config that has one.
-
-    Args:
-        config: A dataclass with the fields of `LoopConfig`; those it lacks keep their defaults.
-
-    Returns:
-        The loop's config.
-    """
-    names = LoopConfig.__dataclass_fields__
-    return LoopConfig(**{name: getattr(config, name) for name in names if hasattr(config, name)})

@@ -252,7 +252,6 @@ def _make(
     done_loop, tokens = train(
         [examples[index] for index in stage.rows], stage_epochs(config), {"stage": identity}, described
     )
-    tail = done_loop.losses[-max(1, len(done_loop.losses) // 10) :]
     facts = {
         "identity": identity,
         "made": "trained",
@@ -260,7 +259,7 @@ def _make(
         "tokens": tokens,
         "steps": done_loop.steps,
         "seconds": round(time.monotonic() - started, 3),
-        "loss": sum(tail) / len(tail),
+        "loss": done_loop.final_loss,
         "libraries": libraries(),
     }
     return _save(model, place, loaded, facts)

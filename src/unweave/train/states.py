@@ -129,11 +129,7 @@ def read_snapshot(path: Path) -> Snapshot:
     Raises:
         ModelError: When it is no such file.
     """
-    state = read_state(path)
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        described = file.metadata() or {}
+    state, described = _read(path)
     return Snapshot(
         state, **{name: float(described[name]) for name in SNAPSHOT_OPTIONS if name in described} or {"rate": 0.0}
     )
@@ -171,12 +167,18 @@ def read_state(path: Path) -> State:
     Raises:
         ModelError: When it is no such file.
     """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[State, dict[str, str]]:
+    """A state, and what else its file's header says."""
     from safetensors import SafetensorError, safe_open
 
     parts: dict[str, Tensors] = {part: {} for part in PARTS}
     try:
         with safe_open(path, framework="pt") as file:
-            step = int((file.metadata() or {})["step"])
+            described = file.metadata() or {}
+            step = int(described["step"])
             for key in file.keys():  # noqa: SIM118  # it is no mapping
                 part, name = key.split("/", 1)
                 parts[part][name] = file.get_tensor(key)
@@ -184,7 +186,7 @@ def read_state(path: Path) -> State:
         raise ModelError(
             f"This is no state of an optimizer: {error}.", where=str(path), remedy="train again with `record`"
         ) from error
-    return State(step, **parts) if step else State.at_start(parts["parameters"])
+    return (State(step, **parts) if step else State.at_start(parts["parameters"])), described
 
 
 def of_optimizer(optimizer: Any, names: list[str], *, step: int) -> State:

@@ -18,8 +18,8 @@ from unweave.models.vocabulary import require_tokens
 from unweave.train.adapters import add_lora
 from unweave.train.config import TrainConfig
 from unweave.train.recipe import read_recipe
-from unweave.train.sft import plan_tuning, tune
 from unweave.train.shards import is_sharded
+from unweave.train.tuning import plan_tuning, tune
 from unweave.unlearning.config import UnlearnOptions
 from unweave.unlearning.copying import own_values, working_copy
 from unweave.unlearning.effect import without_effect
@@ -95,7 +95,7 @@ def train_anew(
         retain_rows=len(examples),
         steps=made.steps,
         planned_steps=len(plan.steps),
-        tokens=sum(len(examples[index]) for step in plan.steps for index in step),
+        tokens=plan.tokens(examples),
         seconds=seconds,
         kept_step=made.steps,
         details={"effect": effect.to_json(), "cautions": [*cautions, *effect.cautions()]},

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from unweave import progress
+from unweave.data.encoding import Example
 from unweave.errors import TrainingError
 from unweave.models.blocks import can_join
 from unweave.models.evaluation import without_dropout
@@ -20,8 +21,8 @@ from unweave.models.loading import Loaded
 from unweave.models.model import IN_MEMORY
 from unweave.models.vocabulary import vocabulary_size
 from unweave.train.loop import LoopResult, run_loop
-from unweave.train.sft import loop_config
 from unweave.train.soundness import require_outputs, require_trained, sums
+from unweave.train.tuning import loop_config
 from unweave.unlearning.config import UnlearnOptions
 from unweave.unlearning.context import Context
 from unweave.unlearning.effect import plan_cautions, sampling_cautions, without_effect
@@ -98,18 +99,19 @@ def carry_out(run: Run, loaded: Loaded, rows: Sequence[ForgetRow]) -> Unlearned:
     before = [measured(loaded.model, own, pad_token_id=pad) for own in looked_at]
     started = time.monotonic()
     # Asked before the method prepares, which may merge the adapter away.
-    implied = None if run.target or not method.ends_at_base else _at_base(run, loaded, rows, before[0].loss)
+    implied = (
+        None if run.target or not method.ends_at_base else _at_base(run, loaded, rows, looked_at[0], before[0].loss)
+    )
     cautions = _said(run, without_effect(run.changed, run.options, method, has_target=bool(run.target)))
     context = method.prepare(Context(loaded, rows, run.options))
     run.trainable(context.loaded.model)
     given = target_loss(run.target, run.options, context.loaded, checked_rows(context)[0])
-    context = replace(context, target=given)
     if isinstance(method, Edit):
         context = replace(context, target=given if implied is None else implied.mean)
         made: dict[str, Any] = {"history": (), "steps": 0, "planned_steps": 0, "details": _edited(run, method, context)}
         made["tokens"] = sum(len(row.example) for row in rows)
     else:
-        made = _train(run, method, replace(context, limits=implied and implied.by_row))
+        made = _train(run, method, replace(context, target=given, limits=implied and implied.by_row))
         context = method.finish(context)
     seconds = round(time.monotonic() - started, 3)
     loaded = context.loaded
@@ -129,9 +131,10 @@ def carry_out(run: Run, loaded: Loaded, rows: Sequence[ForgetRow]) -> Unlearned:
     return replace(result, facts=_facts(run, result, rows))
 
 
-def _at_base(run: Run, loaded: Loaded, rows: Sequence[ForgetRow], before: float) -> BaseLosses | None:
+def _at_base(
+    run: Run, loaded: Loaded, rows: Sequence[ForgetRow], looked_at: Sequence[Example], before: float
+) -> BaseLosses | None:
     """Where forgetting ends where nothing says it."""
-    looked_at = of_each_kind(rows, ROWS)[0]
     forget = looked_at if isinstance(run.method, Edit) else [row.example for row in rows if row.is_forget]
     found = base_losses(run.options, loaded, forget, looked_at, before=before)
     if found is not None:

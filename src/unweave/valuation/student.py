@@ -1,6 +1,5 @@
 """ALinFiK's student: a small model that reads a row's text and predicts its values (arXiv 2503.01052)."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from unweave.data.reading import load_rows
 from unweave.errors import DataError, ModelError
 from unweave.files import read_json, replacing, replacing_folder, write_json, write_text
 from unweave.models.encoder import load_encoder, mean_over_tokens
-from unweave.models.hub import upload_folder
+from unweave.models.hub import upload_made
 from unweave.models.loading import load, native_dtype, pick_device
 from unweave.models.pretrained import read_pretrained, read_weights, require_finite
 from unweave.models.quiet import quiet_transformers
@@ -293,12 +292,14 @@ class ValueStudent(nn.Module):
             )
         # The weights of a backbone that was trained go along: where it began does not matter, and a path would show this disk.
         spec = replace(spec, backbone=Path(name).name) if Path(name).exists() else spec
-        with tempfile.TemporaryDirectory(prefix="unweave-") as temporary:
-            folder = Path(temporary)
-            self._save(folder, spec, student_card(spec, place=repo_id))
-            return str(
-                upload_folder(folder, repo_id, private=private, token=token, commit_message=commit_message).commit_url
-            )
+        card = student_card(spec, place=repo_id)
+        return upload_made(
+            lambda folder: self._save(folder, spec, card),
+            repo_id,
+            private=private,
+            token=token,
+            commit_message=commit_message,
+        )
 
     def _save(self, folder: Path | str, spec: StudentSpec, card: str) -> None:
         require_finite(self.state_dict().items(), where="the student")
