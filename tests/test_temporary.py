@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from unweave.files import replacing, replacing_folder, write_text
+from unweave.files import write_text
+from unweave.replacing import replacing, replacing_folder
 from unweave.temporary import remove_stale
 
 WRITER = """

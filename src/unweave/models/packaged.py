@@ -15,9 +15,10 @@ from typing import Any
 import platformdirs
 
 from unweave.errors import ModelError
-from unweave.files import replacing_folder, write_json
+from unweave.files import write_json
 from unweave.locks import locked
 from unweave.names import PACKAGED_MODEL
+from unweave.replacing import replacing_folder
 
 NAME = PACKAGED_MODEL
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
