@@ -24,7 +24,8 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SKETCH = Path(__file__).parents[1] / "src/unweave/sketch"
-_prepared: dict[str, object] = {}
+MANY_MODULES = 200
+_prepared = {}
 
 
 def _prepare():
@@ -114,10 +115,20 @@ def pytest_collection_modifyitems(config, items):
         items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("real_model", "long")])
 
 
-def pytest_collection_finish():
-    """What is imported stays: a collection of garbage, which merging an adapter asks for, need not go through it."""
+def _freeze():
+    """What is imported stays: a collection of garbage, which every training and every merge of an adapter asks for, need not go through it."""
     gc.collect()
     gc.freeze()
+    _prepared["frozen"] = len(sys.modules)
+
+
+def pytest_collection_finish():
+    _freeze()
+
+
+def pytest_runtest_setup():
+    if len(sys.modules) > _prepared.get("frozen", 0) + MANY_MODULES:
+        _freeze()
 
 
 @pytest.fixture(scope="session")
