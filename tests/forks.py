@@ -82,6 +82,8 @@ def fork_server(filters: Sequence[Any]) -> Server:
     if not child:
         try:
             _become_server(filters, read=mine[0], write=its[1])
+        except BaseException:
+            traceback.print_exc()
         finally:
             # Never back into the tests.
             os._exit(1)
@@ -101,7 +103,7 @@ def _become_server(filters: Sequence[Any], *, read: int, write: int) -> None:
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
     for kept in logging._handlerList:
         handler = kept()
-        if isinstance(handler, logging.StreamHandler):
+        if type(handler) is logging.StreamHandler:
             handler.stream = sys.stderr
     importlib.reload(warnings)
     warnings.filters[:0] = filters
