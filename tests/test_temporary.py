@@ -15,7 +15,7 @@ from unweave.temporary import remove_stale
 WRITER = """
 import sys, time
 from pathlib import Path
-from unweave.files import replacing, replacing_folder
+from unweave.replacing import replacing, replacing_folder
 one, two = Path(sys.argv[1]), Path(sys.argv[2])
 with replacing(one) as temporary, replacing_folder(two) as folder:
     temporary.write_text("a secret, half wri")
