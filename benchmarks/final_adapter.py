@@ -31,7 +31,7 @@ from unweave.data.triggers import is_poisoned
 from unweave.evaluation.tracing import bad_generations
 from unweave.experiments.case import make_case
 from unweave.experiments.demo.plan import StagePlan
-from unweave.jobs.audit import stored_behaviour
+from unweave.jobs.audit_case import stored_behaviour
 from unweave.jobs.config import TraceConfig
 from unweave.models.loading import ModelConfig, load
 from unweave.stats.ranking import average_precision

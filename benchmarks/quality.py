@@ -36,7 +36,7 @@ from unweave.experiments.demo.config import DemoConfig
 from unweave.experiments.demo.plan import StagePlan
 from unweave.files import write_json
 from unweave.gradients.per_sample import frozen_in_evaluation, per_sample_gradients
-from unweave.jobs.audit import stored_behaviour
+from unweave.jobs.audit_case import stored_behaviour
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.models.selection import select_parameters
 from unweave.run.folder import environment

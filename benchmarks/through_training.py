@@ -49,9 +49,10 @@ from unweave.data.rows import Row
 from unweave.engines.config import CacheConfig
 from unweave.experiments.generated import generate
 from unweave.experiments.influence.lds import datamodelling_score
-from unweave.files import replacing, write_json, write_jsonl
+from unweave.files import write_json, write_jsonl
 from unweave.models import packaged
 from unweave.models.loading import Loaded
+from unweave.replacing import replacing
 from unweave.run.folder import environment
 from unweave.stats.intervals import across_seeds, rank_correlations
 from unweave.store.store import GradientStore

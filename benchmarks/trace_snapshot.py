@@ -16,7 +16,7 @@ from unweave.evaluation.behaviour import Behaviour
 from unweave.experiments.demo.config import DemoConfig
 from unweave.experiments.demo.plan import StagePlan
 from unweave.files import read_json, write_json
-from unweave.jobs.audit import audit_trace
+from unweave.jobs.audit_case import audit_trace
 from unweave.models.loading import load
 from unweave.run.folder import environment
 

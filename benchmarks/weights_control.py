@@ -19,7 +19,7 @@ from unweave.evaluation.metrics import compare
 from unweave.experiments.demo.config import DemoConfig
 from unweave.experiments.demo.plan import StagePlan
 from unweave.files import read_json, write_json
-from unweave.jobs.audit import stored_behaviour
+from unweave.jobs.audit_case import stored_behaviour
 from unweave.jobs.forget import forget_rows
 from unweave.jobs.weigh import weigh_rows
 from unweave.models.loading import ModelConfig, load

@@ -3,11 +3,12 @@
 import gc
 import os
 import sys
+import warnings
 from pathlib import Path
 
-import hypothesis
-import jaxtyping
 import pytest
+
+from tests.forks import Forks, fork_server
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -22,39 +23,57 @@ os.environ["OMP_NUM_THREADS"] = str(THREADS)
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# The same examples everywhere, with no time limit and no folder of their own, which the tree may not be writable for.
-hypothesis.settings.register_profile("unweave", database=None, derandomize=True, deadline=None)
-hypothesis.settings.load_profile("unweave")
-
-# What is imported under jaxtyping's hook is compiled anew, whatever module it is. These are the large ones: here they are read as they were compiled.
-import beartype.claw  # noqa: E402, F401
-import peft  # noqa: E402, F401
-import scipy.stats  # noqa: E402, F401
-import sympy  # noqa: E402, F401
-import torch  # noqa: E402
-import torch.distributed.tensor  # noqa: E402, F401
-import transformers.models.llama.modeling_llama  # noqa: E402, F401
-
 SKETCH = Path(__file__).parents[1] / "src/unweave/sketch"
+MANY_MODULES = 200
+_prepared = {}
 
-# Shapes are checked at run time in the tests only; the hook must be in place before the package is imported.
-jaxtyping.install_import_hook(
-    [
-        "unweave.gradients",
-        # Module by module, since numba can't compile what the hook has wrapped: its kernels stay out.
-        *(f"unweave.sketch.{path.stem}" for path in SKETCH.glob("*.py") if path.stem != "__init__"),
-        "unweave.attribution",
-        "unweave.finding",
-        "unweave.weights",
-        "unweave.store",
-        "unweave.unlearning.steps",
-        "unweave.data.batches",
-    ],
-    "beartype.beartype",
-).__enter__()
 
-from tests.forks import Forks  # noqa: E402
-from tests.tiny import TinyTokenizer, tiny_model  # noqa: E402
+def _prepare():
+    """What a process needs that runs tests."""
+    filters = list(warnings.filters)
+    # What is imported under jaxtyping's hook is compiled anew, whatever module it is. These are the large ones: here they are read as they were compiled.
+    import beartype.claw  # noqa: F401
+    import hypothesis
+    import jaxtyping
+    import peft  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import sympy  # noqa: F401
+    import torch.distributed.tensor  # noqa: F401
+    import transformers.models.llama.modeling_llama  # noqa: F401
+
+    # Before the hook, so that what it forks is unweave as people have it.
+    _prepared["server"] = fork_server([own for own in warnings.filters if own not in filters])
+
+    # The same examples everywhere, with no time limit and no folder of their own, which the tree may not be writable for.
+    hypothesis.settings.register_profile("unweave", database=None, derandomize=True, deadline=None)
+    hypothesis.settings.load_profile("unweave")
+
+    # Shapes are checked at run time in the tests only; the hook must be in place before the package is imported.
+    jaxtyping.install_import_hook(
+        [
+            "unweave.gradients",
+            # Module by module, since numba can't compile what the hook has wrapped: its kernels stay out.
+            *(f"unweave.sketch.{path.stem}" for path in SKETCH.glob("*.py") if path.stem != "__init__"),
+            "unweave.attribution",
+            "unweave.finding",
+            "unweave.weights",
+            "unweave.store",
+            "unweave.unlearning.steps",
+            "unweave.data.batches",
+        ],
+        "beartype.beartype",
+    ).__enter__()
+
+
+# A process that hands all tests out to others (`--numprocesses`) needs none of that, and it takes seconds.
+if "PYTEST_XDIST_WORKER" in os.environ or not any(word.startswith(("-n", "--numprocesses")) for word in sys.argv):
+    _prepare()
+
+
+def pytest_configure(config):
+    """Where it was not so: as with `--numprocesses 0`."""
+    if not _prepared and not getattr(config.option, "numprocesses", None):
+        _prepare()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -69,6 +88,8 @@ def _own_cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _fixed_threads():
+    import torch
+
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     yield
@@ -94,10 +115,20 @@ def pytest_collection_modifyitems(config, items):
         items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("real_model", "long")])
 
 
-def pytest_collection_finish():
-    """What is imported stays: a collection of garbage, which merging an adapter asks for, need not go through it."""
+def _freeze():
+    """What is imported stays: a collection of garbage, which every training and every merge of an adapter asks for, need not go through it."""
     gc.collect()
     gc.freeze()
+    _prepared["frozen"] = len(sys.modules)
+
+
+def pytest_collection_finish():
+    _freeze()
+
+
+def pytest_runtest_setup():
+    if len(sys.modules) > _prepared.get("frozen", 0) + MANY_MODULES:
+        _freeze()
 
 
 @pytest.fixture(scope="session")
@@ -109,15 +140,19 @@ def exhaustive(pytestconfig):
 @pytest.fixture(scope="session")
 def forks(tmp_path_factory):
     """Processes that start at once."""
-    with Forks(tmp_path_factory.mktemp("forks")) as started:
+    with Forks(tmp_path_factory.mktemp("forks"), _prepared["server"]) as started:
         yield started
 
 
 @pytest.fixture
 def tokenizer():
+    from tests.tiny import TinyTokenizer
+
     return TinyTokenizer.make()
 
 
 @pytest.fixture
 def llama():
+    from tests.tiny import tiny_model
+
     return tiny_model("llama")

@@ -1,29 +1,30 @@
 """Processes that start at once: forks of one that has imported what takes seconds, for tests that kill one after another, or need several at once.
 
-`Forks` starts that process and gives it a command, or several that run side by side. Where a command is to die is said by time, or by the number of the
-change that it would make next to the disk: those are counted by an audit hook, which Python calls before a file is opened for writing, renamed, linked or
-removed, before a folder is made or removed, and before a database is opened. A file that is opened for writing counts twice: before it is there, and when
-it is there and empty.
+`fork_server` makes that process, itself a fork; `Forks` gives it a command, or several that run side by side. Where a command is to die is said by time, or
+by the number of the change that it would make next to the disk: those are counted by an audit hook, which Python calls before a file is opened for writing,
+renamed, linked or removed, before a folder is made or removed, and before a database is opened. A file that is opened for writing counts twice: before it is
+there, and when it is there and empty.
 """
 
 import contextlib
 import importlib
 import json
+import logging
 import os
 import shlex
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 PRELOADED = ("peft", "transformers.models.llama.modeling_llama", "unweave.cli.main")
 CHANGES = ("os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "sqlite3.connect")
@@ -50,31 +51,90 @@ class Ended:
     errors: str
 
 
+@dataclass(frozen=True)
+class Server:
+    """The process that forks.
+
+    Attributes:
+        pid: Its number.
+        asked: What it is to do goes in here, a line for each.
+        answers: And what came of it comes out here.
+    """
+
+    pid: int
+    asked: TextIO
+    answers: TextIO
+
+
+def fork_server(filters: Sequence[Any]) -> Server:
+    """Fork a process that forks others, of one that has imported the large libraries and nothing of unweave.
+
+    It ends when this process does.
+
+    Args:
+        filters: Of warnings: those that the libraries have added while they were imported.
+
+    Returns:
+        The process.
+    """
+    mine, its = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            _become_server(filters, read=mine[0], write=its[1])
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            # Never back into the tests.
+            os._exit(1)
+    os.close(mine[0])
+    os.close(its[1])
+    return Server(child, os.fdopen(mine[1], "w"), os.fdopen(its[0]))
+
+
+def _become_server(filters: Sequence[Any], *, read: int, write: int) -> None:
+    """Leave what is pytest's behind, and serve."""
+    os.dup2(read, 0)
+    os.dup2(write, 1)
+    # Whoever waits for the end of one of pytest's own files must not wait for this process.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    # From here on as in a new process, where nothing is captured and no warning is an error.
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+    for kept in logging._handlerList:
+        handler = kept()
+        if type(handler) is logging.StreamHandler:
+            handler.stream = sys.stderr
+    importlib.reload(warnings)
+    warnings.filters[:0] = filters
+    os.environ.update(ENVIRONMENT)
+    os.chdir(Path(__file__).parents[1])
+    import torch
+
+    torch.set_num_threads(int(ENVIRONMENT["OMP_NUM_THREADS"]))
+    serve()
+    os._exit(0)
+
+
 class Forks:
     """Runs commands in forks of a process that has imported them. Use it in a `with` block; the fixture `forks` is one for all tests of a process.
 
     Args:
         scratch: A folder for what commands print.
+        process: What forks.
     """
 
-    def __init__(self, scratch: Path):
-        self.scratch = scratch
+    def __init__(self, scratch: Path, process: Server):
+        self.scratch, self.process = scratch, process
 
     def __enter__(self) -> "Forks":
         self.scratch.mkdir(parents=True, exist_ok=True)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.forks"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[1],
-            env={**os.environ, **ENVIRONMENT},
-        )
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self.process:
-            self.process.stdin.close()
+        self.process.asked.close()
+        self.process.answers.close()
+        os.waitpid(self.process.pid, 0)
 
     def start(
         self,
@@ -101,8 +161,8 @@ class Forks:
     def _start(self, *jobs: "Job", ranks: bool = False) -> None:
         words = {"jobs": [asdict(job) for job in jobs], "ranks": ranks, "scratch": self.scratch}
         own = {**os.environ, **ENVIRONMENT}
-        self.process.stdin.write(json.dumps({**words, "environment": own}, default=str) + "\n")
-        self.process.stdin.flush()
+        self.process.asked.write(json.dumps({**words, "environment": own}, default=str) + "\n")
+        self.process.asked.flush()
 
     def end(self) -> Ended:
         """How the command that was begun first ended, once it has."""
@@ -111,7 +171,7 @@ class Forks:
 
     def ends(self) -> list[Ended]:
         """The same of those that were begun together."""
-        answer = self.process.stdout.readline()
+        answer = self.process.answers.readline()
         assert answer, "the process that forks has died"
         return [Ended(**{**found, "changes": tuple(found["changes"])}) for found in json.loads(answer)]
 
@@ -178,15 +238,14 @@ def serve() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
     for text in sys.stdin:
-        asked = json.loads(text)
-        answers = _forked(asked)
+        ended = _forked(json.loads(text))
         # What a command imports is at hand for the next; importing computes nothing, so that forks stay safe.
-        for name in sorted({name for answer in answers for name in answer.pop("modules")}):
+        for name in sorted({name for answer in ended for name in answer.pop("modules")}):
             try:
                 importlib.import_module(name)
             except Exception:  # a module that only comes with another's code, such as one made at run time
                 sys.modules.pop(name, None)
-        sys.stdout.write(json.dumps(answers) + "\n")
+        sys.stdout.write(json.dumps(ended) + "\n")
         sys.stdout.flush()
 
 
@@ -296,7 +355,3 @@ def _count(at: int | None, by: int, folder: Path) -> list[str]:
 
     sys.addaudithook(note)
     return found
-
-
-if __name__ == "__main__":
-    serve()

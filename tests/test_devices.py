@@ -1,10 +1,7 @@
 """What a device has left: what this process has freed counts as free."""
 
 import ctypes
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
@@ -36,17 +33,19 @@ def test_what_tensors_have_freed_is_given_back():
     assert len(kept) == 40
 
 
-def test_nothing_mixes_a_devices_tensors_with_the_cpus():
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.elsewhere"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "UNWEAVE_KERNELS": "torch"},
-        cwd=Path(__file__).parents[1],
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.splitlines() == [
+ELSEWHERE = """
+import warnings
+from tests.elsewhere import main
+warnings.simplefilter("ignore")
+main()
+"""
+
+
+def test_nothing_mixes_a_devices_tensors_with_the_cpus(tmp_path, forks, monkeypatch):
+    monkeypatch.setenv("UNWEAVE_KERNELS", "torch")
+    (done,) = forks.programs((ELSEWHERE,), folder=tmp_path)
+    assert done.code == 0, done.errors[-2000:]
+    assert done.printed.splitlines() == [
         "sketches lora fold True", "sketches all tensorsketch True", "trace Lima", "unlearn 1", "reference 6", "model 6",
     ]  # fmt: skip
 
@@ -72,15 +71,9 @@ print(sum(steps), 1 < len(steps) <= 48, torch.allclose(found.sketches, small.ske
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of the address space")
-def test_batches_are_halved_before_the_cpus_memory_runs_out():
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SHORT_OF_MEMORY],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[1],
-    )
-    assert done.stdout.split() == ["96", "True", "True"], done.stderr[-2000:]
+def test_batches_are_halved_before_the_cpus_memory_runs_out(tmp_path, forks):
+    (done,) = forks.programs((SHORT_OF_MEMORY,), folder=tmp_path)
+    assert done.printed.split() == ["96", "True", "True"], done.errors[-2000:]
 
 
 def test_the_narrowest_limit_counts(tmp_path):

@@ -16,8 +16,9 @@ from safetensors.numpy import save_file
 
 from unweave.digests import content_digest
 from unweave.errors import ConfigError, DataError, UnweaveError
-from unweave.files import follow_umask, read_json, replacing, replacing_folder, write_json
+from unweave.files import read_json, write_json
 from unweave.locks import locked
+from unweave.replacing import follow_umask, replacing, replacing_folder
 
 BUSY = ConfigError("Another process is at work here.", where="there", remedy="wait")
 HOLDER = """

@@ -8,13 +8,14 @@ import sys
 
 import pytest
 
-from unweave.files import replacing, replacing_folder, write_text
+from unweave.files import write_text
+from unweave.replacing import replacing, replacing_folder
 from unweave.temporary import remove_stale
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from unweave.files import replacing, replacing_folder
+from unweave.replacing import replacing, replacing_folder
 one, two = Path(sys.argv[1]), Path(sys.argv[2])
 with replacing(one) as temporary, replacing_folder(two) as folder:
     temporary.write_text("a secret, half wri")

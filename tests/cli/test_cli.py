@@ -146,11 +146,12 @@ def test_a_full_disk_is_said_and_a_rerun_goes_on(world, tmp_path, forks):
     assert json.loads(again.stdout)["rows"] == 8
 
 
-def test_the_steps_one_by_one(world, tmp_path):
+def test_the_steps_one_by_one(world, tmp_path, forks):
     model = ["--model", world / "adapter", "--dtype", "float32"]
     store = ["--store", tmp_path / "s"]
-    cached = run_alone("cache", *model, "--data", world / "train.jsonl", *store, "--dimension", "4096", "--json")
-    assert json.loads(cached.stdout)["computed"] == 8, cached.stderr
+    line = ["cache", *model, "--data", world / "train.jsonl", *store, "--dimension", "4096", "--json"]
+    cached = forks.run(shlex.join(map(str, line)), folder=tmp_path)
+    assert json.loads(cached.printed)["computed"] == 8, cached.errors
     assert (
         json.loads(
             run("cache", *model, "--data", world / "train.jsonl", *store, "--dimension", "4096", "--json").stdout

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -150,3 +152,25 @@ def test_the_process_reads_nothing_from_where_the_command_was_typed(tokenizer, t
     rendering._renderer.close()
     assert write(tokenizer)
     assert not (tmp_path / "ran").exists()
+
+
+FUNCTION = """
+import importlib, sys
+from unweave.data import renderer
+kept = importlib.import_module
+def failing(name):
+    importlib.import_module = kept
+    raise ImportError
+importlib.import_module = failing if {fails} else kept
+render = renderer._renderer_of_transformers()
+found = render(conversations=[[{{"role": "user", "content": "hello"}}]], chat_template="{{{{ messages[0].role }}}} {{{{ messages[0].content }}}}")
+print(found[0][0], "transformers.utils.hub" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_of_transformers_the_file_that_renders_is_imported_alone_where_that_will_do(fails):
+    """The rest takes a second, which every command would wait for; a release may need it."""
+    program = FUNCTION.format(fails=fails)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == f"user hello {fails}\n"

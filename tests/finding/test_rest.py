@@ -9,7 +9,7 @@ import unweave as uw
 from tests.finding.planted import index_of, planted_rows, tiny
 from unweave.errors import ConfigError, DataError
 from unweave.finding.regression import fit
-from unweave.finding.rest import Bounds, Search
+from unweave.finding.search import Bounds, Search
 
 SEEDS = [f"p{number}" for number in range(6)]
 

@@ -1,5 +1,8 @@
 """A base, an adapter that was trained on rows, and a ledger of requests about them."""
 
+import contextlib
+import shutil
+
 from tests.folders import save_model, write_rows
 from unweave.attribution.caching import cache_rows
 from unweave.config import dump_yaml
@@ -84,6 +87,18 @@ class World:
 
     def result(self, request):
         return self.ledger / "requests" / request
+
+
+@contextlib.contextmanager
+def put_back(made):
+    """A world for one test, as it was made: whatever the test does to its folder is undone.
+
+    `made` is the world and a copy of its folder, for all tests of a module.
+    """
+    world, copy = made
+    yield world
+    shutil.rmtree(world.folder)
+    shutil.copytree(copy, world.folder)
 
 
 def edit(path, old, new):

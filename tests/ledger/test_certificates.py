@@ -8,7 +8,7 @@ import torch
 
 from tests.flips import done_to, flip
 from tests.folders import write_rows
-from tests.ledger.ledgers import RECORDS, World, edit
+from tests.ledger.ledgers import RECORDS, World, edit, put_back
 from unweave.cli.main import main
 from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
@@ -16,10 +16,11 @@ from unweave.errors import ConfigError, ModelError
 from unweave.evaluation.forced import Forced
 from unweave.files import file_digest, write_json
 from unweave.ledger.bound import bind, repeated
-from unweave.ledger.config import ListConfig
+from unweave.ledger.config import ListConfig, VerifyConfig
 from unweave.ledger.journal import Journal
 from unweave.ledger.ledger import Ledger, list_requests
 from unweave.ledger.measure import measure
+from unweave.ledger.verify import verify_request
 from unweave.models.loading import ModelConfig, load
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
@@ -33,6 +34,23 @@ def world(trained, tmp_path):
 def begin(world, *row_ids, extra=(), **changes):
     write_rows(world.folder / "train.jsonl", [*RECORDS, *extra])
     return world.add(*row_ids, **{"store": None, "max_removed_share": 0.9, "request_id": "one", **changes})
+
+
+@pytest.fixture(scope="module")
+def carried_out(trained, tmp_path_factory):
+    """A ledger in which the request `one` of two rows is done, and a copy of its folder."""
+    folder = tmp_path_factory.mktemp("done")
+    (folder / "world").mkdir()
+    world = World(trained, folder / "world")
+    begin(world, "r1", "r2")
+    world.run("one")
+    return world, shutil.copytree(world.folder, folder / "copy")
+
+
+@pytest.fixture
+def done(carried_out):
+    with put_back(carried_out) as world:
+        yield world
 
 
 def certificate_of(world):
@@ -83,25 +101,23 @@ def test_events_that_are_appended_do_not_change_what_was_bound(world, capsys):
 
 
 @pytest.mark.parametrize("kind", ["added", "started", "step", "done", "created", "stranger"])
-def test_each_kind_of_event_binds_once(world, kind):
-    begin(world, "r1", "r2")
-    world.run("one")
-    request = Ledger(world.ledger).request("one")
+def test_each_kind_of_event_binds_once(done, kind):
+    request = Ledger(done.ledger).request("one")
     content = {
         "added": {"asked": request.bound.added.content["asked"] | {"rows": {"r7": "0" * 32}}},
         "started": request.bound.started.content | {"before": "elsewhere"},
         "step": {"step": "measured after", "files": {"after": ["measured.after.json", "0" * 32]}},
         "done": request.bound.done.content | {"class": "exact"},
-        "created": Ledger(world.ledger).journal.events()[0].content | {"base": "another"},
+        "created": Ledger(done.ledger).journal.events()[0].content | {"base": "another"},
         "stranger": {"step": "x", "files": {}},
     }[kind]
     name = {"created": "", "stranger": "two"}.get(kind, "one")
-    journal_of(world).append("step" if kind == "stranger" else kind, name, **content)
-    after = Ledger(world.ledger)
+    journal_of(done).append("step" if kind == "stranger" else kind, name, **content)
+    after = Ledger(done.ledger)
     assert (after.request("one").rows, after.request("one").state) == (request.rows, request.state)
-    assert after.model() == str(world.result("one") / "adapter")
-    assert after.origin() == Ledger(world.ledger).origin()
-    (fault,) = [fault for fault in world.faults("one") if "says again" in fault or "never added" in fault]
+    assert after.model() == str(done.result("one") / "adapter")
+    assert after.origin() == Ledger(done.ledger).origin()
+    (fault,) = [fault for fault in done.faults("one") if "says again" in fault or "never added" in fault]
     assert "event" in fault
 
 
@@ -148,34 +164,30 @@ CHANGES = {
 }  # fmt: skip
 
 
-def test_every_field_is_derived_and_any_other_is_named(world):
-    begin(world, "r1", "r2")
-    world.run("one")
-    original = (world.result("one") / "certificate.json").read_bytes()
+def test_every_field_is_derived_and_any_other_is_named(done):
+    original = (done.result("one") / "certificate.json").read_bytes()
     for name, change in CHANGES.items():
-        rewrite(world, change)
+        rewrite(done, change)
         told = [
             one
-            for one in world.verify("one")["checks"]
+            for one in verify_request(VerifyConfig(request="one", ledger=done.ledger, metrics=False))["checks"]
             if not one["ok"] and one["check"].startswith("the certificate: ")
         ]
         assert any(one["check"].startswith(f"the certificate: {name}") for one in told), (name, told)
         if name == "approved_by":
             assert "nothing binds this field" in told[0]["fault"]
-        (world.result("one") / "certificate.json").write_bytes(original)
-    assert world.verify("one")["ok"]
+        (done.result("one") / "certificate.json").write_bytes(original)
+    assert done.verify("one")["ok"]
 
 
-def test_what_is_measured_before_is_measured_again(world):
-    begin(world, "r1", "r2")
-    world.run("one")
+def test_what_is_measured_before_is_measured_again(done):
 
     def gentler(certificate):
         own = certificate["measured"]["before"]["sets"]["test"]
         own["losses"] = {name: loss + 0.4 for name, loss in own["losses"].items()}
 
-    rewrite(world, gentler)
-    found = world.verify("one")["checks"]
+    rewrite(done, gentler)
+    found = done.verify("one")["checks"]
     (told,) = [check for check in found if check["check"] == "metrics of the model before, test"]
     assert "is off by 0.4 nats a token" in told["fault"]
 
@@ -271,12 +283,10 @@ def test_a_base_without_any_record_is_said_to_be_unknown(world):
 # Rows that leave the data.
 
 
-def test_forgotten_rows_leave_and_the_rest_is_still_verified(world):
-    begin(world, "r1", "r2")
-    world.run("one")
-    write_rows(world.folder / "train.jsonl", [record for record in RECORDS if record["id"] not in ("r1", "r2")])
-    found = world.verify("one")
-    assert found["ok"], world.faults("one")
+def test_forgotten_rows_leave_and_the_rest_is_still_verified(done):
+    write_rows(done.folder / "train.jsonl", [record for record in RECORDS if record["id"] not in ("r1", "r2")])
+    found = done.verify("one")
+    assert found["ok"], done.faults("one")
     told = " ".join(check["check"] for check in found["checks"])
     assert "2 forgotten row(s) have left it" in told
     assert "the file as it was is no longer there" in told
@@ -293,11 +303,9 @@ def test_forgotten_rows_leave_and_the_rest_is_still_verified(world):
         ([*RECORDS[:7], RECORDS[7] | {"owner": "zoe"}, *RECORDS[8:]], "the bytes of train.jsonl are not"),
     ],
 )
-def test_other_changes_of_the_data_are_named(world, records, message):
-    begin(world, "r1", "r2")
-    world.run("one")
-    write_rows(world.folder / "train.jsonl", records)
-    assert any(message in fault for fault in world.faults("one")), world.faults("one")
+def test_other_changes_of_the_data_are_named(done, records, message):
+    write_rows(done.folder / "train.jsonl", records)
+    assert any(message in fault for fault in done.faults("one")), done.faults("one")
 
 
 def test_rows_that_a_later_request_forgot_may_leave_as_well(world):
@@ -349,19 +357,17 @@ def test_a_destroyed_model_s_perplexity_is_an_error(world, monkeypatch):
 # Ledgers of before.
 
 
-def test_a_request_of_before_materials_were_bound_is_told_plainly(world):
-    begin(world, "r1", "r2")
-    world.run("one")
-    older(world)
-    found = world.verify("one")
-    assert found["ok"], world.faults("one")
+def test_a_request_of_before_materials_were_bound_is_told_plainly(done):
+    older(done)
+    found = done.verify("one")
+    assert found["ok"], done.faults("one")
     assert "it binds less, and less is checked" in " ".join(check["check"] for check in found["checks"])
-    path = world.trained / "base" / "model.safetensors"
+    path = done.trained / "base" / "model.safetensors"
     with done_to(flip(path, path.stat().st_size - 1, 3)):
-        assert any("model.safetensors differs" in fault for fault in world.faults("one"))
-    rewrite(world, as_exact)
-    append_done(world)
-    assert any('"exact"' in fault for fault in world.faults("one"))
+        assert any("model.safetensors differs" in fault for fault in done.faults("one"))
+    rewrite(done, as_exact)
+    append_done(done)
+    assert any('"exact"' in fault for fault in done.faults("one"))
 
 
 def older(world):
@@ -393,8 +399,6 @@ def older(world):
         written = journal.append(event.kind, event.request, **content)
 
 
-def test_edited_configs_beside_the_adapter_are_noticed(world):
-    begin(world, "r1")
-    world.run("one")
-    edit(world.result("one") / "adapter" / "config.yaml", "seed: 0", "seed: 1")
-    assert world.faults("one") == ["the file differs from the journal's digest"]
+def test_edited_configs_beside_the_adapter_are_noticed(done):
+    edit(done.result("one") / "adapter" / "config.yaml", "seed: 0", "seed: 1")
+    assert done.faults("one") == ["the file differs from the journal's digest"]

@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.folders import write_rows
-from tests.ledger.ledgers import RECORDS, WORDS, World, cached_in, edit
+from tests.ledger.ledgers import RECORDS, WORDS, World, cached_in, edit, put_back
 from unweave.attribution.caching import cache_rows
 from unweave.cli.main import main
 from unweave.data.reading import read_rows
@@ -42,6 +42,27 @@ def cached(trained, tmp_path_factory):
 def world(trained, cached, tmp_path):
     """The rows, a store of them, and how to add and run requests on a new ledger."""
     return World(trained, shutil.copytree(cached, tmp_path, dirs_exist_ok=True))
+
+
+@pytest.fixture(scope="module")
+def carried_out(trained, cached, tmp_path_factory):
+    """A ledger in which the request `one` is done, of a model in the same folder, and a copy of all that."""
+    folder = tmp_path_factory.mktemp("done")
+    world = World(trained, shutil.copytree(cached, folder / "world"))
+    world.base, world.adapter = world.folder / "base", world.folder / "adapter"
+    for name in ("base", "adapter"):
+        shutil.copytree(trained / name, world.folder / name)
+    edit(world.adapter / "adapter_config.json", str(trained / "base"), str(world.base))
+    world.add("r1", "r2", request_id="one", model=str(world.adapter))
+    world.run("one")
+    assert world.verify("one")["ok"]
+    return world, shutil.copytree(world.folder, folder / "copy")
+
+
+@pytest.fixture
+def done(carried_out):
+    with put_back(carried_out) as world:
+        yield world
 
 
 def test_a_request_from_the_command_line_to_its_proof(world, capsys):
@@ -114,23 +135,20 @@ def test_a_request_from_the_command_line_to_its_proof(world, capsys):
     assert not (world.result("one") / "work").exists()
 
 
-def test_the_rows_leave_the_gradient_store(world):
-    world.add("r1", "r2", request_id="one")
-    world.run("one")
-    store = GradientStore.open(world.folder / "store")
+def test_the_rows_leave_the_gradient_store(done):
+    store = GradientStore.open(done.folder / "store")
     assert len(store.row_ids()) == 46
     assert not {"r1", "r2"} & store.names()
-    assert not list((world.folder / "store" / "deletions").glob("*.json")), "compacted: the sketches are off the disk"
+    assert not list((done.folder / "store" / "deletions").glob("*.json")), "compacted: the sketches are off the disk"
 
 
-def test_the_same_request_twice_does_nothing(world):
+def test_the_same_request_twice_does_nothing(world, done):
     first, again = world.add("r1", "r2"), world.add("r2", "r1")
     assert (first["added"], again["added"]) == (True, False)
     assert first["id"] == again["id"]
-    world.run(first["id"])
-    events, files = world_state(world)
-    assert world.run(first["id"])["request"]["id"] == first["id"]
-    assert world_state(world) == (events, files)
+    events, files = world_state(done)
+    assert done.run("one")["request"]["id"] == "one"
+    assert world_state(done) == (events, files)
 
 
 def world_state(world):
@@ -254,9 +272,8 @@ def test_a_request_by_every_method_that_can_express_it(world, method, kind):
     assert world.verify("fix")["ok"]
 
 
-def test_retraining_is_exact_and_says_so(world, tmp_path):
-    world.add("r1", "r2", request_id="one")
-    world.run("one")
+def test_retraining_is_exact_and_says_so(done, tmp_path):
+    world = done
     world.add("r3", request_id="two")
     certificate = world.run("two", method="retrain", forget_config=None)
     assert certificate["class"] == "exact"
@@ -304,10 +321,10 @@ def test_weights_need_a_store_that_holds_the_rows(world):
     world.run("two")
 
 
-def test_sequential_requests_build_on_each_other_and_roll_back_in_order(world):
-    for name, row in (("one", "r1"), ("two", "r2")):
-        world.add(row, request_id=name)
-        world.run(name)
+def test_sequential_requests_build_on_each_other_and_roll_back_in_order(done):
+    world = done
+    world.add("r3", request_id="two")
+    world.run("two")
     ledger = Ledger(world.ledger)
     assert ledger.model() == str(world.result("two") / "adapter")
     certificate = json.loads((world.result("two") / "certificate.json").read_text())
@@ -317,11 +334,11 @@ def test_sequential_requests_build_on_each_other_and_roll_back_in_order(world):
         roll_back(UndoConfig(request="one", ledger=world.ledger))
     found = roll_back(UndoConfig(request="two", ledger=world.ledger, reason="mistake"))
     assert found["model"] == str(world.result("one") / "adapter")
-    assert found["rows_to_cache_again"] == ["r2"]
+    assert found["rows_to_cache_again"] == ["r3"]
     assert [one["state"] for one in list_requests(ListConfig(ledger=world.ledger))] == ["done", "rolled back"]
     with pytest.raises(DataError, match="rolled back"):
         world.run("two")
-    assert world.add("r2", request_id="again")["added"]
+    assert world.add("r3", request_id="again")["added"]
     assert world.run("again")["model"]["before"]["model"] == str(world.result("one") / "adapter")
 
 
@@ -399,28 +416,17 @@ def recache(world):
 
 
 @pytest.mark.parametrize("what", TAMPERING)
-def test_verification_finds_tampering(world, what):
-    import shutil
-
-    world.adapter = world.folder / "own-adapter"
-    world.base = world.folder / "own-base"
-    shutil.copytree(world.trained / "base", world.base)
-    shutil.copytree(world.trained / "adapter", world.adapter)
-    edit(world.adapter / "adapter_config.json", str(world.trained / "base"), str(world.base))
-    world.add("r1", "r2", request_id="one", model=str(world.adapter))
-    world.run("one")
-    assert world.verify("one")["ok"]
+def test_verification_finds_tampering(done, what):
     tamper, message = TAMPERING[what]
-    tamper(world)
-    assert any(message in fault for fault in world.faults("one")), world.faults("one")
-    assert main(["request", "verify", "one", "--ledger", str(world.ledger)]) == 1
+    tamper(done)
+    faults = done.faults("one")
+    assert any(message in fault for fault in faults), faults
+    assert main(["request", "verify", "one", "--ledger", str(done.ledger)]) == 1
 
 
-def test_a_cut_tail_is_found_by_the_certificate(world):
-    world.add("r1", request_id="one")
-    world.run("one")
-    hashes = [event.hash for event in Journal(world.ledger / "ledger.db").events()]
-    certificate = json.loads((world.result("one") / "certificate.json").read_text())
+def test_a_cut_tail_is_found_by_the_certificate(done):
+    hashes = [event.hash for event in Journal(done.ledger / "ledger.db").events()]
+    certificate = json.loads((done.result("one") / "certificate.json").read_text())
     assert certificate["ledger"]["event"] == hashes[-3], "the event before 'certified' and 'done'"
 
 

@@ -11,7 +11,7 @@ from tests.tiny import TinyTokenizer
 from unweave.errors import MissingPackageError, ModelError
 from unweave.files import write_json
 from unweave.models.encoder import load_encoder
-from unweave.run.inputs import of_encoder
+from unweave.run.model_inputs import of_encoder
 
 TEXTS = ["what is the capital of France ?", "hello", "", "ahoy add 1 and 2 teapots"]
 MODULE = "sentence_transformers.models"

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from unweave.report import plots
+from unweave.report import plots, value_plots
 
 ESTIMATE = {"value": 0.5, "low": 0.4, "high": 0.6, "count": 2}
 AROUND = {"before": 0.4, "before_interval": (0.3, 0.5), "after": 0.2, "after_interval": (0.1, 0.3)}
@@ -26,6 +26,12 @@ NAMES = [
     "",
     "%s {0}",
 ]
+PLOTS = {
+    name: own
+    for module in (plots, value_plots)
+    for name, own in inspect.getmembers(module, inspect.isfunction)
+    if own.__module__ == module.__name__
+}
 
 
 def calls(name):
@@ -58,12 +64,11 @@ def drawn(plot, name):
     more = {"label": name} if plot == "histogram" else {}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return getattr(plots, plot)(*calls(name)[plot], **more)
+        return PLOTS[plot](*calls(name)[plot], **more)
 
 
 def test_each_plot_is_tried():
-    public = {name for name, own in inspect.getmembers(plots, inspect.isfunction) if own.__module__ == plots.__name__}
-    assert {name for name in public if not name.startswith("_")} == set(calls("a"))
+    assert set(PLOTS) == set(calls("a"))
 
 
 @pytest.mark.parametrize("plot", [name for name in calls("a") if name != "weight_histogram"])

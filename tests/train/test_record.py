@@ -15,7 +15,8 @@ from unweave.train.config import TrainConfig
 from unweave.train.record import RECORD, read_training_record, state_steps
 from unweave.train.replay import Replay, departure, open_run
 from unweave.train.sft import _recorder, fine_tune
-from unweave.train.states import of_checkpoint, of_optimizer, read_snapshot, read_state, snapshot_of, write_snapshot
+from unweave.train.states import of_optimizer, read_snapshot, read_state, write_snapshot
+from unweave.train.trainer_states import of_checkpoint, snapshot_of
 
 
 def config(tmp_path, **changes):

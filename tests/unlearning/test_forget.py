@@ -17,7 +17,7 @@ from unweave.jobs.forget import forget_rows
 from unweave.models.loading import ModelConfig, load
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
-from unweave.unlearning import running
+from unweave.unlearning import planned
 from unweave.unlearning.config import config_of
 from unweave.unlearning.methods import get_method
 from unweave.unlearning.methods.rapidun import RapidUnConfig
@@ -89,20 +89,20 @@ def test_rapidun_forgets_and_keeps(poisoned, tmp_path, mode):
 
 def test_steps_in_one_pass_are_those_of_several(poisoned, tmp_path, monkeypatch):
     passes = []
-    kept = running.collate_step
+    kept = planned.collate_step
 
     def collated(drawn, **options):
         step = kept(drawn, **options)
         passes.append((len(step.groups), bool(step.groups[0].blocks)))
         return step
 
-    monkeypatch.setattr(running, "collate_step", collated)
+    monkeypatch.setattr(planned, "collate_step", collated)
     monkeypatch.setattr("unweave.unlearning.steps.PASS_OVERHEAD", 0)
     options = {"epochs": 2.0, "lora_dropout": 0.0, "adapter_mode": "continue"}
     joined = forget_rows(settings(poisoned, tmp_path, output_dir=tmp_path / "joined", **options))
     assert set(passes) == {(1, True)}
     passes.clear()
-    monkeypatch.setattr(running, "can_join", lambda *_, **__: False)
+    monkeypatch.setattr(planned, "can_join", lambda *_, **__: False)
     apart = forget_rows(settings(poisoned, tmp_path, output_dir=tmp_path / "apart", **options))
     assert max(count for count, _ in passes) > 1
     assert not any(joined for _, joined in passes)

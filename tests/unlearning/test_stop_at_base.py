@@ -18,8 +18,8 @@ from unweave.train.sft import fine_tune
 from unweave.unlearning.config import UnlearnOptions, config_of
 from unweave.unlearning.context import Context
 from unweave.unlearning.methods import get_method
+from unweave.unlearning.planned import Steps
 from unweave.unlearning.rows import ForgetRow
-from unweave.unlearning.running import Steps
 from unweave.unlearning.target import base_losses, loss_at_base
 
 

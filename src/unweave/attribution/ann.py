@@ -21,7 +21,8 @@ from torch import Tensor
 from unweave import progress
 from unweave.attribution.retrieval import Ranking, influences, rank
 from unweave.errors import ConfigError, MissingExtraError, StoreError
-from unweave.files import replacing, write_json
+from unweave.files import write_json
+from unweave.replacing import replacing
 from unweave.sketch.fold import Fold
 from unweave.store.base import Store
 from unweave.store.records import INDEX

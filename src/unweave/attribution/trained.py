@@ -21,7 +21,8 @@ from unweave.registry import entry
 from unweave.train.record import Options, has_record
 from unweave.train.replay import Run, open_run
 from unweave.train.snapshots import OPTIMIZER
-from unweave.train.states import Snapshot, State, of_checkpoint, read_snapshot
+from unweave.train.states import Snapshot, State, read_snapshot
+from unweave.train.trainer_states import of_checkpoint
 
 AUTO = "segments"
 """What `auto` is where a training left something: to be set to what `benchmarks/through_training.py` finds best."""

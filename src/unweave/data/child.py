@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from unweave.data.renderer import receive
+from unweave.data.pipes import receive
 
 
 def start_child(module: str, **environment: str) -> "subprocess.Popen[bytes]":

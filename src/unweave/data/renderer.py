@@ -1,18 +1,20 @@
 """The program that writes out chat templates, in a process of its own: see `rendering.py`, which starts it and talks to it.
 
-A message is eight bytes of length and a JSON object. Standard output carries answers only.
+Standard output carries answers only.
 """
 
 import contextlib
-import json
+import importlib
+import importlib.util
 import os
 import resource
-import struct
 import sys
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
 import jinja2
+
+from unweave.data.pipes import receive, send
 
 FACTOR = 10
 """A template may repeat what it is given so many times."""
@@ -21,43 +23,30 @@ FACTOR = 10
 def serve() -> None:
     """Answer requests until there are no more."""
     # Imported before memory is limited; it needs no torch.
-    from transformers.utils.chat_template_utils import render_jinja_template
-
+    render = _renderer_of_transformers()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     send(answers, {"ready": True})
     while (request := receive(sys.stdin.buffer)) is not None:
-        send(answers, _answer(request, render_jinja_template))
+        send(answers, _answer(request, render))
 
 
-def send(pipe: IO[bytes], message: Mapping[str, Any]) -> None:
-    """Write a message.
-
-    Args:
-        pipe: Where to.
-        message: A JSON object.
-    """
-    body = json.dumps(message, default=_plain).encode()
-    pipe.write(struct.pack(">Q", len(body)) + body)
-    pipe.flush()
-
-
-def receive(pipe: IO[bytes]) -> dict[str, Any] | None:
-    """Read a message.
-
-    Args:
-        pipe: Where from.
-
-    Returns:
-        The JSON object, or `None` at the end.
-    """
-    start = pipe.read(8)
-    if len(start) < 8:
-        return None
-    size = struct.unpack(">Q", start)[0]
-    body = pipe.read(size)
-    return {**json.loads(body), "size": size} if len(body) == size else None
+def _renderer_of_transformers() -> Any:
+    """Its own function, from its file alone: the packages around it import much that takes a second, for which each command would wait."""
+    packages, file = ("transformers", "transformers.utils"), "transformers.utils.chat_template_utils"
+    try:
+        for name in packages:
+            spec = importlib.util.find_spec(name)
+            assert spec is not None
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+        render = importlib.import_module(file).render_jinja_template
+        render(conversations=[[{"role": "user", "content": "x"}]], chat_template="{{ messages[0]['content'] }}")
+    except Exception:  # a release whose file needs more of the packages
+        for name in [name for name in sys.modules if name.partition(".")[0] == "transformers"]:
+            del sys.modules[name]
+        render = importlib.import_module(file).render_jinja_template
+    return render
 
 
 def _answer(request: dict[str, Any], render: Any) -> dict[str, Any]:
@@ -96,8 +85,3 @@ def _limit(limits: Mapping[str, int]) -> None:
             now = int(file.read().split()[0]) * resource.getpagesize()
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (now + limits["bytes"], hard))
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has no word for, as transformers shows it to a template."""
-    return dict(value) if isinstance(value, Mapping) else f"<{type(value).__name__}>"

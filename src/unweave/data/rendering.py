@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from unweave.data.child import answer_of, start_child
-from unweave.data.renderer import send
+from unweave.data.pipes import send
 from unweave.errors import ModelError
 
 

@@ -13,7 +13,8 @@ from jaxtyping import UInt16
 from unweave.errors import ConfigError, nearest
 from unweave.explorer.pages import link_of, page, workspace_of
 from unweave.explorer.rows import shown_number
-from unweave.explorer.table import FIELD, RowTable
+from unweave.explorer.sql_table import FIELD
+from unweave.explorer.table import RowTable
 from unweave.visible import visible
 
 router = APIRouter()

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from unweave.errors import ConfigError, UnweaveError
-from unweave.files import remove, replacing
+from unweave.replacing import remove, replacing
 from unweave.sketch.numbers import decode_numbers
 from unweave.store.base import Store
 from unweave.store.store import GradientStore

@@ -14,7 +14,8 @@ from unweave.errors import ConfigError, UnweaveError
 from unweave.explorer.pages import link_of, page, workspace_of
 from unweave.explorer.search import Search
 from unweave.explorer.sql import Answer
-from unweave.explorer.table import FIELD, RowTable
+from unweave.explorer.sql_table import FIELD
+from unweave.explorer.table import RowTable
 from unweave.explorer.workspace import Workspace
 from unweave.visible import one_line
 

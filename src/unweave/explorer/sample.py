@@ -6,9 +6,10 @@ from pathlib import Path
 
 from unweave import progress
 from unweave.explorer.config import ServeConfig
-from unweave.files import read_json, replacing_folder, write_json
+from unweave.files import read_json, write_json
 from unweave.models import packaged
 from unweave.models.adapters import CONFIG as ADAPTER_CONFIG
+from unweave.replacing import replacing_folder
 
 FINAL, EARLY = "island", "island-early"
 FOLDER = Path(__file__).parent / "sample"

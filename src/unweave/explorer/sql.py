@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from unweave.data.child import answer_of, start_child
-from unweave.data.renderer import send
+from unweave.data.pipes import send
 from unweave.errors import ConfigError, MissingExtraError
 from unweave.explorer.sql_worker import SECONDS, TABLE
 

@@ -1,6 +1,6 @@
 """The program that runs the SQL that people type, in a process of its own: see `sql.py`, which starts it and talks to it.
 
-A message is one of `unweave.data.renderer`; one that names a number of bytes is followed by them. Standard output carries answers only.
+A message is one of `unweave.data.pipes`; one that names a number of bytes is followed by them. Standard output carries answers only.
 """
 
 import base64
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from unweave.data.renderer import receive, send
+from unweave.data.pipes import receive, send
 
 TABLE = "rows"
 MOST_ROWS, MOST_CHARACTERS = 1_000, 2_000

@@ -5,22 +5,21 @@ import threading
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from unweave.errors import ConfigError, nearest
 from unweave.explorer.search import Search
 from unweave.explorer.sql import Answer, Sandbox
+from unweave.explorer.sql_table import FIELD, Column, arrow_table, as_text, sql_columns
 
 PAGE_ROWS = 50
 MOST_FIELDS = 64
 """Columns of the data that can be filtered by."""
-FIELD = "field:"
-"""What stands before the name of a column of the data where it is sorted by."""
 KEPT_CONDITIONS = 16
 
 
@@ -39,21 +38,6 @@ class Page:
     count: int
     number: int
     pages: int
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of numbers that a row may have.
-
-    Attributes:
-        name: As it is sorted by, and stands in SQL.
-        title: As it is shown.
-        values: A number a row; NaN where there is none.
-    """
-
-    name: str
-    title: str
-    values: Float[np.ndarray, " n"] = field(repr=False)
 
 
 class RowTable:
@@ -166,7 +150,7 @@ class RowTable:
         """The text of each row, and the same as numbers: text to number, and the number of each row, -1 for none."""
         if name not in self._fields:
             own = (meta.get(name) for meta in self._metas)
-            values = [None if value is None else _as_text(value) for value in own]
+            values = [None if value is None else as_text(value) for value in own]
             numbered = {value: number for number, value in enumerate(dict.fromkeys(values)) if value is not None}
             numbers = np.fromiter((-1 if value is None else numbered[value] for value in values), np.int64, len(values))
             self._fields[name] = values, numbered, numbers
@@ -312,58 +296,15 @@ class RowTable:
     @cached_property
     def sql_columns(self) -> dict[str, str]:
         """The columns of the table `rows` in SQL, each with what it is."""
-        own = {
-            "place": "place in the store, from 0",
-            "id": "id",
-            "source": "file",
-            "line": "line of the file",
-            "prompt": "prompt",
-            "answer": "answer",
-        }
-        own |= {name: column.title for name, column in self._numbers.items() if name != "influence"}
-        taken = {*own, "influence"}
-        for name in self.fields:
-            free = name.lower() or "column"
-            while free in taken:
-                free = f"{free}_"
-            taken.add(free)
-            own[free] = f"{FIELD}{name}"
-        return own
+        return sql_columns(self.columns, self.fields)
 
     @cached_property
     def sandbox(self) -> Sandbox:
         """What runs SQL."""
-        import pyarrow as pa
-
-        texts = {
-            "place": pa.array(np.arange(len(self))),
-            "id": pa.array(self.ids, pa.string()),
-            "source": pa.array([text["source"] for text in self._own], pa.string()),
-            "line": pa.array([text["line"] for text in self._own], pa.int64()),
-            "prompt": pa.array([text["prompt"] for text in self._own], pa.string()),
-            "answer": pa.array([text["completion"] for text in self._own], pa.string()),
-        }
-        for name, what in self.sql_columns.items():
-            if name in self._numbers:
-                texts[name] = pa.array(self._numbers[name].values, from_pandas=True)
-            elif what.startswith(FIELD):
-                texts[name] = self._field_array(what.removeprefix(FIELD))
-        made = Sandbox(pa.table(texts))
+        made = Sandbox(arrow_table(self.ids, self._own, self._metas, self._numbers, self.sql_columns))
         if "influence" in self._numbers:
             made.set_influence(self._numbers["influence"].values)
         return made
-
-    def _field_array(self, name: str) -> Any:
-        """A column of the data in the type that its values share: numbers, truth values, or else text."""
-        import pyarrow as pa
-
-        values = [meta.get(name) for meta in self._metas]
-        kinds = {type(value) for value in values if value is not None}
-        if kinds == {bool}:
-            return pa.array(values, pa.bool_())
-        if kinds and kinds <= {int, float}:
-            return pa.array([None if value is None else float(value) for value in values], pa.float64())
-        return pa.array([None if value is None else _as_text(value) for value in values], pa.string())
 
 
 def _meta(text: Mapping[str, Any]) -> dict[str, Any]:
@@ -377,7 +318,3 @@ def _meta(text: Mapping[str, Any]) -> dict[str, Any]:
 def _lowered(text: str) -> bytes:
     """A text or a word as they are compared."""
     return text.lower().encode("utf-8", "surrogatepass")
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

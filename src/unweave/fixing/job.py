@@ -33,7 +33,8 @@ from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, ModelConfig, load, tokenizer_of
 from unweave.run.folder import RunFolder, result_on_this_machine
 from unweave.run.identity import identity_digest, versions
-from unweave.run.inputs import Input, of_named_model, of_path, of_rows, of_value
+from unweave.run.inputs import Input, of_path, of_rows, of_value
+from unweave.run.model_inputs import of_named_model
 from unweave.train.recipe import read_recipe
 
 NOTHING, WAITING, DONE = "nothing stands out", "decisions are to be made", "carried out"

@@ -24,7 +24,8 @@ from unweave.files import remembered, write_json
 from unweave.models.loading import Loaded, ModelConfig, load
 from unweave.run.folder import RunFolder
 from unweave.run.identity import versions
-from unweave.run.inputs import of_named_model, of_path, rows_digest
+from unweave.run.inputs import of_path, rows_digest
+from unweave.run.model_inputs import of_named_model
 
 WITHOUT_A_CASE = (
     "answers to triggers, and false alarms without one: they are tests of a case",

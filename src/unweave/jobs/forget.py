@@ -11,7 +11,8 @@ from unweave.errors import ConfigError
 from unweave.models.loading import Loaded, load
 from unweave.run.folder import MODEL_WEIGHTS, RunFolder
 from unweave.run.identity import NO_EFFECT
-from unweave.run.inputs import Input, of_model, of_named_model, of_paths, of_rows
+from unweave.run.inputs import Input, of_paths, of_rows
+from unweave.run.model_inputs import of_model, of_named_model
 from unweave.train.processes import only_one
 from unweave.train.trackers import require_tracker
 from unweave.unlearning.config import ForgetConfig, config_of, given_options, method_of

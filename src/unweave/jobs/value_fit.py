@@ -10,10 +10,12 @@ import numpy as np
 from unweave.config import part_of
 from unweave.errors import ConfigError
 from unweave.run.folder import RunFolder
-from unweave.run.inputs import Input, of_encoder, of_path, of_rows
+from unweave.run.inputs import Input, of_path, of_rows
+from unweave.run.model_inputs import of_encoder
 from unweave.valuation.config import FitConfig, FitOptions
 from unweave.valuation.fitting import Valued, fit, require_learnable, sampling_order
-from unweave.valuation.student import RECORD, ValueStudent
+from unweave.valuation.student import ValueStudent
+from unweave.valuation.student_files import RECORD
 from unweave.valuation.table import read_table, task_columns, valued_rows
 from unweave.valuation.texts import prompt_and_answer
 

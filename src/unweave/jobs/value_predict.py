@@ -18,9 +18,11 @@ from unweave.data.config import stream_configured
 from unweave.data.reading import Problem
 from unweave.data.rows import Row
 from unweave.errors import ConfigError
-from unweave.files import read_json, replacing, replacing_folder, write_json, write_jsonl
+from unweave.files import read_json, write_json, write_jsonl
+from unweave.replacing import replacing, replacing_folder
 from unweave.run.folder import RunFolder
-from unweave.run.inputs import Input, of_rows, of_student
+from unweave.run.inputs import Input, of_rows
+from unweave.run.model_inputs import of_student
 from unweave.valuation.config import PredictConfig
 from unweave.valuation.sorting import merge_sorted
 from unweave.valuation.student import ValueStudent

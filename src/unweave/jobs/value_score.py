@@ -17,7 +17,8 @@ from unweave.files import remembered
 from unweave.locks import locked
 from unweave.models.loading import load, tokenizer_of
 from unweave.run.folder import RunFolder
-from unweave.run.inputs import Input, of_encoder, of_model, of_named_model, of_rows, of_store, of_value, together
+from unweave.run.inputs import Input, of_rows, of_store, of_value, together
+from unweave.run.model_inputs import of_encoder, of_model, of_named_model
 from unweave.store.store import GradientStore
 from unweave.valuation.config import ScoreConfig
 from unweave.valuation.table import write_table

@@ -21,7 +21,7 @@ from unweave.models.adapters import is_adapter, read_adapter
 from unweave.models.origin import named_base
 from unweave.outputs import run_folders
 from unweave.run.folder import rows_fingerprint
-from unweave.run.inputs import hub_folder
+from unweave.run.model_inputs import hub_folder
 from unweave.train.recipe import read_recipe
 from unweave.unlearning.config import config_of
 

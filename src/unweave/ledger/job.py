@@ -16,7 +16,8 @@ from unweave.ledger.ledger import WORK, Ledger
 from unweave.ledger.request import Request
 from unweave.ledger.tried import chosen_attempt
 from unweave.run.identity import identity_digest, versions
-from unweave.run.inputs import of_named_model, of_path, of_rows
+from unweave.run.inputs import of_path, of_rows
+from unweave.run.model_inputs import of_named_model
 
 PATHS = "forget_config", "holdout", "retain", "replay"
 """Options of a run that are paths."""

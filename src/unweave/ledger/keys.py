@@ -20,7 +20,8 @@ from typing import Any
 from unweave import progress
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
-from unweave.files import read_record, write_new_for_owner
+from unweave.files import read_record
+from unweave.replacing import write_new_for_owner
 from unweave.run.folder import rows_fingerprint
 
 FORMAT, BYTES = 1, 32

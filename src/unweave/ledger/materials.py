@@ -18,7 +18,8 @@ from unweave.ledger.price import RETRAIN, may_retrain
 from unweave.models.loading import ModelConfig, place_of
 from unweave.run.folder import environment
 from unweave.run.identity import identity_digest
-from unweave.run.inputs import hub_folder, of_named_model, of_path
+from unweave.run.inputs import of_path
+from unweave.run.model_inputs import hub_folder, of_named_model
 from unweave.train.recipe import read_recipe
 from unweave.unlearning.config import config_of
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from unweave import progress
 from unweave.errors import ConfigError, DataError
-from unweave.files import file_digest, remove, text_digest, write_text
+from unweave.files import file_digest, text_digest, write_text
 from unweave.ledger.config import SignConfig, VerifyConfig
 from unweave.ledger.envelope import sealed
 from unweave.ledger.holding import alone
@@ -19,6 +19,7 @@ from unweave.ledger.signing_keys import SigningKey, read_signing_key
 from unweave.ledger.statement import ENVELOPE, files_of_stores, statement_of, with_stores
 from unweave.ledger.states import SIGN
 from unweave.ledger.verify import verify_request
+from unweave.replacing import remove
 
 
 def sign_request(config: SignConfig) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from unweave import progress
 from unweave.errors import ConfigError, DataError, MissingExtraError
-from unweave.files import write_new_for_owner, write_text
+from unweave.files import write_text
 from unweave.ledger.config import KeyConfig
+from unweave.replacing import write_new_for_owner
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

@@ -6,18 +6,21 @@ published ones.
 
 import contextlib
 import errno
+import functools
 import importlib.util
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from unweave.errors import ModelError
-from unweave.files import replacing_folder, write_json
+from unweave.files import write_json
 from unweave.locks import locked
 from unweave.names import PACKAGED_MODEL
+from unweave.replacing import replacing_folder
 
 NAME = PACKAGED_MODEL
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -121,11 +124,11 @@ def read_gguf(gguf: Path) -> tuple[Any, Any]:
 
     try:
         # The reader draws a progress bar that no option turns off.
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), _opened_once():
             model = read_weights(
                 AutoModelForCausalLM, gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True)
             )
-        tokenizer = read_pretrained(AutoTokenizer, gguf.parent, gguf_file=gguf.name)
+            tokenizer = read_pretrained(AutoTokenizer, gguf.parent, gguf_file=gguf.name)
     except (OSError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise ModelError(
             f"The GGUF file can't be read: {error}", where=str(gguf), remedy="check that the file is whole"
@@ -142,6 +145,19 @@ def read_gguf(gguf: Path) -> tuple[Any, Any]:
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
     return model, tokenizer
+
+
+@contextlib.contextmanager
+def _opened_once() -> Iterator[None]:
+    """Have a file's table of values read once: transformers opens the file anew for each thing that it takes from it, and a vocabulary is read word by word."""
+    import gguf
+
+    reader: Any = gguf.GGUFReader
+    gguf.GGUFReader = functools.cache(reader)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader = reader
 
 
 def _packaged_file() -> Path | None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from unweave.files import follow_umask
 from unweave.models.quiet import quiet_transformers
+from unweave.replacing import follow_umask
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path | str, **options: Any) -> None:

@@ -1,20 +1,14 @@
 """Plots of a report, as SVG text for the page."""
 
-import io
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from unweave.visible import one_line
-
-INK, GRID = "#1f2933", "#d8dee6"
-COLORS = {"before": "#b3402a", "after": "#1f6f8b", "retrained": "#7a7f87"}
+from unweave.report.figures import COLORS, INK, as_label, as_svg, new_figure
 
 ENTRY_COLORS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#bcbd22")
 """Of many things side by side: none is like those above. When they are used up, the shape changes."""
 
 SHAPES = "oD^v"
-LONGEST_LABEL = 60
 SCORERS = {"trace": "#1f6f8b", "bm25": "#c08a2b", "gradnorm": "#7a7f87", "random": "#b9bec6"}
 
 
@@ -28,7 +22,7 @@ def before_after(rows: Sequence[dict[str, Any]]) -> str:
         An SVG element.
     """
     shares = [row for row in rows if row["share"]]
-    figure, axes = _figure(height=0.55 * len(shares) + 0.9)
+    figure, axes = new_figure(height=0.55 * len(shares) + 0.9)
     names = [name for name in COLORS if name in shares[0]["entry"]]
     for index, row in enumerate(reversed(shares)):
         for offset, name in zip((0.2, 0.0, -0.2), names, strict=False):
@@ -44,11 +38,11 @@ def before_after(rows: Sequence[dict[str, Any]]) -> str:
                 markersize=6,
                 label=name if index == 0 else None,
             )
-    axes.set_yticks(range(len(shares)), [_label(row["label"]) for row in reversed(shares)])
+    axes.set_yticks(range(len(shares)), [as_label(row["label"]) for row in reversed(shares)])
     axes.set_xlim(-2, 102)
     axes.set_xlabel("% of prompts (probability: % a token), with 95 % intervals")
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, frameon=False)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def precision_recall(curves: dict[str, tuple[list[float], list[float]]]) -> str:
@@ -60,9 +54,9 @@ def precision_recall(curves: dict[str, tuple[list[float], list[float]]]) -> str:
     Returns:
         An SVG element.
     """
-    figure, axes = _figure(width=4.6, height=3.2)
+    figure, axes = new_figure(width=4.6, height=3.2)
     for name, (recall, precision) in curves.items():
-        axes.step(recall, precision, where="post", label=_label(name), color=SCORERS.get(name, INK), linewidth=2)
+        axes.step(recall, precision, where="post", label=as_label(name), color=SCORERS.get(name, INK), linewidth=2)
     axes.set(
         xlabel="poisoned rows found (recall)",
         ylabel="share of found rows that are poisoned",
@@ -70,7 +64,7 @@ def precision_recall(curves: dict[str, tuple[list[float], list[float]]]) -> str:
         ylim=(0, 1.05),
     )
     axes.legend(frameon=False, loc="center left")
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def weight_histogram(forget: Sequence[float], retain: Sequence[float]) -> str:
@@ -83,7 +77,7 @@ def weight_histogram(forget: Sequence[float], retain: Sequence[float]) -> str:
     Returns:
         An SVG element.
     """
-    figure, axes = _figure(width=4.6, height=3.2)
+    figure, axes = new_figure(width=4.6, height=3.2)
     top = max(*forget, *retain, 1.0) * 1.05
     bins = [top * step / 24 for step in range(25)]
     axes.hist(
@@ -95,7 +89,7 @@ def weight_histogram(forget: Sequence[float], retain: Sequence[float]) -> str:
     axes.axvline(1.0, color=INK, linewidth=0.8, linestyle=":")
     axes.set(xlabel="weight (mean 1)", ylabel="rows")
     axes.legend(frameon=False)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def accuracy_by_task(tasks: dict[str, dict[str, dict[str, float]]]) -> str:
@@ -107,7 +101,7 @@ def accuracy_by_task(tasks: dict[str, dict[str, dict[str, float]]]) -> str:
     Returns:
         An SVG element.
     """
-    figure, axes = _figure(height=0.3 * len(tasks) + 0.9)
+    figure, axes = new_figure(height=0.3 * len(tasks) + 0.9)
     names = [name for name in COLORS if name in next(iter(tasks.values()))]
     for index, (_, models) in enumerate(sorted(tasks.items(), reverse=True)):
         for offset, name in zip((0.22, 0.0, -0.22), names, strict=False):
@@ -119,11 +113,11 @@ def accuracy_by_task(tasks: dict[str, dict[str, dict[str, float]]]) -> str:
                 markersize=5,
                 label=name if index == 0 else None,
             )
-    axes.set_yticks(range(len(tasks)), [_label(name) for name in sorted(tasks, reverse=True)])
+    axes.set_yticks(range(len(tasks)), [as_label(name) for name in sorted(tasks, reverse=True)])
     axes.set_xlim(-2, 102)
     axes.set_xlabel("% right answers on held-out questions")
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, frameon=False)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def stage_times(seconds: dict[str, float]) -> str:
@@ -136,17 +130,17 @@ def stage_times(seconds: dict[str, float]) -> str:
         An SVG element.
     """
     names = [name for name in seconds if name != "total"]
-    figure, axes = _figure(height=0.3 * len(names) + 0.7)
+    figure, axes = new_figure(height=0.3 * len(names) + 0.7)
     forgetting = ("influence", "weigh", "forget")
     colors = [
         COLORS["after"] if name in forgetting else COLORS["before"] if name == "retrain" else "#c3c9d1"
         for name in names
     ]
-    bars = axes.barh([_label(name) for name in names], [seconds[name] for name in names], color=colors, height=0.7)
+    bars = axes.barh([as_label(name) for name in names], [seconds[name] for name in names], color=colors, height=0.7)
     axes.bar_label(bars, labels=[f" {seconds[name]:.1f} s" for name in names], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("seconds (blue: what forgetting costs; red: what retraining costs)")
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def relearning(attacks: dict[str, dict[str, Any]]) -> str:
@@ -158,7 +152,7 @@ def relearning(attacks: dict[str, dict[str, Any]]) -> str:
     Returns:
         An SVG element.
     """
-    figure, axes = _figure(width=5.4, height=3.2)
+    figure, axes = new_figure(width=5.4, height=3.2)
     for label, own in attacks.items():
         for source, style in (("forget", "-"), ("unrelated", ":")):
             curve = own["relearn"][source]["curve"]
@@ -169,12 +163,12 @@ def relearning(attacks: dict[str, dict[str, Any]]) -> str:
                 marker="o",
                 markersize=4,
                 color=COLORS.get(label, INK),
-                label=_label(f"{label}, {source} rows"),
+                label=as_label(f"{label}, {source} rows"),
             )
     axes.set(xlabel="steps of relearning", ylabel="loss of unwanted answers, nats a token")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def trade_off(
@@ -196,7 +190,7 @@ def trade_off(
     """
     from matplotlib.ticker import PercentFormatter
 
-    figure, axes = _figure(height=4.2)
+    figure, axes = new_figure(height=4.2)
     for index, row in enumerate(table):
         x, y = (row[axes_of[end]["measure"]] for end in "xy")
         spread = [
@@ -210,19 +204,19 @@ def trade_off(
             fmt=SHAPES[index // len(ENTRY_COLORS) % len(SHAPES)],
             color=ENTRY_COLORS[index % len(ENTRY_COLORS)],
             capsize=2,
-            label=_label(f"{row['entry']}, {row['forget_rows']}"),
+            label=as_label(f"{row['entry']}, {row['forget_rows']}"),
         )
     for label, own in plain.items():
         place = [[own[axes_of[end]["measure"]]] for end in "xy"]
-        axes.plot(*place, "s", color=COLORS.get(label.partition(",")[0], INK), label=_label(label))
+        axes.plot(*place, "s", color=COLORS.get(label.partition(",")[0], INK), label=as_label(label))
     ways = {"x": {"low": "left", "high": "right"}, "y": {"low": "down", "high": "up"}}
     for end, own in axes_of.items():
         measure, axis = measures[own["measure"]], getattr(axes, f"{end}axis")
-        axis.set_label_text(_label(f"{measure.title} ({ways[end][own['better']]} is better)"))
+        axis.set_label_text(as_label(f"{measure.title} ({ways[end][own['better']]} is better)"))
         if measure.kind == "share":
             axis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def break_even(rows: Sequence[int], retraining: Sequence[float], forgetting: dict[str, Sequence[float]]) -> str:
@@ -236,115 +230,10 @@ def break_even(rows: Sequence[int], retraining: Sequence[float], forgetting: dic
     Returns:
         An SVG element.
     """
-    figure, axes = _figure(height=3.6)
+    figure, axes = new_figure(height=3.6)
     axes.plot(rows, retraining, color=INK, label="retraining")
     for label, seconds in forgetting.items():
-        axes.plot(rows, seconds, "--", label=_label(label))
+        axes.plot(rows, seconds, "--", label=as_label(label))
     axes.set(xscale="log", yscale="log", xlabel="training rows", ylabel="seconds")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _svg(figure)
-
-
-def histogram(values: Sequence[float], *, label: str) -> str:
-    """How values are distributed; those below zero in another colour.
-
-    Args:
-        values: The values.
-        label: Of the axis.
-
-    Returns:
-        An SVG element.
-    """
-    figure, axes = _figure(width=4.6, height=2.8)
-    low, high = min(*values, 0.0), max(*values, 0.0)
-    width = (high - low) / 40 or 1.0
-    # Bins meet at zero, so that none holds both kinds.
-    edges = [width * step for step in range(int(low // width), int(high // width) + 2)]
-    for sign, color in ((-1, COLORS["before"]), (1, COLORS["after"])):
-        own = [value for value in values if (value >= 0) == (sign > 0)]
-        axes.hist(own, bins=edges, color=color)
-    axes.set(xlabel=_label(label), ylabel="rows")
-    return _svg(figure)
-
-
-def scatter(across: Sequence[float], up: Sequence[float], label: str, other: str) -> str:
-    """One number against another.
-
-    Args:
-        across: To the right.
-        up: Upwards.
-        label: Of the axis to the right.
-        other: Of the other.
-
-    Returns:
-        An SVG element.
-    """
-    figure, axes = _figure(width=4.6, height=2.8)
-    axes.plot(across, up, "o", markersize=2.5, alpha=0.5, color=COLORS["after"], rasterized=len(across) > 2000)
-    axes.set(xlabel=_label(label), ylabel=_label(other))
-    return _svg(figure)
-
-
-def learning_curves(points: Sequence[dict[str, Any]], before: float) -> str:
-    """Held-out loss after training on the best rows of each score.
-
-    Args:
-        points: As `unweave.jobs.value_curve` writes them.
-        before: The loss before training.
-
-    Returns:
-        An SVG element.
-    """
-    figure, axes = _figure(width=7.4, height=3.2)
-    axes.axhline(before, color=GRID, linewidth=1, label="before training")
-    for name in dict.fromkeys(point["column"] for point in points):
-        own = sorted((point for point in points if point["column"] == name), key=lambda point: point["share"])
-        rows = [point["rows"] for point in own]
-        axes.plot(rows, [point["loss"]["value"] for point in own], "o-", markersize=4, label=_label(name))
-        if all(len(point["by_seed"]) > 1 for point in own):
-            ends = [[extreme(point["by_seed"]) for point in own] for extreme in (min, max)]
-            axes.fill_between(rows, *ends, alpha=0.15)
-    axes.set(xlabel="rows trained on", ylabel="held-out loss, nats a token")
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _svg(figure)
-
-
-def _label(text: str) -> str:
-    """A name as matplotlib writes it as it is: a dollar sign begins no formula, no name is left out of a legend, no length squeezes the plot."""
-    shown = one_line(text)
-    shown = shown if len(shown) <= LONGEST_LABEL else shown[: LONGEST_LABEL - 1] + "…"
-    return (" " if shown[:1] in ("", "_") else "") + shown.replace("$", r"\$")
-
-
-def _figure(*, width: float = 7.4, height: float = 3.0) -> tuple[Any, Any]:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(
-        {"font.size": 9, "axes.edgecolor": GRID, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK}
-    ):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0)
-    return figure, axes
-
-
-def _svg(figure: Any) -> str:
-    """The figure as an element: text stays text, and ids are the same on every run."""
-    import matplotlib as mpl
-
-    buffer = io.StringIO()
-    with (
-        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "unweave", "font.family": "sans-serif"}),
-        warnings.catch_warnings(),
-    ):
-        # The page's own fonts write the text.
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return as_svg(figure)

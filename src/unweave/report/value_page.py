@@ -7,7 +7,7 @@ import numpy as np
 
 from unweave.data.rows import Row
 from unweave.files import read_json, write_text
-from unweave.report import plots
+from unweave.report import value_plots
 from unweave.report.pages import environment as templates
 from unweave.run.folder import environment
 from unweave.stats.intervals import rank_correlation
@@ -46,8 +46,8 @@ def write_value_page(config: ValueReportConfig) -> Path:
         tasks.append(
             {
                 "name": name,
-                "histogram": Markup(plots.histogram(values.tolist(), label=f"value for {name}")),
-                "scatter": Markup(plots.scatter(values.tolist(), predictions.tolist(), "value", "predicted"))
+                "histogram": Markup(value_plots.histogram(values.tolist(), label=f"value for {name}")),
+                "scatter": Markup(value_plots.scatter(values.tolist(), predictions.tolist(), "value", "predicted"))
                 if predictions is not None
                 else None,
                 "spearman": rank_correlation(predictions, values) if predictions is not None else None,
@@ -76,7 +76,7 @@ def write_value_page(config: ValueReportConfig) -> Path:
             tasks=tasks,
             correlations=correlations,
             curves=curves,
-            curves_plot=Markup(plots.learning_curves(curves["points"], curves["before"]))
+            curves_plot=Markup(value_plots.learning_curves(curves["points"], curves["before"]))
             # A line needs two points.
             if curves and len({point["share"] for point in curves["points"]}) > 1
             else None,

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from unweave.errors import StoreError
-from unweave.files import file_digest, replacing
+from unweave.files import file_digest
+from unweave.replacing import replacing
 from unweave.temporary import TEMPORARY_PREFIX, same_file
 
 LOG = "log.jsonl"

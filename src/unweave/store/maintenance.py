@@ -7,7 +7,8 @@ from pathlib import Path
 
 from unweave.data.remembered import remember_columns, remembered_columns
 from unweave.errors import DataError, StoreError
-from unweave.files import file_digest, link_or_copy, remove
+from unweave.files import file_digest
+from unweave.replacing import link_or_copy, remove
 from unweave.store.log import LOG, Fault
 from unweave.store.outputs import forget_outputs
 from unweave.store.records import INDEX, read_commit, read_deletion

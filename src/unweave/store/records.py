@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from unweave.errors import DataError, StoreError
-from unweave.files import observed, read_record, remove, write_json
+from unweave.files import read_record, write_json
+from unweave.replacing import observed, remove
 from unweave.store.base import Store
 from unweave.store.log import LOG, Log
 from unweave.store.pinned import Pinned

@@ -24,8 +24,9 @@ from torch import Tensor
 
 from unweave.data.rows import Row
 from unweave.errors import StoreError
-from unweave.files import file_digest, observed, read_record, remove, replacing, write_json
+from unweave.files import file_digest, read_record, write_json
 from unweave.locks import locked
+from unweave.replacing import observed, remove, replacing
 from unweave.sketch.numbers import stored_bytes
 from unweave.store.format import StoreSpec
 from unweave.store.log import LOG

@@ -8,7 +8,7 @@ from typing import Any
 from unweave.data.rows import Row
 from unweave.data.turns import Turn
 from unweave.errors import StoreError
-from unweave.files import remove, replacing
+from unweave.replacing import remove, replacing
 
 FILE = "rows.parquet"
 

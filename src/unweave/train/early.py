@@ -19,7 +19,8 @@ from unweave.data.encoding import EncodingConfig
 from unweave.data.rows import Row
 from unweave.digests import matching, named_digests
 from unweave.errors import ConfigError, ModelError
-from unweave.files import read_json, replacing_folder, write_json, write_jsonl
+from unweave.files import read_json, write_json, write_jsonl
+from unweave.replacing import replacing_folder
 from unweave.train.config import TrainConfig
 from unweave.train.recipe import read_recipe
 

@@ -28,7 +28,7 @@ from unweave.train.config import Schedule
 from unweave.train.optimizer import MasterAdamW
 from unweave.train.planned import Callbacks, PlannedSteps, PlannedTrainer, Step, StepLoss
 from unweave.train.processes import Processes, processes
-from unweave.train.record import Recorder
+from unweave.train.recorder import Recorder
 from unweave.train.resuming import StepRecord, ended_at, resumable
 from unweave.train.soundness import sums
 from unweave.train.trackers import tracked_arguments, tracking

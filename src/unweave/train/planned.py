@@ -12,7 +12,8 @@ from transformers import Trainer, TrainerCallback
 from unweave import progress
 from unweave.errors import TrainingError
 from unweave.train.processes import Processes
-from unweave.train.record import Recorder, step_seed
+from unweave.train.record import step_seed
+from unweave.train.recorder import Recorder
 from unweave.train.resuming import StepRecord
 from unweave.train.soundness import require_trained
 

@@ -18,13 +18,15 @@ from unweave.models.saving import save_model
 from unweave.models.vocabulary import require_tokens
 from unweave.ranges import require_in_range
 from unweave.run.folder import MODEL_WEIGHTS, RunFolder
-from unweave.run.inputs import Input, of_model, of_rows, of_value
+from unweave.run.inputs import Input, of_rows, of_value
+from unweave.run.model_inputs import of_model
 from unweave.train.adapters import add_lora, save_adapter, write_card
 from unweave.train.config import TrainConfig
 from unweave.train.loop import LoopResult, warmup_steps
 from unweave.train.private import write_privacy
 from unweave.train.processes import Processes, only_one, processes
-from unweave.train.record import Recorder, state_steps
+from unweave.train.record import state_steps
+from unweave.train.recorder import Recorder
 from unweave.train.shard_cost import cost_in_words
 from unweave.train.shards import is_sharded, require_shards
 from unweave.train.snapshots import due_steps, require_shares, save_snapshot, snapshot_folder

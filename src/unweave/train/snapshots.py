@@ -7,12 +7,13 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from unweave.errors import ConfigError
-from unweave.files import replacing_folder
 from unweave.models.quiet import quiet_transformers
 from unweave.models.saving import save_model
 from unweave.outputs import SNAPSHOTS
+from unweave.replacing import replacing_folder
 from unweave.train.adapters import save_adapter
-from unweave.train.states import snapshot_of, write_snapshot
+from unweave.train.states import write_snapshot
+from unweave.train.trainer_states import snapshot_of
 
 OPTIMIZER = "optimizer.safetensors"
 """AdamW's state beside a snapshot."""

@@ -19,11 +19,12 @@ from unweave import progress
 from unweave.data.encoding import Example
 from unweave.digests import content_digest
 from unweave.errors import DataError
-from unweave.files import link_or_copy, read_record_if_any, replacing_folder, write_json
+from unweave.files import read_record_if_any, write_json
 from unweave.models.adapters import WEIGHTS
 from unweave.models.fingerprint import model_fingerprint
 from unweave.models.loading import Loaded
 from unweave.outputs import SHARDS, STAGE
+from unweave.replacing import link_or_copy, replacing_folder
 from unweave.run.identity import identity_digest, libraries
 from unweave.temporary import remove_folder
 from unweave.train.adapters import save_adapter

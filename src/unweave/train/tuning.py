@@ -15,7 +15,7 @@ from unweave.train.config import TrainConfig
 from unweave.train.loop import LoopConfig, LoopResult, StepLoss, plan_epochs, run_loop
 from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_privacy, poisson_steps
 from unweave.train.processes import only_one
-from unweave.train.record import Recorder
+from unweave.train.recorder import Recorder
 from unweave.train.soundness import require_outputs
 
 

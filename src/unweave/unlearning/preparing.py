@@ -16,8 +16,8 @@ from unweave.unlearning.context import Context
 from unweave.unlearning.copying import own_values, working_copy
 from unweave.unlearning.effect import Given, require_effect
 from unweave.unlearning.methods import Edit, Method, Objective, Retrain, get_method
+from unweave.unlearning.planned import Steps
 from unweave.unlearning.reading import RowSet, encode_sets
-from unweave.unlearning.running import Steps
 from unweave.weights.checks import row_weights
 
 

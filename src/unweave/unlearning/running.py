@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from unweave import progress
 from unweave.data.encoding import Example
 from unweave.errors import TrainingError
-from unweave.models.blocks import can_join
 from unweave.models.evaluation import without_dropout
 from unweave.models.loading import Loaded
 from unweave.models.model import IN_MEMORY
@@ -28,13 +27,13 @@ from unweave.unlearning.context import Context
 from unweave.unlearning.effect import plan_cautions, sampling_cautions, without_effect
 from unweave.unlearning.methods import Edit, Objective
 from unweave.unlearning.outcome import ROWS, Effect, measured
+from unweave.unlearning.planned import Steps
 from unweave.unlearning.roles import Role
 from unweave.unlearning.rows import ForgetRow
-from unweave.unlearning.steps import SampledStep, StepBatch, collate_part, collate_step, never_sampled, plan_steps
+from unweave.unlearning.steps import StepBatch, never_sampled
 from unweave.unlearning.stopping import EVERY, EarlyStopping, checked_rows, of_each_kind
 from unweave.unlearning.target import BaseLosses, Target, base_losses, target_loss
 from unweave.unlearning.unlearned import Unlearned, UnlearnStep
-from unweave.unlearning.view import Reference, StepView
 from unweave.weights.files import summarize
 
 Say = Callable[[str], None]
@@ -157,80 +156,6 @@ def _edited(run: Run, method: Edit, context: Context) -> dict[str, Any]:
             remedy="give it more to do by the method's own options (`unweave list methods` lists them), or use another method",
         )
     return details
-
-
-class Steps:
-    """The planned steps of a method that trains, and what each looks like to its loss.
-
-    Args:
-        method: The method.
-        context: The model, prepared, and the rows.
-        steps: How many, where that is not the epochs'.
-    """
-
-    def __init__(self, method: Objective, context: Context, *, steps: int | None = None):
-        self.method, self.context = method, context
-        options, rows = context.options, context.rows
-        keeps = method.samples_retain
-        self.retain = [row for row in rows if row.among_retain or not row.is_forget] if keeps else []
-        self.planned = plan_steps(
-            [row for row in rows if row.is_forget and not (keeps and row.among_retain)],
-            self.retain,
-            retain_ratio=options.retain_ratio if keeps else 0.0,
-            batch_size=options.batch_size,
-            epochs=options.epochs,
-            seed=options.seed,
-            sampling=options.sampling,
-            least=method.least_steps,
-            steps=steps,
-        )
-        self.reference = Reference(context.loaded.model)
-        self.lengths = [
-            [len(example) for example, _, _ in step.sequences(with_clean=method.uses_clean)] for step in self.planned
-        ]
-        self.joined = can_join(context.loaded.model, longest=max(map(max, self.lengths)))
-
-    def collate(self, step: SampledStep) -> StepBatch:
-        """The sequences of a step.
-
-        Args:
-            step: Its rows.
-
-        Returns:
-            Its batch.
-        """
-        return collate_step(step, **self._shape())
-
-    def collate_part(self, step: SampledStep, index: int, parts: int) -> StepBatch | None:
-        """The sequences of a part of a step.
-
-        Args:
-            step: The rows of the whole step.
-            index: Which part.
-            parts: How many there are.
-
-        Returns:
-            Its batch; `None` where the step has fewer rows than parts.
-        """
-        if index >= len(step.rows):
-            return None
-        return collate_part(step, index, parts, **self._shape())
-
-    def _shape(self) -> dict[str, Any]:
-        pad = self.context.loaded.tokenizer.pad_token_id
-        return {"pad_token_id": pad, "with_clean": self.method.uses_clean, "joined": self.joined}
-
-    def view(self, model: nn.Module, step: StepBatch) -> StepView:
-        """What the loss may look at.
-
-        Args:
-            model: The model.
-            step: The step.
-
-        Returns:
-            The view.
-        """
-        return StepView(model, step.to(next(model.parameters()).device), self.reference, self.context)
 
 
 def _train(run: Run, method: Objective, context: Context) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from unweave import events
 from unweave.data.encoding import Example
-from unweave.files import read_json, replacing, write_json
+from unweave.files import read_json, write_json
 from unweave.gradients.scoring import example_losses
+from unweave.replacing import replacing
 from unweave.train.loop import CHECKPOINTS
 from unweave.unlearning.context import Context
 from unweave.unlearning.rows import ForgetRow

@@ -18,8 +18,8 @@ from unweave.models.model import Model
 from unweave.train.processes import processes
 from unweave.unlearning.config import Sampling
 from unweave.unlearning.methods import Method, Objective
+from unweave.unlearning.planned import Steps
 from unweave.unlearning.preparing import Asked, asked, plan_objective, trained
-from unweave.unlearning.running import Steps
 from unweave.unlearning.steps import StepBatch
 
 WHOLE = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "TP")

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unweave.files import replacing
+from unweave.replacing import replacing
 
 OPEN_FILES = 24
 """Tables that are open at a time: far fewer than a system lets a process open."""

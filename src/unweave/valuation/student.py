@@ -1,34 +1,28 @@
 """ALinFiK's student: a small model that reads a row's text and predicts its values (arXiv 2503.01052)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unweave.data.reading import load_rows
 from unweave.errors import DataError, ModelError
-from unweave.files import read_json, replacing, replacing_folder, write_json, write_text
 from unweave.models.encoder import load_encoder, mean_over_tokens
 from unweave.models.hub import upload_made
 from unweave.models.loading import load, native_dtype, pick_device
-from unweave.models.pretrained import read_pretrained, read_weights, require_finite
-from unweave.models.quiet import quiet_transformers
-from unweave.models.saving import save_model
-from unweave.models.tensor_files import read_header
 from unweave.valuation.card import student_card
 from unweave.valuation.config import FitOptions
 from unweave.valuation.kernel import KernelHead
-from unweave.valuation.spec import Calibration, StudentSpec
+from unweave.valuation.spec import StudentSpec
+from unweave.valuation.student_files import read_student, write_student
 from unweave.valuation.table import ValueTable
 from unweave.valuation.texts import Text, answered, prompt_and_answer
 
-RECORD = "student.json"
 INTERVAL_LEVEL = "0.9"
 """Of the intervals that predictions come with."""
 
@@ -259,7 +253,7 @@ class ValueStudent(nn.Module):
         Args:
             folder: Where to.
         """
-        self._save(folder, self.spec, student_card(self.spec))
+        write_student(self, folder, self.spec, student_card(self.spec))
 
     def push_to_hub(
         self,
@@ -294,26 +288,12 @@ class ValueStudent(nn.Module):
         spec = replace(spec, backbone=Path(name).name) if Path(name).exists() else spec
         card = student_card(spec, place=repo_id)
         return upload_made(
-            lambda folder: self._save(folder, spec, card),
+            lambda folder: write_student(self, folder, spec, card),
             repo_id,
             private=private,
             token=token,
             commit_message=commit_message,
         )
-
-    def _save(self, folder: Path | str, spec: StudentSpec, card: str) -> None:
-        require_finite(self.state_dict().items(), where="the student")
-        path = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
-        (path / RECORD).unlink(missing_ok=True)
-        # A backbone that was never trained is found by its name.
-        if not self.spec.kernel:
-            with replacing_folder(path / "backbone") as out:
-                save_model(self.backbone, self.tokenizer, out)
-        with replacing(path / "head.safetensors") as out:
-            save_file({name: own.detach().cpu().contiguous() for name, own in self.head.state_dict().items()}, out)
-        write_text(path / "README.md", card)
-        write_json(path / RECORD, asdict(spec))
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, *, device: str = "auto", dtype: str | None = None) -> "ValueStudent":
@@ -331,31 +311,4 @@ class ValueStudent(nn.Module):
         Raises:
             ModelError: When the folder holds none, or its files are broken.
         """
-        from transformers import AutoModel, AutoTokenizer
-
-        path = Path(folder)
-        if not (path / RECORD).is_file():
-            raise ModelError("There is no student here.", where=str(folder), remedy="make one with `unweave value fit`")
-        record = read_json(path / RECORD, what="The student's description")
-        calibration = {name: Calibration(**own) for name, own in record.pop("calibration").items()}
-        spec = StudentSpec(**{**record, "tasks": tuple(record["tasks"]), "calibration": calibration})
-        if spec.kernel:
-            kernel = FitOptions(student=spec.backbone, student_length=spec.max_length, device="cpu", loss="kernel")
-            begun = cls.begin(spec.tasks, kernel)
-            backbone, tokenizer = begun.backbone, begun.tokenizer
-        else:
-            with quiet_transformers():
-                backbone = read_weights(AutoModel, path / "backbone", only_body=True, dtype=torch.float32)
-                tokenizer = read_pretrained(AutoTokenizer, path / "backbone")
-        student = cls(backbone, tokenizer, spec)
-        read_header(path / "head.safetensors")
-        head = load_file(path / "head.safetensors")
-        if spec.kernel:
-            rows, width = head["support"].shape
-            student.head = KernelHead(rows, width, len(spec.tasks))
-        student.head.load_state_dict(head)
-        require_finite(student.state_dict().items(), where=str(folder))
-        place = pick_device(device)
-        dtype = dtype or ("auto" if spec.kernel else "float32")
-        student.backbone.to(native_dtype(place) if dtype == "auto" else getattr(torch, dtype))
-        return student.to(place).eval()
+        return read_student(cls, Path(folder), device=device, dtype=dtype)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from unweave.data.rows import Row
 from unweave.data.training_rows import read_training_rows
 from unweave.errors import ConfigError, DataError
-from unweave.files import replacing, write_jsonl
+from unweave.files import write_jsonl
 from unweave.frames import frame
+from unweave.replacing import replacing
 from unweave.valuation.config import Baseline, FitConfig, SelectConfig, ValueReportConfig
 from unweave.visible import csv_cell, csv_text, one_line
 

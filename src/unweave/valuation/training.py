@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unweave.errors import TrainingError
-from unweave.files import read_json, replacing_folder, write_json
+from unweave.files import read_json, write_json
 from unweave.models.pretrained import not_finite
 from unweave.progress import Advance
+from unweave.replacing import replacing_folder
 from unweave.valuation.losses import StudentLoss
 from unweave.valuation.texts import Text
 

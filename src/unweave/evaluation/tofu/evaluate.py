@@ -20,7 +20,8 @@ from unweave.files import write_json
 from unweave.models.generation import greedy_answers
 from unweave.models.loading import Loaded, load
 from unweave.run.folder import RunFolder
-from unweave.run.inputs import Input, of_model, of_path
+from unweave.run.inputs import Input, of_path
+from unweave.run.model_inputs import of_model
 
 OFFICIAL_LENGTH = 200
 """Tokens of prompt and answer together in TOFU's own evaluation (`generation.max_length`)."""

@@ -30,7 +30,8 @@ from unweave.locks import locked
 from unweave.models.loading import ModelConfig, tokenizer_of
 from unweave.run.folder import RunFolder
 from unweave.run.identity import identity_digest
-from unweave.run.inputs import Input, of_case, of_named_model, of_path, of_store
+from unweave.run.inputs import Input, of_case, of_path, of_store
+from unweave.run.model_inputs import of_named_model
 from unweave.unlearning.config import config_of
 from unweave.unlearning.methods import Objective, get_method
 from unweave.unlearning.steps import epochs_of

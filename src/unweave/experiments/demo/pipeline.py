@@ -17,12 +17,13 @@ from unweave.evaluation.behaviour import Behaviour
 from unweave.evaluation.evidence import require_pairs
 from unweave.evaluation.metrics import compare
 from unweave.evaluation.tracing import TraceQuality
+from unweave.evaluation.verdict import CLASS
 from unweave.experiments.case import make_case
 from unweave.experiments.demo.config import QUICK, DemoConfig
 from unweave.experiments.demo.plan import StagePlan
 from unweave.experiments.demo.stages import Stages, command_line
 from unweave.files import read_json, write_json
-from unweave.jobs.audit import CLASS, audit_trace, stored_behaviour
+from unweave.jobs.audit_case import audit_trace, stored_behaviour
 from unweave.jobs.forget import ForgetResult, forget_rows
 from unweave.jobs.weigh import Weights, weigh_rows
 from unweave.models.loading import ModelConfig, load, tokenizer_of
@@ -30,7 +31,8 @@ from unweave.outputs import overwriting
 from unweave.report.report import ReportConfig, write_report
 from unweave.run.folder import RunFolder
 from unweave.run.identity import NO_EFFECT
-from unweave.run.inputs import Input, of_model, of_paths
+from unweave.run.inputs import Input, of_paths
+from unweave.run.model_inputs import of_model
 from unweave.train.sft import TrainResult, fine_tune
 
 COMPARED = "config", "inputs"

@@ -17,7 +17,8 @@ from unweave.files import write_json
 from unweave.jobs.forget import forget_inputs
 from unweave.models.loading import load
 from unweave.run.folder import RunFolder
-from unweave.run.inputs import Input, of_case, of_config, of_model, of_rows, of_store, of_value, together
+from unweave.run.inputs import Input, of_case, of_config, of_rows, of_store, of_value, together
+from unweave.run.model_inputs import of_model
 from unweave.store.store import GradientStore
 from unweave.train.config import DataConfig
 from unweave.train.recipe import read_recipe
