@@ -24,6 +24,7 @@ from unweave.evaluation.metrics import compare
 from unweave.evaluation.tracing import TraceQuality, bad_generations, trace_quality
 from unweave.evaluation.verdict import CLASS, Verdict, judge, ranking
 from unweave.files import remembered, write_json
+from unweave.models.holding import held
 from unweave.models.loading import Loaded, ModelConfig, load, tokenizer_of
 from unweave.run.folder import RunFolder
 from unweave.run.identity import versions
@@ -138,7 +139,7 @@ class _Audit:
     def measure(self, label: str) -> None:
         """Everything about one model, loaded once."""
         config, clock = self.config, Clock()
-        loaded = load(ModelConfig(model=self.models[label], dtype=config.dtype, device=config.device))
+        loaded = load(held(config, self.models[label]))
         clock.lap("load")
         if label == "retrained":
             own = self._measured(label, loaded)
@@ -176,6 +177,7 @@ class _Audit:
             "model": models[self.models[label]],
             "retrained": [models[name] for name in self._retrained()],
             "dtype": str(loaded.model.dtype),
+            "quantization": loaded.quantization,
             **versions(),
         }
 
@@ -185,7 +187,7 @@ class _Audit:
     def _record_reference(self) -> None:
         """The retrained model's logits, where its evidence is kept from an earlier run and they are not."""
         config = self.config
-        retrained = load(ModelConfig(model=self.models["retrained"], dtype=config.dtype, device=config.device))
+        retrained = load(held(config, self.models["retrained"]))
         record_logits(retrained, self.case, self.encoding, self.logits)
 
     def _attack(self, loaded: Loaded, label: str, identity: dict[str, Any], clock: Clock) -> dict[str, Any]:
