@@ -28,6 +28,7 @@ WALK = f"""
 import sys
 from unweave.cli.main import main
 from unweave.cli.table import GROUPS, TABLE
+from unweave.models.holding import HOLDING
 for name in [*GROUPS, *TABLE, "run"]:
     try:
         main([*name.split(), "--help"])
@@ -99,7 +100,7 @@ def test_options_are_grouped_a_commands_own_before_what_it_shares():
     groups = {group: [name for name, one in options.items() if one.group == group] for group in OPTION_GROUPS}
     assert groups["required"] == ["place", "data"]
     assert groups["options"] == ["many", "retrain"]
-    assert groups["model"] == ["model", "adapter", "revision", "dtype", "device", "attn_implementation", "quantization"]
+    assert groups["model"] == ["model", "adapter", "revision", *HOLDING]
     assert groups["run"] == ["config", "json", "quiet"]
     assert options["many"].usage == "--many INT ..."
     assert options["many"].default == "1 2"

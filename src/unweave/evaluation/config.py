@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from unweave.arguments import quoted
 from unweave.data.config import DataConfig, ReadingConfig

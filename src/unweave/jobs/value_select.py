@@ -134,7 +134,9 @@ def _check(config: SelectConfig) -> None:
 def _costs(config: SelectConfig, rows: list[Row]) -> Float[np.ndarray, " n"]:
     if config.budget_rows is not None:
         return np.ones(len(rows))
-    encoded = encode_rows(rows, tokenizer_of(ModelConfig(model=config.tokenizer)), part_of(EncodingConfig, config)).examples
+    encoded = encode_rows(
+        rows, tokenizer_of(ModelConfig(model=config.tokenizer)), part_of(EncodingConfig, config)
+    ).examples
     lengths = {example.row_id: len(example) for example in encoded}
     # A row without space for its answer can't be trained on: no budget buys it.
     return np.array([float(lengths.get(row.id, np.inf)) for row in rows])

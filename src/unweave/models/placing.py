@@ -24,8 +24,11 @@ def checkpoint_layers(model: Any, *, where: str) -> None:
         ModelError: When the model offers no such thing.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    # transformers renames it.
+    new = getattr(base, "activation_checkpointing_enable", None)
+    name = "gradient_checkpointing_kwargs" if new is None else "activation_checkpointing_kwargs"
     try:
-        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        (new or base.gradient_checkpointing_enable)(**{name: {"use_reentrant": False}})
     except ValueError as error:
         raise ModelError(
             "The model offers no gradient checkpointing.",
@@ -90,6 +93,7 @@ def spread(name: str) -> Iterator[None]:
 
     Raises:
         ModelError: In place of what accelerate says.
+        ValueError: As it came, where it is of something else.
     """
     try:
         yield

@@ -22,8 +22,8 @@ NO_EFFECT = (
     "report_to", "api_key_variable", "request_timeout", "parallel_requests",
     "engine", "workers", "worker_cpus", "worker_gpus",
 )  # fmt: skip
-"""Options that change no result: where it goes, on which devices it is computed and what is computed again for the backward pass (rounding apart; `dtype` counts as it comes out there), by whom, and who
-follows it."""
+"""Options that change no result: where it goes, on which devices it is computed and what twice (rounding apart; `dtype` counts as it comes out there), by
+whom, and who follows it."""
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft")
 
