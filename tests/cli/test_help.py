@@ -20,6 +20,7 @@ from unweave.cli.renamed import option_of
 from unweave.cli.running import config_of
 from unweave.cli.table import BUILT_IN, GROUPS, TABLE
 from unweave.errors import DataError
+from unweave.models.holding import HOLDING
 from unweave.models.loading import ModelConfig
 
 GLOSSARY = (Path(__file__).parents[2] / "docs" / "glossary.md").read_text()
@@ -28,7 +29,6 @@ WALK = f"""
 import sys
 from unweave.cli.main import main
 from unweave.cli.table import GROUPS, TABLE
-from unweave.models.holding import HOLDING
 for name in [*GROUPS, *TABLE, "run"]:
     try:
         main([*name.split(), "--help"])
