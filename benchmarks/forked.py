@@ -47,6 +47,15 @@ def forked_peak(work: Callable[[], Any]) -> tuple[Any, int]:
     return value, peak
 
 
+def resident() -> int:
+    """What is resident of this process.
+
+    Returns:
+        Bytes.
+    """
+    return _status("VmRSS")
+
+
 def _status(name: str) -> int:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))

@@ -10,10 +10,9 @@ besides, `delete` takes out every hundredth row, `compact` takes these off the d
 """
 
 import argparse
+import functools
 import json
-import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -77,6 +76,13 @@ COMMANDS: dict[str, Callable[[Path, int], None]] = {
 }  # fmt: skip
 
 
+def timed(command: Callable[[Path, int], None], folder: Path, rows: int) -> dict[str, float]:
+    """What a command takes."""
+    start, used = time.perf_counter(), time.process_time()
+    command(folder, rows)
+    return {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - used}
+
+
 def _query() -> torch.Tensor:
     return torch.randn(1, K, generator=torch.Generator().manual_seed(1))
 
@@ -93,13 +99,7 @@ def main() -> None:
         place = Path(tempfile.mkdtemp(prefix="growth-"))
         try:
             for name, command in COMMANDS.items():
-
-                def timed(command: Callable[[Path, int], None] = command, rows: int = rows) -> dict[str, float]:
-                    start, used = time.perf_counter(), time.process_time()
-                    command(place / "store", rows)
-                    return {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - used}
-
-                own, peak = forked_peak(timed)
+                own, peak = forked_peak(functools.partial(timed, command, place / "store", rows))
                 size = sum(path.stat().st_size for path in (place / "store").rglob("*") if path.is_file())
                 found.append(
                     {"rows": rows, "command": name, **own, "peak_mib": peak / 2**20, "store_mib": size / 2**20}

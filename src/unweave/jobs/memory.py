@@ -274,6 +274,26 @@ class _Alive(TorchDispatchMode):
         self.now -= size
 
 
+def traced_modules(model: Any, parameters: str) -> dict[str, nn.Module]:
+    """The modules whose weights' gradients count, as `select_parameters` chooses them of a model with values.
+
+    Args:
+        model: The model.
+        parameters: `lora`, `linear`, or else all linear layers are taken.
+
+    Returns:
+        Name to module.
+    """
+    adapter = {id(own) for own in adapter_parameters(model).values()} if hasattr(model, "peft_config") else set()
+    head = model.get_output_embeddings()
+    wants_adapter = parameters in ("lora", "adapter")
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not head and (id(module.weight) in adapter) == wants_adapter
+    }
+
+
 def of_training(outline: Outline, shape: Shape, *, full: bool = False, more: dict[str, int] | None = None) -> Memory:
     """Fine-tuning, or unlearning by steps.
 
