@@ -19,6 +19,7 @@ from unweave.train.planned import PlannedTrainer
 from unweave.train.processes import Processes
 from unweave.train.tuning import TuningPlan, mean_token_loss, tune
 
+
 def undisturbed():
     """A model without dropout, which would drop other states in parts."""
     torch.manual_seed(0)
