@@ -4,7 +4,7 @@
     python benchmarks/plan_memory.py --only 0 3     some of them; the others stay as they are in the file
 
 Random Llama models, random rows. Each plan and each run is a process of its own, forked when everything is imported and each command was run once on a
-smaller model; the peak is the most that was resident (VmHWM) above what the process began with. `plan cache` does a run's largest batch, the other plans
+smaller model (sketches by torch: numba's threads outlive no fork); the peak is the most that was resident (VmHWM) above what the process began with. `plan cache` does a run's largest batch, the other plans
 make a pass on a model without values. One thread. Figures are written one by one.
 """
 
@@ -72,9 +72,10 @@ def make_model(folder: Path, size: str) -> None:
 
 
 def make_rows(path: Path, count: int, words: int) -> Path:
-    """Rows of like length."""
-    texts = [" ".join(f"w{(index + place) % 900}" for place in range(words)) for index in range(count)]
-    rows = [{"id": f"r{i}", "prompt": f"w{i % 900} w{i % 7}", "completion": text} for i, text in enumerate(texts)]
+    """Rows of like length; of each file others."""
+    first = 300 * len(path.stem)
+    texts = [" ".join(f"w{(first + 7 * index + place) % 900}" for place in range(words)) for index in range(count)]
+    rows = [{"id": f"{path.stem}{i}", "prompt": f"w{i % 900} w{i % 7}", "completion": text} for i, text in enumerate(texts)]
     write_jsonl(path, rows)
     return path
 
@@ -114,7 +115,7 @@ def prepared(folder: Path, command: str, size: str, rows: int, words: int, optio
         "before": str(folder / "base"),
         "after": tuned,
         "forget": data,
-        "retain": make_rows(folder / "keep.jsonl", rows, words),
+        "retain": make_rows(folder / "others.jsonl", rows, words),
     }
     return AuditConfig(
         **own, output_dir=folder / "out", attacks=(), probes=(), gradnorm_rows=0, max_new_tokens=4, **held
@@ -165,8 +166,12 @@ def main() -> None:
     progress.silence(True)
     kept = read_json(options.output, what="The figures")["cases"] if options.output.is_file() else []
     found: dict[str, Any] = {str(one["number"]): one for one in kept}
-    warm(sorted({CASES[index][0] for index in options.only}))
+    os.environ["UNWEAVE_KERNELS"] = "torch"
+    ready: set[str] = set()
     for index in options.only:
+        if CASES[index][0] not in ready:
+            warm(CASES[index][0])
+            ready.add(CASES[index][0])
         found[str(index)] = {"number": index, **one_case(*CASES[index])}
         print(json.dumps(found[str(index)]), flush=True)
         write_json(
@@ -180,15 +185,14 @@ def main() -> None:
         )
 
 
-def warm(commands: list[str]) -> None:
-    """Import, compile and touch what each command needs, on a model too small to count."""
-    for command in commands:
-        folder = Path(tempfile.mkdtemp(prefix="plan-memory-"))
-        try:
-            own = next(case[4] for case in CASES if case[0] == command)
-            RUNS[command](prepared(folder, command, "tiny", 2, 8, own))
-        finally:
-            shutil.rmtree(folder)
+def warm(command: str) -> None:
+    """Import and touch what a command needs, on a model too small to count."""
+    folder = Path(tempfile.mkdtemp(prefix="plan-memory-"))
+    try:
+        own = next(case[4] for case in CASES if case[0] == command)
+        RUNS[command](prepared(folder, command, "tiny", 2, 8, own))
+    finally:
+        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ class PlannedTrainer(Trainer):
                 if parts >= most:
                     raise TrainingError(
                         f"Out of memory in step {self.state.global_step + 1}"
-                        + (", on a single row." if rows == most else "."),
+                        + (", on a single row." if self.split is not None and rows == most else "."),
                         remedy="lower `max_length` or `batch_size`, or use `gradient_checkpointing`, or `quantization` 4bit",
                     ) from None
             del self.losses[before[0] :], self.notes[before[1] :]
