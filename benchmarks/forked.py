@@ -41,11 +41,11 @@ def forked_peak(work: Callable[[], Any]) -> tuple[Any, int]:
             os._exit(code)
     os.close(writer)
     with os.fdopen(reader) as pipe:
-        told = pipe.read()
+        read = pipe.read()
     os.waitpid(child, 0)
-    if not told:
+    if not read:
         raise RuntimeError("The forked process failed.")
-    value, peak = json.loads(told)
+    value, peak = json.loads(read)
     return value, peak
 
 

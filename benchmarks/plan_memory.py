@@ -4,8 +4,8 @@
     python benchmarks/plan_memory.py --only 0 3     some of them; the others stay as they are in the file
 
 Random Llama models, random rows. Each plan and each run is a process of its own, forked when everything is imported and each command was run once on a
-smaller model (sketches by torch: numba's threads outlive no fork); the peak is the most that was resident (VmHWM) above what the process began with. `plan cache` does a run's largest batch, the other plans
-make a pass on a model without values. One thread. Figures are written one by one.
+smaller model (sketches by torch: numba's threads outlive no fork); the peak is the most that was resident (VmHWM) above what the process began with.
+`plan cache` does a run's largest batch, the other plans make a pass on a model without values. One thread. Figures are written one by one.
 """
 
 import argparse
@@ -75,7 +75,9 @@ def make_rows(path: Path, count: int, words: int) -> Path:
     """Rows of like length; of each file others."""
     first = 300 * len(path.stem)
     texts = [" ".join(f"w{(first + 7 * index + place) % 900}" for place in range(words)) for index in range(count)]
-    rows = [{"id": f"{path.stem}{i}", "prompt": f"w{i % 900} w{i % 7}", "completion": text} for i, text in enumerate(texts)]
+    rows = [
+        {"id": f"{path.stem}{i}", "prompt": f"w{i % 900} w{i % 7}", "completion": text} for i, text in enumerate(texts)
+    ]
     write_jsonl(path, rows)
     return path
 

@@ -1,32 +1,24 @@
 """`--dry-run` of the long jobs here: a function of the config that gives a `Plan`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from unweave.config import part_of
 from unweave.data.case import open_case
 from unweave.data.config import DataConfig, stream_configured
-from unweave.data.dates import dated
-from unweave.data.encoding import EncodingConfig, Example, encode_rows
+from unweave.data.encoding import Example
 from unweave.data.reading import Problem, Rows
-from unweave.data.rows import Row
 from unweave.data.training_rows import read_training_rows
 from unweave.evaluation.config import AuditConfig, require_tests
 from unweave.jobs.config import TraceConfig
+from unweave.jobs.memory_plans import memory_of_audit, memory_of_tracing, memory_of_training, memory_of_unlearning
 from unweave.jobs.planning import TESTS, UNLEARNING, Plan, encoded, parameters_of, total
-from unweave.models.holding import held
-from unweave.models.loading import place_of, tokenizer_of
 from unweave.train.config import LoraOptions, TrainConfig
 from unweave.train.shards import is_sharded
 from unweave.unlearning.config import ForgetConfig
 from unweave.valuation.config import CurveConfig, FitConfig, PredictConfig, ScoreConfig
 from unweave.weights.config import WeighConfig
-
-EVALUATED_TOKENS = 4096
-"""Tokens a batch, padding included, where losses are read."""
-ANSWERED, SAMPLED = 32, 64
-"""Prompts at a time that are answered, and that the attack `sampling` samples."""
 
 LORA_BYTES = 4
 """Of a number in a saved adapter: float32, at most."""
@@ -53,7 +45,7 @@ def train(config: TrainConfig) -> Plan:
     lengths = [len(example) for example in examples]
     steps = plan_epochs(lengths, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
     record = {}
-    memory = _memory_of_training(config, [[examples[index] for index in step] for step in steps], parameters)
+    memory = memory_of_training(config, [[examples[index] for index in step] for step in steps], parameters)
     if config.record and parameters:
         states = len(recorded_steps(config, len(steps)))
         record = {"record": record_bytes(steps, states, trained=parameters["trained"], rows=len(examples))}
@@ -66,24 +58,6 @@ def train(config: TrainConfig) -> Plan:
         memory=memory,
         notes=notes,
     )
-
-
-def _memory_of_training(
-    config: TrainConfig, steps: Sequence[Sequence[Example]], parameters: dict[str, int]
-) -> dict[str, int]:
-    """What training holds; empty for a model whose description is in its weights."""
-    if not parameters:
-        return {}
-    from unweave.jobs.memory import Outline, largest, of_training
-
-    lora = part_of(LoraOptions, config) if config.tuning == "lora" else None
-    # An adapter that is there becomes part of the base before another is trained.
-    outline = Outline(config, lora, own=False)
-    return of_training(outline, largest(map(_sizes, steps)), full=lora is None).to_bytes()
-
-
-def _sizes(examples: Iterable[Example]) -> list[tuple[int, int]]:
-    return [(len(example), example.completion_length) for example in examples]
 
 
 def _sharded(
@@ -169,12 +143,8 @@ def forget(config: ForgetConfig) -> Plan:
     )
     memory = {}
     if parameters:
-        from unweave.jobs.memory import Outline, largest, of_training
-
-        fresh = config.adapter_mode == "new" or place_of(config).adapter is None
-        outline = Outline(config, part_of(LoraOptions, config) if fresh else None)
-        read = [[example for example, _, _ in step.sequences(with_clean=method.uses_clean)] for step in steps]
-        memory = of_training(outline, largest(map(_sizes, read))).to_bytes()
+        read = [[one for one, _, _ in step.sequences(with_clean=method.uses_clean)] for step in steps]
+        memory = memory_of_unlearning(config, read)
     tokens = total([row.example for row in sampled])
     return replace(plan, tokens=tokens, steps=len(steps), seconds=seconds, memory=memory)
 
@@ -221,7 +191,7 @@ def audit(config: AuditConfig) -> Plan:
     work = {"models": len(models), "answers": answers, "tokens in each at most": config.max_new_tokens}
     notes = (f"attacks: {', '.join(config.attacks)}",) if config.attacks else ()
     tests = [case.rows(split) for split in ("unwanted", *TESTS)]
-    return Plan(rows, work=work, notes=notes, memory=_memory_of_audit(config, [row for own in tests for row in own]))
+    return Plan(rows, work=work, notes=notes, memory=memory_of_audit(config, [row for own in tests for row in own]))
 
 
 def _audit_of_rows(config: AuditConfig, models: int) -> Plan:
@@ -237,35 +207,7 @@ def _audit_of_rows(config: AuditConfig, models: int) -> Plan:
     }
     tests = [row for path in named.values() if path is not None for row in read_training_rows(path, config)]
     notes = (f"attacks: {', '.join(config.attacks)}",) if config.attacks else ()
-    return Plan(rows, work=work, notes=notes, memory=_memory_of_audit(config, tests))
-
-
-def _memory_of_audit(config: AuditConfig, rows: Sequence[Row]) -> dict[str, int]:
-    """What an audit of models at hand holds, one model after the other: that of the model under test."""
-    if config.endpoint is not None:
-        return {}
-    from unweave.jobs.memory import Outline, Shape, largest, of_reading, of_training
-
-    model = held(config, config.after)
-    if Path(place_of(model).base).is_file():
-        return {}
-    tokenizer = tokenizer_of(model)
-    examples = encode_rows(rows, tokenizer, dated(config, tokenizer, config.after)).examples
-    longest = max(map(len, examples))
-    outline = Outline(model)
-    at_a_time = max(1, min(len(examples), EVALUATED_TOKENS // longest))
-    labelled = sum(sorted((one.completion_length for one in examples), reverse=True)[:at_a_time])
-    passes = {"losses": outline.reading_pass(Shape(at_a_time, longest, labelled))}
-    if config.max_new_tokens:
-        prompt = max(len(example) - example.completion_length for example in examples)
-        batch = SAMPLED if "sampling" in config.attacks else ANSWERED
-        passes["answers"] = outline.generating(min(batch, len(examples)), prompt, config.max_new_tokens)
-    if "relearn" in config.attacks:
-        few = sorted(_sizes(examples), reverse=True)[: config.relearn_rows]
-        trained = Outline(model, LoraOptions() if place_of(model).adapter is None else None)
-        memory = of_training(trained, largest([few]))
-        passes["relearning"] = memory.terms["optimizer"] + memory.passes["step"]
-    return of_reading(outline, passes).to_bytes()
+    return Plan(rows, work=work, notes=notes, memory=memory_of_audit(config, tests))
 
 
 def trace(config: TraceConfig) -> Plan:
@@ -278,33 +220,12 @@ def trace(config: TraceConfig) -> Plan:
         Its plan.
     """
     from unweave.attribution.model import store_model
-    from unweave.jobs.memory import Outline, Shape, of_reading, traced_modules
-    from unweave.sketch.numbers import stored_bytes
-    from unweave.store.shards import BLOCK_BYTES
     from unweave.store.store import GradientStore
 
     store = GradientStore.open(config.store)
-    model = store_model(store.spec, config)
-    rows = len(store.row_ids())
-    parameters = parameters_of(model, own=True)
-    if not parameters:
-        return Plan({"in the store": rows})
-    outline = Outline(model)
-    longest = model.max_length
-    # The longest query that the store's encoding lets in: what is asked is known when it is read.
-    if config.prompt is not None and config.queries is None:
-        row = Row(id="query", instruction=config.prompt, context="", completion=config.completion or "answer")
-        answer = 0 if config.completion else config.max_new_tokens
-        encoding = EncodingConfig(**store.spec.encoding)
-        found = encode_rows([row], tokenizer_of(model), encoding).examples
-        longest = min(longest, (len(found[0]) if found else len(config.prompt)) + answer)
-    shape = Shape(1, longest, longest)
-    passes = {"query": outline.gradient_pass(shape, traced_modules(outline.model, store.spec.parameters))}
-    if config.completion is None:
-        passes["answer"] = outline.generating(1, longest, config.max_new_tokens)
-    block = min(BLOCK_BYTES, rows * stored_bytes(store.spec.dimension, store.spec.number_format))
-    memory = of_reading(outline, passes, more={"block of the store": block})
-    return Plan({"in the store": rows}, parameters=parameters, memory=memory.to_bytes())
+    rows, parameters = len(store.row_ids()), parameters_of(store_model(store.spec, config), own=True)
+    memory = memory_of_tracing(config, store) if parameters else {}
+    return Plan({"in the store": rows}, parameters=parameters, memory=memory)
 
 
 def value_score(config: ScoreConfig) -> Plan:
