@@ -12,6 +12,7 @@ from typing import Any
 import defaults_tables
 import explorer_tables
 import forgetting_tables
+import growth_tables
 import hardening_tables
 import influence_tables
 import request_tables
@@ -209,6 +210,7 @@ def main() -> int:
         **defaults_tables.TABLES,
         **explorer_tables.TABLES,
         **forgetting_tables.TABLES,
+        **growth_tables.TABLES,
         **influence_tables.TABLES,
         **request_tables.TABLES,
         **trace_tables.TABLES,

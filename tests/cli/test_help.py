@@ -20,6 +20,7 @@ from unweave.cli.renamed import option_of
 from unweave.cli.running import config_of
 from unweave.cli.table import BUILT_IN, GROUPS, TABLE
 from unweave.errors import DataError
+from unweave.models.holding import HOLDING
 from unweave.models.loading import ModelConfig
 
 GLOSSARY = (Path(__file__).parents[2] / "docs" / "glossary.md").read_text()
@@ -99,7 +100,7 @@ def test_options_are_grouped_a_commands_own_before_what_it_shares():
     groups = {group: [name for name, one in options.items() if one.group == group] for group in OPTION_GROUPS}
     assert groups["required"] == ["place", "data"]
     assert groups["options"] == ["many", "retrain"]
-    assert groups["model"] == ["model", "adapter", "revision", "dtype", "device", "attn_implementation", "quantization"]
+    assert groups["model"] == ["model", "adapter", "revision", *HOLDING]
     assert groups["run"] == ["config", "json", "quiet"]
     assert options["many"].usage == "--many INT ..."
     assert options["many"].default == "1 2"

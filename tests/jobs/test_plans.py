@@ -40,6 +40,7 @@ LINES = {
     "demo": "--model BASE --output-dir OUT --quick --dtype float32",
     "train": "--model BASE --data ROWS --output-dir OUT --epochs 2 --batch-size 4 --lora-r 4",
     "cache": "--model ADAPTER --data ROWS --store OUT",
+    "trace": "--store STORE --prompt hello",
     "value score": "--model BASE --data ROWS --tasks t=RETAIN --output OUT.csv",
     "value fit": "--data ROWS --values VALUES --output-dir OUT",
     "value predict": "--data ROWS --student BASE --output-dir OUT --part-rows 3",

@@ -127,7 +127,7 @@ BESIDE_SHARED = {
 WHAT_IS_READ = {
     "model", "forget", "retain", "output_dir", "method", "revision", "columns", "split", "subset", "data_revision", "on_bad_row", "on_long_row", "date",
     "dtype", "device",
-    "attn_implementation", "quantization", "report_to",
+    "attn_implementation", "quantization", "gradient_checkpointing", "device_map", "report_to",
 }  # fmt: skip
 """Which rows and which model, where it is computed and who follows it: no options of forgetting; each has its own tests (data/, models/, test_identity)."""
 

@@ -18,6 +18,7 @@ from unweave.data.remembered import remember_columns
 from unweave.data.rows import Row
 from unweave.data.training_rows import read_training_rows
 from unweave.errors import ConfigError, DataError
+from unweave.models.holding import holding_of
 from unweave.models.loading import Loaded, load
 from unweave.models.vocabulary import require_tokens
 from unweave.run.folder import RunFolder
@@ -180,8 +181,7 @@ def at_checkpoint(config: CachingConfig, *, rows: list[Row] | None = None) -> Ca
         base=config.model if config.adapter is not None else None,
         rows=lambda: rows if rows is not None else read_training_rows(config.data, config).rows,
         encoding=part_of(EncodingConfig, config),
-        dtype=config.dtype,
-        device=config.device,
+        holding=holding_of(config),
     )
     own = {"model": str(made)} if config.adapter is None else {"adapter": made}
     return replace(config, **own)

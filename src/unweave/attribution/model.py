@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unweave.models.holding import HOLDING
 from unweave.models.loading import Loaded, ModelConfig
 from unweave.store.format import StoreSpec
 
@@ -39,15 +40,15 @@ def store_model(spec: StoreSpec, options: Any) -> StoreModelConfig:
 
     Args:
         spec: The store's.
-        options: Has `dtype` and `device`; may have `model`, `adapter`, `revision`, `quantization`, `attn_implementation`.
+        options: May have `model`, `adapter`, `revision`, and the options of how a model is held.
 
     Returns:
         A config to load.
     """
     given = {
         name: value
-        for name in ("dtype", "device", "revision", "quantization", "attn_implementation")
-        if (value := getattr(options, name, None)) not in (None, "auto")
+        for name in ("revision", *HOLDING)
+        if (value := getattr(options, name, None)) not in (None, "auto") or (name == "device_map" and value)
     }
     if getattr(options, "model", None) is not None:
         place: dict[str, Any] = {"model": options.model, "adapter": options.adapter}

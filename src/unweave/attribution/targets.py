@@ -145,7 +145,7 @@ def target_gradients(
     found: dict[str, list[Tensor]] = {name: [] for name in parameters}
     own = list(parameters.values())
     for target in targets:
-        with evaluating(model), torch.enable_grad():
+        with torch.enable_grad(), evaluating(model):
             gradients = torch.autograd.grad(target(model), own, allow_unused=True)
         for name, parameter, gradient in zip(parameters, own, gradients, strict=True):
             value = torch.zeros_like(parameter) if gradient is None else gradient

@@ -119,9 +119,7 @@ def _groups() -> dict[str, str]:
     from unweave.train.config import LoraOptions
 
     shared = {"model": (ModelConfig, LoraOptions), "data": (DataConfig,), "run": (EngineConfig,)}
-    found = {
-        field.name: group for group, kinds in shared.items() for kind in kinds for field in dataclasses.fields(kind)
-    }
+    found = {name: group for group, kinds in shared.items() for kind in kinds for name, *_ in _fields(kind)}
     return found | dict.fromkeys(_OF_RUNS, "run")
 
 

@@ -96,6 +96,7 @@ TABLE: dict[str, Command] = {
         about="find the training rows that an answer comes from",
         config="unweave.jobs.config:TraceConfig",
         job="unweave.jobs.trace:trace_answers",
+        plan=f"{_PLANS}:trace",
         show=f"{_SHOW}.trace:show",
         as_json=f"{_SHOW}.trace:as_json",
     ),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from unweave.arguments import quoted
 from unweave.data.config import DataConfig, ReadingConfig
@@ -11,6 +11,7 @@ from unweave.errors import ConfigError
 from unweave.evaluation.attacks.registry import ATTACKS, DEFAULTS
 from unweave.evaluation.probes.registry import DEFAULTS as PROBE_DEFAULTS
 from unweave.evaluation.probes.registry import PROBES
+from unweave.models.holding import HOLDING, Holding, require_whole
 from unweave.registry import OneOf
 
 
@@ -55,7 +56,7 @@ class Margins:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditConfig(AttackConfig, Margins, DataConfig):
+class AuditConfig(AttackConfig, Margins, DataConfig, Holding):
     """Measure what was forgotten and what was kept, from the rows to forget (`--forget`) or from a case folder with tests of its own (`--case`).
 
     Attributes:
@@ -86,8 +87,6 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
         max_new_tokens: Longest generated answer.
         trace_queries: Bad generations to trace.
         gradnorm_rows: Rows of each kind whose gradients are taken, for the membership attack that needs them; 0 leaves it out.
-        dtype: As for the model.
-        device: As for the model.
         seed: Of the bootstrap and of the attacks.
     """
 
@@ -116,8 +115,6 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
     max_new_tokens: int = 24
     trace_queries: int = 10
     gradnorm_rows: int = 24
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
-    device: str = "auto"
     seed: int = 0
 
 
@@ -136,8 +133,11 @@ OF_ROWS = (
 )
 """Options of an audit from rows alone."""
 
-OF_WEIGHTS = "case", "store", "others", "probe_model", *OF_HARNESS
+OF_WEIGHTS = "case", "store", "others", "probe_model", *OF_HARNESS, *HOLDING
 """Options of an audit that has the weights."""
+
+CHANGE_WEIGHTS = "relearn", "quantise"
+"""Attacks that train or round weights."""
 
 OF_A_SERVER = "api_key_variable", "tokenizer", "request_timeout", "parallel_requests"
 """Options of an audit of a server's models alone."""
@@ -185,10 +185,23 @@ def require_tests(config: AuditConfig) -> None:
         raise ConfigError(
             f"An audit of {kind} has no use for {', '.join(odd)}.", where=quoted(*odd), remedy="leave them out"
         )
+    _require_held(config)
     if config.probe_model is not None:
         require_paraphrases(config.probes)
     if not config.lm_eval and (odd := [name for name in OF_HARNESS if getattr(config, name) != default[name]]):
         raise ConfigError("There are no tasks of the harness.", where=quoted(*odd), remedy="name some with `lm_eval`")
+
+
+def _require_held(config: AuditConfig) -> None:
+    """Refuse models held in a way that an attack can't do with: it would end the audit when most of it is done."""
+    if config.device_map != "one" and (odd := [name for name in config.attacks if name in CHANGE_WEIGHTS]):
+        require_whole(config, f"The attack {odd[0]}")
+    if config.quantization != "none" and "quantise" in config.attacks:
+        raise ConfigError(
+            "The attack quantise rounds weights, and quantised ones are rounded already.",
+            where="`quantization`, `attacks`",
+            remedy=f"give the other `attacks`: {' '.join(name for name in config.attacks if name != 'quantise')}",
+        )
 
 
 def require_paraphrases(probes: Sequence[str]) -> None:

@@ -95,13 +95,27 @@ def cross_entropies(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"], *,
     Raises:
         ModelError: When one is not finite.
     """
-    nll = _ChunkedCrossEntropy.apply(logits, targets)
-    assert isinstance(nll, Tensor)
+    nll = chunked_losses(logits, targets)
     if not torch.isfinite(nll.detach()).all():
         raise ModelError(
             f"A loss is not finite, in the batch of row {first}.",
             remedy="use `dtype` float32, and check the weights for NaN",
         )
+    return nll
+
+
+def chunked_losses(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """As `cross_entropies`, and not looked at: the logits may have no values.
+
+    Args:
+        logits: From `labelled_logits`.
+        targets: The tokens that they predict.
+
+    Returns:
+        Nats, attached to the graph.
+    """
+    nll = _ChunkedCrossEntropy.apply(logits, targets)
+    assert isinstance(nll, Tensor)
     return nll
 
 

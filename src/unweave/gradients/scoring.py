@@ -84,7 +84,7 @@ def example_losses(
     require_tokens(model, examples)
     sums, counts = [0.0] * len(examples), [0] * len(examples)
     source = GradientSource(model, pad_token_id, token_budget=token_budget)
-    with evaluating(model), torch.no_grad():
+    with torch.no_grad(), evaluating(model):
         for chosen, losses in source.each(examples, lambda _, batch: token_losses(model, batch), advance=advance):
             for index, total, count in zip(chosen, losses.sums().tolist(), losses.counts().tolist(), strict=True):
                 sums[index], counts[index] = total, count

@@ -23,7 +23,8 @@ from unweave.evaluation.metrics import compare
 from unweave.evaluation.tracing import TraceQuality, bad_generations, trace_quality
 from unweave.evaluation.verdict import CLASS, Verdict, judge, ranking
 from unweave.files import remembered
-from unweave.models.loading import Loaded, ModelConfig, load
+from unweave.models.holding import held
+from unweave.models.loading import Loaded, load
 from unweave.run.folder import RunFolder
 from unweave.run.identity import versions
 from unweave.run.inputs import rows_digest
@@ -65,7 +66,7 @@ class CaseAudit:
             label: Of the model.
         """
         config, clock = self.config, Clock()
-        loaded = load(ModelConfig(model=self.models[label], dtype=config.dtype, device=config.device))
+        loaded = load(held(config, self.models[label]))
         clock.lap("load")
         if label == "retrained":
             own = self._measured(label, loaded)
@@ -103,6 +104,7 @@ class CaseAudit:
             "model": models[self.models[label]],
             "retrained": [models[name] for name in self._retrained()],
             "dtype": str(loaded.model.dtype),
+            "quantization": loaded.quantization,
             **versions(),
         }
 
@@ -112,7 +114,7 @@ class CaseAudit:
     def _record_reference(self) -> None:
         """The retrained model's logits, where its evidence is kept from an earlier run and they are not."""
         config = self.config
-        retrained = load(ModelConfig(model=self.models["retrained"], dtype=config.dtype, device=config.device))
+        retrained = load(held(config, self.models["retrained"]))
         record_logits(retrained, self.case, self.encoding, self.logits)
 
     def _attack(self, loaded: Loaded, label: str, identity: dict[str, Any], clock: Clock) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from unweave.evaluation.measured import Measured, measure_rows
 from unweave.evaluation.row_tests import GIVEN, row_tests
 from unweave.evaluation.verdict import CLASS, ranking
 from unweave.files import remembered, write_json
-from unweave.models.loading import Loaded, ModelConfig, load
+from unweave.models.holding import held
+from unweave.models.loading import Loaded, load
 from unweave.run.folder import RunFolder
 from unweave.run.identity import versions
 from unweave.run.inputs import of_path, rows_digest
@@ -93,11 +94,12 @@ class _RowAudit:
             "count": config.probe_rows,
             "encoding": asdict(self.encoding),
             "dtype": config.dtype,
+            "quantization": config.quantization,
             **versions(),
         }
 
         def write() -> dict[str, str]:
-            loaded = load(ModelConfig(model=name, dtype=config.dtype, device=config.device))
+            loaded = load(held(config, name))
             return writer(loaded, self.encoding, config.probes, count=config.probe_rows)(rows)
 
         path = config.output_dir / "paraphrases.json"
@@ -148,7 +150,7 @@ class _RowAudit:
             "limit": config.lm_eval_limit,
             "seed": config.seed,
         }
-        own = {**tasks, **{name: identity[name] for name in ("models", "dtype")}, **versions()}
+        own = {**tasks, **{name: identity[name] for name in ("models", "dtype", "quantization")}, **versions()}
 
         def measure() -> Scores:
             return harness_scores(
@@ -162,7 +164,7 @@ class _RowAudit:
         return found
 
     def _load(self, label: str) -> Loaded:
-        return load(ModelConfig(model=self.models[label], dtype=self.config.dtype, device=self.config.device))
+        return load(held(self.config, self.models[label]))
 
     def _identity(self, label: str, loaded: Loaded) -> dict[str, Any]:
         """What numbers of a model are numbers of: the model, the reference that it is compared with, and the tests."""
@@ -172,6 +174,7 @@ class _RowAudit:
                 "own" if name == label else name: of_named_model(self.models[name]).content for name in sorted(names)
             },
             "dtype": str(loaded.model.dtype),
+            "quantization": loaded.quantization,
             "tests": self.digests,
             "encoding": asdict(self.encoding),
             "max_new_tokens": self.config.max_new_tokens,

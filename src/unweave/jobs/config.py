@@ -6,6 +6,7 @@ from typing import Literal
 
 from unweave.attribution.config import RetrievalConfig
 from unweave.data.config import DataConfig, ReadingConfig
+from unweave.models.holding import Holding
 from unweave.models.loading import ModelConfig
 from unweave.sketch.config import GradientConfig
 
@@ -22,7 +23,7 @@ class DoctorConfig(DataConfig, ModelConfig, GradientConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraceConfig(RetrievalConfig, ReadingConfig):
+class TraceConfig(RetrievalConfig, ReadingConfig, Holding):
     """Trace generations to training rows.
 
     Attributes:
@@ -42,10 +43,8 @@ class TraceConfig(RetrievalConfig, ReadingConfig):
         adapter: Its adapter.
         revision: Of the model; by default as when the store was made.
         quantization: As for the model; by default as when the store was made.
-        attn_implementation: As for the model.
         max_new_tokens: Longest generated answer.
         dtype: As for the model; `auto` is the one that the store was made with.
-        device: As for the model.
         output: A file for the result in RapidIn's JSON format.
         html: A file for the result as a page.
         tda: A file for the result as JSON lines of the pretraining-tda viewer.
@@ -66,11 +65,8 @@ class TraceConfig(RetrievalConfig, ReadingConfig):
     model: str | None = None
     adapter: Path | None = None
     revision: str | None = None
-    quantization: Literal["none", "8bit", "4bit"] | None = None
-    attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    quantization: Literal["none", "8bit", "4bit"] | None = None  # type: ignore[assignment]  # as the store says
     max_new_tokens: int = 48
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
-    device: str = "auto"
     output: Path | None = None
     html: Path | None = None
     tda: Path | None = None

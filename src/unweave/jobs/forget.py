@@ -8,6 +8,7 @@ from unweave import progress
 from unweave.data.dates import dated, recorded
 from unweave.data.training_rows import read_training_rows
 from unweave.errors import ConfigError
+from unweave.models.holding import HOLDING, require_whole
 from unweave.models.loading import Loaded, load
 from unweave.run.folder import MODEL_WEIGHTS, RunFolder
 from unweave.run.identity import NO_EFFECT
@@ -82,6 +83,7 @@ def forget_rows(config: ForgetConfig, *, loaded: Loaded | None = None) -> Forget
             f"The method '{config.method}' takes {config_of(kind).__name__}, not {type(config).__name__}.",
             remedy="use the method's own config",
         )
+    require_whole(config, "Unlearning")
     method = method_of(config)
     require_effect(_given(config), method)
     if isinstance(method, Retrain):
@@ -177,7 +179,9 @@ def _trained_anew(config: ForgetConfig, method: Retrain) -> ForgetResult:
     cautions = without_effect(given_options(config), config, method, has_target=False)
     for caution in cautions:
         progress.say(f"caution: {caution}")
-    found = method.train(config.adapter or config.model, config.forget, config.output_dir)
+    # What is left at its default is the recipe's.
+    asked = {name: getattr(config, name) for name in HOLDING if name in given_options(config)}
+    found = method.train(config.adapter or config.model, config.forget, config.output_dir, holding=asked)
     nan = float("nan")
     return ForgetResult(
         folder=config.output_dir,

@@ -32,6 +32,7 @@ class Plan:
         work: What else there is to do, in numbers: answers to generate, models to load, runs to make.
         parameters: Of the model, and of what is trained.
         bytes: What will be on the disk.
+        memory: What will be in memory, the libraries apart: what is there all the time, what each pass adds while it runs, and the peak.
         seconds: Estimated time; `None` where it shows only when the run has begun.
         notes: What else is known, and what will go wrong.
     """
@@ -42,6 +43,7 @@ class Plan:
     work: dict[str, int] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
     bytes: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
     seconds: float | None = None
     notes: tuple[str, ...] = ()
 
@@ -62,6 +64,8 @@ class Plan:
             found["parameters"] = _counts(self.parameters)
         if self.bytes:
             found["disk"] = ", ".join(f"{name} {_size(size)}" for name, size in self.bytes.items())
+        if self.memory:
+            found["memory"] = ", ".join(f"{name} {_size(size)}" for name, size in self.memory.items())
         found["time"] = (
             f"about {self.seconds / 60:.1f} min" if self.seconds is not None else "shows when the run has begun"
         )

@@ -11,6 +11,8 @@ from unweave.data.encoding import Example
 from unweave.data.reading import Problem, Rows
 from unweave.data.training_rows import read_training_rows
 from unweave.evaluation.config import AuditConfig, require_tests
+from unweave.jobs.config import TraceConfig
+from unweave.jobs.memory_plans import memory_of_audit, memory_of_tracing, memory_of_training, memory_of_unlearning
 from unweave.jobs.planning import TESTS, UNLEARNING, Plan, encoded, parameters_of, total
 from unweave.train.config import LoraOptions, TrainConfig
 from unweave.train.shards import is_sharded
@@ -43,6 +45,7 @@ def train(config: TrainConfig) -> Plan:
     lengths = [len(example) for example in examples]
     steps = plan_epochs(lengths, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
     record = {}
+    memory = memory_of_training(config, [[examples[index] for index in step] for step in steps], parameters)
     if config.record and parameters:
         states = len(recorded_steps(config, len(steps)))
         record = {"record": record_bytes(steps, states, trained=parameters["trained"], rows=len(examples))}
@@ -52,6 +55,7 @@ def train(config: TrainConfig) -> Plan:
         steps=len(steps),
         parameters=parameters,
         bytes=_saved(parameters, times=1 + len(config.snapshots)) | record,
+        memory=memory,
         notes=notes,
     )
 
@@ -137,7 +141,12 @@ def forget(config: ForgetConfig) -> Plan:
         if trained
         else None
     )
-    return replace(plan, tokens=total([row.example for row in sampled]), steps=len(steps), seconds=seconds)
+    memory = {}
+    if parameters:
+        read = [[one for one, _, _ in step.sequences(with_clean=method.uses_clean)] for step in steps]
+        memory = memory_of_unlearning(config, read)
+    tokens = total([row.example for row in sampled])
+    return replace(plan, tokens=tokens, steps=len(steps), seconds=seconds, memory=memory)
 
 
 def weigh(config: WeighConfig) -> Plan:
@@ -181,7 +190,8 @@ def audit(config: AuditConfig) -> Plan:
     answers = len(models) * sum(rows[split] for split in TESTS)
     work = {"models": len(models), "answers": answers, "tokens in each at most": config.max_new_tokens}
     notes = (f"attacks: {', '.join(config.attacks)}",) if config.attacks else ()
-    return Plan(rows, work=work, notes=notes)
+    tests = [case.rows(split) for split in ("unwanted", *TESTS)]
+    return Plan(rows, work=work, notes=notes, memory=memory_of_audit(config, [row for own in tests for row in own]))
 
 
 def _audit_of_rows(config: AuditConfig, models: int) -> Plan:
@@ -195,7 +205,27 @@ def _audit_of_rows(config: AuditConfig, models: int) -> Plan:
         "probes at most": probes,
         "tokens in each at most": config.max_new_tokens,
     }
-    return Plan(rows, work=work, notes=(f"attacks: {', '.join(config.attacks)}",) if config.attacks else ())
+    tests = [row for path in named.values() if path is not None for row in read_training_rows(path, config)]
+    notes = (f"attacks: {', '.join(config.attacks)}",) if config.attacks else ()
+    return Plan(rows, work=work, notes=notes, memory=memory_of_audit(config, tests))
+
+
+def trace(config: TraceConfig) -> Plan:
+    """Tracing.
+
+    Args:
+        config: The run.
+
+    Returns:
+        Its plan.
+    """
+    from unweave.attribution.model import store_model
+    from unweave.store.store import GradientStore
+
+    store = GradientStore.open(config.store)
+    rows, parameters = len(store.row_ids()), parameters_of(store_model(store.spec, config), own=True)
+    memory = memory_of_tracing(config, store) if parameters else {}
+    return Plan({"in the store": rows}, parameters=parameters, memory=memory)
 
 
 def value_score(config: ScoreConfig) -> Plan:

@@ -20,6 +20,7 @@ from unweave.errors import ConfigError
 from unweave.files import remembered, write_json
 from unweave.gradients.scoring import row_losses
 from unweave.jobs.value_select import select_rows
+from unweave.models.holding import require_whole
 from unweave.models.loading import ModelConfig, load, tokenizer_of
 from unweave.names import file_name
 from unweave.run.folder import RunFolder, environment
@@ -94,6 +95,7 @@ def learning_curves(config: CurveConfig) -> CurveResult:
     """
     started = time.monotonic()
     require_tracker(config.report_to, private=config.dp_epsilon is not None)
+    require_whole(config, "Training")
     if config.report_to == "tensorboard":
         raise ConfigError(
             "The folders of a curve's training runs are not kept, nor would be what `tensorboard` writes there.",

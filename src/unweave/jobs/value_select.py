@@ -14,7 +14,7 @@ from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.data.rows import Row
 from unweave.errors import ConfigError, DataError
 from unweave.files import write_json, write_jsonl
-from unweave.models.loading import load
+from unweave.models.loading import ModelConfig, tokenizer_of
 from unweave.run.folder import environment
 from unweave.store.store import GradientStore
 from unweave.valuation.baselines import document
@@ -134,7 +134,9 @@ def _check(config: SelectConfig) -> None:
 def _costs(config: SelectConfig, rows: list[Row]) -> Float[np.ndarray, " n"]:
     if config.budget_rows is not None:
         return np.ones(len(rows))
-    encoded = encode_rows(rows, load(config.tokenizer).tokenizer, part_of(EncodingConfig, config)).examples
+    encoded = encode_rows(
+        rows, tokenizer_of(ModelConfig(model=config.tokenizer)), part_of(EncodingConfig, config)
+    ).examples
     lengths = {example.row_id: len(example) for example in encoded}
     # A row without space for its answer can't be trained on: no budget buys it.
     return np.array([float(lengths.get(row.id, np.inf)) for row in rows])

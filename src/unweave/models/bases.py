@@ -47,6 +47,8 @@ def load_base(
     Raises:
         ModelError: When it can't be loaded; with what can be done about it.
     """
+    from unweave.models.placing import spread
+
     path = Path(base)
     attention = _attention(config, device)
     if path.suffix == ".gguf":
@@ -56,20 +58,29 @@ def load_base(
         if attention is not None:
             model.set_attn_implementation(attention)
         tokenizer = padded(own_tokenizer(adapter) or tokenizer, place=base)
-        return model.to(device=device, dtype=dtype), tokenizer
+        if config.device_map == "auto":
+            raise ModelError(
+                "The layers of a GGUF file can't be spread over devices.",
+                where=f"`device_map`, {base}",
+                remedy="use `device_map` one, or offload",
+            )
+        return model.to(device="cpu" if config.device_map == "offload" else device, dtype=dtype), tokenizer
     _require_folder(base)
     tokenizer = load_tokenizer(base, revision=revision, adapter=adapter)
     options: dict[str, Any] = {}
     quantization = _quantization(config, dtype)
     if quantization is not None:
         options |= {"quantization_config": quantization, "device_map": {"": device}}
+    if config.device_map == "auto":
+        options["device_map"] = "auto"
     if is_adapter(base):
         # transformers would put the adapter on by itself; here PEFT does, and an adapter may lie beside a whole model.
         options["adapter_kwargs"] = {"subfolder": "no adapter"}
-    model = _weights(base, revision=revision, dtype=dtype, attention=attention, options=options)
-    held = quantization is not None or getattr(model, "is_quantized", False)
+    with spread(base):
+        model = _weights(base, revision=revision, dtype=dtype, attention=attention, options=options)
+    placed = bool(options.get("device_map")) or getattr(model, "is_quantized", False) or config.device_map == "offload"
     _keep_differentiable(model)
-    return (model if held else model.to(device)), tokenizer
+    return (model if placed else model.to(device)), tokenizer
 
 
 def _attention(config: "ModelConfig", device: "torch.device") -> str | None:

@@ -4,13 +4,18 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+from unweave.models.placing import MARK
 
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Dropout off within the block, gradient checkpointing as it was; each module gets its own mode back afterwards.
+
+    Where no graph is made, nothing is to be computed again: layers then keep what they generate with.
 
     Args:
         model: The model.
@@ -23,7 +28,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         try:
             model.eval()
             for module, mode in modes:
-                if mode and getattr(module, "gradient_checkpointing", False):
+                asked = mode or getattr(module, MARK, False)
+                if asked and getattr(module, "gradient_checkpointing", False) and torch.is_grad_enabled():
                     stack.enter_context(_checkpointing(module))
             yield
         finally:

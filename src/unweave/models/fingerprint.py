@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unweave.digests import THREADS
+from unweave.models.placing import values_of
 
 SAMPLES = 4096
 CHUNK = 1 << 22
@@ -31,7 +32,7 @@ def model_fingerprint(model: nn.Module, *, like: str | None = None) -> str:
     """
     if like is not None and not like.startswith(WHOLE):
         return _sampled(model)
-    named = dict(model.named_parameters())
+    named = dict(values_of(model))
     digest = hashlib.blake2b(digest_size=16)
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
         for (name, parameter), values in zip(named.items(), pool.map(_values_digest, named.values()), strict=True):
@@ -55,7 +56,7 @@ def _values_digest(parameter: Tensor) -> bytes:
 
 def _sampled(model: nn.Module) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for name, parameter in model.named_parameters():
+    for name, parameter in values_of(model):
         flat = parameter.detach().reshape(-1)
         step = max(1, flat.numel() // SAMPLES)
         sample = flat[::step][:SAMPLES].to("cpu", torch.float32).contiguous()

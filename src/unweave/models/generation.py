@@ -148,8 +148,8 @@ def _answers(
         progress.task(description, len(rows)) as advance,
         quiet_transformers(),
         warnings.catch_warnings(),
-        evaluating(loaded.model),
         torch.inference_mode(),
+        evaluating(loaded.model),
     ):
         warnings.simplefilter("ignore")
         for start in range(0, len(order), batch_size):

@@ -8,6 +8,7 @@ from unweave import progress
 from unweave.errors import ConfigError, ModelError
 from unweave.models import adapters, attaching, origin, packaged
 from unweave.models.bases import WEIGHTS, load_base
+from unweave.models.holding import Holding
 from unweave.models.model import Model
 from unweave.models.quiet import quiet_transformers
 from unweave.models.tokenizers import load_tokenizer
@@ -19,27 +20,18 @@ DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(Holding):
     """Which model, and how it is held.
 
     Attributes:
         model: `smollm2-135m` (packaged), a hub id, a folder, a folder with a PEFT adapter, or a `.gguf` file.
         adapter: A PEFT adapter folder to put on top of `model`; its own tokenizer is used where it has one.
         revision: Branch, tag or commit of a hub model; by default the one that the adapter names, where there is one.
-        dtype: `auto` is bfloat16 where the machine computes it natively, float32 elsewhere.
-        device: `auto` is CUDA when there is one, the CPU otherwise.
-        attn_implementation: `auto` is `eager` on the CPU for sequences up to 512 tokens, where it measured a quarter faster in bfloat16,
-            and for longer ones, whose attention matrices would fill the memory, and on CUDA, `sdpa` where the model offers it.
-        quantization: Hold the base in `8bit` or `4bit` (bitsandbytes).
     """
 
     model: str = packaged.NAME
     adapter: Path | None = None
     revision: str | None = None
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
-    device: str = "auto"
-    attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
-    quantization: Literal["none", "8bit", "4bit"] = "none"
 
 
 Loaded = Model
@@ -55,6 +47,8 @@ def load_model(
     device: str = "auto",
     attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto",
     quantization: Literal["none", "8bit", "4bit"] = "none",
+    gradient_checkpointing: bool = False,
+    device_map: Literal["one", "auto", "offload"] = "one",
 ) -> Model:
     """Load a model and its tokenizer.
 
@@ -72,6 +66,9 @@ def load_model(
         device: `auto` is CUDA when there is one, the CPU otherwise.
         attn_implementation: `auto` is `eager` on the CPU for sequences up to 512 tokens, `sdpa` elsewhere where the model offers it.
         quantization: Hold the base in `8bit` or `4bit` (bitsandbytes).
+        gradient_checkpointing: Keep only each layer's input for the backward pass, and compute the layer again there.
+        device_map: `one`: all of it on `device`. `auto`: its layers over all GPUs. `offload`: its layers' weights in the CPU's memory, each layer's on
+            `device` for its turn only.
 
     Returns:
         The model, in evaluation mode, with nothing to differentiate.
@@ -89,6 +86,8 @@ def load_model(
             device=device,
             attn_implementation=attn_implementation,
             quantization=quantization,
+            gradient_checkpointing=gradient_checkpointing,
+            device_map=device_map,
         )
     )
 
@@ -108,9 +107,11 @@ def load(config: ModelConfig | str | Path = packaged.NAME) -> Model:
     """
     if not isinstance(config, ModelConfig):
         config = ModelConfig(model=str(config))
+    from unweave.models.placing import checkpoint_layers, offload_layers
     from unweave.models.pretrained import require_finite
 
     device = pick_device(config.device)
+    _require_possible(config)
     place = place_of(config)
     with quiet_transformers():
         model, tokenizer = _load_base(place, config, device)
@@ -119,8 +120,22 @@ def load(config: ModelConfig | str | Path = packaged.NAME) -> Model:
     require_finite(model.named_parameters(), where=str(place.adapter.folder) if place.adapter else place.base)
     model.requires_grad_(False)
     model.eval()
+    if config.device_map == "offload":
+        offload_layers(model, device)
+    if config.gradient_checkpointing or config.device_map == "offload":
+        checkpoint_layers(model, where=place.base)
     folder = str(place.adapter.folder) if place.adapter else None
     return Model(model, tokenizer, place.base, folder, place.revision, config.quantization)
+
+
+def _require_possible(config: ModelConfig) -> None:
+    """Refuse options of holding that go not together."""
+    if config.device_map == "offload" and config.quantization != "none":
+        raise ConfigError(
+            "Quantised layers can't wait in the CPU's memory.",
+            where="`device_map`, `quantization`",
+            remedy="leave one of them out",
+        )
 
 
 def tokenizer_of(config: ModelConfig) -> Any:

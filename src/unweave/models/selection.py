@@ -101,6 +101,12 @@ def select_parameters(model: nn.Module, which: str | Sequence[str] = "lora") -> 
             else "give lora, adapter, linear, all, or a pattern of a name"
         )
         raise ConfigError(f"No parameter is selected by {which!r}.", where="`parameters`", remedy=hint)
+    if waiting := next((own.name for own in selected if own.parameter.is_meta), None):
+        raise ConfigError(
+            f"The weights of {waiting} are not where they are computed with: there is no gradient of them.",
+            where="`parameters`, `device_map`",
+            remedy="use `parameters` lora, or `device_map` one",
+        )
     return selected
 
 

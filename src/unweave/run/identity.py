@@ -18,12 +18,12 @@ from unweave.config import to_plain
 
 NO_EFFECT = (
     "output_dir", "output", "output_forget", "output_retain", "html", "tda", "replay",
-    "device",
+    "device", "device_map", "gradient_checkpointing",
     "report_to", "api_key_variable", "request_timeout", "parallel_requests",
     "engine", "workers", "worker_cpus", "worker_gpus",
 )  # fmt: skip
-"""Options that change no result: where it goes, on which device it is computed (rounding apart; `dtype` counts as it comes out there), by whom, and who
-follows it."""
+"""Options that change no result: where it goes, on which devices it is computed and what twice (rounding apart; `dtype` counts as it comes out there), by
+whom, and who follows it."""
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft")
 

@@ -8,7 +8,7 @@ an adapter like any other, with a record of what it was made from.
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -103,8 +103,7 @@ def early_adapter(
     base: str | None = None,
     rows: Callable[[], Sequence[Row]] = list,
     encoding: EncodingConfig | None = None,
-    dtype: Any = "auto",
-    device: str = "auto",
+    holding: Mapping[str, Any] | None = None,
 ) -> Path:
     """Make an early adapter of a final one, unless it is there.
 
@@ -115,8 +114,7 @@ def early_adapter(
         base: The base, where it is not where the adapter says.
         rows: The training rows; called where some are trained on.
         encoding: How they become tokens.
-        dtype: Of the training.
-        device: Of the training.
+        holding: How the model is held in the training.
 
     Returns:
         The folder.
@@ -145,7 +143,7 @@ def early_adapter(
         else:
             # Texts of rows stay nowhere: the sample lives as long as the training.
             with tempfile.TemporaryDirectory(prefix="unweave-") as scratch:
-                trained = _retrained(Path(scratch), final, options, rows(), base, encoding, dtype, device)
+                trained = _retrained(Path(scratch), final, options, rows(), base, encoding, holding or {})
                 _copy(trained, folder)
                 shutil.copy(trained / WEIGHTS, folder)
         write_json(folder / RECORD, record)
@@ -226,8 +224,7 @@ def _retrained(
     rows: Sequence[Row],
     base: str | None,
     encoding: EncodingConfig | None,
-    dtype: Any,
-    device: str,
+    holding: Mapping[str, Any],
 ) -> Path:
     """Train from the base as the final adapter was, at a constant rate, once over a sample of the rows."""
     from unweave.train.sft import fine_tune
@@ -262,8 +259,7 @@ def _retrained(
         lr_scheduler="constant",
         warmup_ratio=0.0,
         dp_epsilon=None,
-        dtype=dtype,
-        device=device,
+        **holding,
         seed=options.seed,
     )
     fine_tune(config)

@@ -31,6 +31,7 @@ from unweave.train.processes import Processes, processes
 from unweave.train.recorder import Recorder
 from unweave.train.resuming import StepRecord, ended_at, resumable
 from unweave.train.soundness import sums
+from unweave.train.splitting import Split
 from unweave.train.trackers import tracked_arguments, tracking
 
 CHECKPOINTS = "checkpoints"
@@ -146,6 +147,7 @@ def run_loop(
     report_to: str = "none",
     measured: Callable[[], dict[str, float]] = dict,
     recorder: Recorder | None = None,
+    split: Split | None = None,
 ) -> LoopResult:
     """Run the planned steps, continuing an interrupted run of the same plan.
 
@@ -165,6 +167,7 @@ def run_loop(
         report_to: A tracker that the steps go to (`unweave.train.trackers`).
         measured: Asked before the first step and after each one; what has been measured since then goes to the tracker too.
         recorder: Keeps what the run can be repeated from; dropout is then seeded at each step.
+        split: How a step is cut where memory runs out; `None` ends the run there.
 
     Returns:
         Steps and losses.
@@ -217,6 +220,7 @@ def run_loop(
             data_collator=lambda items: {
                 "batch": collate(items[0].examples) if items[0].part else None,
                 "part": items[0].part,
+                "examples": items[0].examples,
             },
             optimizers=(optimizer, None),
             callbacks=[*tracking(report_to, output_dir), ours],
@@ -227,7 +231,7 @@ def run_loop(
         if here.count == 1:
             trainer.accelerator.device_placement = False
         trainer.step_loss, trainer.losses, trainer.here, trainer.trained = loss, record.losses, here, trainable
-        trainer.recorder = recorder
+        trainer.recorder, trainer.split, trainer.notes = recorder, split, record.notes
         trainer.train(resume_from_checkpoint=resume)
     if sums(trainable) == before:
         if optimizer.moved is False:

@@ -1,5 +1,7 @@
 """The Trainer under the training loop: it takes planned steps in their order, the loss from outside, and says what a step did."""
 
+import contextlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +12,15 @@ from torch.utils.data import SequentialSampler
 from transformers import Trainer, TrainerCallback
 
 from unweave import progress
+from unweave.devices import is_out_of_memory, release, within_memory
 from unweave.errors import TrainingError
 from unweave.train.processes import Processes
 from unweave.train.record import step_seed
 from unweave.train.recorder import Recorder
 from unweave.train.resuming import StepRecord
 from unweave.train.soundness import require_trained
+from unweave.train.splitting import Split, Step, random_state, restore_random_state
 
-Step = list[Any]
 StepLoss = Callable[[nn.Module, Any], Tensor]
 
 
@@ -67,6 +70,10 @@ class PlannedTrainer(Trainer):
     trained: list[nn.Parameter]
     measured: Callable[[], dict[str, float]]
     recorder: Recorder | None
+    split: Split | None = None
+    notes: list[float]
+    parts: int = 1
+    """In how many parts a step is made; more from where memory ran out on."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset or self.train_dataset)  # type: ignore[arg-type]
@@ -106,7 +113,7 @@ class PlannedTrainer(Trainer):
         return (loss, None) if return_outputs else loss
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """A step's forward and backward pass, and the mean of the gradients over processes.
+        """A step's forward and backward pass, and the mean of the gradients over processes. Where memory runs out the step is made in parts.
 
         Args:
             args: As in `Trainer`.
@@ -115,11 +122,58 @@ class PlannedTrainer(Trainer):
         Returns:
             The loss.
         """
-        loss = super().training_step(*args, **kwargs)
+        loss = self._step(*args, **kwargs)
         self.here.average_gradients(self.trained)
         if self.recorder is not None:
             self.recorder.measure(self.trained)
         return loss
+
+    def _step(self, model: nn.Module, inputs: Any, *rest: Any, **kwargs: Any) -> Tensor:
+        before, device = (len(self.losses), len(self.notes)), next(model.parameters()).device
+        rows = self.split.rows(inputs["examples"]) if self.split is not None else 1
+        # Of several processes each would have to cut its share as the others do.
+        most = rows if self.here.count == 1 else 1
+        state = random_state() if most > 1 else []
+        while True:
+            parts = min(self.parts, most)
+            # A single row is tried whatever is left.
+            guard = within_memory(device) if parts < most else contextlib.nullcontext()
+            try:
+                with guard:
+                    return self._in_parts(parts, before, model, inputs, *rest, **kwargs)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if parts >= most:
+                    raise TrainingError(
+                        f"Out of memory in step {self.state.global_step + 1}"
+                        + (", on a single row." if self.split is not None and rows == most else "."),
+                        remedy="lower `max_length` or `batch_size`, or use `gradient_checkpointing`, or `quantization` 4bit",
+                    ) from None
+            del self.losses[before[0] :], self.notes[before[1] :]
+            for parameter in self.trained:
+                parameter.grad = None
+            release(device)
+            restore_random_state(state)
+            self.parts = 2 * parts
+            progress.say(f"memory ran out on a step of {rows} rows: steps are made in {self.parts} parts from here on")
+
+    def _in_parts(
+        self, parts: int, before: tuple[int, int], model: nn.Module, inputs: Any, *rest: Any, **kwargs: Any
+    ) -> Tensor:
+        if parts == 1 or self.split is None:
+            return super().training_step(model, inputs, *rest, **kwargs)
+        total = torch.zeros(())
+        for index in range(parts):
+            batch, share = self.split.part(inputs["examples"], index, parts)
+            if batch is not None:
+                own = {**inputs, "batch": batch, "part": inputs["part"] * share}
+                total = total + super().training_step(model, own, *rest, **kwargs).detach().cpu()
+        losses, notes = self.losses[before[0] :], self.notes[before[1] :]
+        self.losses[before[0] :] = [math.fsum(losses)]
+        if notes:
+            self.notes[before[1] :] = [math.nan if any(map(math.isnan, notes)) else math.fsum(notes)]
+        return total.to(next(model.parameters()).device)
 
     def report(self) -> None:
         """Log what was measured before the first step."""

@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from unweave import progress
 from unweave.data.dates import dated, recorded
 from unweave.data.encoding import Example, encode_rows
 from unweave.data.training_rows import read_training_rows
 from unweave.errors import ConfigError
+from unweave.models.holding import require_whole
 from unweave.models.loading import Loaded, load
 from unweave.models.merging import is_quantised, merged_model
 from unweave.models.quiet import quiet_transformers
@@ -73,6 +74,9 @@ def fine_tune(config: TrainConfig, *, loaded: Loaded | None = None, elsewhere: E
     """
     require_tracker(config.report_to, private=config.dp_epsilon is not None)
     require_in_range(config)
+    require_whole(config, "Training")
+    if config.tuning == "full" and config.quantization != "none":
+        _refuse_quantised()
     if is_sharded(config):
         require_shards(config)
         only_one("Training in shards")
@@ -224,11 +228,15 @@ def _write(run: RunFolder, config: TrainConfig, loaded: Loaded, model: Any, resu
 
 def _require_trainable(config: TrainConfig, loaded: Loaded) -> None:
     if config.tuning == "full" and is_quantised(loaded.model):
-        raise ConfigError(
-            "Quantised weights can't be trained.",
-            where="`tuning`, `quantization`",
-            remedy="use `tuning` lora, or `quantization` none with an unquantised model",
-        )
+        _refuse_quantised()
+
+
+def _refuse_quantised() -> NoReturn:
+    raise ConfigError(
+        "Quantised weights can't be trained.",
+        where="`tuning`, `quantization`",
+        remedy="use `tuning` lora, or `quantization` none with an unquantised model",
+    )
 
 
 def _snapshots(config: TrainConfig, model: Any, loaded: Loaded, *, total: int) -> Callable[[int], None]:

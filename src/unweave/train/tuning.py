@@ -17,6 +17,7 @@ from unweave.train.private import Privacy, PrivateLoss, collate_groups, plan_pri
 from unweave.train.processes import only_one
 from unweave.train.recorder import Recorder
 from unweave.train.soundness import require_outputs
+from unweave.train.splitting import split_by_tokens
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,14 @@ def tune(
     Returns:
         Steps and losses.
     """
+
+    def batch(step: list[Example]) -> Any:
+        return plan.collate(step, pad_token_id=pad_token_id)
+
     done = run_loop(
         model,
         [[examples[index] for index in step] for step in plan.steps],
-        collate=lambda step: plan.collate(step, pad_token_id=pad_token_id),
+        collate=batch,
         loss=plan.loss,
         config=plan.loop,
         output_dir=output_dir,
@@ -108,6 +113,8 @@ def tune(
         after_step=after_step,
         report_to=report_to,
         recorder=recorder,
+        # A private step is in small batches already.
+        split=split_by_tokens(batch, lambda example: example.completion_length) if plan.privacy is None else None,
     )
     require_outputs(model)
     return done

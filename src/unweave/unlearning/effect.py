@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 from unweave.errors import ConfigError
+from unweave.models.holding import HOLDING
 from unweave.unlearning.config import ForgetConfig, UnlearnOptions
 from unweave.unlearning.methods import Method, Objective, Retrain
 from unweave.unlearning.rows import ForgetRow
@@ -30,8 +31,7 @@ OF_TRAINING_ANEW = (
     "adapter",
     "recipe",
     "seed",
-    "dtype",
-    "device",
+    *HOLDING,
 )
 """What training anew takes from the request; the rest is its recipe's."""
 

@@ -174,7 +174,7 @@ def measured(model: Any, examples: Sequence[Example], *, pad_token_id: int, toke
         return means, starts, logits.shape[-1]
 
     source = GradientSource(model, pad_token_id, token_budget=token_budget)
-    with evaluating(model), torch.inference_mode():
+    with torch.inference_mode(), evaluating(model):
         for chosen, (means, starts, vocabulary) in source.each(examples, work):
             uniform = math.log(vocabulary)
             for index, mean, start in zip(chosen, means, starts, strict=True):

@@ -21,6 +21,7 @@ from unweave.models.model import IN_MEMORY
 from unweave.models.vocabulary import vocabulary_size
 from unweave.train.loop import LoopResult, run_loop
 from unweave.train.soundness import require_outputs, require_trained, sums
+from unweave.train.splitting import Split
 from unweave.train.tuning import loop_config
 from unweave.unlearning.config import UnlearnOptions
 from unweave.unlearning.context import Context
@@ -174,13 +175,13 @@ def _train(run: Run, method: Objective, context: Context) -> dict[str, Any]:
         view = plan.view(model, step)
         loss = method.loss(view)
         # Objectives on hidden states have no token losses at hand: those are left to early stopping.
-        unwanted, losses = view.step.mask(Role.UNWANTED), view.free_losses
-        noted.append(
-            float((losses.means() * unwanted).sum() / unwanted.sum())
-            if losses is not None and unwanted.any()
-            else math.nan
-        )
+        unwanted, losses, count = view.step.mask(Role.UNWANTED), view.free_losses, view.step.count(Role.UNWANTED)
+        # Of a part of a step, what it adds to the mean of the whole.
+        noted.append(float((losses.means() * unwanted).sum() / count) if losses is not None and count else math.nan)
         return loss
+
+    def part(step: list[SampledStep], index: int, parts: int) -> tuple[StepBatch | None, float]:
+        return plan.collate_part(step[0], index, parts), 1.0
 
     def diverged() -> bool:
         return bool(noted) and noted[-1] > limit
@@ -205,6 +206,7 @@ def _train(run: Run, method: Objective, context: Context) -> dict[str, Any]:
             notes=noted,
             report_to=run.report_to,
             measured=dict if stopping is None else stopping.unreported,
+            split=None if method.whole_steps else Split(lambda step: len(step[0].rows), part),
         )
     stopped = f"the forget rows' loss passed {limit:.2f} nats a token" if diverged() else None
     kept, details = made.steps, method.details(context)

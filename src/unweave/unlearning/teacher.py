@@ -129,8 +129,11 @@ def _other(loaded: Model, name: str | None) -> Model:
             where="`teacher_model`",
             remedy="give its folder or hub id, or teacher='base'",
         )
-    dtype: Any = str(next(loaded.model.parameters()).dtype).removeprefix("torch.")
-    found = load_model(name, dtype=dtype, device=str(loaded.device))
+    dtype: Any = str(loaded.model.dtype).removeprefix("torch.")
+    attention: Any = getattr(loaded.model.config, "_attn_implementation", None) or "auto"
+    # Nothing of a teacher is differentiated.
+    own: Any = {"attn_implementation": attention, "quantization": loaded.quantization}
+    found = load_model(name, dtype=dtype, device=str(loaded.device), **own)
     sizes = [vocabulary_size(model.model) for model in (loaded, found)]
     if tokenizer_fingerprint(found.tokenizer) != tokenizer_fingerprint(loaded.tokenizer) or sizes[0] != sizes[1]:
         raise ConfigError(
@@ -158,7 +161,7 @@ def _read(loaded: Model, examples: Sequence[Example], *, beta: float) -> Teacher
         ]
 
     source = GradientSource(model, pad, token_budget=TOKEN_BUDGET)
-    with evaluating(model), torch.no_grad(), progress.task("teacher", len(examples)) as advance:
+    with torch.no_grad(), evaluating(model), progress.task("teacher", len(examples)) as advance:
         for places, found in source.each(examples, read, advance=advance):
             names = [examples[place].row_id for place in places]
             rows |= dict(zip(names, found[0], strict=True))

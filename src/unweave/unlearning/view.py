@@ -43,7 +43,7 @@ class Reference:
         try:
             for own, before in self._pairs:
                 own.data = before
-            with evaluating(self._model), torch.no_grad():
+            with torch.no_grad(), evaluating(self._model):
                 yield
         finally:
             for (own, _), values in zip(self._pairs, now, strict=True):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from unweave.unlearning.methods.base import ALL_REQUESTS, Described
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from unweave.train.sft import TrainResult
 
 
@@ -41,13 +43,16 @@ class Retrain(Described):
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] | None = None
     device: str | None = None
 
-    def train(self, model: str | Path, forget: Path, output_dir: Path) -> "TrainResult":
+    def train(
+        self, model: str | Path, forget: Path, output_dir: Path, *, holding: "Mapping[str, Any] | None" = None
+    ) -> "TrainResult":
         """Train.
 
         Args:
             model: The model, with its recipe beside it where none is given.
             forget: A file of the rows to leave out.
             output_dir: Where the model goes.
+            holding: How the model is held, in the place of the recipe's.
 
         Returns:
             The result of the training run.
@@ -58,6 +63,7 @@ class Retrain(Described):
 
         changes: dict[str, Any] = {"without": forget, "output_dir": output_dir, "snapshots": ()}
         given = {"seed": self.seed, "dtype": self.dtype, "device": self.device}
+        changes |= dict(holding or {})
         changes |= {name: value for name, value in given.items() if value is not None}
         # What never saw the rows is taken over, where the model was trained in shards.
         return fine_tune(replace(read_recipe(self.recipe or model), **changes), elsewhere=Elsewhere((Path(model),)))
