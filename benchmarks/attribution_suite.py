@@ -10,6 +10,7 @@ it with LoRA on its scenes. Figures are kept in the work folder, and a run that 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from lds import make_model, make_tokenizer, train
 from unweave import progress
@@ -22,6 +23,10 @@ from unweave.files import write_json
 from unweave.lazy import resolve
 
 BASE_ROWS, BASE_EPOCHS = 600, 15
+SIZES: dict[str, Any] = {
+    "rows": 60, "subsets": 16, "orders": 2, "retrain_queries": 4, "random_draws": 3, "removed_shares": (0.01, 0.05, 0.1), "epochs": 3.0, "learning_rate": 1e-2,
+}  # fmt: skip
+"""Small enough for one core and a quarter of an hour a seed."""
 RESULT = Path(__file__).parent / "results" / "attribution_suite.json"
 
 
@@ -46,7 +51,6 @@ def main() -> None:
     """Make the base, run the suite, and write the result file."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", type=int, default=120)
     parser.add_argument("--measures", nargs="+", default=list(MEASURES))
     parser.add_argument("--scorers", nargs="+", default=list(EVERY_SCORER))
     parser.add_argument("--peers", nargs="+", default=[], metavar="NAME=COMMAND")
@@ -54,7 +58,7 @@ def main() -> None:
     options = parser.parse_args()
     config = AttributionBenchConfig(
         model=str(options.work / "base"), output_dir=options.work / "out", measures=tuple(options.measures), scorers=tuple(options.scorers),
-        peers=dict(peer.split("=", 1) for peer in options.peers) or None, seeds=tuple(options.seeds), rows=options.rows, dtype="float32",
+        peers=dict(peer.split("=", 1) for peer in options.peers) or None, seeds=tuple(options.seeds), dtype="float32", **SIZES,
     )  # fmt: skip
     make_base(options.work / "base", config)
     table = bench_attribution(config)

@@ -10,7 +10,7 @@ from unweave.markdown import code, plain
 from unweave.report.pages import environment
 from unweave.stats.intervals import Estimate
 
-COSTS = ("seconds", "MiB at most", "KiB on disk")
+COSTS = ("seconds", "CPU seconds", "MiB at most", "KiB on disk")
 WITHOUT_SEEDS = "one seed: intervals are over queries, and over retrained models where there are some"
 
 
@@ -42,10 +42,14 @@ def cells(table: Table, *, intervals: bool = True) -> tuple[list[str], list[list
     rows = []
     for name, own in table.cells.items():
         cost = table.costs[name]
-        costs = [f"{cost.seconds:.2f}", _whole(cost.peak_mib), _whole(cost.bytes / 1024)]
+        costs = [f"{cost.seconds:.1f}", _tenths(cost.cpu_seconds), _whole(cost.peak_mib), _whole(cost.bytes / 1024)]
         rows.append([name, *_shown(table, own, intervals), *costs])
-    rows += [[name, *_shown(table, own, intervals), "", "", ""] for name, own in table.references.items()]
+    rows += [[name, *_shown(table, own, intervals), "", "", "", ""] for name, own in table.references.items()]
     return header, rows
+
+
+def _tenths(value: float) -> str:
+    return f"{value:.1f}" if value == value else ""
 
 
 def _whole(value: float) -> str:

@@ -19,12 +19,14 @@ class Cost(Generic[T]):
     Attributes:
         value: Its result.
         seconds: Wall time.
+        cpu_seconds: Processor time of this process, all its threads together: the steadier of the two where the machine does other things too.
         peak_mib: The largest resident memory while it ran, what was resident before included. Where the system can't begin anew (outside Linux), the largest
             since the process began.
     """
 
     value: T
     seconds: float
+    cpu_seconds: float
     peak_mib: float
 
 
@@ -39,9 +41,9 @@ def measured(work: Callable[[], T]) -> Cost[T]:
     """
     with contextlib.suppress(OSError):
         _RESET.write_text("5")
-    begun = time.perf_counter()
+    begun, busy = time.perf_counter(), time.process_time()
     value = work()
-    return Cost(value, time.perf_counter() - begun, _peak_mib())
+    return Cost(value, time.perf_counter() - begun, time.process_time() - busy, _peak_mib())
 
 
 def _peak_mib() -> float:

@@ -6,7 +6,6 @@ The job names the base model, the adapter and the dtype, and holds `rows` and `q
 loss). The scores are one number a query and row, positive where a row helps the query.
 """
 
-import json
 import shlex
 import subprocess
 from collections.abc import Sequence
@@ -50,11 +49,6 @@ def peer_scores(
         ConfigError: When it fails, or gives scores of another shape.
     """
 
-    def failed(why: str) -> ConfigError:
-        return ConfigError(
-            f"The peer '{name}' gave no scores: {why}", where="`peers`", remedy="run its command by hand"
-        )
-
     def tokens(examples: Sequence[Example]) -> list[dict[str, object]]:
         return [{"ids": list(example.input_ids), "prompt": example.prompt_length} for example in examples]
 
@@ -62,16 +56,16 @@ def peer_scores(
     out.unlink(missing_ok=True)
     described = {"base": base, "adapter": str(adapter), "dtype": dtype}
     write_json(job, {**described, "rows": tokens(rows), "queries": tokens(queries)})
+    why = ""
     try:
         done = subprocess.run([*shlex.split(command), str(job), str(out)], capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise failed(str(error)) from error
-    if done.returncode or not out.is_file():
-        raise failed((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
-    try:
-        found = np.load(out, allow_pickle=False).astype(float)
-    except (OSError, ValueError, json.JSONDecodeError) as error:
-        raise failed(str(error)) from error
-    if found.shape != (len(queries), len(rows)):
-        raise failed(f"scores of the shape {found.shape} for {len(queries)} queries and {len(rows)} rows")
-    return found
+        if done.returncode or not out.is_file():
+            why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        else:
+            found = np.load(out, allow_pickle=False).astype(float)
+            if found.shape == (len(queries), len(rows)):
+                return found
+            why = f"scores of the shape {found.shape} for {len(queries)} queries and {len(rows)} rows"
+    except (OSError, ValueError) as error:
+        why = str(error)
+    raise ConfigError(f"The peer '{name}' gave no scores: {why}", where="`peers`", remedy="run its command by hand")

@@ -1,6 +1,5 @@
 """Asking scorers: each through a store of the trained model and the search of `unweave trace`, with what it takes."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -53,12 +52,14 @@ class Scored:
     Attributes:
         scores: One a query and row.
         seconds: Of scoring, and of caching what it reads.
+        cpu_seconds: The same of the processor; of a peer, which is a process of its own, not known.
         peak_mib: The largest resident memory.
         bytes: On the disk, of what it reads.
     """
 
     scores: Float[np.ndarray, "q n"]
     seconds: float
+    cpu_seconds: float
     peak_mib: float
     bytes: int
 
@@ -80,7 +81,8 @@ class Scoring:
 
     def __init__(self, config: AttributionBenchConfig, scene: Scene, trained: Path, folder: Path, loaded: Model):
         self.config, self.scene, self.trained, self.folder, self.loaded = config, scene, trained, folder, loaded
-        self._took: dict[str, float] = {}
+        self._took: dict[str, tuple[float, float]] = {}
+        self._stores: dict[Path, GradientStore] = {}
 
     def scored(self, scorer: str, *, itself: bool = False) -> Scored:
         """Ask a scorer.
@@ -98,13 +100,13 @@ class Scoring:
         peers = self.config.peers or {}
         if scorer in peers:
             found = measured(lambda: self._peer(scorer, peers[scorer], itself=itself))
-            return Scored(found.value, found.seconds, float("nan"), 0)
+            return Scored(found.value, found.seconds, float("nan"), float("nan"), 0)
         way = _way(scorer)
         store = self.store(way.normalize)
         found = measured(lambda: self._asked(store, self.loaded, way.options, itself=itself))
-        took = self._took.get(way.normalize, 0.0) if way.reads == "store" else 0.0
+        took, busy = self._took.get(way.normalize, (0.0, 0.0)) if way.reads == "store" else (0.0, 0.0)
         size = {"store": store.info()["bytes"], "record": bytes_below(self.trained / RECORD), "texts": 0}[way.reads]
-        return Scored(found.value, found.seconds + took, found.peak_mib, size)
+        return Scored(found.value, found.seconds + took, found.cpu_seconds + busy, found.peak_mib, size)
 
     def store(
         self, normalize: str, name: str = "", *, rows: Any = None, loaded: Any = None, **options: Any
@@ -123,16 +125,18 @@ class Scoring:
         """
         own = self.config
         place = self.folder / "stores" / f"{normalize}{name}"
+        if place in self._stores:
+            return self._stores[place]
         given: Any = {"dimension": own.dimension, "token_budget": TOKENS, "number_format": "float32", **options}
         encoding: Any = part_of(EncodingConfig, own).__dict__
         config = CacheConfig(
             **given, **encoding, **AS_WRITTEN, data=self.folder / "rows.jsonl", store=place, normalize=normalize
         )  # type: ignore[arg-type]
-        begun = time.perf_counter()
-        cache_rows(config, loaded=loaded or self.loaded, rows=list(rows or self.scene.rows))
+        begun = measured(lambda: cache_rows(config, loaded=loaded or self.loaded, rows=list(rows or self.scene.rows)))
         if not name:
-            self._took.setdefault(normalize, time.perf_counter() - begun)
-        return GradientStore.open(place)
+            self._took[normalize] = (begun.seconds, begun.cpu_seconds)
+        self._stores[place] = GradientStore.open(place)
+        return self._stores[place]
 
     def _asked(
         self, store: GradientStore, loaded: Model, options: Mapping[str, Any], *, itself: bool = False, seed: int = 0

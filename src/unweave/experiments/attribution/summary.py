@@ -61,11 +61,13 @@ class Cost:
 
     Attributes:
         seconds: Wall time, caching included.
+        cpu_seconds: Processor time.
         peak_mib: The largest resident memory of the process meanwhile.
         bytes: On the disk, of what it reads.
     """
 
     seconds: float
+    cpu_seconds: float
     peak_mib: float
     bytes: float
 
@@ -224,7 +226,7 @@ def _cost(own: Sequence[Mapping[str, Any]]) -> Cost:
         values = [one[name] for one in own if one[name] is not None and one[name] == one[name]]
         return float(median(values)) if values else float("nan")
 
-    return Cost(middle("seconds"), middle("peak_mib"), middle("bytes"))
+    return Cost(middle("seconds"), middle("cpu_seconds"), middle("peak_mib"), middle("bytes"))
 
 
 def _curves(found: Found) -> dict[str, dict[str, list[float]]]:
