@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from unweave import progress
 from unweave.attribution.caching import cache_rows
 from unweave.attribution.config import RetrievalConfig
 from unweave.attribution.targets import AnswerLoss
@@ -132,6 +133,14 @@ class Scoring:
         config = CacheConfig(
             **given, **encoding, **AS_WRITTEN, data=self.folder / "rows.jsonl", store=place, normalize=normalize
         )  # type: ignore[arg-type]
+        if not self._stores:
+            # What is imported and compiled at the first use is no scorer's cost.
+            with progress.silent():
+                cache_rows(
+                    replace(config, store=self.folder / "stores" / "warm"),
+                    loaded=self.loaded,
+                    rows=list(self.scene.rows[:4]),
+                )
         begun = measured(lambda: cache_rows(config, loaded=loaded or self.loaded, rows=list(rows or self.scene.rows)))
         if not name:
             self._took[normalize] = (begun.seconds, begun.cpu_seconds)

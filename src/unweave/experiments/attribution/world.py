@@ -213,7 +213,8 @@ class TrainedWorld:
         assert run.record is not None, "it was recorded"
         end: State = run.record.state(max(run.record.states))
         shape = end.preconditioner(beta=run.options.beta2, epsilon=run.options.epsilon)
-        count, rate = len(run.examples), max(run.rates)
+        # The second moments are of the mean gradients of whole steps, clipped: more than a row's share of one would be a step of another size.
+        count, rate, most = len(run.examples), max(run.rates) / self.config.batch_size, run.options.max_grad_norm
         found = np.zeros((len(self.asked), count))
         run.load(end)
         before = self.losses()
@@ -226,9 +227,12 @@ class TrainedWorld:
                     step[name] = piece[0]
 
                 visit_rows(run, end, take, places=[place])
+                norm = float(
+                    torch.stack([piece.double().square().sum() for piece in step.values()]).sum().sqrt()
+                ) / max(tokens, 1)
+                kept = rate / max(tokens, 1) * (min(1.0, most / max(norm, 1e-12)) if most > 0 else 1.0)
                 moved = {
-                    name: own - rate * shape[name] * step[name].view_as(own) / max(tokens, 1)
-                    for name, own in end.parameters.items()
+                    name: own - kept * shape[name] * step[name].view_as(own) for name, own in end.parameters.items()
                 }
                 run.load(replace(end, parameters=moved))
                 found[:, place] = before - self.losses()

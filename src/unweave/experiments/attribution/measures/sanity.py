@@ -7,7 +7,7 @@ import numpy as np
 
 from unweave.experiments.attribution.measure import Figure, Outcome, Plain, Scores, World
 from unweave.experiments.attribution.measures.rankings import best
-from unweave.stats.intervals import Estimate, jackknife, mean, rank_correlations
+from unweave.stats.intervals import Estimate, jackknife, rank_correlations, ratio
 
 STABLE = {"batch": "another batch size", "seed": "other seeds", "order": "another order of rows"}
 
@@ -43,7 +43,8 @@ class Sanity(Plain):
                 notes.append(f"{name}: does not apply")
                 continue
             values[name] = rank_correlations(scores.T, np.asarray(other).T)
-            figures[name] = mean(values[name]).within(-1, 1)
+            # Correlations that are all 1 are no shares.
+            figures[name] = ratio(values[name], np.ones(len(values[name]))).within(-1, 1)
         return Outcome(figures, values, notes)
 
 

@@ -1,6 +1,8 @@
 """Tail-patch (Chang et al., arXiv 2410.17413): one more step on each row that was found, and what it does to the answer's log-probability.
 
-The step is AdamW's without its momentum, which would move the model whatever the row; from the end of training, at the training's largest step size.
+The paper makes a whole step of pretraining on a passage. A step of fine-tuning is on a batch, and AdamW's second moments are those of batches: here a row makes
+its own part of one more such step, as if it were the only one of its batch with a loss; clipped as in training, at the largest step size of it, and without
+momentum, which would move the model whatever the row.
 """
 
 import numpy as np
