@@ -5,7 +5,8 @@
 Random Llamas with a LoRA adapter on all linear layers, batches of 8 rows of 64 tokens, AdamW with clipping, one thread. Steps come in pairs, with and without
 what `--record` does at each (the seed of the step's dropout, the norm of the gradient, the step size), the order within a pair in turn; the processor's time
 is taken, not the clock's, so that other work on the machine counts little. The states that are kept, the start and four more, and the end of the record
-are written apart, and spread over a run of 200 steps. What is said is the ratio of medians, with an interval by resampling pairs.
+are written apart, and spread over a run of 200 steps. What is said is the ratio of medians, with an interval by resampling pairs; and, as a small difference of
+two noisy numbers says little, the median time of recording's own instructions within the recorded steps, over the median of the others.
 """
 
 import argparse
@@ -52,20 +53,22 @@ def make_run(hidden: int, layers: int) -> Run:
     return Run(model, rows, steps, [1e-4] * STEPS, start, Options(max_grad_norm=1.0, seed=None), 0)
 
 
-def make_step(replay: Replay, recorder: Recorder | None) -> None:
-    """One step of training, as the loop makes it."""
+def make_step(replay: Replay, recorder: Recorder | None) -> float:
+    """One step of training, as the loop makes it; the processor time of what recording does in it."""
+    own = 0.0
     if recorder is not None:
-        torch.manual_seed(step_seed(0, replay.step))
+        own += seconds(lambda: torch.manual_seed(step_seed(0, replay.step)))
     replay.gradient()
     if recorder is not None:
-        recorder.measure(replay.trained)
+        own += seconds(lambda: recorder.measure(replay.trained))
     torch.nn.utils.clip_grad_norm_(replay.trained, replay.run.options.max_grad_norm)
     replay.optimizer.param_groups[0]["lr"] = replay.run.rates[replay.step]
     replay.optimizer.step()
     replay.optimizer.zero_grad()
     replay.step += 1
     if recorder is not None:
-        recorder.after_step(0, replay.optimizer)
+        own += seconds(lambda: recorder.after_step(0, replay.optimizer))
+    return own
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -94,11 +97,13 @@ def measure(name: str, pairs: int) -> dict[str, Any]:
         for _ in range(3):
             make_step(replay, recorder)
         taken: dict[bool, list[float]] = {True: [], False: []}
+        alone: list[float] = []
         for number in range(pairs):
             for recorded in (True, False) if number % 2 else (False, True):
-                taken[recorded].append(
-                    seconds(lambda recorded=recorded: make_step(replay, recorder if recorded else None))
-                )
+                begun = time.process_time()
+                own = make_step(replay, recorder if recorded else None)
+                taken[recorded].append(time.process_time() - begun)
+                alone += [own] if recorded else []
         recorder.states = places
         recorder.rates, recorder.norms = [1e-4] * STEPS, [1.0] * STEPS
         writing = [seconds(lambda place=place: recorder.after_step(place, replay.optimizer)) for place in places[1:]]
@@ -116,8 +121,10 @@ def measure(name: str, pairs: int) -> dict[str, Any]:
         "pairs": pairs,
         "milliseconds_a_step": 1000 * step,
         "share_of_a_step": every,
+        "share_of_own_instructions": float(np.median(alone)) / step,
         "share_of_writing": kept,
         "share_of_time": {end: own + kept for end, own in every.items()},
+        "share_of_time_by_own_instructions": float(np.median(alone)) / step + kept,
         "bytes": size,
         "bytes_predicted": record_bytes(run.steps, len(places), trained=trained, rows=len(run.examples)),
     }

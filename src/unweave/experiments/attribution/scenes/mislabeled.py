@@ -12,7 +12,7 @@ SHARE = 0.15
 
 
 def make(config: AttributionBenchConfig, seed: int) -> Scene:
-    """Half as many rows as other scenes have, since each is asked about itself.
+    """Half as many rows as other scenes have, since each is asked about itself, of half of the families, so that answers can be exchanged.
 
     Args:
         config: How many rows.
@@ -22,7 +22,10 @@ def make(config: AttributionBenchConfig, seed: int) -> Scene:
         The scene, whose queries are its rows.
     """
     rng = random.Random(f"mislabeled {seed}")
-    rows = generate(seed=1000 + seed, train_rows=max(18, config.rows // 2)).train
+    data = generate(seed=1000 + seed, train_rows=max(36, config.rows)).train
+    tasks = sorted({row.meta["task"] for row in data})
+    chosen = set(rng.sample(tasks, len(tasks) // 2))
+    rows = [row for row in data if row.meta["task"] in chosen]
     families: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
         families.setdefault(row.meta["task"], []).append(place)
