@@ -12,9 +12,9 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 BEGIN = """# Which estimator when
 
 `unweave bench attribution` measures every estimator and baseline in one run: by retraining (LDS, QLD, counterfactual removal), by one more step (tail-patch),
-by rows that were planted (facts asked in other words, wrong answers, a trigger, a replaced entity, DATE-LM's two application tasks), and by checks that good
-scores must pass (a randomised adapter, unrelated questions, other batches, seeds and orders). `unweave list measures` says what each is, `unweave list estimators`,
-`unweave list preconditioners` and `unweave list scorers` what is measured. A figure is written the moment it is there, and a killed run goes on.
+by rows that were planted (facts asked in other words, wrong answers, a trigger, a replaced entity, DATE-LM's two application tasks), and by
+checks that good scores must pass (a randomised adapter, unrelated questions, other batches, seeds and orders). `unweave list measures` says what each is,
+`unweave list estimators`, `unweave list preconditioners` and `unweave list scorers` what is measured. A figure is written the moment it is there, and a killed run goes on.
 
 ```sh
 unweave bench attribution --model MODEL --output-dir suite --seeds 0 1 2
@@ -150,7 +150,8 @@ def _peer(result: dict[str, Any] | None) -> list[str]:
         "## EK-FAC beside kronfluence's",
         "",
         f"On the same {result['layers']} linear layers, rows and labels, in float64 (kronfluence {result['kronfluence']}; `python benchmarks/ekfac_peer.py`), "
-        f"the largest differences are {factors['activation_covariance']:.1e} of the activations' covariances, {factors['gradient_covariance']:.1e} of the gradients', "
+        f"the largest differences are {factors['activation_covariance']:.1e} of the activations' covariances, "
+        f"{factors['gradient_covariance']:.1e} of the gradients', "
         f"{factors['eigenvalues']:.1e} of the eigenvalues, and {result['scores']:.1e} of the scores (slope {result['slope']:.6f}), "
         "each relative to the largest number. "
         f"With labels sampled from the model, each by its own random numbers, the scores of the two correlate by ranks at {sampled['spearman']:.3f}, "
