@@ -1,6 +1,6 @@
-"""Write the pages that come from the registries of methods and layouts, and from the result file of the models.
+"""Write the pages that come from the registries of methods and layouts, and from the result files of the models and of the evaluation suite.
 
-python docs/generate.py           rewrites docs/methods.md, docs/paper_index.md, docs/models.md, docs/rows.md and docs/choosing.md
+python docs/generate.py           rewrites docs/methods.md, docs/paper_index.md, docs/models.md, docs/rows.md, docs/choosing.md and docs/estimators.md
 python docs/generate.py --check   fails when one of them is out of date
 """
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from docstring_parser import parse
+from estimator_page import estimator_page
 
 from unweave.data.layouts import LAYOUTS
 from unweave.data.layouts.pairs import ANSWERS, PAIRS, PROMPTS
@@ -187,6 +188,8 @@ Estimators that go through the training (`unweave trace --estimator NAME`), from
 
 {estimators}
 
+[Which of them when](estimators.md): all of them, and the baselines, measured side by side.
+
 Baselines on the same rows (`unweave trace --scorer NAME`). Influence that does not beat them is not worth its price:
 
 {scorers}
@@ -282,6 +285,7 @@ PAGES = {
     "models.md": models_page,
     "rows.md": rows_page,
     "choosing.md": choosing_page,
+    "estimators.md": lambda: estimator_page(NOTE),
 }
 
 

@@ -105,6 +105,10 @@ WRITING = {
         f"bench forgetting --case {{world}}/case --store {{world}}/store --output-dir out --entries rapidun+rapidun --forget-sizes 4 --retain-rows 4 "
         f"--seeds 0 --trials 1 --steps 1 --batch-size 4 --validation-rows 3 --max-validation 6 --max-test 6 --max-new-tokens 2 {ADAPTED}"
     ),
+    "bench attribution": Writing(
+        "bench attribution --model {world}/base --output-dir out --measures recall --scorers random bm25 --seeds 0 --rows 36 --asked 2 --dimension 64 "
+        f"--lora-r 2 --epochs 0.5 --batch-size 18 --record-states 1 {TINY}"
+    ),
     "request add": Writing(
         f"request add --ledger ledger {ROWS} --model {{world}}/adapter --rows {{world}}/case/forget.jsonl --request-id one --quiet"
     ),
@@ -300,7 +304,7 @@ RANDOM_NAME = re.compile(r"\b(\d{6})-[0-9a-f]{8}\b")
 """A shard's: its unit, and a random part, so that two writers never choose the same."""
 NUMBER = re.compile(r"\b[0-9a-f]{32}\b|\d+(\.\d+)?")
 CLOCKS = (
-    r".*\.jsonl?: (.*\.)?(seconds|minutes|rows_per_second|started)(\..*)?",
+    r".*\.jsonl?: (.*\.)?(seconds|cpu_seconds|peak_mib|minutes|rows_per_second|started)(\..*)?",
     # The journal has the time of each event in its hash, the certificate names the event with which its run began, and both hold digests of files with times.
     r".*certificate\.json: (ledger\.event|model\.after\.digest|request\.added)",
     r".*(ledger\.db|certificate\.json): .*\b(certificate|page|measured|criteria|(certificate|measured\.before|criteria|attempts|run|result)\.json"

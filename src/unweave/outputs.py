@@ -83,6 +83,11 @@ WRITES: dict[str, Writes] = {
     "bench forgetting": Writes(
         ("results.json", "table.md", "report.html"), ("runs/*.json", "before-*.json", "retrained-*.json", "reference-*.json")
     ),
+    "bench attribution": Writes(
+        ("results.json", "table.md", "report.html"),
+        ("parts/*/*.safetensors", "parts/*/*/*.json"),
+        folders=("worlds",),
+    ),
     "demo": Writes(
         ("metrics.json", "trace.json", "report.html", "identity.json", "stages.json"),
         ("behaviour.*.json", "*_weights.jsonl", "case/*.json", "case/*.jsonl", *_below("store", STORE)),

@@ -95,6 +95,7 @@ COMMANDS = {
     "request export": "r1 --ledger LEDGER --output OUT.json",
     "request cancel": "r1 --ledger LEDGER",
     "bench forgetting": "--output-dir OUT",
+    "bench attribution": "--model BASE --output-dir OUT --measures recall --scorers random --seeds 0 --rows 36 --asked 2",
     "report": "--run OUT",
     "serve": "STORE --export OUT",
     "store": "info STORE",

@@ -50,6 +50,7 @@ LINES = {
     "audit": "--case CASE --before BASE --after ADAPTER --output-dir OUT",
     "request run": "one --ledger LEDGER",
     "bench forgetting": "--case CASE --model ADAPTER --output-dir OUT --entries ga graddiff --trials 2 --seeds 0 1 --validation-rows 1 --max-validation 2",
+    "bench attribution": "--model BASE --output-dir OUT --measures lds qld backdoor --scorers gradient bm25 --seeds 0 1 --rows 36 --subsets 3 --orders 2",
 }
 
 
@@ -122,6 +123,11 @@ def test_numbers_of_runs_and_of_answers_are_counted(world, capsys):
     )
     rows = planned(world, "audit", capsys, "--forget FORGET --retain RETAIN --before BASE --after ADAPTER")
     assert (rows["rows"], rows["work"]["answers"]) == ({"to forget": 2, "to keep": 6}, 2 * 8)
+    suite = planned(world, "bench attribution", capsys)
+    # A model a scene and seed; halves in two orders, and without rows: none, what two scorers find for six queries, and six random draws.
+    assert suite["work"]["models trained"] == 4
+    assert suite["work"]["models retrained at most"] == 2 * (3 * 2 + 1 + 2 * 6 + 6)
+    assert suite["work"]["tables of scores"] == 8
     bench = planned(world, "bench forgetting", capsys)
     assert bench["work"] == {"runs": 2 * (2 + 2), "of them to choose options": 4, "models measured": 9}
     weigh = planned(world, "weigh", capsys)

@@ -17,6 +17,8 @@ from unweave.errors import ModelError
 from unweave.evaluation.config import AuditConfig
 from unweave.evaluation.tofu.config import TofuConfig
 from unweave.evaluation.tofu.evaluate import tofu_inputs
+from unweave.experiments.attribution.bench import bench_inputs as attribution_inputs
+from unweave.experiments.attribution.config import AttributionBenchConfig
 from unweave.experiments.bench.config import ForgettingBenchConfig
 from unweave.experiments.bench.forgetting import bench_inputs
 from unweave.experiments.demo.config import DemoConfig
@@ -110,6 +112,12 @@ KEPT = {
         bench_inputs,
         {**FOLDER, "case": Path("case"), "tofu": Path("tofu"), "model": "adapter", "retrained": "other", "store": Path("store")},
         (*MODEL, *CASE, *STORE, "other/adapter_model.safetensors", "tofu/forget10_perturbed.json"),
+    ),
+    "bench attribution": (
+        AttributionBenchConfig,
+        attribution_inputs,
+        {**FOLDER, "model": "adapter", "date_lm_toxicity": Path("case"), "date_lm_factual": Path("tofu"), "encoder": "encoder", "peers": {"a": "b"}},
+        (*MODEL, "case/train.jsonl", "tofu/forget10_perturbed.json", "encoder/model.safetensors"),
     ),
     "fix": (
         FixConfig,

@@ -39,7 +39,7 @@ class Command:
 GROUPS = {
     "value": "say what rows are worth for a task, before training on them",
     "request": "the deletion ledger: requests to forget rows, what was done about each, and the proof of it",
-    "bench": "compare forgetting methods on equal terms",
+    "bench": "compare forgetting methods, or estimators of attribution, on equal terms",
     "store": "look after a gradient store",
 }
 """The first word of commands that have two, and what they have in common."""
@@ -162,7 +162,7 @@ TABLE: dict[str, Command] = {
         plan=f"{_PLANS}:forget",
     ),
     "list": Command(
-        about="list methods, sketches, attacks, probes, preconditioners, scorers, layouts, engines, weights",
+        about="list methods, sketches, attacks, probes, preconditioners, scorers, measures, layouts, engines, weights",
         config="unweave.jobs.listing:ListOptions",
         job="unweave.jobs.listing:list_names",
         show=f"{_SHOW}.listing:show",
@@ -258,6 +258,15 @@ TABLE: dict[str, Command] = {
         show=f"{_SHOW}.bench:show",
         first="config",
         plan="unweave.experiments.bench.plan:plan_bench",
+    ),
+    "bench attribution": Command(
+        about="compare estimators of attribution and baselines by retraining, planted rows and checks",
+        config="unweave.experiments.attribution.config:AttributionBenchConfig",
+        job="unweave.experiments.attribution.bench:bench_attribution",
+        show=f"{_SHOW}.attribution:show",
+        as_json=f"{_SHOW}.attribution:as_json",
+        first="config",
+        plan="unweave.experiments.attribution.plan:plan_bench",
     ),
     "serve": Command(
         about="open a store or a run in a browser: ask, look, decide, forget, verify",

@@ -21,6 +21,7 @@ Kind = Literal[
     "preconditioners",
     "estimators",
     "scorers",
+    "measures",
     "layouts",
     "engines",
     "weights",
@@ -33,6 +34,7 @@ REGISTRIES = {
     "preconditioners": "unweave.attribution.registry:PRECONDITIONERS",
     "estimators": "unweave.attribution.registry:ESTIMATORS",
     "scorers": "unweave.attribution.registry:SCORERS",
+    "measures": "unweave.experiments.attribution.registry:MEASURES",
     "engines": "unweave.engines.registry:ENGINES",
 }
 """Registries whose entries are their own, or `module:name`."""
@@ -45,6 +47,7 @@ OPTIONS = {
     "preconditioners": "unweave trace --preconditioner",
     "estimators": "unweave trace --estimator",
     "scorers": "unweave trace --scorer",
+    "measures": "unweave bench attribution --measures",
     "engines": "unweave cache --engine",
     "weights": "unweave weigh --method",
 }

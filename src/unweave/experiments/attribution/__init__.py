@@ -1,0 +1,1 @@
+"""The evaluation suite of attribution: every estimator and baseline, by every measure, in one table."""

@@ -1,0 +1,1 @@
+"""The measures of attribution, one file each."""

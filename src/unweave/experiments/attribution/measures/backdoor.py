@@ -1,0 +1,36 @@
+"""A planted trigger: are the rows that have it found from triggered answers?"""
+
+from unweave.experiments.attribution.measure import Figure, Outcome, Scores, World
+from unweave.experiments.attribution.measures.planted import area, chance_of_area
+
+
+class Backdoor:
+    """auPRC of the rows with a planted trigger and unwanted answer, by the mean score of triggered prompts with such answers."""
+
+    name, scene, title, of_itself = "backdoor", "backdoor", "rows with a planted trigger, from triggered answers", False
+    figures = (Figure("auprc", "backdoor: auPRC", low=0, high=1),)
+
+    def __call__(self, world: World, scores: Scores, scorer: str) -> Outcome:
+        """The area.
+
+        Args:
+            world: The scene.
+            scores: The scores.
+            scorer: Unused.
+
+        Returns:
+            `auprc`, its interval over queries.
+        """
+        del scorer
+        return Outcome({"auprc": area(world, scores)})
+
+    def references(self, world: World) -> dict[str, Outcome]:
+        """What random scores reach.
+
+        Args:
+            world: The scene.
+
+        Returns:
+            `chance`.
+        """
+        return chance_of_area(world, "auprc")
