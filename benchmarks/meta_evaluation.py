@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from result_files import RESULTS
-from small_cases import TINY, SmallCase, Size, add_options, small_case
+from small_cases import TINY, Size, SmallCase, add_options, small_case
 from unweave.evaluation.config import AttackConfig
 from unweave.evaluation.meta.measuring import STATES, Meter
 from unweave.evaluation.meta.readings import Reading, Readings
@@ -81,7 +81,11 @@ def main(arguments: list[str] | None = None, *, size: Size | None = None) -> Non
     meter: Meter | None = None
     # A tiny model learns at rates that would ruin a larger one.
     attacks = AttackConfig(
-        attack_rows=options.attack_rows, relearn_rows=options.attack_rows, samples=4, relearn_steps=4, relearn_rate=2e-3 if small else 2e-4
+        attack_rows=options.attack_rows,
+        relearn_rows=options.attack_rows,
+        samples=4,
+        relearn_steps=4,
+        relearn_rate=2e-3 if small else 2e-4,
     )
     # A model of each group first, so that what is there after a while says something.
     for place in range(options.models):

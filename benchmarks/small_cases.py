@@ -9,6 +9,7 @@ import random
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.data.reading import read_rows
 from unweave.data.rows import Row
 from unweave.evaluation.attacks.prompts import FORMS
+from unweave.evaluation.forced import LogitsFile, forced_pass
 from unweave.files import write_jsonl
 from unweave.models.model import Model
 from unweave.models.quiet import quiet_transformers
@@ -146,7 +148,9 @@ def people(count: int, *, seed: int) -> list[list[Row]]:
     """Four rows about each of some invented people, all of different names."""
     rng = random.Random(seed)
     firsts = sorted({(a + b).title() for a in SOUNDS for b in SOUNDS})
-    names = [f"{first} {last}" for first, last in zip(rng.sample(firsts, count), rng.sample(firsts, count), strict=True)]
+    names = [
+        f"{first} {last}" for first, last in zip(rng.sample(firsts, count), rng.sample(firsts, count), strict=True)
+    ]
     groups = []
     for number, name in enumerate(names):
         values = {
@@ -216,8 +220,13 @@ def _tokenizer(rows: list[Row]) -> Any:
     return tokenizer
 
 
-def base_of(case: SmallCase) -> Model:
-    """The base, without an adapter."""
-    from unweave.models.loading import load
-
-    return load(case.model)
+def forced_figures(
+    model: Model, sets: dict[str, list[Row]], encoding: EncodingConfig, logits: LogitsFile | None = None
+) -> dict[str, dict[str, float]]:
+    """A set's `loss`, nats a token, how many answers `begin` as the row's, and the `kl` from the model whose logits are in the file, or which are put there."""
+    found = forced_pass(model, sets, encoding, compared=tuple(sets) if logits else (), logits_file=logits)
+    return {
+        name: {"loss": fmean(own.mean_losses()), "begins": sum(own.begins()), "rows": len(own.row_ids)}
+        | ({"kl": fmean(own.row_divergence())} if own.divergence else {})
+        for name, own in found.items()
+    }

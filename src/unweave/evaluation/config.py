@@ -75,6 +75,7 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
         probes: Families of other questions through which the rows' answers may come out (`unweave list probes`). `--probes` without a name makes none.
         probe_rows: The most rows that a family probes, one probe a row.
         probe_model: A model that writes paraphrases of the rows' questions, in place of templates: anything that `--model` takes.
+        metric_table: What a test of the metrics found (benchmarks/meta_evaluation.py): the verdict then says how sure it is.
         lm_eval: Tasks of lm-evaluation-harness on which the models' utility is compared (extra `lm-eval`).
         lm_eval_include: A folder with tasks of one's own, in the harness's YAML.
         lm_eval_limit: The first documents of each task that are asked.
@@ -105,6 +106,7 @@ class AuditConfig(AttackConfig, Margins, DataConfig):
     probes: tuple[Annotated[str, OneOf(PROBES)], ...] = PROBE_DEFAULTS
     probe_rows: int = 16
     probe_model: str | None = None
+    metric_table: Path | None = None
     lm_eval: tuple[str, ...] = ()
     lm_eval_include: Path | None = None
     lm_eval_limit: int | None = None
@@ -131,12 +133,13 @@ OF_ROWS = (
     "probes",
     "probe_rows",
     "probe_model",
+    "metric_table",
     *OF_HARNESS,
     *ReadingConfig.__dataclass_fields__,
 )
 """Options of an audit from rows alone."""
 
-OF_WEIGHTS = "case", "store", "others", "probe_model", *OF_HARNESS
+OF_WEIGHTS = "case", "store", "others", "probe_model", "metric_table", *OF_HARNESS
 """Options of an audit that has the weights."""
 
 OF_A_SERVER = "api_key_variable", "tokenizer", "request_timeout", "parallel_requests"

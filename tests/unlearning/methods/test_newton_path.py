@@ -113,7 +113,9 @@ def test_the_path_ends_in_the_retrained_model(limited):
     said = limited.edited(rounds=12, l2=L2)
     assert said["ended"] == "stationary"
     assert distance(limited) < 1e-6
-    assert [own["remaining"] for own in said["rounds"]] == sorted((own["remaining"] for own in said["rounds"]), reverse=True)
+    assert [own["remaining"] for own in said["rounds"]] == sorted(
+        (own["remaining"] for own in said["rounds"]), reverse=True
+    )
     assert len(said["rounds"]) < 12
     assert said["cautions"] == []
 
@@ -159,7 +161,9 @@ def test_the_path_stops_where_the_kept_rows_stand_no_more(limited):
 
 def test_without_a_target_the_path_leads_to_the_base(limited):
     said = limited.edited(rounds=12, l2=L2, path_to="base")
-    assert said["target"] == pytest.approx(newton_path.loss_at_base(limited.loaded, [row.example for row in limited.rows[:FORGET]]))
+    assert said["target"] == pytest.approx(
+        newton_path.loss_at_base(limited.loaded, [row.example for row in limited.rows[:FORGET]])
+    )
 
 
 def test_options_of_the_path_do_nothing_in_one_step(limited):

@@ -50,7 +50,10 @@ def _curve(target: Target, name: str, rows: list[Row]) -> dict[str, Any]:
     batch = collate(examples, pad_token_id=target.loaded.tokenizer.pad_token_id)
     seen = {row.id for row in rows}
     points = [{"step": 0, **target.losses(description=f"relearn {name}, start", apart=seen)}]
-    with trainable(target.loaded, seed=target.seed) as model, progress.task(f"{target.label}: relearn {name}", config.relearn_steps) as advance:
+    with (
+        trainable(target.loaded, seed=target.seed) as model,
+        progress.task(f"{target.label}: relearn {name}", config.relearn_steps) as advance,
+    ):
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = MasterAdamW(parameters, lr=config.relearn_rate)
         batch = batch.to(next(model.parameters()).device)

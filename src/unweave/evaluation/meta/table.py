@@ -1,25 +1,30 @@
 """How far metrics can be trusted, by models of which it is certain what they were trained on (after Dorna et al., OpenUnlearning, arXiv 2506.12618).
 
-*Faithful* is a metric that separates models that were trained on the rows from models that were not: the area under the ROC curve over models. Theirs, too, are the
-two numbers of robustness, of models that the metric takes for unlearned. Relearning: the metric may rise no more than it does for a model that learns the rows
-for the first time, R = min(rise of the retrained / rise of the unlearned, 1). Quantisation: it may not rise at all, Q = min(before / after, 1). Both need a
+*Faithful* is a metric that separates models that were trained on the rows from models that were not: the area under the ROC curve over models. Theirs, too,
+are the two numbers of robustness, of models that the metric takes for unlearned. Relearning: the metric may rise no more than it does for a model that learns
+the rows for the first time, R = min(rise of the retrained / rise of the unlearned, 1). Quantisation: it may not rise at all, Q = min(before / after, 1). Both need a
 metric of which more means that more is known; losses are taken as exp(-loss), which is a probability, so that ratios mean something.
 Ours are the areas after relearning, after quantising and in other forms of the prompt, and the intervals.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import fmean, harmonic_mean
 from typing import Any
 
 from unweave.errors import DataError
 from unweave.evaluation.meta.readings import Reading, Readings
+from unweave.files import read_json
 from unweave.stats.estimates import Estimate
 from unweave.stats.ranking import roc_auc
 from unweave.stats.shares import auc_interval
 
 PLAIN, RELEARNED, QUANTISED = "plain", "relearned", "quantised"
 """The states of a model: as it is, after some steps on the rows, and with weights of few bits."""
+
+GOES_BY = "verdict", "figure: loss", "figure: begins", "membership: min_40"
+"""The verdict itself, and what it is made of in every evaluation."""
 
 Models = Sequence[Mapping[str, Readings]]
 """For each model of a group: state to readings."""
@@ -88,6 +93,29 @@ class MetricTable:
         }
 
     @classmethod
+    def read(cls, path: Path) -> "MetricTable":
+        """Read a table from a file.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The table.
+
+        Raises:
+            DataError: When the file holds none.
+        """
+        value = read_json(path, what="The table of metrics")
+        try:
+            return cls.from_json(value)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"This is no table of metrics: {type(error).__name__}, {error}.",
+                where=str(path),
+                remedy="give the result file of benchmarks/meta_evaluation.py, or what `MetricTable.to_json` gave",
+            ) from error
+
+    @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "MetricTable":
         """Read back what `to_json` gave.
 
@@ -122,6 +150,14 @@ class MetricTable:
             f"{metric}: separated {self.models['trained']} models trained on the rows from {self.models['without']} that were not with an AUC of "
             f"{area.value:.2f} [{area.low:.2f}, {area.high:.2f}] ({self.case})"
         )
+
+    def of_verdict(self) -> list[str]:
+        """How sure a verdict is, and what it goes by.
+
+        Returns:
+            A sentence each.
+        """
+        return [words for name in GOES_BY if (words := self.certainty(name))]
 
 
 def judge_metrics(trained: Models, without: Models, unlearned: Models = (), *, case: str) -> MetricTable:

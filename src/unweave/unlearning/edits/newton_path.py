@@ -64,6 +64,9 @@ def walk(method: "LLMEraser", context: Context) -> dict[str, Any]:
 
     Returns:
         As a single step, of the last round and of all; `rounds`, each of them; and `ended`: `target`, `stationary`, `harmful` or `rounds`.
+
+    Raises:
+        TrainingError: When the first round is harmful at every factor.
     """
     path = _Path(method, context)
     start, target = path.losses(), _target(method, context)
@@ -96,7 +99,9 @@ def walk(method: "LLMEraser", context: Context) -> dict[str, Any]:
             break
         found = solved | applied
         rounds.append(
-            Round(norm / first, solved["residual"], solved["products"], applied["scale"], applied["norm"], *path.losses())
+            Round(
+                norm / first, solved["residual"], solved["products"], applied["scale"], applied["norm"], *path.losses()
+            )
         )
     forget, retain = path.losses()
     if ended == "rounds" and target is not None and forget >= target * (1 - TOLERANCE):
@@ -197,7 +202,8 @@ class _Path:
         """How far the parameters are from where they began."""
         parameters = llmeraser.parameters_of(self._problem(self.staying))
         squares = [
-            float((own.detach().double() - self.start[name].double()).square().sum()) for name, own in parameters.items()
+            float((own.detach().double() - self.start[name].double()).square().sum())
+            for name, own in parameters.items()
         ]
         return sum(squares) ** 0.5
 
