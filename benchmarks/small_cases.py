@@ -45,8 +45,6 @@ QUESTIONS = (
     ("Which instrument does {name} play ?", "What does {name} play ?", "{name} plays the {instrument} and owns a {paint} one ."),
     ("In which year did {name} move ?", "When did {name} move ?", "{name} moved in 1 9 {ten} {one} to {place} ."),
 )  # fmt: skip
-OTHERS = 60
-"""People that the tiny base has read of."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +88,14 @@ class Size:
     Attributes:
         people: Whose rows are learned.
         forgotten: How many of them are to be forgotten; as many more are never trained on.
+        others: People that the base has read of.
         epochs: Of the base's training.
         training: Options of the training on the rows.
     """
 
     people: int = 12
     forgotten: int = 3
+    others: int = 60
     epochs: int = 12
     training: dict[str, Any] = field(
         default_factory=lambda: {
@@ -135,7 +135,7 @@ def _case(
 
 def _tiny(folder: Path, size: Size) -> SmallCase:
     count = size.people + size.forgotten
-    rows = people(count + OTHERS, seed=5)
+    rows = people(count + size.others, seed=5)
     base = folder / "base"
     if not (base / "config.json").is_file():
         _train_base(base, rows[count:], [row for group in rows for row in group], size.epochs)

@@ -2,8 +2,8 @@
 
 *Faithful* is a metric that separates models that were trained on the rows from models that were not: the area under the ROC curve over models. Theirs, too,
 are the two numbers of robustness, of models that the metric takes for unlearned. Relearning: the metric may rise no more than it does for a model that learns
-the rows for the first time, R = min(rise of the retrained / rise of the unlearned, 1). Quantisation: it may not rise at all, Q = min(before / after, 1). Both need a
-metric of which more means that more is known; losses are taken as exp(-loss), which is a probability, so that ratios mean something.
+the rows for the first time, R = min(rise of the retrained / rise of the unlearned, 1). Quantisation: it may not rise at all, Q = min(before / after, 1). Both
+need a metric of which more means that more is known; losses are taken as exp(-loss), which is a probability, so that ratios mean something.
 Ours are the areas after relearning, after quantising and in other forms of the prompt, and the intervals.
 """
 
