@@ -95,7 +95,7 @@ def sequence() -> str:
         ]
         lines += ["", f"Refused: {'; '.join(refused)}" if refused else "", ""]
         lines.append(
-            f"({_of(result)}: {result['rows']} rows by heart, {result['rows_a_request']} a request, {result['requests']} of them; one seed; nats a token; begin: "
+            f"({_of(result)}: {result['rows']} rows by heart, {result['rows_a_request']} a request, {result['requests']} of them; one seed; in nats; begin: "
             f"answers that begin as the row's; KL from the model retrained without all rows forgotten so far; {machine(result)}.)"
         )
         parts.append("\n".join(lines))

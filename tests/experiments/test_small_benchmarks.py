@@ -41,7 +41,7 @@ def test_metrics_are_put_under_test(script, smallest, tmp_path, capsys, monkeypa
         "--model", "tiny", "--models", "1", "--unlearned", "0", "--attack-rows", "1", "--states", "plain", "polite", "--threads", "1",
         "--folder", str(tmp_path / "runs"), "--result", str(path),
     ]  # fmt: skip
-    monkeypatch.setattr(module, "EPOCHS", {"tiny": (1,)})
+    monkeypatch.setattr(module, "EPOCHS", {"tiny": (1,), "": (1,)})
     module.main(arguments, size=smallest)
     assert len(ran(capsys)) == 2
     result = json.loads(path.read_text())

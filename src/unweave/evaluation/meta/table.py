@@ -61,9 +61,8 @@ class MetricQuality:
 
     @property
     def overall(self) -> float:
-        """The harmonic mean of the area and the robustness, or the area alone."""
-        area = self.areas[PLAIN].value
-        return harmonic_mean([area, self.robustness]) if self.counted else area
+        """The harmonic mean of the area and the robustness; NaN without unlearned models."""
+        return harmonic_mean([self.areas[PLAIN].value, self.robustness]) if self.counted else float("nan")
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -77,7 +76,7 @@ class MetricTable:
     Attributes:
         case: What the models were trained on, in a few words.
         models: Group to its number of models.
-        metrics: Metric to its quality, the most trustworthy first.
+        metrics: Metric to its quality: those that separate best stand first, and of equal ones the most robust.
     """
 
     case: str
@@ -183,7 +182,7 @@ def judge_metrics(trained: Models, without: Models, unlearned: Models = (), *, c
         )
     names = [name for name in trained[0][PLAIN] if all(name in one[PLAIN] for one in (*trained, *without))]
     found = [_quality(name, trained, without, unlearned) for name in names]
-    ranked = sorted(found, key=lambda one: -one.overall)
+    ranked = sorted(found, key=lambda one: (-one.areas[PLAIN].value, -one.robustness if one.counted else 0.0))
     counts = {"trained": len(trained), "without": len(without), "unlearned": len(unlearned)}
     return MetricTable(case, counts, {one.metric: one for one in ranked})
 
