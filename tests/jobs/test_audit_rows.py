@@ -77,7 +77,7 @@ def test_a_table_of_metrics_says_how_sure_the_verdict_is(world, tmp_path, capsys
     table = judge_metrics(rows[:1], rows[1:], case="two models")
     path = tmp_path / "table.json"
     write_json(path, finite(table.to_json()))
-    line = ["audit", *words(world, "forget", output_dir=tmp_path / "out", max_new_tokens=0), "--probes", "--quiet"]
+    line = ["audit", *words(world, "forget", output_dir=tmp_path / "out", max_new_tokens=2), "--probes", "--quiet"]
     assert main([*line, "--metric-table", str(path)]) == 0
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["verdict"]["certainty"] == table.of_verdict()

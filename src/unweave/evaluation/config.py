@@ -20,8 +20,9 @@ class AttackConfig:
 
     Attributes:
         attacks: `lens` reads the unwanted answer off the middle layers and probes them for the trigger; `sampling` samples many answers a prompt;
-            `prompts` asks in other words; `relearn` trains a few steps on some forget rows, and on unrelated ones; `quantise` rounds the merged
-            weights to 8 and 4 bits. What rows alone do not allow is left out and named. `--attacks` without a name makes none.
+            `prompts` asks in other words; `relearn` trains a few steps on some forget rows, and on unrelated ones, `relearn_elsewhere` on
+            general knowledge, `relearn_syntax` on rows of the same syntax with other names and numbers; `quantise` rounds the merged weights to 8 and 4
+            bits. What rows alone do not allow is left out and named. `--attacks` without a name makes none.
         attack_rows: Prompts that each attack is judged on.
         samples: Answers sampled for each prompt.
         temperature: Of these samples.

@@ -34,7 +34,7 @@ def relearn(target: Target) -> dict[str, Any]:
         For `forget` and `unrelated` rows, where there are any: the curve of losses by step, and attack success at its end, on rows that were not relearned.
     """
     return {
-        name: _curve(target, name, spread(rows, target.config.relearn_rows))
+        name: curve(target, name, spread(rows, target.config.relearn_rows))
         for name, rows in _sources(target.material).items()
     }
 
@@ -44,7 +44,17 @@ def _sources(material: Material) -> dict[str, list[Row]]:
     return {name: rows for name, rows in own.items() if rows}
 
 
-def _curve(target: Target, name: str, rows: list[Row]) -> dict[str, Any]:
+def curve(target: Target, name: str, rows: list[Row]) -> dict[str, Any]:
+    """Train a few steps on rows and measure on the way; the model is as before afterwards.
+
+    Args:
+        target: The model.
+        name: What the rows are, in a word.
+        rows: What it is trained on; none of them is judged.
+
+    Returns:
+        How many rows and at which step size; the curve of losses by step; attack success at its end.
+    """
     config = target.config
     examples = encode_rows(rows, target.loaded.tokenizer, target.encoding).examples
     batch = collate(examples, pad_token_id=target.loaded.tokenizer.pad_token_id)
@@ -128,9 +138,17 @@ def trainable(loaded: Loaded, *, seed: int) -> Iterator[Any]:
             loaded.model = model.unload()
 
 
-def _figures(found: dict[str, Any]) -> list[Figure]:
+def figures_of_curves(found: dict[str, Any]) -> list[Figure]:
+    """The numbers at the ends of curves.
+
+    Args:
+        found: Name to curve, and `seconds`.
+
+    Returns:
+        Attack success and loss of each.
+    """
     figures = []
-    for source in (name for name in ("forget", "unrelated") if name in found):
+    for source in (name for name in found if name != "seconds"):
         last = len(found[source]["curve"]) - 1
         after = f"after {found[source]['curve'][last]['step']} steps on {found[source]['rows']} {source} rows"
         figures.append(Figure(f"attack success {after}", (source, "attack_success"), "share", "higher"))
@@ -149,4 +167,4 @@ def _omits(material: Material) -> list[str]:
     return [f"relearning on {name} rows: {why}" for name, why in reasons.items() if name not in _sources(material)]
 
 
-ATTACK = Attack(relearn, _figures, refuses=_refuses, omits=_omits)
+ATTACK = Attack(relearn, figures_of_curves, refuses=_refuses, omits=_omits)
