@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 from tests.tiny import TinyTokenizer, random_examples, tiny_model
 from tests.unlearning.methods.edited import configured
 from unweave.data.batches import collate
-from unweave.errors import ConfigError
+from unweave.errors import ConfigError, TrainingError
 from unweave.models.loading import Loaded
 from unweave.unlearning.config import method_of
 from unweave.unlearning.context import Context
@@ -157,6 +157,11 @@ def test_the_path_stops_where_the_kept_rows_stand_no_more(limited):
     assert margin > 0
     said = limited.edited(rounds=12, l2=L2, target_loss=50.0, scale=4.0, max_retain_increase=margin)
     assert max(own["retain_loss"] for own in said["watched"]) <= kept[0] + margin + 1e-9
+
+
+def test_a_target_that_is_reached_already_is_refused(limited):
+    with pytest.raises(TrainingError, match="there is nothing to do"):
+        limited.edited(rounds=3, l2=L2, target_loss=0.01)
 
 
 def test_without_a_target_the_path_leads_to_the_base(limited):

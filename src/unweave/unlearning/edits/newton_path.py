@@ -18,7 +18,7 @@ from unweave import progress
 from unweave.curvature.gauss_newton import Vectors
 from unweave.errors import TrainingError
 from unweave.models.adapters import switches_off
-from unweave.unlearning.applying import apply_edit
+from unweave.unlearning.applying import apply_edit, nothing_to_do
 from unweave.unlearning.context import Context
 from unweave.unlearning.edits import llmeraser
 from unweave.unlearning.line_search import TOLERANCE
@@ -66,10 +66,11 @@ def walk(method: "LLMEraser", context: Context) -> dict[str, Any]:
         As a single step, of the last round and of all; `rounds`, each of them; and `ended`: `target`, `stationary`, `harmful` or `rounds`.
 
     Raises:
-        TrainingError: When the first round is harmful at every factor.
+        TrainingError: When the forget rows have the target's loss already, or the first round is harmful at every factor.
     """
     path = _Path(method, context)
-    start, target = path.losses(), _target(method, context)
+    start = path.losses()
+    target = _target(method, context, start[0])
     margin = context.options.max_retain_increase
     rounds: list[Round] = []
     cautions: list[str] = []
@@ -208,11 +209,16 @@ class _Path:
         return sum(squares) ** 0.5
 
 
-def _target(method: "LLMEraser", context: Context) -> float | None:
-    """The loss at which to end: the one that is given, or that of the rows with the adapter off, where that is asked for."""
-    if context.target is not None or method.path_to == "stationary" or not switches_off(context.loaded.model):
+def _target(method: "LLMEraser", context: Context, now: float) -> float | None:
+    """The loss at which to end: the one that is given, or that of the rows with the adapter off, where that is asked for and lies above."""
+    if context.target is not None:
+        if now >= context.target * (1 - TOLERANCE):
+            raise nothing_to_do(now, context.target)
         return context.target
-    return loss_at_base(context.loaded, checked_rows(context)[0])
+    if method.path_to == "stationary" or not switches_off(context.loaded.model):
+        return None
+    base = loss_at_base(context.loaded, checked_rows(context)[0])
+    return base if now < base * (1 - TOLERANCE) else None
 
 
 def _norm(vectors: Vectors) -> float:
