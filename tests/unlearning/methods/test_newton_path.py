@@ -159,6 +159,23 @@ def test_the_path_stops_where_the_kept_rows_stand_no_more(limited):
     assert max(own["retain_loss"] for own in said["watched"]) <= kept[0] + margin + 1e-9
 
 
+def test_a_step_too_long_is_halved_until_less_is_left_to_do(limited):
+    said = limited.edited(rounds=30, l2=L2, scale=4.0)
+    remaining = [own["remaining"] for own in said["rounds"]]
+    assert remaining == sorted(remaining, reverse=True)
+    assert {own["scale"] for own in said["rounds"]} <= {4.0, 2.0, 1.0, 0.5}
+    assert min(own["scale"] for own in said["rounds"]) < 4.0, "four times Newton's step is too far on a convex loss"
+    assert distance(limited) < 1e-6
+
+
+def test_a_target_beyond_the_retrained_model_leads_away_from_it_and_that_is_said(limited):
+    whole = limited.edited(rounds=12, l2=L2)
+    losses = [own["forget_loss"] for own in whole["watched"]]
+    said = limited.edited(rounds=3, l2=L2, scale=6.0, target_loss=losses[-1] + 2 * (losses[-1] - losses[0]))
+    assert any("led away from where a model retrained" in one for one in said["cautions"]) == (said["remaining"] > 1)
+    assert said["remaining"] > 1
+
+
 def test_a_target_that_is_reached_already_is_refused(limited):
     with pytest.raises(TrainingError, match="there is nothing to do"):
         limited.edited(rounds=3, l2=L2, target_loss=0.01)

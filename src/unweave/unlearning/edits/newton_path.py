@@ -28,6 +28,9 @@ from unweave.unlearning.target import loss_at_base
 if TYPE_CHECKING:
     from unweave.unlearning.methods.llmeraser import LLMEraser
 
+HALVINGS = 5
+"""How often a step that leaves more to do is halved."""
+
 SETTLED = 1e-8
 """The share of the first right side at which nothing is left to do."""
 
@@ -63,10 +66,11 @@ def walk(method: "LLMEraser", context: Context) -> dict[str, Any]:
         context: Model and rows.
 
     Returns:
-        As a single step, of the last round and of all; `rounds`, each of them; and `ended`: `target`, `stationary`, `harmful` or `rounds`.
+        As a single step, of the last round and of all; `rounds`, each of them; and `ended`: `target`, `stationary`, `harmful`, `stuck` or
+        `rounds`.
 
     Raises:
-        TrainingError: When the forget rows have the target's loss already, or the first round is harmful at every factor.
+        TrainingError: When the forget rows have the target's loss already, or the first round is harmful at every factor, or leaves more to do.
     """
     path = _Path(method, context)
     start = path.losses()
@@ -75,12 +79,10 @@ def walk(method: "LLMEraser", context: Context) -> dict[str, Any]:
     rounds: list[Round] = []
     cautions: list[str] = []
     found: dict[str, Any] = {}
-    ended, first = "rounds", 0.0
+    ended, right = "rounds", path.right()
+    first = norm = _norm(right)
     for number in range(method.rounds):
         forget, retain = path.losses()
-        right = path.right()
-        norm = _norm(right)
-        first = first or norm
         if target is not None and forget >= target * (1 - TOLERANCE):
             ended = "target"
             break
@@ -98,12 +100,20 @@ def walk(method: "LLMEraser", context: Context) -> dict[str, Any]:
             cautions.append(f"llmeraser: round {number + 1} was not taken. {error}")
             ended = "harmful"
             break
-        found = solved | applied
-        rounds.append(
-            Round(
-                norm / first, solved["residual"], solved["products"], applied["scale"], applied["norm"], *path.losses()
-            )
-        )
+        share, right = path.nearer(norm) if target is None else (1.0, path.right())
+        if not share:
+            if not rounds:
+                raise TrainingError(
+                    f"The first round of llmeraser was not taken: {_WHY['stuck']}.",
+                    where="`damping`, `curvature_rows`",
+                    remedy="raise them, or use a method that trains",
+                )
+            cautions.append(f"llmeraser: round {number + 1} was not taken: {_WHY['stuck']}.")
+            ended = "stuck"
+            break
+        found, scale, moved = solved | applied, share * applied["scale"], share * applied["norm"]
+        rounds.append(Round(norm / first, solved["residual"], solved["products"], scale, moved, *path.losses()))
+        norm = _norm(right)
     forget, retain = path.losses()
     if ended == "rounds" and target is not None and forget >= target * (1 - TOLERANCE):
         ended = "target"
@@ -112,9 +122,14 @@ def walk(method: "LLMEraser", context: Context) -> dict[str, Any]:
             f"llmeraser: after {len(rounds)} rounds the forget rows' loss is {forget:.2f} nats a token, {target:.2f} was to be reached "
             f"({_WHY[ended]})."
         )
+    if norm > first:
+        cautions.append(
+            "llmeraser: the path has led away from where a model retrained without the rows would be: what is left to do grew "
+            f"{norm / first:.1f} times. `path_to` stationary never goes there."
+        )
     details = {
         "ended": ended, "target": target, "rounds": [asdict(one) for one in rounds],
-        "remaining": _norm(path.right()) / first if first else 0.0, "products": sum(one.products for one in rounds),
+        "remaining": norm / first if first else 0.0, "products": sum(one.products for one in rounds),
         "norm": path.moved(), "watched": [{"scale": 0.0, "forget_loss": start[0], "retain_loss": start[1]}]
         + [{"scale": one.scale, "forget_loss": one.forget_loss, "retain_loss": one.retain_loss} for one in rounds],
     }  # fmt: skip
@@ -125,6 +140,7 @@ def walk(method: "LLMEraser", context: Context) -> dict[str, Any]:
 _WHY = {
     "stationary": "the rows that stay have the gradient that all rows had: the path ends here",
     "harmful": "the next round costs the rows to keep more than their margin",
+    "stuck": "no factor of the step leaves less to do",
     "rounds": "raise `rounds`, or lower `damping`",
 }
 
@@ -180,7 +196,7 @@ class _Path:
         solution, solved = llmeraser.solved(method, problem, right, self.context.options.seed)
         delta = {name: value[0] / self.count for name, value in solution.items()}
         parameters = llmeraser.parameters_of(problem)
-        kept = {name: own.detach().clone() for name, own in parameters.items()}
+        self.last = kept = {name: own.detach().clone() for name, own in parameters.items()}
         options: dict[str, Any] = {"name": method.name, "first": method.scale}
         applied = apply_edit(context, parameters, delta, target=None, **options)
         if target is not None and self.losses()[0] > target * (1 + TOLERANCE):
@@ -190,6 +206,19 @@ class _Path:
             applied = apply_edit(context, parameters, delta, target=target, **options)
         cautions = [*solved["cautions"], *applied["cautions"]]
         return solved | {"curvature_rows": len(problem.rows)}, applied | {"cautions": cautions}
+
+    def nearer(self, norm: float) -> tuple[float, Vectors]:
+        """Halve the last step until less is left to do than before it: the share of it that was taken, 0 where none will do, and the right side there."""
+        parameters = llmeraser.parameters_of(self._problem(self.staying))
+        whole = {name: own.detach().clone() for name, own in parameters.items()}
+        for share in (*(2.0**-halvings for halvings in range(HALVINGS)), 0.0):
+            with torch.no_grad():
+                for name, own in parameters.items():
+                    own.copy_(self.last[name] + share * (whole[name] - self.last[name]))
+            right = self.right()
+            if _norm(right) < norm:
+                return share, right
+        return 0.0, right
 
     def losses(self) -> tuple[float, float]:
         """Of the forget rows and of the retain rows, where the parameters are."""
