@@ -49,6 +49,7 @@ def metrics() -> str:
             ]  # fmt: skip
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         counts = result["models"]
+        lines += _relearned(result["metrics"])
         lines += [
             "",
             f"({_of(result)}: {counts['trained']} models trained with the {result['forget_rows']} rows of {result['rows']}, {counts['without']} without, "
@@ -57,6 +58,29 @@ def metrics() -> str:
         ]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def _relearned(found: dict[str, Any]) -> list[str]:
+    """What a few steps on rows to keep bring back."""
+    names = [
+        name
+        for name in found
+        if name.startswith("attack relearn: loss of unwanted answers") and name.endswith("unrelated rows")
+    ]
+    # At the last layer the lens reads the loss itself, of the same rows.
+    read = [name for name in found if name.startswith("attack lens") and len(set(name.split()[-3::2])) == 1]
+    if not names or not read or "unlearned" not in found[names[0]]["means"]:
+        return []
+    before, after = (found[name]["means"] for name in (read[0], names[0]))
+    sides = [
+        f"{title} {_number(before[group])} to {_number(after[group])}"
+        for group, title in (("unlearned", "unlearned models from"), ("without", "models that never saw them from"))
+    ]
+    steps = names[0].partition("after ")[2]
+    return [
+        "",
+        f"Loss of the rows to forget after {steps.replace('unrelated rows', 'rows to keep')}: {'; '.join(sides)} nats a token.",
+    ]
 
 
 def sequence() -> str:
