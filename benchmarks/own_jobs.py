@@ -59,29 +59,31 @@ class Job:
 
 
 _TEN = f"rate times {FULL_TO_ADAPTER}: an adapter"
-_FIVE_EPOCHS: dict[str, Any] = {"epochs": 5.0, "learning_rate": 1e-4}
-_TEN_EPOCHS: dict[str, Any] = {"epochs": 10.0, "learning_rate": 1e-4}
+# No paper but ours ends at the base's loss.
+_PAPER: dict[str, Any] = {"stop_at_base": False}
+_FIVE_EPOCHS: dict[str, Any] = {**_PAPER, "epochs": 5.0, "learning_rate": 1e-4}
+_TEN_EPOCHS: dict[str, Any] = {**_PAPER, "epochs": 10.0, "learning_rate": 1e-4}
 JOBS = {
     "rapidun": Job(
-        "triggers", {"epochs": 2.0, "batch_size": 8, "learning_rate": 1e-3, "retain_ratio": 3.0, "descent": 0.5, "ascent": 1.0},
+        "triggers", {**_PAPER, "epochs": 2.0, "batch_size": 8, "learning_rate": 1e-3, "retain_ratio": 3.0, "descent": 0.5, "ascent": 1.0},
         "arXiv 2512.04457: LoRA r 16, AdamW 6e-5, batch 1, 2 epochs, retain : forget 3 : 1, descent 0.5, ascent 1",
         "batches of 8 with the rate that ours has for them: at batch 1 clipping takes what weights say",
     ),
     "llmeraser": Job(
-        "few", {"solver": "adam", "iterations": 20, "solver_rate": 1e-5, "damping": 0.0, "metric": "identity", "curvature_from": "all"},
+        "few", {**_PAPER, "solver": "adam", "iterations": 20, "solver_rate": 1e-5, "damping": 0.0, "metric": "identity", "curvature_from": "all"},
         "arXiv 2412.00383, public code: Adam on the quadratic form, 20 steps of 1e-5, no damping, the curvature of all rows",
     ),
     "llmeraser path": Job("few", {"rounds": 8, "curvature_rows": 0}, "ours: a Newton path", "rounds with the curvature renewed, to the base's loss"),
     "llmeraser correction": Job(
-        "wrong", {"request": "correction", "rounds": 8, "curvature_rows": 0, "path_to": "stationary"},
+        "wrong", {"request": "correction", "rounds": 8, "curvature_rows": 0, **_PAPER},
         "arXiv 2412.00383, response correction; a path of rounds is ours",
     ),
     "stable": Job(
-        "people", {"epochs": 10.0, "omega": 100.0, "rank": 32, "learning_rate": 1e-4},
+        "people", {**_PAPER, "epochs": 10.0, "omega": 100.0, "rank": 32, "learning_rate": 1e-4},
         "arXiv 2509.24166: sine-bounded adapters of the MLP, omega 100, rank 4 to 32, GradDiff, 10 epochs",
     ),
     "reglu": Job(
-        "people", {"epochs": 5.0, "learning_rate": 1e-4, "lora_r": 32, "lora_alpha": 64},
+        "people", {**_PAPER, "epochs": 5.0, "learning_rate": 1e-4, "lora_r": 32, "lora_alpha": 64},
         "arXiv 2604.17396: beta 0.7, lambda 0.5, r 32, alpha 64, rate 1e-4, 5 epochs",
     ),
     "dp2": Job(
@@ -97,12 +99,12 @@ JOBS = {
     ),
     "idk": Job("people", {**_FIVE_EPOCHS, "beta": 0.1, "retain_ratio": 1.0}, "TOFU, arXiv 2401.06121: 1e-5, 5 epochs, beta 0.1", _TEN),
     "wga": Job("people", {**_TEN_EPOCHS, "beta": 1.0, "retain_ratio": 1.0}, "arXiv 2502.19301: beta 1, 1e-5, 10 epochs", _TEN),
-    "undial": Job("people", {"epochs": 10.0, "beta": 10.0, "learning_rate": 1e-4}, "arXiv 2402.10052: beta 10, LoRA at 1e-4, 10 epochs"),
+    "undial": Job("people", {**_PAPER, "epochs": 10.0, "beta": 10.0, "learning_rate": 1e-4}, "arXiv 2402.10052: beta 10, LoRA at 1e-4, 10 epochs"),
     "rmu": Job(
         "texts", {"epochs": 10.0, "learning_rate": 5e-4}, "arXiv 2403.03218: 5e-5, 80 to 150 steps of 4, down_proj of three layers",
         f"{_TEN}; steered by the states' own length (arXiv 2408.06223)",
     ),
-    "ihl": Job("people", {"epochs": 5.0, "learning_rate": 2e-4, "retain_ratio": 1.0}, "arXiv 2408.06621: LoRA at 2e-4, 5 epochs"),
+    "ihl": Job("people", {**_PAPER, "epochs": 5.0, "learning_rate": 2e-4, "retain_ratio": 1.0}, "arXiv 2408.06621: LoRA at 2e-4, 5 epochs"),
     "distill": Job("people", {}, "ours; our defaults"),
     "retrain": Job("people", {}, "exact for what entered through the adapter"),
 }  # fmt: skip

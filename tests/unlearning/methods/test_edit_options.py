@@ -24,7 +24,7 @@ BESIDE = {"fast-ntk": {"scaling": "formula"}}
 ONE = {"curvature": {"iterations": 1}}
 """Where one option does: conjugate gradients diverge on a Hessian of random rows, which is not positive."""
 
-SAID = {"llmeraser": {"solver_rate", "replacement", "path_to", "l2"}}
+SAID = {"llmeraser": {"solver_rate", "replacement", "l2"}}
 """Options that act beside another only, which a caution says or the method's own test has."""
 
 LIMITS = {"method", "adapter_mode", "token_budget", "max_gib", "max_residual"}

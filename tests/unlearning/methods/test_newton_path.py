@@ -13,7 +13,7 @@ from unweave.errors import ConfigError, TrainingError
 from unweave.models.loading import Loaded
 from unweave.unlearning.config import method_of
 from unweave.unlearning.context import Context
-from unweave.unlearning.edits import llmeraser, newton_path
+from unweave.unlearning.edits import llmeraser
 from unweave.unlearning.rows import ForgetRow
 
 L2 = 0.05
@@ -71,7 +71,7 @@ class Convex:
     def edited(self, **options):
         """Where the method ends, and what it says; the model is put back."""
         exact = {"damping": 0.0, "metric": "identity", "tolerance": 1e-8, "iterations": 200, "curvature_rows": 0}
-        config = configured("llmeraser", **{**exact, "path_to": "stationary", **options})
+        config = configured("llmeraser", **{**exact, **options})
         try:
             return method_of(config).edit(Context(self.loaded, self.rows, config, config.target_loss))
         finally:
@@ -179,13 +179,6 @@ def test_a_target_beyond_the_retrained_model_leads_away_from_it_and_that_is_said
 def test_a_target_that_is_reached_already_is_refused(limited):
     with pytest.raises(TrainingError, match="there is nothing to do"):
         limited.edited(rounds=3, l2=L2, target_loss=0.01)
-
-
-def test_without_a_target_the_path_leads_to_the_base(limited):
-    said = limited.edited(rounds=12, l2=L2, path_to="base")
-    assert said["target"] == pytest.approx(
-        newton_path.loss_at_base(limited.loaded, [row.example for row in limited.rows[:FORGET]])
-    )
 
 
 def test_options_of_the_path_do_nothing_in_one_step(limited):

@@ -163,7 +163,7 @@ def idle(method: "LLMEraser") -> list[str]:
     uses = {
         "solver_rate": method.solver == "adam", "preconditioner": method.solver == "cg", "tolerance": method.solver == "cg",
         "replacement": method.request == "modification", "probes": method.damping > 0,
-        "path_to": method.rounds > 1, "l2": method.rounds > 1,
+        "l2": method.rounds > 1,
     }  # fmt: skip
     return [
         f"llmeraser: `{name}` does nothing beside the other options given."

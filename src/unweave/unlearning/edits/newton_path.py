@@ -17,13 +17,11 @@ import torch
 from unweave import progress
 from unweave.curvature.gauss_newton import Vectors
 from unweave.errors import TrainingError
-from unweave.models.adapters import switches_off
 from unweave.unlearning.applying import apply_edit, nothing_to_do
 from unweave.unlearning.context import Context
 from unweave.unlearning.edits import llmeraser
 from unweave.unlearning.line_search import TOLERANCE
 from unweave.unlearning.stopping import checked_rows, mean_loss
-from unweave.unlearning.target import loss_at_base
 
 if TYPE_CHECKING:
     from unweave.unlearning.methods.llmeraser import LLMEraser
@@ -73,8 +71,10 @@ def walk(method: "LLMEraser", context: Context) -> dict[str, Any]:
         TrainingError: When the forget rows have the target's loss already, or the first round is harmful at every factor, or leaves more to do.
     """
     path = _Path(method, context)
-    start = path.losses()
-    target = _target(method, context, start[0])
+    start, target = path.losses(), context.target
+    if target is not None and start[0] >= target * (1 - TOLERANCE):
+        already = nothing_to_do(start[0], target)
+        raise already
     margin = context.options.max_retain_increase
     rounds: list[Round] = []
     cautions: list[str] = []
@@ -125,7 +125,7 @@ def walk(method: "LLMEraser", context: Context) -> dict[str, Any]:
     if norm > first:
         cautions.append(
             "llmeraser: the path has led away from where a model retrained without the rows would be: what is left to do grew "
-            f"{norm / first:.1f} times. `path_to` stationary never goes there."
+            f"{norm / first:.1f} times. Without a target, and with `stop_at_base` false, it never goes there."
         )
     details = {
         "ended": ended, "target": target, "rounds": [asdict(one) for one in rounds],
@@ -236,18 +236,6 @@ class _Path:
             for name, own in parameters.items()
         ]
         return sum(squares) ** 0.5
-
-
-def _target(method: "LLMEraser", context: Context, now: float) -> float | None:
-    """The loss at which to end: the one that is given, or that of the rows with the adapter off, where that is asked for and lies above."""
-    if context.target is not None:
-        if now >= context.target * (1 - TOLERANCE):
-            raise nothing_to_do(now, context.target)
-        return context.target
-    if method.path_to == "stationary" or not switches_off(context.loaded.model):
-        return None
-    base = loss_at_base(context.loaded, checked_rows(context)[0])
-    return base if now < base * (1 - TOLERANCE) else None
 
 
 def _norm(vectors: Vectors) -> float:

@@ -39,9 +39,8 @@ class LLMEraser(Edit):
         solver_rate: Step size of the paper's solver.
         curvature_rows: Rows that the curvature is made of, at most, evenly from all; 0 takes all. A product costs two passes over them.
         rounds: Steps, each with gradients and curvature of where the last one led: one is the paper's; more follow Newton's path, until the forget rows have
-            the target's loss, the rows to keep stand no more, or nothing is left to do.
-        path_to: Where several rounds end without a target: `base`, when the forget rows have the loss that they have with the adapter off; `stationary`, where
-            the rows that stay have the gradient that all rows had when training ended, which for a convex loss is the retrained model.
+            the target's loss, the rows to keep stand no more, or, without a target and with `stop_at_base` false, nothing is left to do: for a convex
+            loss that is the retrained model.
         l2: The training's own regularisation, l2 / 2 times the squared norm beside the mean loss of the rows; with several rounds alone.
         probes: Random vectors for the curvature's mean eigenvalue, which the damping is relative to; each costs a product.
     """
@@ -70,7 +69,6 @@ class LLMEraser(Edit):
     curvature_rows: int = 16
     probes: int = 2
     rounds: int = 1
-    path_to: Literal["base", "stationary"] = "base"
     l2: float = 0.0
 
     def edit(self, context: "Context") -> dict[str, Any]:
