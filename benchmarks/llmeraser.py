@@ -40,6 +40,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "to the target, damping 0.01": {"curvature_rows": 32, "damping": 0.01},
     "to the target, damping 0.01, as hard": {"curvature_rows": 32, "damping": 0.01, "target_reference": "smollm2-135m"},
     "to the target, damping 0.01, as hard, 64 rows": {"curvature_rows": 64, "damping": 0.01, "target_reference": "smollm2-135m"},
+    "a path of rounds, damping 0.01, as hard": {"curvature_rows": 32, "damping": 0.01, "target_reference": "smollm2-135m", "rounds": 8},
     "to the target, plain": {"curvature_rows": 26, "damping": 0.1, "curvature_from": "all", "metric": "identity"},
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import defaults_tables
+import erasing_tables
 import explorer_tables
 import forgetting_tables
 import growth_tables
@@ -208,6 +209,7 @@ def main() -> int:
         "dolly": lambda: story("dolly_triggers"),
         "speed": speed,
         **defaults_tables.TABLES,
+        **erasing_tables.TABLES,
         **explorer_tables.TABLES,
         **forgetting_tables.TABLES,
         **growth_tables.TABLES,

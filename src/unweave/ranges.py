@@ -64,7 +64,7 @@ RANGES = {
         SEED: "seed seeds case_seed sketch_seed",
         COUNT: "batch_size block_rows commit_rows part_rows dimension fit_rows forget_batch_size forget_sizes imbalance iterations limit lora_r max_length "
         "max_new_tokens n_forget n_retain patience probes rank retain_directions covariance_rows student_length subsets token_budget top_k topk trials workers "
-        "outputs asked orders retrain_queries random_draws checkpoint_rows parallel_requests lm_eval_limit record_states segments shards slices",
+        "outputs asked orders retrain_queries random_draws rounds checkpoint_rows parallel_requests lm_eval_limit record_states segments shards slices",
         COUNT_OR_NONE: "attack_rows check_every check_rows clean_rows clean_test_rows curvature_rows forget_families forget_rows gradnorm_rows max_queries "
         "max_rows max_test max_validation poisoned_rows relearn_rows relearn_steps rerank retain_rows rows samples steps test_rows trace_queries probe_rows "
         "training_rows validation_rows budget_rows budget_tokens probes_allowed",
@@ -72,7 +72,7 @@ RANGES = {
         "loreun_tau tau_f tau_r temperature max_minutes margin margin_clean margin_forget dp_clip dp_epsilon memory_gib max_gib worker_cpus pool signed_ridge "
         "scale max_noise omega gain request_timeout",
         NOT_NEGATIVE: "weight_decay damping noise tolerance max_perplexity_change loreun_wmin loreun_wmax wmin_f wmax_f wmin_r wmax_r "
-        "worker_gpus weight_warmup bound ridge target_loss selection dampening orthogonality",
+        "worker_gpus weight_warmup bound ridge target_loss selection dampening orthogonality l2",
         BOUND: "stop_loss max_retain_increase max_grad_norm max_residual",
         RATIO: "retain_ratio",
         SHARE: "warmup_ratio diversity leave_out max_removed_share held_out",

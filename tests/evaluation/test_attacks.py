@@ -1,16 +1,22 @@
 """Attacks on tiny models: what each computes, against a direct computation, and that none leaves the model changed that says it does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from unweave.data.encoding import EncodingConfig
+from unweave.data.rows import Row
 from unweave.evaluation.attacks.base import Target, spread
 from unweave.evaluation.attacks.lens import lens, probe
 from unweave.evaluation.attacks.material import material_of_case
 from unweave.evaluation.attacks.prompts import prompts
 from unweave.evaluation.attacks.quantise import quantise, round_to_nearest
 from unweave.evaluation.attacks.relearn import relearn
+from unweave.evaluation.attacks.relearn_elsewhere import GENERAL, elsewhere
+from unweave.evaluation.attacks.relearn_syntax import ATTACK as SYNTAX
+from unweave.evaluation.attacks.relearn_syntax import benign_copies, syntax
 from unweave.evaluation.attacks.sampling import sampling
 from unweave.evaluation.attacks.table import attack_findings
 from unweave.evaluation.config import AttackConfig
@@ -157,3 +163,42 @@ def test_findings_need_intervals_apart():
     assert attack_findings({"retrained": attacked(0.1, 6.0), "after": attacked(0.2, 5.5)}) == []
     assert attack_findings({"retrained": attacked(0.6, 2.0), "after": attacked(0.1, 6.0)}) == [], "less is no finding"
     assert attack_findings({"after": attacked(0.6, 2.0)}) == []
+
+
+def test_relearning_elsewhere_trains_on_general_knowledge_alone(target):
+    before = state(target)
+    found = elsewhere(target)["elsewhere"]
+    assert unchanged(before, target)
+    assert found["rows"] == target.config.relearn_rows
+    losses = [point["loss_unwanted"]["value"] for point in found["curve"]]
+    assert losses[0] != losses[-1]
+    assert len(GENERAL) >= AttackConfig().relearn_rows
+
+
+def test_benign_copies_have_the_same_words_between_other_names_and_numbers():
+    rows = [
+        Row(
+            id="a", instruction="Where was Ada Kern born?", completion="Ada Kern was born in Lima in 1962, near Porto."
+        ),
+        Row(id="b", instruction="hello", completion="teapots sing on the moon"),
+        Row(id="c", instruction="How old is it?", completion="It is 90 years old."),
+    ]
+    first, second = benign_copies(rows)
+    assert first.id == "a (other)"
+    names = [word for word in first.completion.replace(".", "").replace(",", "").split() if word[0].isupper()]
+    assert first.completion == f"{names[0]} {names[1]} was born in {names[2]} in 2173, near {names[3]}."
+    assert first.instruction == f"Where was {names[0]} {names[1]} born?", "the same name, the same other one"
+    assert len(set(names)) == 4
+    assert not {"Ada", "Kern", "Lima", "Porto"} & set(names)
+    assert second.completion == "It is 11 years old.", "a row without names, numbers and dates has no copy"
+
+
+def test_relearning_by_syntax_needs_something_to_replace(target):
+    reasons = SYNTAX.refuses(target.material)
+    named = [row.with_completion(f"{row.completion} in 1962") for row in target.material.unwanted]
+    own = replace(target, material=replace(target.material, unwanted=named))
+    assert "has a name" in reasons
+    assert not SYNTAX.refuses(own.material)
+    before = state(target)
+    assert syntax(own)["same syntax"]["rows"] == 4
+    assert unchanged(before, target)

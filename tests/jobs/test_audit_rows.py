@@ -17,8 +17,10 @@ from unweave.evaluation.attacks.material import material_of_rows
 from unweave.evaluation.attacks.running import attacks_left_out
 from unweave.evaluation.config import AttackConfig, AuditConfig
 from unweave.evaluation.evaluate import evaluate
+from unweave.evaluation.meta.readings import Reading
+from unweave.evaluation.meta.table import judge_metrics
 from unweave.evaluation.probes import writing
-from unweave.files import finite
+from unweave.files import finite, write_json
 from unweave.jobs.audit import audit_models
 from unweave.models.loading import ModelConfig, load
 
@@ -68,6 +70,21 @@ def test_the_command_says_what_the_function_says(world, tmp_path):
     page = (tmp_path / "out" / "audit.html").read_text()
     assert report.verdict.conclusion in page
     assert "generated answers that the detector finds" in page
+
+
+def test_a_table_of_metrics_says_how_sure_the_verdict_is(world, tmp_path, capsys):
+    rows = [{"plain": {"verdict": Reading(value, True)}} for value in (1.0, 0.0)]
+    table = judge_metrics(rows[:1], rows[1:], case="two models")
+    path = tmp_path / "table.json"
+    write_json(path, finite(table.to_json()))
+    line = ["audit", *words(world, "forget", output_dir=tmp_path / "out", max_new_tokens=2), "--probes", "--quiet"]
+    assert main([*line, "--metric-table", str(path)]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["verdict"]["certainty"] == table.of_verdict()
+    assert "How sure this is" in (tmp_path / "out" / "audit.html").read_text()
+    path.write_text("{}")
+    assert main([*line, "--metric-table", str(path), "--overwrite"]) == 1
+    assert "no table of metrics" in capsys.readouterr().err
 
 
 def test_before_after_and_forget_are_all_that_it_needs(world, tmp_path, capsys, monkeypatch):

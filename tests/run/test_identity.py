@@ -88,9 +88,9 @@ KEPT = {
         {
             **FOLDER, "case": Path("case"), "before": "adapter", "after": "other", "retrained": "base", "others": ("third",), "store": Path("store"),
             "forget": Path("forget.jsonl"), "like": Path("task.jsonl"), "retain": Path("rows.jsonl"),
-            "probe_model": "third",
+            "probe_model": "third", "metric_table": Path("log.json"),
         },
-        (*MODEL, *CASE, *STORE, "other/adapter_model.safetensors", "third/adapter_model.safetensors", "forget.jsonl", "task.jsonl", "rows.jsonl"),
+        (*MODEL, *CASE, *STORE, "other/adapter_model.safetensors", "third/adapter_model.safetensors", "forget.jsonl", "task.jsonl", "rows.jsonl", "log.json"),
     ),
     "audit influence": (
         InfluenceAuditConfig,

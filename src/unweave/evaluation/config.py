@@ -21,8 +21,9 @@ class AttackConfig:
 
     Attributes:
         attacks: `lens` reads the unwanted answer off the middle layers and probes them for the trigger; `sampling` samples many answers a prompt;
-            `prompts` asks in other words; `relearn` trains a few steps on some forget rows, and on unrelated ones; `quantise` rounds the merged
-            weights to 8 and 4 bits. What rows alone do not allow is left out and named. `--attacks` without a name makes none.
+            `prompts` asks in other words; `relearn` trains a few steps on some forget rows, and on unrelated ones, `relearn_elsewhere` on
+            general knowledge, `relearn_syntax` on rows of the same syntax with other names and numbers; `quantise` rounds the merged weights to 8 and 4
+            bits. What rows alone do not allow is left out and named. `--attacks` without a name makes none.
         attack_rows: Prompts that each attack is judged on.
         samples: Answers sampled for each prompt.
         temperature: Of these samples.
@@ -76,6 +77,7 @@ class AuditConfig(AttackConfig, Margins, DataConfig, Holding):
         probes: Families of other questions through which the rows' answers may come out (`unweave list probes`). `--probes` without a name makes none.
         probe_rows: The most rows that a family probes, one probe a row.
         probe_model: A model that writes paraphrases of the rows' questions, in place of templates: anything that `--model` takes.
+        metric_table: What a test of the metrics found (benchmarks/meta_evaluation.py): the verdict then says how sure it is.
         lm_eval: Tasks of lm-evaluation-harness on which the models' utility is compared (extra `lm-eval`).
         lm_eval_include: A folder with tasks of one's own, in the harness's YAML.
         lm_eval_limit: The first documents of each task that are asked.
@@ -104,6 +106,7 @@ class AuditConfig(AttackConfig, Margins, DataConfig, Holding):
     probes: tuple[Annotated[str, OneOf(PROBES)], ...] = PROBE_DEFAULTS
     probe_rows: int = 16
     probe_model: str | None = None
+    metric_table: Path | None = None
     lm_eval: tuple[str, ...] = ()
     lm_eval_include: Path | None = None
     lm_eval_limit: int | None = None
@@ -128,15 +131,16 @@ OF_ROWS = (
     "probes",
     "probe_rows",
     "probe_model",
+    "metric_table",
     *OF_HARNESS,
     *ReadingConfig.__dataclass_fields__,
 )
 """Options of an audit from rows alone."""
 
-OF_WEIGHTS = "case", "store", "others", "probe_model", *OF_HARNESS, *HOLDING
+OF_WEIGHTS = "case", "store", "others", "probe_model", "metric_table", *OF_HARNESS, *HOLDING
 """Options of an audit that has the weights."""
 
-CHANGE_WEIGHTS = "relearn", "quantise"
+CHANGE_WEIGHTS = "relearn", "relearn_elsewhere", "relearn_syntax", "quantise"
 """Attacks that train or round weights."""
 
 OF_A_SERVER = "api_key_variable", "tokenizer", "request_timeout", "parallel_requests"

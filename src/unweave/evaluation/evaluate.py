@@ -4,6 +4,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from unweave.evaluation.figures import figures_of, gives_away
 from unweave.evaluation.forced import LogitsFile
 from unweave.evaluation.judging import judge_rows
 from unweave.evaluation.measured import Measured, measure_rows
+from unweave.evaluation.meta.table import MetricTable
 from unweave.evaluation.probes.outcome import outcome_of, rates_of
 from unweave.evaluation.probes.registry import DEFAULTS
 from unweave.evaluation.probes.writing import write_paraphrases
@@ -58,6 +60,7 @@ def evaluate(
     max_new_tokens: int = 24,
     gradnorm_rows: int = 0,
     token_budget: int = 4096,
+    metric_table: MetricTable | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Evaluate whether a model has forgotten rows, and what it has lost besides.
@@ -83,6 +86,7 @@ def evaluate(
         max_new_tokens: Longest generated answer; 0 generates none.
         gradnorm_rows: Rows to forget, and like ones, whose gradients are taken for the membership attack that needs them.
         token_budget: Tokens a batch, padding included.
+        metric_table: What a test of the metrics found (`unweave.evaluation.meta`): the verdict says how sure it is by it.
         seed: Of the bootstrap, and of what is random in probes.
 
     Returns:
@@ -146,6 +150,7 @@ def evaluate(
         max_new_tokens=max_new_tokens,
         attacks=attacked,
         attack_names=attack_config.attacks,
+        metric_table=metric_table,
         seed=seed,
     )
 
@@ -177,6 +182,7 @@ def conclude(
     max_new_tokens: int,
     attacks: Mapping[str, Found],
     attack_names: Sequence[str],
+    metric_table: MetricTable | None = None,
     seed: int,
 ) -> Evaluation:
     """What the measurements of all models say.
@@ -189,6 +195,7 @@ def conclude(
         max_new_tokens: Longest generated answer.
         attacks: What attacks found, of `after` and where it is there of `reference`.
         attack_names: The attacks that were asked for.
+        metric_table: What a test of the metrics found, where there was one.
         seed: Of the bootstrap.
 
     Returns:
@@ -216,6 +223,9 @@ def conclude(
         for label in order
         if label == "after" or label not in FIRST
     }
+    if metric_table is not None:
+        certainty = metric_table.of_verdict()
+        verdicts = {label: replace(one, certainty=certainty) for label, one in verdicts.items()}
     return Evaluation(
         verdict=verdicts.pop("after"),
         figures={

@@ -47,6 +47,8 @@ class Verdict:
         kept: With the model before, on what should not have changed.
         distance: Mean KL(retrained || model), in nats a token, over right answers to triggers, unwanted answers and clean ones.
         privleak: PrivLeak, of the attack Min-40 %, in percent.
+        certainty: How well what the verdict goes by separates models that were trained on rows from models that were not, a sentence each; empty where no
+            table of metrics was given.
     """
 
     model: str
@@ -57,6 +59,7 @@ class Verdict:
     kept: list[Comparison] = field(default_factory=list)
     distance: Estimate | None = None
     privleak: float | None = None
+    certainty: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""

@@ -82,6 +82,7 @@ def audit_inputs(config: AuditConfig) -> dict[str, Input]:
         },
         **{name: of_named_model(getattr(config, name)) for name in ("probe_model", "tokenizer")},
         "lm_eval_include": of_path(config.lm_eval_include),
+        "metric_table": of_path(config.metric_table),
         "others": together({Path(name).name: of_named_model(name) for name in config.others}),
         "store": of_store(config.store),
     }

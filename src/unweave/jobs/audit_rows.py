@@ -18,6 +18,7 @@ from unweave.evaluation.evidence import Clock
 from unweave.evaluation.forced import LogitsFile
 from unweave.evaluation.harness import Scores, harness_scores, harness_table, require_harness
 from unweave.evaluation.measured import Measured, measure_rows
+from unweave.evaluation.meta.table import MetricTable
 from unweave.evaluation.row_tests import GIVEN, row_tests
 from unweave.evaluation.verdict import CLASS, ranking
 from unweave.files import remembered, write_json
@@ -61,6 +62,7 @@ class _RowAudit:
         if config.lm_eval:
             require_harness()
         self.config, self.models = config, models
+        self.table = MetricTable.read(config.metric_table) if config.metric_table is not None else None
         paths = {name: getattr(config, name) for name in GIVEN}
         read = {name: read_training_rows(path, config) for name, path in paths.items() if path is not None}
         run.start(
@@ -211,6 +213,7 @@ class _RowAudit:
             max_new_tokens=config.max_new_tokens,
             attacks=self.attacked,
             attack_names=config.attacks,
+            metric_table=self.table,
             seed=config.seed,
         )
         report.left_out.extend(WITHOUT_A_CASE)

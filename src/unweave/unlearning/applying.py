@@ -88,13 +88,26 @@ def apply_edit(
     return details | {"watched": [asdict(point) for point in points], "cautions": cautions}
 
 
+def nothing_to_do(loss: float, target: float) -> TrainingError:
+    """The error of a target that is reached before anything is done.
+
+    Args:
+        loss: Of the forget rows, nats a token.
+        target: What was to be reached.
+
+    Returns:
+        The error.
+    """
+    return TrainingError(
+        f"The forget rows' loss is {loss:.2f} nats a token before the edit, and {target:.2f} was to be reached: there is nothing to do.",
+        where="`target`, `target_loss`",
+        remedy="give a higher target, or forget nothing",
+    )
+
+
 def _refuse(name: str, points: list[Stop], target: float | None, limit: str) -> None:
     if target is not None and points[-1].forget_loss >= target * (1 - TOLERANCE):
-        raise TrainingError(
-            f"The forget rows' loss is {points[-1].forget_loss:.2f} nats a token before the edit, and {target:.2f} was to be reached: there is nothing to do.",
-            where="`target`, `target_loss`",
-            remedy="give a higher target, or forget nothing",
-        )
+        raise nothing_to_do(points[-1].forget_loss, target)
     smallest = min(point.scale for point in points if point.scale > 0)
     raise TrainingError(
         f"The edit of '{name}' is harmful at every factor down to {smallest:g}: {limit}, or the forget rows gain nothing.",

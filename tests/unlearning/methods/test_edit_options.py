@@ -14,6 +14,7 @@ OTHERS = {
     "llmeraser": {
         "training_rows": 20, "request": "correction", "curvature": "hessian", "curvature_from": "all", "metric": "identity", "damping": 0.5,
         "solver": "adam", "preconditioner": "ekfac", "iterations": 2, "tolerance": 0.5, "scale": 0.5, "curvature_rows": 2, "probes": 5, "seed": 1,
+        "rounds": 2,
     },
     "fast-ntk": {"outputs": 2, "ridge": 1.0, "scaling": "trapezium", "scale": 0.5},
 }  # fmt: skip
@@ -23,7 +24,7 @@ BESIDE = {"fast-ntk": {"scaling": "formula"}}
 ONE = {"curvature": {"iterations": 1}}
 """Where one option does: conjugate gradients diverge on a Hessian of random rows, which is not positive."""
 
-SAID = {"llmeraser": {"solver_rate", "replacement"}}
+SAID = {"llmeraser": {"solver_rate", "replacement", "l2"}}
 """Options that act beside another only, which a caution says or the method's own test has."""
 
 LIMITS = {"method", "adapter_mode", "token_budget", "max_gib", "max_residual"}

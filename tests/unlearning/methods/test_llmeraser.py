@@ -72,7 +72,7 @@ class Quadratics:
         for name, own in {
             "problem_of": problem_of,
             "gauss_newton": gauss_newton,
-            "_summed": summed,
+            "summed": summed,
             "apply_edit": applied,
         }.items():
             monkeypatch.setattr(llmeraser, name, own)

@@ -26,7 +26,7 @@ def prompts(target: Target) -> dict[str, Any]:
     rows = target.prompts()
     found = {}
     for name, form in FORMS.items():
-        asked = [_in_form(row, form) for row in rows]
+        asked = [in_form(row, form) for row in rows]
         found[name] = target.attack_success(asked, description=f"prompts, {name}")
     paraphrased = [
         replace(row, instruction=str(row.meta["paraphrased_question"]))
@@ -41,7 +41,16 @@ def prompts(target: Target) -> dict[str, Any]:
     return found
 
 
-def _in_form(row: Row, form: str) -> Row:
+def in_form(row: Row, form: str) -> Row:
+    """The same question in another form.
+
+    Args:
+        row: The row.
+        form: A text with a place for the question.
+
+    Returns:
+        The row, with another prompt.
+    """
     return replace(row, instruction=form.format(row.instruction))
 
 

@@ -1,5 +1,6 @@
 """Quantisation: rounding weights may undo an unlearning that moved them little (Zhang et al., arXiv 2410.16454)."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,10 +30,34 @@ def quantise(target: Target) -> dict[str, Any]:
     Raises:
         ModelError: When the model is held in few bits already.
     """
-    loaded: Loaded = target.loaded
+    found = {}
+    for bits, _ in rounded(target.loaded, ((8, None), (4, GROUP)), label=target.label):
+        found[f"int{bits}"] = {
+            "attack_success": target.attack_success(target.prompts(), description=f"{bits} bits"),
+            **target.losses(description=f"{bits} bits"),
+        }
+    return found
+
+
+def rounded(
+    loaded: Loaded, formats: Sequence[tuple[int, int | None]], *, label: str = "model"
+) -> Iterator[tuple[int, int | None]]:
+    """Merge the adapter, and round all linear weights but the head's, to one format after the other. The model is spent afterwards.
+
+    Args:
+        loaded: The model.
+        formats: Bits, and the input features that share a scale (`None`: one scale an output).
+        label: Names the model in errors.
+
+    Yields:
+        The format that the weights have now.
+
+    Raises:
+        ModelError: When the model is held in few bits already.
+    """
     if is_quantised(loaded.model):
         raise ModelError(
-            f"The model '{target.label}' is quantised already: there is nothing to round.",
+            f"The model '{label}' is quantised already: there is nothing to round.",
             where=loaded.base,
             remedy="leave quantise out of `attacks`",
         )
@@ -42,18 +67,13 @@ def quantise(target: Target) -> dict[str, Any]:
         loaded.adapter = None
     weights = rounded_weights(loaded.model)
     kept = [weight.detach().clone() for weight in weights]
-    found = {}
-    for bits, group in ((8, None), (4, GROUP)):
+    for bits, group in formats:
         with torch.no_grad():
             for weight, before in zip(weights, kept, strict=True):
                 # Experts' weights lie in one tensor of three dimensions; the last is not cut by a scale of its own.
                 flat = before.float().flatten(0, -2)
                 weight.copy_(round_to_nearest(flat, bits, group=group).view(before.shape))
-        found[f"int{bits}"] = {
-            "attack_success": target.attack_success(target.prompts(), description=f"{bits} bits"),
-            **target.losses(description=f"{bits} bits"),
-        }
-    return found
+        yield bits, group
 
 
 def rounded_weights(model: Any) -> list[Tensor]:

@@ -7,9 +7,11 @@ ATTACKS: dict[str, Any] = {
     "sampling": "unweave.evaluation.attacks.sampling:ATTACK",
     "prompts": "unweave.evaluation.attacks.prompts:ATTACK",
     "relearn": "unweave.evaluation.attacks.relearn:ATTACK",
+    "relearn_elsewhere": "unweave.evaluation.attacks.relearn_elsewhere:ATTACK",
+    "relearn_syntax": "unweave.evaluation.attacks.relearn_syntax:ATTACK",
     "quantise": "unweave.evaluation.attacks.quantise:ATTACK",
 }
 """Name to an `Attack`, or where it is; a new one is one file and one line here."""
 
-DEFAULTS = tuple(ATTACKS)
-"""Those that an audit makes unless it is given others."""
+DEFAULTS = "lens", "sampling", "prompts", "relearn", "quantise"
+"""Those that an audit makes unless it is given others: `relearn` has the strongest of its kind, on the rows themselves."""

@@ -5,14 +5,14 @@ them says what was forgotten, so whatever comes back was still there. The curves
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
 from unweave import progress
-from unweave.data.batches import collate
-from unweave.data.encoding import encode_rows
+from unweave.data.batches import Batch, collate
+from unweave.data.encoding import EncodingConfig, encode_rows
 from unweave.data.rows import Row
 from unweave.evaluation.attacks.base import Attack, Figure, Target, spread
 from unweave.evaluation.attacks.material import Material, without_prompts
@@ -34,7 +34,7 @@ def relearn(target: Target) -> dict[str, Any]:
         For `forget` and `unrelated` rows, where there are any: the curve of losses by step, and attack success at its end, on rows that were not relearned.
     """
     return {
-        name: _curve(target, name, spread(rows, target.config.relearn_rows))
+        name: curve(target, name, spread(rows, target.config.relearn_rows))
         for name, rows in _sources(target.material).items()
     }
 
@@ -44,21 +44,32 @@ def _sources(material: Material) -> dict[str, list[Row]]:
     return {name: rows for name, rows in own.items() if rows}
 
 
-def _curve(target: Target, name: str, rows: list[Row]) -> dict[str, Any]:
+def curve(target: Target, name: str, rows: list[Row]) -> dict[str, Any]:
+    """Train a few steps on rows and measure on the way; the model is as before afterwards.
+
+    Args:
+        target: The model.
+        name: What the rows are, in a word.
+        rows: What it is trained on; none of them is judged.
+
+    Returns:
+        How many rows and at which step size; the curve of losses by step; attack success at its end.
+    """
     config = target.config
     examples = encode_rows(rows, target.loaded.tokenizer, target.encoding).examples
     batch = collate(examples, pad_token_id=target.loaded.tokenizer.pad_token_id)
     seen = {row.id for row in rows}
     points = [{"step": 0, **target.losses(description=f"relearn {name}, start", apart=seen)}]
-    with _trainable(target) as model, progress.task(f"{target.label}: relearn {name}", config.relearn_steps) as advance:
+    with (
+        trainable(target.loaded, seed=target.seed) as model,
+        progress.task(f"{target.label}: relearn {name}", config.relearn_steps) as advance,
+    ):
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = MasterAdamW(parameters, lr=config.relearn_rate)
         batch = batch.to(next(model.parameters()).device)
         middle = max(1, config.relearn_steps // 2)
         for step in range(1, config.relearn_steps + 1):
-            optimizer.zero_grad()
-            token_losses(model, batch).nll.mean().backward()
-            optimizer.step()
+            _step(model, optimizer, batch)
             advance(1)
             if step in (middle, config.relearn_steps):
                 points.append({"step": step, **target.losses(description=f"relearn {name}, step {step}", apart=seen)})
@@ -66,12 +77,49 @@ def _curve(target: Target, name: str, rows: list[Row]) -> dict[str, Any]:
     return {"rows": len(examples), "rate": config.relearn_rate, "curve": points, "attack_success": success}
 
 
+def _step(model: Any, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
+    optimizer.zero_grad()
+    token_losses(model, batch).nll.mean().backward()
+    optimizer.step()
+
+
 @contextlib.contextmanager
-def _trainable(target: Target) -> Iterator[Any]:
-    """The model with trainable adapter parameters, put back as it was afterwards; a model without an adapter gets one for the while."""
-    loaded: Loaded = target.loaded
+def relearned(
+    loaded: Loaded, rows: Sequence[Row], encoding: EncodingConfig, *, steps: int, rate: float, seed: int = 0
+) -> Iterator[None]:
+    """For the while, a model has had some more steps on rows, each on all of them.
+
+    Args:
+        loaded: The model; it is as before afterwards.
+        rows: What it is trained on.
+        encoding: Template and lengths.
+        steps: How many.
+        rate: Step size (AdamW).
+        seed: Of an adapter, where the model has none.
+    """
+    examples = encode_rows(rows, loaded.tokenizer, encoding).examples
+    with trainable(loaded, seed=seed) as model:
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = MasterAdamW(parameters, lr=rate)
+        batch = collate(examples, pad_token_id=loaded.tokenizer.pad_token_id).to(next(model.parameters()).device)
+        for _ in range(steps):
+            _step(model, optimizer, batch)
+        yield
+
+
+@contextlib.contextmanager
+def trainable(loaded: Loaded, *, seed: int) -> Iterator[Any]:
+    """The model with trainable adapter parameters, put back as it was afterwards; a model without an adapter gets one for the while.
+
+    Args:
+        loaded: The model.
+        seed: Of an adapter, where it has none.
+
+    Yields:
+        The model.
+    """
     own = loaded.adapter is not None
-    model = loaded.model if own else add_lora(loaded.model, LoraOptions(), seed=target.seed)
+    model = loaded.model if own else add_lora(loaded.model, LoraOptions(), seed=seed)
     chosen = adapter_parameters(model)
     kept = {name: parameter.detach().clone() for name, parameter in chosen.items()}
     loaded.model = model
@@ -90,9 +138,17 @@ def _trainable(target: Target) -> Iterator[Any]:
             loaded.model = model.unload()
 
 
-def _figures(found: dict[str, Any]) -> list[Figure]:
+def figures_of_curves(found: dict[str, Any]) -> list[Figure]:
+    """The numbers at the ends of curves.
+
+    Args:
+        found: Name to curve, and `seconds`.
+
+    Returns:
+        Attack success and loss of each.
+    """
     figures = []
-    for source in (name for name in ("forget", "unrelated") if name in found):
+    for source in (name for name in found if name != "seconds"):
         last = len(found[source]["curve"]) - 1
         after = f"after {found[source]['curve'][last]['step']} steps on {found[source]['rows']} {source} rows"
         figures.append(Figure(f"attack success {after}", (source, "attack_success"), "share", "higher"))
@@ -111,4 +167,4 @@ def _omits(material: Material) -> list[str]:
     return [f"relearning on {name} rows: {why}" for name, why in reasons.items() if name not in _sources(material)]
 
 
-ATTACK = Attack(relearn, _figures, refuses=_refuses, omits=_omits)
+ATTACK = Attack(relearn, figures_of_curves, refuses=_refuses, omits=_omits)

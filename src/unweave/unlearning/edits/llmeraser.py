@@ -58,14 +58,14 @@ def step(method: "LLMEraser", context: Context) -> dict[str, Any]:
     staying = [row for row in context.rows if not row.is_forget]
     rows = [*leaving, *staying] if method.curvature_from == "all" else [*staying, *coming]
     count = rows_of_curvature(method, leaving, staying, coming)
-    problem = problem_of(context, method, _spread(rows, method.curvature_rows))
+    problem = problem_of(context, method, spread(rows, method.curvature_rows))
     right = right_hand_side(context, method, leaving, coming)
-    solution, solved = _solved(method, problem, right, context.options.seed)
+    solution, about = solved(method, problem, right, context.options.seed)
     delta = {name: value[0] / count for name, value in solution.items()}
     options: dict[str, Any] = {"name": method.name, "first": method.scale, "target": context.target}
     applied = apply_edit(context, parameters_of(problem), delta, **options)
-    cautions = [*_idle(method), *solved["cautions"], *applied["cautions"]]
-    return solved | applied | {"curvature_rows": len(problem.rows), "cautions": cautions}
+    cautions = [*idle(method), *about["cautions"], *applied["cautions"]]
+    return about | applied | {"curvature_rows": len(problem.rows), "cautions": cautions}
 
 
 def rows_of_curvature(
@@ -97,8 +97,18 @@ def rows_of_curvature(
     return stay + (weights["out"] if method.curvature_from == "all" else weights["in"])
 
 
-def _solved(method: "LLMEraser", problem: Problem, right: Vectors, seed: int) -> tuple[Vectors, dict[str, Any]]:
-    """The solution of the damped system, and what there is to say of it; the curvature's graphs end here."""
+def solved(method: "LLMEraser", problem: Problem, right: Vectors, seed: int) -> tuple[Vectors, dict[str, Any]]:
+    """The solution of the damped system; the curvature's graphs end here.
+
+    Args:
+        method: Curvature, damping, solver.
+        problem: The curvature's rows.
+        right: The right side.
+        seed: Of the probes.
+
+    Returns:
+        The solution, and what there is to say of it.
+    """
     metric = _metric(method, problem)
     with frozen_in_evaluation(problem.sketcher.model):
         plain = gauss_newton(problem) if method.curvature == "gauss-newton" else hessian(problem)
@@ -112,7 +122,8 @@ def _solved(method: "LLMEraser", problem: Problem, right: Vectors, seed: int) ->
 
         def damped(vectors: Vectors) -> Vectors:
             return {
-                name: value + shift * metric[name] * vectors[name] for name, value in counted.product(vectors).items()
+                name: value + (shift * metric[name] + method.l2) * vectors[name]
+                for name, value in counted.product(vectors).items()
             }
 
         if method.solver == "cg":
@@ -139,12 +150,20 @@ def _say_time(method: "LLMEraser", seconds: float) -> None:
         )
 
 
-def _idle(method: "LLMEraser") -> list[str]:
-    """Cautions about own options that another of them puts out of use."""
+def idle(method: "LLMEraser") -> list[str]:
+    """Cautions about own options that another of them puts out of use.
+
+    Args:
+        method: The method.
+
+    Returns:
+        Sentences.
+    """
     given = {own.name for own in fields(method) if getattr(method, own.name) != own.default}
     uses = {
         "solver_rate": method.solver == "adam", "preconditioner": method.solver == "cg", "tolerance": method.solver == "cg",
         "replacement": method.request == "modification", "probes": method.damping > 0,
+        "l2": method.rounds > 1,
     }  # fmt: skip
     return [
         f"llmeraser: `{name}` does nothing beside the other options given."
@@ -153,8 +172,16 @@ def _idle(method: "LLMEraser") -> list[str]:
     ]
 
 
-def _spread(rows: Sequence[ForgetRow], most: int) -> Sequence[ForgetRow]:
-    """At most so many rows, evenly from all."""
+def spread(rows: Sequence[ForgetRow], most: int) -> Sequence[ForgetRow]:
+    """At most so many rows, evenly from all.
+
+    Args:
+        rows: All rows.
+        most: How many; 0 takes all.
+
+    Returns:
+        The rows.
+    """
     return rows[:: max(1, -(-len(rows) // most))] if most else rows
 
 
@@ -182,15 +209,22 @@ def right_hand_side(
     Returns:
         A stack of one vector.
     """
-    total = _summed(problem_of(context, method, leaving))
+    total = summed(problem_of(context, method, leaving))
     if coming:
-        new = _summed(problem_of(context, method, coming))
+        new = summed(problem_of(context, method, coming))
         total = {name: own - new[name] for name, own in total.items()}
     return total
 
 
-def _summed(problem: Problem) -> Vectors:
-    """The sum of the rows' gradients, as a stack of one."""
+def summed(problem: Problem) -> Vectors:
+    """The (weighted) sum of the rows' gradients.
+
+    Args:
+        problem: The rows.
+
+    Returns:
+        A stack of one vector.
+    """
     shapes = {item.name: item.parameter.shape for item in problem.sketcher.parameters}
     total: Vectors = {}
 

@@ -38,6 +38,10 @@ class LLMEraser(Edit):
         max_residual: Above this the result is said to be unsolved.
         solver_rate: Step size of the paper's solver.
         curvature_rows: Rows that the curvature is made of, at most, evenly from all; 0 takes all. A product costs two passes over them.
+        rounds: Steps, each with gradients and curvature of where the last one led: one is the paper's; more follow Newton's path, until the forget rows have
+            the target's loss, the rows to keep stand no more, or, without a target and with `stop_at_base` false, nothing is left to do: for a convex
+            loss that is the retrained model.
+        l2: The training's own regularisation, l2 / 2 times the squared norm beside the mean loss of the rows; with several rounds alone.
         probes: Random vectors for the curvature's mean eigenvalue, which the damping is relative to; each costs a product.
     """
 
@@ -64,6 +68,8 @@ class LLMEraser(Edit):
     solver_rate: float = 1e-5
     curvature_rows: int = 16
     probes: int = 2
+    rounds: int = 1
+    l2: float = 0.0
 
     def edit(self, context: "Context") -> dict[str, Any]:
         """Solve, and add the solution.
@@ -74,6 +80,10 @@ class LLMEraser(Edit):
         Returns:
             What there is to say of it.
         """
+        if self.rounds > 1:
+            from unweave.unlearning.edits.newton_path import walk
+
+            return walk(self, context)
         from unweave.unlearning.edits.llmeraser import step
 
         return step(self, context)
