@@ -123,7 +123,7 @@ def texts(case: SmallCase) -> OwnCase:
 def private(case: SmallCase) -> OwnCase:
     """As `people`, of a model trained with differential privacy: DP2Unlearning's job."""
     own = people(case)
-    options = {"dp_epsilon": 8.0, "batch_size": min(64, len(case.sets["train"]))}
+    options = {"dp_epsilon": 8.0, "batch_size": min(64, len(own.retain))}
     return replace(
         own, what="facts about people, trained with DP-SGD, epsilon 8 a row (DP2Unlearning)", options=options
     )

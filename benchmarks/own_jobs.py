@@ -74,6 +74,9 @@ JOBS = {
         "arXiv 2412.00383, public code: Adam on the quadratic form, 20 steps of 1e-5, no damping, the curvature of all rows",
     ),
     "llmeraser path": Job("few", {"rounds": 8, "curvature_rows": 0}, "ours: a Newton path", "rounds with the curvature renewed, to the base's loss"),
+    "llmeraser path, no target": Job(
+        "few", {"rounds": 8, "curvature_rows": 0, **_PAPER}, "ours: a Newton path", "to where the rows that stay have the gradient that all rows had"
+    ),
     "llmeraser correction": Job(
         "wrong", {"request": "correction", "rounds": 8, "curvature_rows": 0, **_PAPER},
         "arXiv 2412.00383, response correction; a path of rounds is ours",
@@ -165,7 +168,7 @@ def main(arguments: list[str] | None = None, *, size: Size | None = None) -> Non
         "rows": len(case.sets["train"]), "forget_rows": len(case.sets["forget"]),
     }  # fmt: skip
     for name in options.methods:
-        job, method = JOBS[name], name.split()[0]
+        job, method = JOBS[name], name.split()[0].rstrip(",")
         for kind, case_name, own_options in (("own", job.case, job.options), ("common", COMMON, {})):
             if options.only not in (None, kind) or name in result[kind] or (kind == "common" and " " in name):
                 continue

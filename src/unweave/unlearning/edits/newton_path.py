@@ -211,6 +211,7 @@ class _Path:
         """Halve the last step until less is left to do than before it: the share of it that was taken, 0 where none will do, and the right side there."""
         parameters = llmeraser.parameters_of(self._problem(self.staying))
         whole = {name: own.detach().clone() for name, own in parameters.items()}
+        right: Vectors = {}
         for share in (*(2.0**-halvings for halvings in range(HALVINGS)), 0.0):
             with torch.no_grad():
                 for name, own in parameters.items():
