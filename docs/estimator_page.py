@@ -85,7 +85,7 @@ def _suite(result: dict[str, Any] | None) -> list[str]:
             lines += [*_table(part, table, result, costs=costs), ""]
     if sanity:
         lines += [
-            "Of sanity, the first two should be near 0 and the others near 1; "
+            "Of sanity, the first should be near 0, the overlap near chance, and the others near 1; "
             "a baseline that does not look at the model keeps its scores under a randomised adapter.",
             "",
         ]

@@ -133,7 +133,7 @@ class Scoring:
         encoding: Any = part_of(EncodingConfig, own).__dict__
         config = CacheConfig(
             **given, **encoding, **AS_WRITTEN, data=self.folder / "rows.jsonl", store=place, normalize=normalize
-        )  # type: ignore[arg-type]
+        )
         if not self._stores:
             # What is imported and compiled at the first use is no scorer's cost.
             with progress.silent():
