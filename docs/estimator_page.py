@@ -14,7 +14,8 @@ BEGIN = """# Which estimator when
 `unweave bench attribution` measures every estimator and baseline in one run: by retraining (LDS, QLD, counterfactual removal), by one more step (tail-patch),
 by rows that were planted (facts asked in other words, wrong answers, a trigger, a replaced entity, DATE-LM's two application tasks), and by
 checks that good scores must pass (a randomised adapter, unrelated questions, other batches, seeds and orders). `unweave list measures` says what each is,
-`unweave list estimators`, `unweave list preconditioners` and `unweave list scorers` what is measured. A figure is written the moment it is there, and a killed run goes on.
+`unweave list estimators`, `unweave list preconditioners` and `unweave list scorers` what is measured.
+A figure is written the moment it is there, and a killed run goes on.
 
 ```sh
 unweave bench attribution --model MODEL --output-dir suite --seeds 0 1 2
@@ -84,7 +85,7 @@ def _suite(result: dict[str, Any] | None) -> list[str]:
             lines += [*_table(part, table, result, costs=costs), ""]
     if sanity:
         lines += [
-            "Of sanity, the first two should be near 0 and the others near 1; "
+            "Of sanity, the first should be near 0, the overlap near chance, and the others near 1; "
             "a baseline that does not look at the model keeps its scores under a randomised adapter.",
             "",
         ]

@@ -137,6 +137,7 @@ class Bench:
                 table = summarise(found, self.measures, self.config)
                 write_results(self.config.output_dir, table, page=False)
             remove_folder(folder)
+            table = summarise(found, self.measures, self.config)
             write_results(self.config.output_dir, table)
         remove_folder(self.config.output_dir / WORLDS)
         return table

@@ -30,6 +30,7 @@ from unweave.experiments.attribution.scorers import Way, ways
 from unweave.models.adapters import adapter_parameters
 from unweave.models.loading import ModelConfig, load
 from unweave.models.model import Model
+from unweave.sketch.config import Normalize
 from unweave.store.store import GradientStore
 from unweave.train.record import RECORD
 from unweave.train.states import State
@@ -110,7 +111,7 @@ class Scoring:
         return Scored(found.value, found.seconds + took, found.cpu_seconds + busy, found.peak_mib, size)
 
     def store(
-        self, normalize: str, name: str = "", *, rows: Any = None, loaded: Any = None, **options: Any
+        self, normalize: Normalize, name: str = "", *, rows: Any = None, loaded: Any = None, **options: Any
     ) -> GradientStore:
         """A store of the rows' gradients.
 
@@ -132,7 +133,7 @@ class Scoring:
         encoding: Any = part_of(EncodingConfig, own).__dict__
         config = CacheConfig(
             **given, **encoding, **AS_WRITTEN, data=self.folder / "rows.jsonl", store=place, normalize=normalize
-        )  # type: ignore[arg-type]
+        )
         if not self._stores:
             # What is imported and compiled at the first use is no scorer's cost.
             with progress.silent():

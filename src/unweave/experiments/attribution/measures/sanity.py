@@ -5,20 +5,21 @@ from itertools import combinations
 
 import numpy as np
 
-from unweave.experiments.attribution.measure import Figure, Outcome, Plain, Scores, World
-from unweave.experiments.attribution.measures.rankings import best
+from unweave.experiments.attribution.measure import Figure, Outcome, Scores, World
+from unweave.experiments.attribution.measures.rankings import best, exact
 from unweave.stats.intervals import Estimate, jackknife, rank_correlations, ratio
 
 STABLE = {"batch": "another batch size", "seed": "other seeds", "order": "another order of rows"}
 
 
-class Sanity(Plain):
+class Sanity:
     """Correlation of ranks with the scores of other models, batch sizes, seeds and orders of rows, and what unrelated questions have in common.
 
     With a randomised adapter it should be near 0, and with another batch size, seed or order near 1; of the best rows, unrelated questions should share few.
     """
 
-    name, scene, title = "sanity", "facts", "follows the model, keeps questions apart, stands still otherwise"
+    name, scene, of_itself = "sanity", "facts", False
+    title = "follows the model, keeps questions apart, stands still otherwise"
     figures = (
         Figure("randomised", "sanity: randomised adapter", better="less", low=-1, high=1),
         Figure("overlap", "sanity: overlap of unrelated", better="less", low=0, high=1),
@@ -46,6 +47,17 @@ class Sanity(Plain):
             # Correlations that are all 1 are no shares.
             figures[name] = ratio(values[name], np.ones(len(values[name]))).within(-1, 1)
         return Outcome(figures, values, notes)
+
+    def references(self, world: World) -> dict[str, Outcome]:
+        """What random scores have in common.
+
+        Args:
+            world: The scene.
+
+        Returns:
+            `chance`, of the overlap alone.
+        """
+        return {"chance": Outcome({"overlap": exact(world.top_k / len(world.scene.rows))})}
 
 
 def overlap(world: World, scores: Scores) -> Estimate:
