@@ -6,7 +6,8 @@
 Random Llama models, random rows. Each plan and each run is a process of its own, forked when everything is imported and each command was run once on a
 smaller model (sketches by torch: numba's threads outlive no fork); the peak is the most that was resident (VmHWM) above what the process began with.
 `plan cache` does a run's largest batch, the other plans make a pass on a model without values. One thread. glibc gives freed tensors
-back at once here (MALLOC_MMAP_THRESHOLD_=65536): by default it keeps those of up to 32 MiB, half as much again in the first case. Figures are written one by one.
+back at once here (MALLOC_MMAP_THRESHOLD_=65536): by default it keeps those of up to 32 MiB, half as much again in the first case. Figures are
+written one by one.
 """
 
 import argparse
