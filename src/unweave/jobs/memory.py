@@ -39,17 +39,15 @@ class Memory:
     Attributes:
         terms: Name to bytes of what is there all the time.
         passes: Name to the most bytes that a pass adds while it runs. One runs at a time.
-        loading: The most that loading the model takes: the files as they are read, beside the weights.
     """
 
     terms: dict[str, int]
     passes: dict[str, int]
-    loading: int = 0
 
     @property
     def peak(self) -> int:
         """The most bytes at a time, the libraries apart."""
-        return max(sum(self.terms.values()) + max(self.passes.values(), default=0), self.loading)
+        return sum(self.terms.values()) + max(self.passes.values(), default=0)
 
     def to_bytes(self) -> dict[str, int]:
         """All of it by name, the peak last."""
@@ -308,7 +306,7 @@ def of_training(outline: Outline, shape: Shape, *, full: bool = False, more: dic
     """
     trained = outline.trainable(full=full)
     terms = {**outline.weights(), "optimizer": OPTIMIZER * trained}
-    return Memory(terms, {"step": outline.training_pass(shape), **(more or {})}, _loading(terms))
+    return Memory(terms, {"step": outline.training_pass(shape), **(more or {})})
 
 
 def of_reading(outline: Outline, passes: dict[str, int], *, more: dict[str, int] | None = None) -> Memory:
@@ -323,9 +321,4 @@ def of_reading(outline: Outline, passes: dict[str, int], *, more: dict[str, int]
         What it holds.
     """
     terms = outline.weights()
-    return Memory({**terms, **(more or {})}, passes, _loading(terms))
-
-
-def _loading(terms: dict[str, int]) -> int:
-    # The files stay mapped until all tensors are read from them.
-    return 2 * terms["weights"]
+    return Memory({**terms, **(more or {})}, passes)

@@ -1,5 +1,6 @@
 """What the long jobs hold in memory, from their own configs: no weights are loaded."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -55,10 +56,14 @@ def memory_of_unlearning(config: ForgetConfig, steps: Sequence[Sequence[Example]
         Name to bytes, the peak among them.
     """
     from unweave.jobs.memory import Outline, largest, of_training
+    from unweave.models.evaluation import without_dropout
+    from unweave.unlearning.config import method_of
 
     fresh = config.adapter_mode == "new" or place_of(config).adapter is None
     outline = Outline(config, part_of(LoraOptions, config) if fresh else None)
-    return of_training(outline, largest(map(_sizes, steps))).to_bytes()
+    # A loss that compares the model with the one before takes both without dropout, whose masks are kept otherwise.
+    with without_dropout(outline.model) if getattr(method_of(config), "compares", False) else contextlib.nullcontext():
+        return of_training(outline, largest(map(_sizes, steps))).to_bytes()
 
 
 def memory_of_audit(config: AuditConfig, rows: Sequence[Row]) -> dict[str, int]:
