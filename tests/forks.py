@@ -109,9 +109,6 @@ def _become_server(filters: Sequence[Any], *, read: int, write: int) -> None:
     warnings.filters[:0] = filters
     os.environ.update(ENVIRONMENT)
     os.chdir(Path(__file__).parents[1])
-    import torch
-
-    torch.set_num_threads(int(ENVIRONMENT["OMP_NUM_THREADS"]))
     serve()
     os._exit(0)
 
