@@ -27,7 +27,8 @@ from unweave.files import write_json
 from unweave.run.folder import environment
 from unweave.train.adapters import add_lora
 from unweave.train.config import LoraOptions
-from unweave.train.record import Options, Recorder, record_bytes, state_steps, step_seed
+from unweave.train.record import Options, record_bytes, state_steps, step_seed
+from unweave.train.recorder import Recorder
 from unweave.train.replay import Replay, Run
 from unweave.train.states import State
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unweave.report.plots import ENTRY_COLORS, GRID, INK, SHAPES, _figure, _svg
+from unweave.report.figures import GRID, INK
+from unweave.report.plots import ENTRY_COLORS, SHAPES, _figure, _svg
 from unweave.stats.intervals import Estimate
 
 BASELINE, OURS = "#c08a2b", "#1f6f8b"

@@ -31,7 +31,7 @@ from unweave.unlearning.outcome import ROWS, Effect, measured
 from unweave.unlearning.planned import Steps
 from unweave.unlearning.roles import Role
 from unweave.unlearning.rows import ForgetRow
-from unweave.unlearning.steps import StepBatch, never_sampled
+from unweave.unlearning.steps import SampledStep, StepBatch, never_sampled
 from unweave.unlearning.stopping import EVERY, EarlyStopping, checked_rows, of_each_kind
 from unweave.unlearning.target import BaseLosses, Target, base_losses, target_loss
 from unweave.unlearning.unlearned import Unlearned, UnlearnStep

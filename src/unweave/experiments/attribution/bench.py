@@ -23,7 +23,8 @@ from unweave.models.loading import ModelConfig, tokenizer_of
 from unweave.registry import entry
 from unweave.run.folder import RunFolder
 from unweave.run.identity import identity_digest
-from unweave.run.inputs import Input, of_encoder, of_model, of_path, together
+from unweave.run.inputs import Input, of_path, together
+from unweave.run.model_inputs import of_encoder, of_model
 from unweave.temporary import remove_folder
 
 SCOPE = "measures", "scorers", "peers", "seeds"

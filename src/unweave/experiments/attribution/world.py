@@ -26,11 +26,12 @@ from unweave.experiments.attribution.config import AttributionBenchConfig
 from unweave.experiments.attribution.registry import SCENES
 from unweave.experiments.attribution.scene import Scene
 from unweave.experiments.attribution.scoring import Scoring
-from unweave.files import remembered, replacing, write_jsonl
+from unweave.files import remembered, write_jsonl
 from unweave.gradients.scoring import example_losses
 from unweave.models.loading import ModelConfig, load
 from unweave.models.model import Model
 from unweave.registry import entry
+from unweave.replacing import replacing
 from unweave.run.identity import identity_digest
 from unweave.train.config import TrainConfig
 from unweave.train.loop import plan_epochs
