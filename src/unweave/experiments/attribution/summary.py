@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -212,8 +213,14 @@ def summarise(found: Found, measures: Sequence[Measure], config: AttributionBenc
             "peers": [] if config.peers else ["bergson", "kronfluence"],
         },
         config=to_plain(config),
-        environment=environment(),
+        environment=_environment(),
     )
+
+
+@cache
+def _environment() -> dict[str, Any]:
+    """Asked once: it starts a process for the commit."""
+    return environment()
 
 
 def _over_seeds(own: Sequence[Estimate], figure: Figure) -> Estimate:
