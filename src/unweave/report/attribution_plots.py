@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unweave.report.figures import GRID, INK
-from unweave.report.plots import ENTRY_COLORS, SHAPES, _figure, _svg
+from unweave.report.figures import GRID, INK, as_svg, new_figure
+from unweave.report.plots import ENTRY_COLORS, SHAPES
 from unweave.stats.intervals import Estimate
 
 BASELINE, OURS = "#c08a2b", "#1f6f8b"
@@ -49,7 +49,7 @@ def figures_by_scorer(
         axes.spines["bottom"].set_color(GRID)
         axes.grid(axis="x", color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def removal_curves(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
@@ -61,7 +61,7 @@ def removal_curves(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     Returns:
         An SVG element.
     """
-    figure, axes = _figure(height=3.6)
+    figure, axes = new_figure(height=3.6)
     for number, (name, curve) in enumerate(curves.items()):
         color, shape = ENTRY_COLORS[number % len(ENTRY_COLORS)], SHAPES[number // len(ENTRY_COLORS) % len(SHAPES)]
         across = [100 * share for share in curve["shares"]]
@@ -77,4 +77,4 @@ def removal_curves(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     axes.set_xlabel("% of the rows removed")
     axes.set_ylabel("rise of the loss, nats a token")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=7)
-    return _svg(figure)
+    return as_svg(figure)
