@@ -129,7 +129,7 @@ def conclude(options: argparse.Namespace, case: SmallCase, readings: Path, attac
     path = options.result or RESULTS / ("meta_evaluation_tiny.json" if small else "meta_evaluation.json")
     about = {
         "command": f"python benchmarks/meta_evaluation.py --model {options.model} --models {options.models} "
-        f"--unlearned {options.unlearned} --method {options.method}",
+        f"--unlearned {options.unlearned} --method {options.method} --attack-rows {options.attack_rows} --states {' '.join(options.states)}",
         "environment": environment(), "model": options.model, "method": options.method, "rows": len(case.sets["train"]),
         "forget_rows": len(case.sets["forget"]), "epochs": EPOCHS.get(options.model, EPOCHS[""]), "states": options.states,
         "relearning": {"steps": attacks.relearn_steps, "rate": attacks.relearn_rate}, "attack_rows": attacks.attack_rows,

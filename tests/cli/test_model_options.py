@@ -36,7 +36,7 @@ GIVEN = {
 }
 """A value of each that is not its default, but for the device: there is one in the tests."""
 
-WHOLE = "train", "value curve", "forget", "demo"
+WHOLE = "train", "value curve", "forget", "demo", "bench attribution"
 """Commands that take `device_map` and refuse any but the default."""
 
 OWN_DEVICE = "value fit", "value predict", "value select", "value report"
@@ -108,6 +108,7 @@ def lines(folder, out):
         "2",
     ]
     few = ["--epochs", "1", "--batch-size", "4", "--lora-r", "2"]
+    bench = "--measures recall --scorers gradient --seeds 0 --rows 36 --asked 2 --dimension 64 --epochs 1 --lora-r 2 --max-length 64".split()
     return {
         "train": ([*base, *data, *few, *to, *SMALL], 1),
         "doctor": ([*tuned, *data, "--dimension", "128", *SMALL], 1),
@@ -121,6 +122,7 @@ def lines(folder, out):
         "audit": (["--before", str(folder / "base"), "--after", str(folder / "tuned"), "--retrained", str(folder / "other"), *rows, *audited, *to, *SMALL], 4),
         "audit tofu": ([*base, "--data", str(folder), *to, "--quiet"], None),
         "demo": ([*base, *to, "--quiet"], None),
+        "bench attribution": ([*base, *bench, *to, "--quiet"], 2),
     }  # fmt: skip
 
 

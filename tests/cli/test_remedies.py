@@ -10,6 +10,7 @@ from unweave.cli.common import Common, Overwriting, Planned
 from unweave.engines.config import CacheConfig
 from unweave.evaluation.config import AuditConfig
 from unweave.evaluation.tofu.config import TofuConfig, TofuLogConfig
+from unweave.experiments.attribution.config import AttributionBenchConfig
 from unweave.experiments.bench.config import ForgettingBenchConfig
 from unweave.experiments.case import MakeCaseConfig
 from unweave.experiments.demo.config import DemoConfig
@@ -53,7 +54,16 @@ OTHERS = [
     TofuConfig,
     TofuLogConfig,
 ]
-OTHERS += [ForgettingBenchConfig, DemoConfig, ReportConfig, MergeConfig, Common, Overwriting, Planned]
+OTHERS += [
+    AttributionBenchConfig,
+    ForgettingBenchConfig,
+    DemoConfig,
+    ReportConfig,
+    MergeConfig,
+    Common,
+    Overwriting,
+    Planned,
+]
 ARGUMENT = re.compile(r"`([a-z][a-z0-9_.]*)`")
 OPTION = re.compile(r"(?<![\w-])--[a-z\0]")
 COMMAND_LINE = re.compile(r"`(unweave|pip|torchrun) [^`]*`")
@@ -136,7 +146,7 @@ def named_arguments(path, *keywords):
 
 OF_PYTHON_ALONE = {
     "args", "args.gradient_accumulation_steps", "at", "base", "candidates", "in_place", "losses", "n", "options", "processes", "rows", "seeds",
-    "signals", "stable", "table", "trigger_families", "weights.retain",
+    "signals", "stable", "table", "trained", "trigger_families", "weights.retain", "without",
 }  # fmt: skip
 """Arguments of the library, and a key of a file, that no command has as an option by this name."""
 

@@ -141,7 +141,7 @@ def test_numbers_of_runs_and_of_answers_are_counted(world, capsys):
 
 
 def test_what_has_no_plan_says_so(capsys):
-    assert main(["plan", "trace", "--store", "s"]) == 2
-    assert "`unweave trace` has no plan" in capsys.readouterr().err
+    assert main(["plan", "doctor", "--data", "d"]) == 2
+    assert "`unweave doctor` has no plan" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main(["trace", "--store", "s", "--prompt", "p", "--dry-run"])
+        main(["doctor", "--data", "d", "--dry-run"])

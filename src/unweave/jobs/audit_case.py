@@ -23,8 +23,7 @@ from unweave.evaluation.metrics import compare
 from unweave.evaluation.tracing import TraceQuality, bad_generations, trace_quality
 from unweave.evaluation.verdict import CLASS, Verdict, judge, ranking
 from unweave.files import remembered
-from unweave.models.holding import held
-from unweave.models.loading import Loaded, load
+from unweave.models.loading import Loaded, held, load
 from unweave.run.folder import RunFolder
 from unweave.run.identity import versions
 from unweave.run.inputs import rows_digest

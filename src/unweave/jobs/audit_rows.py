@@ -22,8 +22,7 @@ from unweave.evaluation.meta.table import MetricTable
 from unweave.evaluation.row_tests import GIVEN, row_tests
 from unweave.evaluation.verdict import CLASS, ranking
 from unweave.files import remembered, write_json
-from unweave.models.holding import held
-from unweave.models.loading import Loaded, load
+from unweave.models.loading import Loaded, held, load
 from unweave.run.folder import RunFolder
 from unweave.run.identity import versions
 from unweave.run.inputs import of_path, rows_digest

@@ -10,8 +10,7 @@ from unweave.data.encoding import EncodingConfig, Example, encode_rows
 from unweave.data.rows import Row
 from unweave.evaluation.config import AuditConfig
 from unweave.jobs.config import TraceConfig
-from unweave.models.holding import held
-from unweave.models.loading import place_of, tokenizer_of
+from unweave.models.loading import held, place_of, tokenizer_of
 from unweave.store.store import GradientStore
 from unweave.train.config import LoraOptions, TrainConfig
 from unweave.unlearning.config import ForgetConfig

@@ -4,12 +4,9 @@ Whoever loads a model for a command makes its config with `held`, so that no opt
 """
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from unweave.errors import ConfigError
-
-if TYPE_CHECKING:
-    from unweave.models.loading import ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,22 +46,6 @@ def holding_of(options: Any) -> dict[str, Any]:
         Option to value, those that it says something of.
     """
     return {name: value for name in HOLDING if (value := getattr(options, name, None)) is not None}
-
-
-def held(options: Any, model: str, **place: Any) -> "ModelConfig":
-    """One of a command's models, held as its options say.
-
-    Args:
-        options: The command's config.
-        model: The model's name or folder.
-        **place: `adapter` and `revision`, where it has them.
-
-    Returns:
-        A config to load.
-    """
-    from unweave.models.loading import ModelConfig
-
-    return ModelConfig(model=model, **place, **holding_of(options))
 
 
 def require_whole(options: Any, purpose: str) -> None:

@@ -8,7 +8,7 @@ from unweave import progress
 from unweave.errors import ConfigError, ModelError
 from unweave.models import adapters, attaching, origin, packaged
 from unweave.models.bases import WEIGHTS, load_base
-from unweave.models.holding import Holding
+from unweave.models.holding import Holding, holding_of
 from unweave.models.model import Model
 from unweave.models.quiet import quiet_transformers
 from unweave.models.tokenizers import load_tokenizer
@@ -32,6 +32,20 @@ class ModelConfig(Holding):
     model: str = packaged.NAME
     adapter: Path | None = None
     revision: str | None = None
+
+
+def held(options: Any, model: str, **place: Any) -> ModelConfig:
+    """One of a command's models, held as its options say.
+
+    Args:
+        options: The command's config.
+        model: The model's name or folder.
+        **place: `adapter` and `revision`, where it has them.
+
+    Returns:
+        A config to load.
+    """
+    return ModelConfig(model=model, **place, **holding_of(options))
 
 
 Loaded = Model

@@ -19,6 +19,7 @@ from unweave.experiments.attribution.registry import MEASURES
 from unweave.experiments.attribution.scorers import ways
 from unweave.experiments.attribution.summary import Found, Table, outcome_of, outcome_to_json, summarise
 from unweave.experiments.attribution.world import TrainedWorld
+from unweave.models.holding import require_whole
 from unweave.models.loading import ModelConfig, tokenizer_of
 from unweave.registry import entry
 from unweave.run.folder import RunFolder
@@ -91,6 +92,7 @@ class Bench:
             )
         if "lds" in config.measures and config.subsets < LEAST_SUBSETS:
             raise ConfigError("A correlation needs models.", where="`subsets`", remedy=f"give {LEAST_SUBSETS} or more")
+        require_whole(config, "Training")
         config = recorded(config, config.output_dir)
         model = ModelConfig(model=config.model, adapter=config.adapter, revision=config.revision)
         self.config = dated(config, tokenizer_of(model), config.model)

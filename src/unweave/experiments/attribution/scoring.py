@@ -28,7 +28,7 @@ from unweave.experiments.attribution.peers import peer_scores
 from unweave.experiments.attribution.scene import Scene
 from unweave.experiments.attribution.scorers import Way, ways
 from unweave.models.adapters import adapter_parameters
-from unweave.models.loading import ModelConfig, load
+from unweave.models.loading import held, load
 from unweave.models.model import Model
 from unweave.sketch.config import Normalize
 from unweave.store.store import GradientStore
@@ -220,8 +220,7 @@ class Scoring:
     @cached_property
     def _random_model(self) -> Model:
         """The model with random numbers in the place of its adapter's."""
-        own = self.config
-        loaded = load(ModelConfig(model=str(self.trained), dtype=own.dtype, device=own.device))
+        loaded = load(held(self.config, str(self.trained)))
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for parameter in adapter_parameters(loaded.model).values():

@@ -28,7 +28,7 @@ from unweave.experiments.attribution.scene import Scene
 from unweave.experiments.attribution.scoring import Scoring
 from unweave.files import remembered, write_jsonl
 from unweave.gradients.scoring import example_losses
-from unweave.models.loading import ModelConfig, load
+from unweave.models.loading import ModelConfig, held, load
 from unweave.models.model import Model
 from unweave.registry import entry
 from unweave.replacing import replacing
@@ -103,8 +103,7 @@ class TrainedWorld:
     @cached_property
     def loaded(self) -> Model:
         """The trained model."""
-        own = self.config
-        return load(ModelConfig(model=str(self.trained), dtype=own.dtype, device=own.device))
+        return load(held(self.config, str(self.trained)))
 
     @cached_property
     def run(self) -> Run:
