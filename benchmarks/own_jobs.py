@@ -13,7 +13,7 @@ begin as the row's, and the KL from the retrained model, in nats a token.
 import argparse
 import sys
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,12 @@ import torch
 
 from own_cases import CASES, OwnCase
 from result_files import RESULTS
-from small_cases import TINY, Size, SmallCase, add_options, forced_figures, small_case
+from small_cases import TINY, Size, SmallCase, add_options, forced_figures, method_with, small_case
 from unweave.errors import UnweaveError
 from unweave.evaluation.forced import LogitsFile
 from unweave.files import finite, read_json, write_json
 from unweave.models.loading import load
 from unweave.run.folder import environment
-from unweave.unlearning.config import UnlearnOptions
-from unweave.unlearning.methods import get_method
 from unweave.unlearning.unlearn import unlearn
 
 FULL_TO_ADAPTER = 10
@@ -134,11 +132,9 @@ def run(
             "seconds": round(time.monotonic() - started, 1),
             "steps": None,
         }
-    shared = {one.name for one in fields(UnlearnOptions)}
     if "learning_rate" in options and case.model.endswith("base"):
         options = {**options, "learning_rate": TINY_RATE * options["learning_rate"]}
-    kind = get_method(method)(**{name: value for name, value in options.items() if name not in shared})
-    given = {name: value for name, value in options.items() if name in shared}
+    kind, given = method_with(method, options)
     retain = own.retain if kind.uses_retain else None
     made = unlearn(
         load(str(own.before(case, case_name))), own.forget, retain, method=kind, encoding=case.encoding, **given

@@ -13,7 +13,6 @@ drift (KL, nats a token) is from. Every step of every method is written as soon 
 import argparse
 import sys
 import time
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,12 @@ import torch
 import yaml
 
 from result_files import RESULTS
-from small_cases import TINY, Size, SmallCase, add_options, forced_figures, small_case
+from small_cases import TINY, Size, SmallCase, add_options, forced_figures, method_with, small_case
 from unweave.errors import UnweaveError
 from unweave.evaluation.forced import LogitsFile
 from unweave.files import finite, read_json, write_json
 from unweave.models.loading import load
 from unweave.run.folder import environment
-from unweave.unlearning.config import UnlearnOptions
-from unweave.unlearning.methods import get_method
 from unweave.unlearning.unlearn import unlearn
 from unweave.unlearning.unlearned import Unlearned
 
@@ -36,7 +33,6 @@ REQUESTS = 8
 METHODS = "distill", "npo", "graddiff", "rapidun", "undial"
 SIZE = Size(people=12, forgotten=8, epochs=12)
 MEASURED = 64
-OF_A_RUN = {own.name for own in fields(UnlearnOptions)}
 
 
 def split(case: SmallCase, done: int) -> dict[str, list[Any]]:
@@ -67,10 +63,9 @@ def request(
 ) -> tuple[Unlearned, dict[str, Any]]:
     """The next request by one method: the model that it leaves, and what the run says of itself."""
     rows = split(case, done + 1)
-    own = {name: value for name, value in options.items() if name not in OF_A_RUN}
-    run = {name: value for name, value in options.items() if name in OF_A_RUN}
+    kind, run = method_with(method, options)
     made = unlearn(
-        model, rows["newest"], rows["kept"], method=get_method(method)(**own), adapter_mode="continue", encoding=case.encoding, seed=done, **run
+        model, rows["newest"], rows["kept"], method=kind, adapter_mode="continue", encoding=case.encoding, seed=done, **run
     )  # fmt: skip
     return made, {"seconds": round(made.seconds, 1), "steps": made.steps, "stopped": made.stopped}
 

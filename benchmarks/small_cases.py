@@ -7,7 +7,7 @@ Any other name is a model that `unweave` loads, with TOFU's rows (`--data`, ../s
 import argparse
 import random
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -26,6 +26,8 @@ from unweave.models.model import Model
 from unweave.models.quiet import quiet_transformers
 from unweave.train.config import TrainConfig
 from unweave.train.sft import fine_tune
+from unweave.unlearning.config import UnlearnOptions
+from unweave.unlearning.methods import Method, get_method
 
 TINY = "tiny"
 SPECIAL = ["<pad>", "<|im_start|>", "<|im_end|>", "<unk>", "user", "assistant", "system"]
@@ -230,3 +232,10 @@ def forced_figures(
         | ({"kl": fmean(own.row_divergence())} if own.divergence else {})
         for name, own in found.items()
     }
+
+
+def method_with(name: str, options: dict[str, Any]) -> tuple[Method, dict[str, Any]]:
+    """A method with those of the options that are its own, and the others, which are of the run."""
+    of_a_run = {own.name for own in fields(UnlearnOptions)}
+    method = get_method(name)(**{key: value for key, value in options.items() if key not in of_a_run})
+    return method, {key: value for key, value in options.items() if key in of_a_run}

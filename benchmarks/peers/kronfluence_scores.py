@@ -16,32 +16,10 @@ import torch
 from kronfluence.analyzer import Analyzer, prepare_model
 from kronfluence.arguments import FactorArguments, ScoreArguments
 from kronfluence.task import Task
-from peft import PeftModel
-from torch.utils.data import Dataset
-from transformers import AutoModelForCausalLM
+from kronfluence_ekfac import Rows, load
 
 # Gradients of this model cancel over positions: in float32 its own sums are good to 1.5e-4 only.
 DTYPES = "score_dtype", "per_sample_gradient_dtype", "precondition_dtype"
-
-
-class Rows(Dataset):
-    """One padded row an item."""
-
-    def __init__(self, rows, width):
-        self.rows, self.width = rows, width
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, index):
-        ids, prompt = self.rows[index]["ids"], self.rows[index]["prompt"]
-        fill = self.width - len(ids)
-        labels = [-100] * prompt + ids[prompt:] + [-100] * fill
-        return {
-            "input_ids": torch.tensor(ids + [0] * fill),
-            "attention_mask": torch.tensor([1] * len(ids) + [0] * fill),
-            "labels": torch.tensor(labels),
-        }
 
 
 class MeanLoss(Task):
@@ -70,11 +48,7 @@ class MeanLoss(Task):
 def main():
     with pathlib.Path(sys.argv[1]).open() as file:
         job = json.load(file)
-    model = AutoModelForCausalLM.from_pretrained(
-        job["base"], dtype=getattr(torch, job["dtype"]), attn_implementation="eager"
-    )
-    model = PeftModel.from_pretrained(model, job["adapter"], autocast_adapter_dtype=False)
-    names = [name for name, _ in model.named_modules() if name.endswith(("lora_A.default", "lora_B.default"))]
+    model, names = load(job)
     task = MeanLoss(names)
     model = prepare_model(model, task)
     rows = Rows(job["rows"], max(len(row["ids"]) for row in job["rows"]))

@@ -1,7 +1,6 @@
 """Measuring a model for a test of the metrics: as it is, after relearning, in few bits, and asked in other forms."""
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -86,7 +85,7 @@ class Meter:
             attack_names=self.attacks.attacks,
             seed=self.seed,
         )
-        return {name: one for name, one in readings_of(evaluation).items() if math.isfinite(one.value)}
+        return readings_of(evaluation)
 
     def _in_state(self, model: Model, tests: RowTests, state: str) -> tuple[Measured, Found]:
         if state == RELEARNED:

@@ -148,7 +148,7 @@ class Bench:
     def _scored(self, world: TrainedWorld, scorer: str, found: Found, *, itself: bool) -> dict[str, Any] | None:
         """A scorer's scores; `None` where it can't be asked here, which is said and tried again by another run."""
         try:
-            return world.scored_itself(scorer) if itself else world.scored(scorer)
+            return world.scored(scorer, itself=itself)
         except (MissingExtraError, MissingPackageError, ConfigError) as error:
             # One line: whole reports of another program's failure belong into its own log.
             found.skipped[scorer] = str(error).strip().partition("\n")[0]

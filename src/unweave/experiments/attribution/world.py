@@ -242,29 +242,18 @@ class TrainedWorld:
 
     # Scores.
 
-    def scored(self, scorer: str) -> dict[str, Any]:
+    def scored(self, scorer: str, *, itself: bool = False) -> dict[str, Any]:
         """A scorer's scores of all rows for all queries, with what they took.
 
         Args:
             scorer: Its name.
+            itself: Each row's score of itself, with a single query, in their place.
 
         Returns:
             `scores`, `seconds`, `peak_mib`, `bytes`.
         """
-        return self.part(f"scores/{scorer}{self.stamp(scorer)}", lambda: self.scoring.scored(scorer).to_json())
-
-    def scored_itself(self, scorer: str) -> dict[str, Any]:
-        """Each row's score of itself.
-
-        Args:
-            scorer: Its name.
-
-        Returns:
-            The same, with a single query.
-        """
-        return self.part(
-            f"scores/{scorer}{self.stamp(scorer)}", lambda: self.scoring.scored(scorer, itself=True).to_json()
-        )
+        name = f"scores/{scorer}{self.stamp(scorer)}"
+        return self.part(name, lambda: self.scoring.scored(scorer, itself=itself).to_json())
 
     def varied(self, scorer: str, variation: str) -> Float[np.ndarray, "q n"] | None:
         """A scorer's scores under a change.

@@ -71,8 +71,13 @@ def walk(method: "LLMEraser", context: Context) -> dict[str, Any]:
         TrainingError: When the forget rows have the target's loss already, or the first round is harmful at every factor, or leaves more to do.
     """
     path = _Path(method, context)
-    start, target = path.losses(), context.target
-    if target is not None and start[0] >= target * (1 - TOLERANCE):
+    start = at = path.losses()
+    target = context.target
+
+    def reached() -> bool:
+        return target is not None and at[0] >= target * (1 - TOLERANCE)
+
+    if target is not None and reached():
         already = nothing_to_do(start[0], target)
         raise already
     margin = context.options.max_retain_increase
@@ -82,8 +87,8 @@ def walk(method: "LLMEraser", context: Context) -> dict[str, Any]:
     ended, right = "rounds", path.right()
     first = norm = _norm(right)
     for number in range(method.rounds):
-        forget, retain = path.losses()
-        if target is not None and forget >= target * (1 - TOLERANCE):
+        forget, retain = at
+        if reached():
             ended = "target"
             break
         if norm <= SETTLED * first:
@@ -112,14 +117,14 @@ def walk(method: "LLMEraser", context: Context) -> dict[str, Any]:
             ended = "stuck"
             break
         found, scale, moved = solved | applied, share * applied["scale"], share * applied["norm"]
-        rounds.append(Round(norm / first, solved["residual"], solved["products"], scale, moved, *path.losses()))
+        at = path.losses()
+        rounds.append(Round(norm / first, solved["residual"], solved["products"], scale, moved, *at))
         norm = _norm(right)
-    forget, retain = path.losses()
-    if ended == "rounds" and target is not None and forget >= target * (1 - TOLERANCE):
+    if ended == "rounds" and reached():
         ended = "target"
     if target is not None and ended != "target":
         cautions.append(
-            f"llmeraser: after {len(rounds)} rounds the forget rows' loss is {forget:.2f} nats a token, {target:.2f} was to be reached "
+            f"llmeraser: after {len(rounds)} rounds the forget rows' loss is {at[0]:.2f} nats a token, {target:.2f} was to be reached "
             f"({_WHY[ended]})."
         )
     if norm > first:

@@ -1,13 +1,13 @@
 """A planted trigger: are the rows that have it found from triggered answers?"""
 
 from unweave.experiments.attribution.measure import Figure, Outcome, Scores, World
-from unweave.experiments.attribution.measures.planted import area, chance_of_area
+from unweave.experiments.attribution.measures.planted import AgainstChance, area
 
 
-class Backdoor:
+class Backdoor(AgainstChance):
     """auPRC of the rows with a planted trigger and unwanted answer, by the mean score of triggered prompts with such answers."""
 
-    name, scene, title, of_itself = "backdoor", "backdoor", "rows with a planted trigger, from triggered answers", False
+    name, scene, title = "backdoor", "backdoor", "rows with a planted trigger, from triggered answers"
     figures = (Figure("auprc", "backdoor: auPRC", low=0, high=1),)
 
     def __call__(self, world: World, scores: Scores, scorer: str) -> Outcome:
@@ -23,14 +23,3 @@ class Backdoor:
         """
         del scorer
         return Outcome({"auprc": area(world, scores)})
-
-    def references(self, world: World) -> dict[str, Outcome]:
-        """What random scores reach.
-
-        Args:
-            world: The scene.
-
-        Returns:
-            `chance`.
-        """
-        return chance_of_area(world, "auprc")

@@ -4,13 +4,13 @@ import numpy as np
 
 from unweave.evaluation.tracing import area_of_mean
 from unweave.experiments.attribution.measure import Figure, Outcome, Scores, World
-from unweave.experiments.attribution.measures.planted import chance_of_area, trapezoid
+from unweave.experiments.attribution.measures.planted import AgainstChance, trapezoid
 
 
-class Toxicity:
+class Toxicity(AgainstChance):
     """DATE-LM's toxicity filtering, its harder form: auPRC (by trapezoids, as there) of unsafe rows among safe ones that look alike."""
 
-    name, scene, title, of_itself = "date-lm-toxicity", "toxicity", "DATE-LM's filtering of unsafe rows", False
+    name, scene, title = "date-lm-toxicity", "toxicity", "DATE-LM's filtering of unsafe rows"
     figures = (Figure("auprc", "DATE-LM filtering: auPRC", low=0, high=1),)
 
     def __call__(self, world: World, scores: Scores, scorer: str) -> Outcome:
@@ -27,14 +27,3 @@ class Toxicity:
         del scorer
         relevant = world.scene.places(world.scene.planted)
         return Outcome({"auprc": area_of_mean(trapezoid, relevant, np.asarray(scores))})
-
-    def references(self, world: World) -> dict[str, Outcome]:
-        """What random scores reach.
-
-        Args:
-            world: The scene.
-
-        Returns:
-            `chance`.
-        """
-        return chance_of_area(world, "auprc")

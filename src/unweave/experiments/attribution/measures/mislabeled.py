@@ -1,12 +1,12 @@
 """Rows with the answer of another row, by their influence on themselves."""
 
 from unweave.experiments.attribution.measure import Figure, Outcome, Scores, World
-from unweave.experiments.attribution.measures.planted import chance_of_area
+from unweave.experiments.attribution.measures.planted import AgainstChance
 from unweave.experiments.attribution.measures.rankings import exact
 from unweave.stats.ranking import average_precision
 
 
-class Mislabeled:
+class Mislabeled(AgainstChance):
     """auPRC of rows with replaced answers by each row's score of itself: nothing else supports a wrong row."""
 
     name, scene, title, of_itself = "mislabeled", "mislabeled", "rows with replaced answers, by self-influence", True
@@ -25,14 +25,3 @@ class Mislabeled:
         """
         del scorer
         return Outcome({"auprc": exact(average_precision(world.scene.places(world.scene.planted), scores[0].tolist()))})
-
-    def references(self, world: World) -> dict[str, Outcome]:
-        """What random scores reach.
-
-        Args:
-            world: The scene.
-
-        Returns:
-            `chance`.
-        """
-        return chance_of_area(world, "auprc")

@@ -37,6 +37,23 @@ def chance_of_area(world: World, name: str) -> dict[str, Outcome]:
     return {"chance": Outcome({name: exact(len(world.scene.planted) / len(world.scene.rows))})}
 
 
+class AgainstChance:
+    """A measure of the area `auprc`, of which random scores reach the share of planted rows."""
+
+    of_itself = False
+
+    def references(self, world: World) -> dict[str, Outcome]:
+        """What random scores reach.
+
+        Args:
+            world: The scene.
+
+        Returns:
+            `chance`.
+        """
+        return chance_of_area(world, "auprc")
+
+
 def trapezoid(relevant: Sequence[bool], scores: Sequence[float]) -> float:
     """The area under the curve of precision and recall by trapezoids from (0, 1) on, as DATE-LM has it: a little above average precision.
 
